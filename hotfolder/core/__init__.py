@@ -1,0 +1,1 @@
+"""Pure decisions: no I/O, and the clock is an argument."""

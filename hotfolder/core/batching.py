@@ -1,0 +1,36 @@
+"""Which jobs to take next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hotfolder.types import Job, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How many jobs of a kind make a batch, and how long the resident model may be preferred."""
+
+    sizes: Mapping[Kind, int]
+    fairness_seconds: float
+
+
+def pick_batch(
+    waiting: Sequence[Job], resident: tuple[Kind, str] | None, policy: BatchPolicy, now: float
+) -> tuple[Job, ...]:
+    """The jobs to do next: one kind, one model, oldest first.
+
+    The model that is loaded already goes first, until some other job has waited for `fairness_seconds`.
+    A job that a worker died on goes alone, so that it takes no innocent one with it.
+    `waiting` is every job that may be claimed now, oldest first.
+    """
+    if not waiting:
+        return ()
+    lead = waiting[0]
+    if resident is not None and now - lead.created_at < policy.fairness_seconds:
+        lead = next((job for job in waiting if (job.kind, job.model) == resident), lead)
+    if lead.deaths:
+        return (lead,)
+    same = (job for job in waiting if (job.kind, job.model) == (lead.kind, lead.model) and not job.deaths)
+    return tuple(job for job, _ in zip(same, range(policy.sizes.get(lead.kind, 1)), strict=False))

@@ -1,0 +1,46 @@
+"""How outputs are named. All paths here are strings relative to the root, '/' between the parts."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+#: Longest file name, in bytes, that common Linux file systems take.
+MAX_NAME_BYTES = 255
+
+
+def generated_stem(source_file: str, seed: int, line: int | None) -> str:
+    """`cats-s7`, or `cats-L3-s7` when the prompt file has several prompts."""
+    suffix = f"-L{line}-s{seed}" if line is not None else f"-s{seed}"
+    return _fit(PurePosixPath(source_file).stem, suffix)
+
+
+def upscaled_stem(source: str, scale: int) -> str:
+    """`cat_4x`."""
+    return _fit(PurePosixPath(source).stem, f"_{scale}x")
+
+
+def mirrored(source_file: str, name: str, into: str) -> str:
+    """The path of `name` in folder `into`, with the sub-folders that the dropped file had in its inbox."""
+    below_inbox = PurePosixPath(source_file).parts[2:-1]
+    return str(PurePosixPath(into, *below_inbox, name))
+
+
+def numbered(path: str, number: int) -> str:
+    """The path itself for 0, else with `-1`, `-2`, … before its ending."""
+    if number == 0:
+        return path
+    pure = PurePosixPath(path)
+    return str(pure.with_name(_fit(pure.stem, f"-{number}", pure.suffix)))
+
+
+def sidecar(path: str) -> str:
+    """`a.png.error.json` for `a.png`."""
+    pure = PurePosixPath(path)
+    return str(pure.with_name(_fit(pure.name, ".error.json")))
+
+
+def _fit(stem: str, suffix: str, ending: str = "") -> str:
+    """Stem, suffix and ending, the stem shortened (by whole characters) so that a file system takes it."""
+    # Room for an ending of the worker's choosing, and for a number.
+    room = MAX_NAME_BYTES - len(suffix.encode()) - len(ending.encode()) - 12
+    return stem.encode()[:room].decode(errors="ignore") + suffix + ending

@@ -1,0 +1,164 @@
+"""One tree of errors; each class carries its stable `kind`, its failure class and its exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+from hotfolder.types import ErrorInfo, FailureClass
+
+
+class ExitCode(IntEnum):
+    """What the commands end with."""
+
+    DONE = 0
+    FAILURE = 1
+    USAGE = 2
+    PARTLY_FAILED = 3
+    MODEL_MISSING = 4
+    INTERRUPTED = 130
+
+
+class HotfolderError(Exception):
+    """Something a person should be told: what happened, and how to mend it."""
+
+    kind: ClassVar[str] = "failure"
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
+    failure: ClassVar[FailureClass] = FailureClass.TRANSIENT
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def info(self) -> ErrorInfo:
+        """The same error as a plain record that crosses processes."""
+        return ErrorInfo(self.kind, self.failure, self.message, self.fix)
+
+
+class UsageError(HotfolderError):
+    """The command was not understood, or does not fit what it was pointed at."""
+
+    kind = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class Interrupted(HotfolderError):
+    """A person stopped it before its end."""
+
+    kind = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class ConfigError(UsageError):
+    """The configuration was not understood."""
+
+    kind = "config"
+
+
+class AlreadyRunning(HotfolderError):
+    """Another daemon works on this root."""
+
+    kind = "already_running"
+
+
+class LedgerError(HotfolderError):
+    """The database cannot be used."""
+
+    kind = "ledger"
+
+
+class ModelMissing(HotfolderError):
+    """A model that is asked for is not on this machine."""
+
+    kind = "model_missing"
+    exit_code = ExitCode.MODEL_MISSING
+    failure = FailureClass.ENVIRONMENT
+
+
+class ModelDamaged(HotfolderError):
+    """A model's weights are not what they should be."""
+
+    kind = "model_damaged"
+    failure = FailureClass.ENVIRONMENT
+
+
+class BadInput(HotfolderError):
+    """The file itself cannot be worked."""
+
+    kind = "bad_input"
+    failure = FailureClass.BAD_INPUT
+
+
+class NotAnImage(BadInput):
+    """No decoder recognises the file."""
+
+    kind = "not_an_image"
+
+
+class EmptyFile(BadInput):
+    """The file has no bytes."""
+
+    kind = "empty_file"
+
+
+class TruncatedImage(BadInput):
+    """The image ends before its end, or is damaged inside."""
+
+    kind = "truncated_image"
+
+
+class ImageTooLarge(BadInput):
+    """The image has more pixels than the limit."""
+
+    kind = "image_too_large"
+
+
+class UnsupportedImage(BadInput):
+    """The image decodes, but is of a sort that the line does not work."""
+
+    kind = "unsupported_image"
+
+
+class PromptSyntax(BadInput):
+    """A prompt file was not understood."""
+
+    kind = "prompt_syntax"
+
+
+class Vanished(BadInput):
+    """The file was taken away before it could be worked."""
+
+    kind = "vanished"
+
+
+class GenerationFailed(HotfolderError):
+    """The model gave no usable picture."""
+
+    kind = "generation_failed"
+
+
+class EnvironmentTrouble(HotfolderError):
+    """Disk, device or share: nothing wrong with the file."""
+
+    kind = "environment"
+    failure = FailureClass.ENVIRONMENT
+
+
+class DiskFull(EnvironmentTrouble):
+    """No space left."""
+
+    kind = "disk_full"
+
+
+class DeviceTrouble(EnvironmentTrouble):
+    """The device is gone or refuses work."""
+
+    kind = "device"
+
+
+class WorkerLost(HotfolderError):
+    """The worker process ended in the middle of this job."""
+
+    kind = "worker_lost"
+    failure = FailureClass.POISON

@@ -1,0 +1,268 @@
+"""The frozen records that flow through the line. Plain data: picklable, JSON-able, no live objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What a job does; also the name of the inbox where such jobs come from."""
+
+    GENERATE = "generate"
+    SCORE = "score"
+    UPSCALE = "upscale"
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Role(StrEnum):
+    """How an image came into being."""
+
+    GENERATED = "generated"
+    DROPPED = "dropped"
+    UPSCALED = "upscaled"
+
+
+class Verdict(StrEnum):
+    """What the gate said."""
+
+    KEEP = "keep"
+    REJECT = "reject"
+
+
+class FailureClass(StrEnum):
+    """Who is to blame, and so what follows."""
+
+    BAD_INPUT = "bad_input"  # the file: to failed/ at once
+    TRANSIENT = "transient"  # chance: tried again after a pause, a few times
+    ENVIRONMENT = "environment"  # disk, device, share: the queue pauses, no attempt is spent
+    POISON = "poison"  # the worker died on it: quarantined when it happens again and again
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An error as data: `kind` is stable, `message` is a sentence, `fix` says how to mend it."""
+
+    kind: str
+    failure: FailureClass
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One look at one file in an inbox."""
+
+    path: str  # relative to the root, '/' between the parts
+    size: int  # bytes
+    mtime_ns: int
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A file that a person dropped, from the moment it is taken until it is placed."""
+
+    id: int
+    kind: Kind
+    sighting: Sighting
+    seen_at: float  # seconds since the epoch: when it was first seen as it is
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """One image to be generated, fully decided except for what the model's defaults fill in."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    line: int | None = None  # of the prompt file, counted from 1; None when it has a single prompt
+    model: str | None = None
+    width: int | None = None  # pixels
+    height: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of the queue."""
+
+    id: int
+    kind: Kind
+    drop_id: int
+    source_file: str  # the dropped file it comes from, relative to the root
+    source: str | None  # the file it works on, relative to the root; None for generate
+    model: str
+    attempt: int  # counted when claimed, given back when the job was not to blame
+    claim: int  # never given back: an outcome of an older claim is dropped
+    created_at: float  # seconds since the epoch
+    params: Mapping[str, Any] = field(default_factory=dict)
+    image_id: int | None = None  # the image it works on, when that has a row already
+    try_number: int = 1  # of one prompt and seed: below gate.regenerate_below it is tried again
+    deaths: int = 0  # how many workers died on it
+
+
+@dataclass(frozen=True, slots=True)
+class StationSettings:
+    """What a worker has to know of the configuration."""
+
+    device: str
+    model_folders: tuple[str, ...]
+    decode_threads: int
+    max_pixels: int
+    background: str
+    format: str
+    tile: int
+    overlap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One job as a worker sees it: absolute paths and parameters."""
+
+    job_id: int
+    claim: int
+    source: str | None
+    staging: str  # folder of this claim alone
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs of one kind and one model that a worker takes together."""
+
+    id: int
+    kind: Kind
+    model: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score that can be trusted: it says how it was come by."""
+
+    value: float  # 1 to 10
+    scorer: str
+    weights_sha256: str
+    preprocessing: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file that a worker wrote."""
+
+    path: str  # absolute, inside the item's staging folder
+    sha256: str
+    width: int  # pixels
+    height: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What a worker found about the file it read."""
+
+    sha256: str
+    width: int  # pixels, upright
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item: a score, or a staged file, or an error."""
+
+    job_id: int
+    claim: int
+    score: Score | None = None
+    staged: Staged | None = None
+    source: SourceFacts | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a worker is: for people to look at, nothing depends on it."""
+
+    job_id: int
+    stage: str  # 'loading shapes', 'generating', …
+    step: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A file to be moved; `inode` is the source's, so that a replay knows a finished move."""
+
+    src: str  # relative to the root
+    dst: str
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An image's row; with `id` the row exists already and is updated."""
+
+    path: str  # relative to the root
+    role: Role
+    sha256: str
+    width: int
+    height: int
+    id: int | None = None
+    verdict: Verdict | None = None
+    parent_id: int | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    model: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be queued."""
+
+    kind: Kind
+    model: str
+    source: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    about: str | None = None  # 'image' or 'parent' of the same publication: what it works on
+    try_number: int = 1
+    error: ErrorInfo | None = None  # it failed before it could be queued
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Everything that one finished job changes, journalled before any of it is done.
+
+    The placements are moved first, then the rest becomes one transaction. Doing it twice is harmless.
+    """
+
+    drop_id: int
+    source_file: str
+    job_id: int | None = None
+    state: State | None = None
+    error: ErrorInfo | None = None
+    image: ImageRecord | None = None
+    image_move: int | None = None  # index of the placement that gives the image its path
+    parent: ImageRecord | None = None
+    parent_move: int | None = None
+    score: Score | None = None
+    placements: tuple[Placement, ...] = ()
+    sidecar: Mapping[str, Any] | None = None  # written as <name>.error.json
+    sidecar_for: str | None = None  # path in failed/ whose name it takes; a placement's, if there is one
+    followups: tuple[NewJob, ...] = ()
+    drop_placed: bool = False  # the dropped file has reached its last place
