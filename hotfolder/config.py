@@ -1,0 +1,272 @@
+"""`hotfolder.toml` and the environment, read once into frozen, validated settings."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hotfolder.core.batching import BatchPolicy
+from hotfolder.core.gate import Gate
+from hotfolder.core.retry import RetryPolicy
+from hotfolder.core.settle import SettlePolicy
+from hotfolder.errors import ConfigError, UsageError
+from hotfolder.root import FILE_NAME
+from hotfolder.types import Kind
+
+ENV_PREFIX = "HOTFOLDER_"
+#: Environment variables with our prefix that are not settings.
+_ENV_RESERVED = {"HOTFOLDER_ROOT"}
+
+Rating = Annotated[float, Field(ge=1, le=10)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GateSettings(_Section):
+    """What a score means. Scores run from 1 to 10."""
+
+    keep: Rating = Field(6.5, description="At or above this an image goes to keep/, below it to reject/.")
+    upscale: Rating = Field(7.0, description="At or above this a kept image is enlarged, too.")
+    regenerate_below: Rating = Field(
+        5.0, description="Below this a generated image is tried again with a new seed."
+    )
+    max_attempts: int = Field(3, ge=1, le=100, description="Tries for one prompt and seed, the first included.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GateSettings:
+        if self.upscale < self.keep:
+            raise ValueError(f"upscale ({self.upscale:g}) must not be below keep ({self.keep:g})")
+        if self.regenerate_below > self.keep:
+            raise ValueError(
+                f"regenerate_below ({self.regenerate_below:g}) must not be above keep ({self.keep:g})"
+            )
+        return self
+
+
+class GenerateSettings(_Section):
+    """What is used where a prompt file does not say. Without a value here, the model's own default."""
+
+    model: str = Field("shapes", min_length=1, description="A name from the registry, or the path of a folder.")
+    negative_prompt: str = Field("", description="Used where a prompt has none of its own.")
+    steps: int | None = Field(None, ge=1, le=1000, description="Sampling steps.")
+    guidance: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance scale.")
+    width: Side | None = Field(None, description="Pixels, a multiple of 8.")
+    height: Side | None = Field(None, description="Pixels, a multiple of 8.")
+
+
+class ScoreSettings(_Section):
+    """How images are judged."""
+
+    scorer: str = Field("technical", min_length=1, description="A name from the registry.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Images that go through the network together.")
+    background: str = Field(
+        "white", description="What transparent pixels are laid over before judging: white, black or #rrggbb.",
+        pattern=r"^(white|black|#[0-9a-fA-F]{6})$",
+    )  # fmt: skip
+
+
+class UpscaleSettings(_Section):
+    """How images are enlarged."""
+
+    model: str = Field("x4-compact", min_length=1, description="A name from the registry, or the path of a file.")
+    format: Literal["png", "webp", "jpeg", "tiff"] = Field("png", description="png, webp, jpeg or tiff.")
+    tile: int = Field(
+        256, ge=32, le=4096, description="Side of the tiles, in input pixels: less needs less memory."
+    )
+    overlap: int = Field(
+        32, ge=0, le=512, description="Pixels that tiles share, so that no seam shows: the network's reach."
+    )
+
+
+class SettleSettings(_Section):
+    """When a dropped file is taken."""
+
+    quiet_seconds: Seconds = Field(
+        0.5, description="Without a change, where the kernel tells that no program still has the file open."
+    )
+    quiet_seconds_without_lease: Seconds = Field(
+        3.0, description="The same where it cannot tell (network file systems, files of other users)."
+    )
+    incomplete_grace_seconds: Seconds = Field(
+        5.0, description="How long a file that looks damaged may still turn whole."
+    )
+
+
+class WatchSettings(_Section):
+    """How files are noticed. Events only hasten it; the scan is what counts."""
+
+    rescan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0, description="Every so often the inboxes are read, whatever the events say."
+    )
+    ignore: tuple[str, ...] = Field(
+        (".*", "*~", "*.part", "*.crdownload", "*.download", "*.tmp", "*.swp", "thumbs.db", "desktop.ini"),
+        description="Names of files and folders that are left alone (shell patterns, case ignored).",
+    )
+
+
+class ExecutorSettings(_Section):
+    """Where the models run."""
+
+    kind: Literal["local", "inline"] = Field(
+        "local",
+        description="local: in a child process, so that a crash there is harmless. inline: for tests.",
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1.")
+    idle_unload_seconds: Seconds = Field(
+        300.0, description="Idle for so long, the worker ends and the device is free."
+    )
+    stop_grace_seconds: Seconds = Field(
+        30.0, description="How long a stop waits for the image in work before it is put back."
+    )
+    fairness_seconds: Seconds = Field(
+        60.0, description="How long the loaded model is preferred before another model's jobs get their turn."
+    )
+    decode_threads: int = Field(2, ge=1, le=64, description="Threads that read images ahead of the device.")
+    max_pixels: int = Field(
+        200_000_000, ge=1, description="Images with more pixels are refused before they are decoded."
+    )
+
+
+class RetrySettings(_Section):
+    """How patient the line is with failures that are not the file's fault."""
+
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts at one job.")
+    backoff_seconds: Seconds = Field(5.0, description="Before the second attempt; doubled with every further one.")
+    max_deaths: int = Field(3, ge=1, le=100, description="Workers that may die on one job before it is failed.")
+    pause_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        15.0, description="Disk full or device gone: how long the queue waits before it tries again."
+    )
+
+
+class ModelSettings(_Section):
+    """Where models are found."""
+
+    folders: tuple[str, ...] = Field(
+        (),
+        description="Folders with models, searched before the usual one (~/.local/share/hotfolder/models).",
+    )
+
+
+class Settings(_Section):
+    """Everything in hotfolder.toml."""
+
+    gate: GateSettings = GateSettings()
+    generate: GenerateSettings = GenerateSettings()
+    score: ScoreSettings = ScoreSettings()
+    upscale: UpscaleSettings = UpscaleSettings()
+    settle: SettleSettings = SettleSettings()
+    watch: WatchSettings = WatchSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    retry: RetrySettings = RetrySettings()
+    models: ModelSettings = ModelSettings()
+
+    def gate_policy(self) -> Gate:
+        return Gate(
+            self.gate.keep, self.gate.upscale, self.gate.regenerate_below, self.gate.max_attempts
+        )  # fmt: skip
+
+    def settle_policy(self) -> SettlePolicy:
+        return SettlePolicy(self.settle.quiet_seconds, self.settle.quiet_seconds_without_lease)
+
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            max_attempts=self.retry.max_attempts,
+            backoff_seconds=self.retry.backoff_seconds,
+            max_deaths=self.retry.max_deaths,
+            pause_seconds=self.retry.pause_seconds,
+            incomplete_grace_seconds=self.settle.incomplete_grace_seconds,
+        )
+
+    def batch_policy(self) -> BatchPolicy:
+        sizes = {Kind.GENERATE: 4, Kind.SCORE: self.score.batch_size, Kind.UPSCALE: 4}
+        return BatchPolicy(sizes, self.executor.fairness_seconds)
+
+    def default_model(self, kind: Kind) -> str:
+        """The model that does this kind of work where nothing else is asked for."""
+        return {
+            Kind.GENERATE: self.generate.model,
+            Kind.SCORE: self.score.scorer,
+            Kind.UPSCALE: self.upscale.model,
+        }[kind]
+
+
+def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads `root/hotfolder.toml`, overridden by variables such as HOTFOLDER_GATE__KEEP=7.
+
+    Raises ConfigError, naming the file or variable, the key, and what is allowed.
+    """
+    path = root / FILE_NAME
+    try:
+        document = tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist", f"hotfolder init {root}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}", "mend the line it names") from None
+    overridden = _apply_environment(document, environ)
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise _explain(error, path, overridden) from None
+
+
+def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Puts HOTFOLDER_SECTION__KEY into the document; gives back 'section.key' -> variable."""
+    overridden = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable in _ENV_RESERVED or "__" not in variable:
+            continue
+        section, _, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
+        try:
+            value = tomli.loads(f"value = {text}")["value"]
+        except tomli.TOMLDecodeError:
+            value = text  # a bare word is a text
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+        overridden[f"{section}.{key}"] = variable
+    return overridden
+
+
+def _explain(error: ValidationError, path: Path, overridden: Mapping[str, str]) -> ConfigError:
+    """The first problem in words a person can act on."""
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    where = overridden.get(key, str(path))
+    section = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "extra_forbidden":
+        known = _keys(section) if len(problem["loc"]) > 1 else list(Settings.model_fields)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        what = "key" if len(problem["loc"]) > 1 else "section"
+        fix = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return ConfigError(f"{where}: unknown {what} '{key}'", fix)
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" is {problem['input']!r}"
+    described = _describe(section, str(problem["loc"][1])) if len(problem["loc"]) > 1 else ""
+    if not key or problem["type"] == "value_error":
+        return ConfigError(f"{where}: [{section}] {message}", "change one of the two")
+    return ConfigError(f"{where}: {key}{given}: {message}", described or "see the comments in the file")
+
+
+def _keys(section: str) -> list[str]:
+    field = Settings.model_fields.get(section)
+    section_class: Any = field.annotation if field else None
+    return list(section_class.model_fields) if section_class else []
+
+
+def _describe(section: str, key: str) -> str:
+    field = Settings.model_fields.get(section)
+    section_class: Any = field.annotation if field else None
+    described = section_class.model_fields.get(key) if section_class else None
+    return (described.description or "") if described else ""
