@@ -1,0 +1,270 @@
+"""The writing side of the ledger: only the daemon has one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hotfolder.errors import DiskFull
+from hotfolder.ledger.connection import open_writer
+from hotfolder.ledger.queries import queries
+from hotfolder.ledger.rows import to_drop, to_job
+from hotfolder.types import (
+    Drop,
+    ErrorInfo,
+    ImageRecord,
+    Job,
+    Kind,
+    NewJob,
+    Publication,
+    Sighting,
+    State,
+)
+
+_PUBLICATION = TypeAdapter(Publication)
+
+
+class Ledger:
+    """Jobs, images, scores and the journal. Not safe for threads: one daemon, one thread, one ledger.
+
+    Each method is one transaction. `now` is always seconds since the epoch.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Opens, or makes, the database and brings its schema up to date."""
+        from hotfolder.ledger.migrations import migrate  # sqlite-utils costs 0.1 s: only where it is needed
+
+        connection = open_writer(path)
+        migrate(connection)
+        return cls(connection)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
+        return self._execute(queries()[name], values)
+
+    def _execute(self, sql: str, values: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, values or {})
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (
+                sqlite3.SQLITE_FULL,
+                sqlite3.SQLITE_IOERR,
+                sqlite3.SQLITE_READONLY,
+            ):
+                raise DiskFull(
+                    f"the database cannot be written: {error}", "free some space; the queue goes on by itself"
+                ) from error
+            raise
+
+    def _one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._run(name, **values).fetchone()
+        return row
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # IMMEDIATE: a deferred transaction that reads first and writes later fails with 'database is locked'.
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    # --- drops -----------------------------------------------------------------------------------
+
+    def add_drops(self, taken: Iterable[tuple[Kind, Sighting, float, Sequence[NewJob]]], now: float) -> list[int]:
+        """Records files that are taken (kind, sighting, seen_at, jobs) and queues their jobs."""
+        ids = []
+        with self._transaction():
+            for kind, sighting, seen_at, jobs in taken:
+                row = self._run("add_drop", kind=kind, seen_at=seen_at, now=now, **asdict(sighting)).fetchone()
+                ids.append(row["id"])
+                for job in jobs:
+                    self._add_job(job, row["id"], sighting.path, None, now)
+        return ids
+
+    def open_drops(self) -> list[Drop]:
+        return [to_drop(row) for row in self._run("open_drops")]
+
+    def drop(self, drop_id: int) -> Drop | None:
+        row = self._one("drop", id=drop_id)
+        return to_drop(row) if row else None
+
+    def finished_drops(self) -> list[Drop]:
+        """Drops that still lie in their inbox although nothing is left to do for them (at most 500)."""
+        return [to_drop(row) for row in self._run("finished_drops")]
+
+    def failed_jobs(self, drop_id: int) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._run("failed_jobs_of_drop", drop_id=drop_id)]
+
+    def forget_drop(self, drop_id: int, error: ErrorInfo, now: float) -> None:
+        """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""
+        with self._transaction():
+            self._run("cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now)
+            self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def _add_job(
+        self, job: NewJob, drop_id: int, source_file: str, about: tuple[int, str] | None, now: float
+    ) -> None:
+        image_id, image_path = about or (None, None)
+        self._run(
+            "add_job",
+            kind=job.kind,
+            drop_id=drop_id,
+            source_file=source_file,
+            source=job.source or image_path,
+            model=job.model,
+            params=json.dumps(dict(job.params)),
+            image_id=image_id,
+            try_number=job.try_number,
+            state=State.FAILED if job.error else State.QUEUED,
+            error_kind=job.error and job.error.kind,
+            error=job.error and job.error.message,
+            fix=job.error and job.error.fix,
+            finished_at=now if job.error else None,
+            now=now,
+        )
+
+    def runnable(self, now: float, resident: tuple[Kind, str] | None = None) -> list[Job]:
+        """Jobs that may be claimed, oldest first: the oldest, and those for the resident model."""
+        rows = {row["id"]: row for row in self._run("runnable", now=now)}
+        if resident is not None:
+            more = self._run("runnable_for_model", now=now, kind=resident[0], model=resident[1])
+            rows.update((row["id"], row) for row in more)
+        return [to_job(rows[job_id]) for job_id in sorted(rows)]
+
+    def next_due(self) -> float | None:
+        """When the first queued job may be claimed; None when nothing is queued."""
+        row = self._one("next_due")
+        return row["due"] if row else None
+
+    def claim(self, jobs: Sequence[Job], now: float) -> list[Job]:
+        """Marks jobs as running; gives back those that were still to be had, in the order asked."""
+        ids = json.dumps([job.id for job in jobs])
+        return sorted(
+            (to_job(row) for row in self._run("claim", ids=ids, now=now).fetchall()), key=lambda job: job.id
+        )
+
+    def release(
+        self, job: Job, *, not_before: float, spent: bool, died: bool = False, error: ErrorInfo | None = None
+    ) -> None:
+        """Puts a claimed job back into the queue."""
+        self._run(
+            "release", id=job.id, claim=job.claim, not_before=not_before, spent=int(spent), died=int(died),
+            error_kind=error and error.kind, error=error and error.message, fix=error and error.fix,
+        )  # fmt: skip
+
+    def recover(self) -> int:
+        """After a crash: puts running jobs back, except those that the journal holds. How many."""
+        return self._run("recover_jobs").rowcount
+
+    def open_job_count(self) -> int:
+        row = self._one("open_job_count")
+        return int(row["jobs"]) if row else 0
+
+    def ended_since(self, moment: float) -> dict[State, int]:
+        """How many jobs ended since a moment."""
+        return {State(row["state"]): row["jobs"] for row in self._run("ended_since", since=moment)}
+
+    # --- images ----------------------------------------------------------------------------------
+
+    def image(self, image_id: int) -> dict[str, Any] | None:
+        row = self._one("image", id=image_id)
+        return dict(row) if row else None
+
+    def images_with_content(self, sha256: str, role: str) -> list[str]:
+        """Paths of the images of that role with exactly these bytes."""
+        return [row["path"] for row in self._run("images_with_content", sha256=sha256, role=role)]
+
+    # --- publishing ------------------------------------------------------------------------------
+
+    def journal(self, publication: Publication, now: float) -> int:
+        """Writes down what is about to be done."""
+        text = _PUBLICATION.dump_json(publication).decode()
+        return int(self._run("journal", publication=text, now=now).fetchone()["id"])
+
+    def rewrite_journal(self, entry: int, publication: Publication) -> None:
+        """The same intent with another destination."""
+        self._run("rewrite_journal", id=entry, publication=_PUBLICATION.dump_json(publication).decode())
+
+    def pending_journal(self) -> list[tuple[int, Publication]]:
+        """What was begun and not finished, oldest first."""
+        return [
+            (row["id"], _PUBLICATION.validate_json(row["publication"])) for row in self._run("pending_journal")
+        ]
+
+    def apply(self, entry: int, publication: Publication, now: float) -> None:
+        """Makes a publication whose files are in place true in the ledger, and closes its journal entry."""
+        p = publication
+        with self._transaction():
+            parent_id = self._put_image(p, p.parent, p.parent_move, None, now) if p.parent else None
+            image_id = self._put_image(p, p.image, p.image_move, parent_id, now) if p.image else None
+            about = {
+                "image": (image_id, _final_path(p, p.image, p.image_move)),
+                "parent": (parent_id, _final_path(p, p.parent, p.parent_move)),
+            }
+            if p.score and image_id:
+                self._run(
+                    "add_score", image_id=image_id, score=p.score.value, scorer=p.score.scorer,
+                    weights_sha256=p.score.weights_sha256, preprocessing=p.score.preprocessing,
+                    precision=p.score.precision, job_id=p.job_id, now=now,
+                )  # fmt: skip
+            for job in p.followups:
+                target = about.get(job.about or "")
+                self._add_job(
+                    job, p.drop_id, p.source_file,
+                    (target[0], target[1]) if target and target[0] and target[1] else None, now,
+                )  # fmt: skip
+            if p.job_id is not None and p.state is not None:
+                self._run(
+                    "finish_job", id=p.job_id, state=p.state, image_id=image_id, now=now,
+                    error_kind=p.error and p.error.kind, error=p.error and p.error.message,
+                    fix=p.error and p.error.fix,
+                )  # fmt: skip
+            if p.drop_placed:
+                placed = p.placements[-1].dst if p.placements else None
+                self._run(
+                    "close_drop", id=p.drop_id, state="failed" if p.sidecar else "placed", placed_path=placed,
+                    now=now,
+                )  # fmt: skip
+            self._run("close_journal", id=entry)
+
+    def _put_image(
+        self, p: Publication, image: ImageRecord, move: int | None, parent_id: int | None, now: float
+    ) -> int:
+        path = _final_path(p, image, move)
+        if image.id is not None:
+            self._run("move_image", id=image.id, path=path, verdict=image.verdict)
+            return image.id
+        row = self._run(
+            "add_image", path=path, sha256=image.sha256, role=image.role, verdict=image.verdict,
+            width=image.width, height=image.height,
+            parent_id=parent_id if image.parent_id is None else image.parent_id,
+            prompt=image.prompt, negative_prompt=image.negative_prompt, seed=image.seed, model=image.model,
+            settings=json.dumps(dict(image.settings)), source_file=p.source_file, job_id=p.job_id,
+            drop_id=p.drop_id, now=now,
+        ).fetchone()  # fmt: skip
+        return int(row["id"])
+
+
+def _final_path(p: Publication, image: ImageRecord | None, move: int | None) -> str | None:
+    if image is None:
+        return None
+    return image.path if move is None else p.placements[move].dst

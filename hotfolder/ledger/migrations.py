@@ -1,0 +1,136 @@
+"""The schema, one named step after the other; a step that was published is never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+steps = Migrations("hotfolder")
+
+_TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {0}, 'unixepoch')"
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings a database to the newest schema; each step is its own transaction."""
+    steps.apply(Database(connection))
+
+
+@steps()
+def m001_drops_jobs_images_scores_journal(db: Database) -> None:
+    db.conn.execute("""
+        CREATE TABLE drops (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            path TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL,
+            inode INTEGER NOT NULL,
+            device INTEGER NOT NULL,
+            seen_at REAL NOT NULL,
+            state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'placed', 'failed', 'gone')),
+            placed_path TEXT,
+            created_at REAL NOT NULL,
+            finished_at REAL
+        ) STRICT""")
+    db.conn.execute("CREATE UNIQUE INDEX drops_open ON drops (path) WHERE state = 'open'")
+    db.conn.execute("CREATE INDEX drops_path ON drops (path)")
+    db.conn.execute("""
+        CREATE TABLE images (
+            id INTEGER PRIMARY KEY,
+            path TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('generated', 'dropped', 'upscaled')),
+            verdict TEXT CHECK (verdict IN ('keep', 'reject')),
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            parent_id INTEGER REFERENCES images (id),
+            prompt TEXT,
+            negative_prompt TEXT,
+            seed INTEGER,
+            model TEXT,
+            settings TEXT NOT NULL DEFAULT '{}',
+            source_file TEXT,
+            job_id INTEGER,
+            drop_id INTEGER REFERENCES drops (id),
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX images_path ON images (path)")
+    db.conn.execute("CREATE INDEX images_sha256 ON images (sha256)")
+    db.conn.execute("CREATE INDEX images_parent ON images (parent_id)")
+    db.conn.execute("""
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('generate', 'score', 'upscale')),
+            state TEXT NOT NULL DEFAULT 'queued'
+                CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+            drop_id INTEGER NOT NULL REFERENCES drops (id),
+            source_file TEXT NOT NULL,
+            source TEXT,
+            model TEXT NOT NULL,
+            params TEXT NOT NULL DEFAULT '{}',
+            image_id INTEGER REFERENCES images (id),
+            try_number INTEGER NOT NULL DEFAULT 1,
+            attempt INTEGER NOT NULL DEFAULT 0,
+            claim INTEGER NOT NULL DEFAULT 0,
+            deaths INTEGER NOT NULL DEFAULT 0,
+            not_before REAL NOT NULL DEFAULT 0,
+            error_kind TEXT,
+            error TEXT,
+            fix TEXT,
+            created_at REAL NOT NULL,
+            started_at REAL,
+            finished_at REAL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX jobs_state ON jobs (state, id)")
+    db.conn.execute("CREATE INDEX jobs_drop ON jobs (drop_id)")
+    db.conn.execute("CREATE INDEX jobs_image ON jobs (image_id)")
+    db.conn.execute("""
+        CREATE TABLE scores (
+            id INTEGER PRIMARY KEY,
+            image_id INTEGER NOT NULL REFERENCES images (id),
+            score REAL NOT NULL,
+            scorer TEXT NOT NULL,
+            weights_sha256 TEXT NOT NULL,
+            preprocessing TEXT NOT NULL,
+            precision TEXT NOT NULL,
+            job_id INTEGER,
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX scores_image ON scores (image_id, id)")
+    db.conn.execute("""
+        CREATE TABLE journal (
+            id INTEGER PRIMARY KEY,
+            publication TEXT NOT NULL,
+            created_at REAL NOT NULL
+        ) STRICT""")
+
+
+@steps()
+def m002_public_views(db: Database) -> None:
+    time = _TIME.format
+    db.conn.execute(f"""
+        CREATE VIEW results AS
+        SELECT images.id AS image_id, images.path, images.sha256, images.role, images.verdict,
+               scores.score, scores.scorer, images.width, images.height, parents.path AS parent_path,
+               images.prompt, images.negative_prompt, images.seed, images.model, images.source_file,
+               images.job_id, {time("images.created_at")} AS created_at
+        FROM images
+        LEFT JOIN images AS parents ON parents.id = images.parent_id
+        LEFT JOIN scores ON scores.id = (SELECT max(id) FROM scores WHERE image_id = images.id)""")
+    db.conn.execute(f"""
+        CREATE VIEW queue AS
+        SELECT id AS job_id, kind, state, source_file, attempt, error_kind, error,
+               {time("created_at")} AS created_at, {time("started_at")} AS started_at,
+               {time("finished_at")} AS finished_at
+        FROM jobs""")
+    db.conn.execute("""
+        CREATE VIEW score_gain AS
+        SELECT parents.path AS parent_path, parents.score AS parent_score,
+               results.path AS upscaled_path, results.score AS upscaled_score,
+               results.score - parents.score AS gain
+        FROM results
+        JOIN images ON images.id = results.image_id
+        JOIN results AS parents ON parents.image_id = images.parent_id
+        WHERE results.role = 'upscaled' AND results.score IS NOT NULL AND parents.score IS NOT NULL""")

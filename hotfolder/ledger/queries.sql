@@ -1,0 +1,164 @@
+-- Every query of the ledger. Each is found by its name; times are seconds since the epoch.
+
+-- name: add_drop
+-- A file that is taken now.
+INSERT INTO drops (kind, path, size, mtime_ns, inode, device, seen_at, created_at)
+VALUES (:kind, :path, :size, :mtime_ns, :inode, :device, :seen_at, :now)
+RETURNING id;
+
+-- name: open_drops
+-- Files that are taken and still lie in their inbox.
+SELECT * FROM drops WHERE state = 'open';
+
+-- name: drop
+SELECT * FROM drops WHERE id = :id;
+
+-- name: last_drop_of_path
+-- What became of the file that was dropped under this path most recently.
+SELECT * FROM drops WHERE path = :path ORDER BY id DESC LIMIT 1;
+
+-- name: close_drop
+UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now WHERE id = :id;
+
+-- name: cancel_jobs_of_drop
+-- The file changed or was taken away: what it asked for itself, and is still queued, makes no sense any more.
+-- Jobs for images that were made of it already go on.
+UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, finished_at = :now
+WHERE drop_id = :drop_id AND state IN ('queued', 'running')
+  AND kind = (SELECT kind FROM drops WHERE id = :drop_id);
+
+-- name: finished_drops
+-- Open drops all of whose jobs have ended.
+SELECT * FROM drops
+WHERE state = 'open'
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE drop_id = drops.id AND state IN ('queued', 'running'))
+LIMIT 500;
+
+-- name: failed_jobs_of_drop
+SELECT id, kind, source, attempt, error_kind, error, fix FROM jobs
+WHERE drop_id = :drop_id AND state = 'failed' ORDER BY id;
+
+-- name: add_job
+INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, image_id, try_number, error_kind,
+    error, fix, created_at, finished_at)
+VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :image_id, :try_number, :error_kind,
+    :error, :fix, :now, :finished_at);
+
+-- name: runnable
+-- Jobs that may be claimed, oldest first; enough of them to choose a batch from.
+SELECT * FROM jobs
+WHERE state = 'queued' AND not_before <= :now ORDER BY id LIMIT 256;
+
+-- name: runnable_for_model
+-- The same for one kind and model, which may stand far back in a long queue.
+SELECT * FROM jobs
+WHERE state = 'queued' AND not_before <= :now AND kind = :kind AND model = :model ORDER BY id LIMIT 64;
+
+-- name: next_due
+-- When the first job that has to wait may be claimed.
+SELECT min(not_before) AS due FROM jobs WHERE state = 'queued';
+
+-- name: claim
+-- One statement, so that no other claim can come between. The attempt counts from here.
+UPDATE jobs SET state = 'running', attempt = attempt + 1, claim = claim + 1, started_at = :now
+WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids))
+RETURNING *;
+
+-- name: release
+-- Back into the queue. `spent` is 1 when the attempt counts, `died` is 1 when a worker died on it.
+UPDATE jobs
+SET state = 'queued', attempt = attempt - 1 + :spent, deaths = deaths + :died, not_before = :not_before,
+    error_kind = :error_kind, error = :error, fix = :fix, started_at = NULL
+WHERE id = :id AND claim = :claim AND state = 'running';
+
+-- name: recover_jobs
+-- After a crash of the daemon: what was running is not to blame. Journalled ones are being published.
+UPDATE jobs SET state = 'queued', attempt = attempt - 1, started_at = NULL
+WHERE state = 'running'
+  AND id NOT IN (SELECT json_extract(publication, '$.job_id') FROM journal
+                 WHERE json_extract(publication, '$.job_id') IS NOT NULL);
+
+-- name: job
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: jobs_of_drop
+SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
+
+-- name: jobs_ahead
+-- How many jobs stand before this one.
+SELECT count(*) AS ahead FROM jobs WHERE state IN ('queued', 'running') AND id < :id;
+
+-- name: finish_job
+UPDATE jobs SET state = :state, error_kind = :error_kind, error = :error, fix = :fix, finished_at = :now,
+    image_id = coalesce(:image_id, image_id)
+WHERE id = :id;
+
+-- name: add_image
+INSERT INTO images (path, sha256, role, verdict, width, height, parent_id, prompt, negative_prompt, seed, model,
+    settings, source_file, job_id, drop_id, created_at)
+VALUES (:path, :sha256, :role, :verdict, :width, :height, :parent_id, :prompt, :negative_prompt, :seed, :model,
+    :settings, :source_file, :job_id, :drop_id, :now)
+RETURNING id;
+
+-- name: move_image
+-- What a verdict changes of an image: where it is, and what was said.
+UPDATE images SET path = :path, verdict = coalesce(:verdict, verdict) WHERE id = :id;
+
+-- name: image
+SELECT * FROM images WHERE id = :id;
+
+-- name: image_by_path
+SELECT results.*, images.drop_id FROM results JOIN images ON images.id = results.image_id
+WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
+
+-- name: images_with_content
+SELECT id, path FROM images WHERE sha256 = :sha256 AND role = :role;
+
+-- name: add_score
+INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, job_id, created_at)
+VALUES (:image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :job_id, :now);
+
+-- name: scores_of_image
+SELECT * FROM scores WHERE image_id = :image_id ORDER BY id;
+
+-- name: journal
+INSERT INTO journal (publication, created_at) VALUES (:publication, :now) RETURNING id;
+
+-- name: rewrite_journal
+UPDATE journal SET publication = :publication WHERE id = :id;
+
+-- name: pending_journal
+SELECT id, publication FROM journal ORDER BY id;
+
+-- name: close_journal
+DELETE FROM journal WHERE id = :id;
+
+-- name: counts
+-- The queue by kind and state.
+SELECT kind, state, count(*) AS jobs FROM jobs GROUP BY kind, state;
+
+-- name: open_job_count
+SELECT count(*) AS jobs FROM jobs WHERE state IN ('queued', 'running');
+
+-- name: running
+SELECT id, kind, source_file, source, attempt, started_at FROM jobs
+WHERE state = 'running' ORDER BY id LIMIT 20;
+
+-- name: outcome_counts
+-- Images by role and verdict.
+SELECT role, verdict, count(*) AS images FROM images GROUP BY role, verdict;
+
+-- name: recent_failures
+SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
+WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;
+
+-- name: ended_since
+-- How many jobs ended since a moment, by state.
+SELECT state, count(*) AS jobs FROM jobs
+WHERE finished_at >= :since AND state IN ('done', 'failed', 'cancelled') GROUP BY state;
+
+-- name: results
+SELECT * FROM results ORDER BY image_id;
+
+-- name: score_gain
+SELECT * FROM score_gain ORDER BY gain DESC;
