@@ -1,0 +1,1 @@
+"""Folders: layout, what lies in them, and moving files without losing any."""

@@ -1,0 +1,60 @@
+"""Where things lie below the root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotfolder.types import Kind
+
+KEEP, REJECT, UPSCALED, FAILED, ARCHIVE = "keep", "reject", "upscaled", "failed", "archive"
+#: Generated images wait here for their score.
+UNSCORED = ".hotfolder/unscored"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders of one root. Paths in the ledger are relative to it, with '/' between the parts."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "hotfolder.db"
+
+    @property
+    def private(self) -> Path:
+        return self.root / ".hotfolder"
+
+    @property
+    def staging(self) -> Path:
+        return self.private / "staging"
+
+    @property
+    def lock(self) -> Path:
+        return self.private / "lock"
+
+    @property
+    def live_status(self) -> Path:
+        """What the daemon is doing right now, for `status`; nothing depends on it."""
+        return self.private / "status.json"
+
+    def inbox(self, kind: Kind) -> Path:
+        return self.root / "inbox" / kind
+
+    def claim_folder(self, job_id: int, claim: int) -> Path:
+        """The staging folder of one claim of one job."""
+        return self.staging / str(job_id) / str(claim)
+
+    def make(self) -> None:
+        """Makes every folder that is missing."""
+        for kind in Kind:
+            self.inbox(kind).mkdir(parents=True, exist_ok=True)
+        for name in (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE, UNSCORED):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self.staging.mkdir(parents=True, exist_ok=True)
+
+    def kind_of(self, path: str) -> Kind | None:
+        """The inbox that a path relative to the root lies in."""
+        parts = path.split("/")
+        return Kind(parts[1]) if len(parts) > 2 and parts[0] == "inbox" and parts[1] in list(Kind) else None

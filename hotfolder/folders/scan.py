@@ -1,0 +1,64 @@
+"""Reads the inboxes: the truth about what was dropped."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from hotfolder.core.settle import ignored
+from hotfolder.types import Sighting
+
+
+def sight(root: Path, path: str) -> Sighting | None:
+    """One look at one regular file; None when it is gone or is something else."""
+    try:
+        found = os.lstat(root / path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return Sighting(path, found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+
+
+def scan(root: Path, folder: Path, patterns: tuple[str, ...]) -> Iterator[Sighting]:
+    """Every regular file below `folder` that is not ignored, in no particular order.
+
+    Links, FIFOs, sockets and devices are never followed or opened. Names that are not UTF-8 are passed over: the
+    ledger, and whatever reads it, holds text. Raises FileNotFoundError when `folder` itself is missing.
+    """
+    prefix = os.fspath(root) + os.sep
+    pending = [os.fspath(folder)]
+    while pending:
+        current = pending.pop()
+        try:
+            entries = os.scandir(current)
+        except OSError:
+            if current == os.fspath(folder):
+                raise
+            continue  # a sub-folder that was just removed, or may not be read: the next scan sees
+        with entries:
+            for entry in entries:
+                if ignored(entry.name, patterns) or not is_text(entry.name):
+                    continue
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        found = entry.stat(follow_symlinks=False)
+                        yield Sighting(
+                            entry.path.removeprefix(prefix), found.st_size, found.st_mtime_ns, found.st_ino,
+                            found.st_dev,
+                        )  # fmt: skip
+                except FileNotFoundError:
+                    continue
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name is valid UTF-8 (Python shows the bytes that are not as lone surrogates)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

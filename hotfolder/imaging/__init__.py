@@ -1,0 +1,1 @@
+"""Decoding and encoding: colour, depth, alpha, orientation, metadata."""
