@@ -1,0 +1,1 @@
+"""What runs on the device: generate, score, upscale. Imported only inside a worker."""

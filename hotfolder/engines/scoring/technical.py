@@ -1,0 +1,85 @@
+"""The built-in scorer of technical quality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from hotfolder.engines.device import precision_name
+from hotfolder.engines.scoring.base import View
+from hotfolder.engines.scoring.technical_net import VIEW_LONGEST, VIEW_SIDE, TechnicalNet
+from hotfolder.errors import ModelDamaged
+from hotfolder.models.registry import ModelSpec
+from hotfolder.types import Score
+
+
+def view(image: Image.Image) -> Image.Image:
+    """The picture as it is judged: shorter side at most 256, longer at most 1024 pixels, never enlarged.
+
+    Reduced with Pillow's anti-aliased bicubic.
+    """
+    shorter, longer = sorted(image.size)
+    factor = min(1.0, VIEW_SIDE / shorter, VIEW_LONGEST / longer)
+    if factor == 1.0:
+        return image
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def load_net(weights: Path) -> TechnicalNet:
+    """The network in float32, whatever the file's precision."""
+    net = TechnicalNet()
+    net.load_state_dict(load_file(weights))
+    return net.float().eval()
+
+
+def golden_input() -> Image.Image:
+    """A fixed picture, 96×64: what the registry's golden value was computed from."""
+    y, x = np.mgrid[0:64, 0:96]
+    rings = np.sin(np.hypot(x - 40, y - 30) * 0.8)
+    channels = [128 + 100 * rings, 255.0 * x / 95, 255.0 * y / 63]
+    return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
+
+
+class TechnicalScorer:
+    """`technical`: sharpness, noise, blocking and exposure. float32 on every device: it is small."""
+
+    preprocessing = f"srgb-view{VIEW_SIDE}-bicubic"
+
+    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
+        self._name = spec.name
+        self._sha256 = spec.verify()
+        self._device = device
+        self._net = load_net(spec.files[0].path).to(device).to(memory_format=torch.channels_last)
+        self._check(spec)
+
+    def _check(self, spec: ModelSpec) -> None:
+        expected, tolerance = spec.golden["score"], spec.golden["tolerance"]
+        found = self.rate([self.prepare(golden_input())])[0].value
+        if not abs(found - expected) <= tolerance:
+            raise ModelDamaged(
+                f"scorer '{spec.name}' gives {found:.4f} for its golden picture, not {expected:.4f}",
+                "reinstall hotfolder; if it stays, this build of torch computes wrongly",
+            )
+
+    def prepare(self, image: Image.Image) -> View:
+        return np.asarray(view(image))
+
+    @torch.inference_mode()
+    def rate(self, views: Sequence[View]) -> list[Score]:
+        values: dict[int, float] = {}
+        # Views of one size go through together.
+        for shape in {v.shape for v in views}:
+            which = [i for i, v in enumerate(views) if v.shape == shape]
+            pixels = torch.from_numpy(np.stack([views[i] for i in which])).to(self._device)
+            ratings = self._net(pixels.permute(0, 3, 1, 2).float() / 255)
+            values.update(zip(which, ratings.tolist(), strict=True))
+        precision = precision_name(torch.float32)
+        return [
+            Score(values[i], self._name, self._sha256, self.preprocessing, precision) for i in range(len(views))
+        ]

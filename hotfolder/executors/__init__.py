@@ -1,0 +1,1 @@
+"""Who runs batches: in this process, or in a child."""

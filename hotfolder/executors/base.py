@@ -1,0 +1,43 @@
+"""What every executor is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hotfolder.types import Batch, Outcome, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Something that an executor has to tell; at most one of the fields is set."""
+
+    outcome: Outcome | None = None
+    progress: Progress | None = None
+    finished: int | None = None  # id of the batch: it will tell nothing more of it
+    lost: str | None = None  # why everything submitted and not reported is lost
+
+
+class Executor(Protocol):
+    """Takes batches, tells outcomes. Retries nothing: that is the ledger's business."""
+
+    def capacity(self) -> int:
+        """How many more batches may be submitted now."""
+        ...
+
+    def submit(self, batch: Batch) -> None:
+        """Takes a batch. The outcomes come from `poll`."""
+        ...
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        """What happened, waiting at most `timeout` seconds for it."""
+        ...
+
+    def interrupt(self) -> None:
+        """Asks the batch in work to end after the image in work; its other items get no outcome."""
+        ...
+
+    def close(self) -> None:
+        """Ends everything now."""
+        ...

@@ -1,0 +1,42 @@
+"""Runs batches in this process: for tests and for one-shot commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hotfolder.engines.station import Station
+from hotfolder.executors.base import Done
+from hotfolder.types import Batch, Outcome, Progress, StationSettings
+
+
+class InlineExecutor:
+    """Works when it is polled. A crash of a model is a crash of this process."""
+
+    def __init__(self, settings: StationSettings) -> None:
+        self._station = Station(settings)
+        self._batch: Batch | None = None
+        self._stopping = False
+
+    def capacity(self) -> int:
+        return 0 if self._batch else 1
+
+    def submit(self, batch: Batch) -> None:
+        self._batch = batch
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return []
+        told: list[Done] = []
+
+        def emit(event: Outcome | Progress) -> None:
+            told.append(Done(outcome=event) if isinstance(event, Outcome) else Done(progress=event))
+
+        self._station.work(batch, emit, lambda: self._stopping)
+        return [*told, Done(finished=batch.id)]
+
+    def interrupt(self) -> None:
+        self._stopping = True
+
+    def close(self) -> None:
+        self._station.close()

@@ -1,0 +1,6 @@
+"""What daemon and worker say to each other, beside the records of hotfolder.types."""
+
+#: To the worker: end after the image in work.
+STOP = "stop"
+#: From the worker: ("finished", batch id).
+FINISHED = "finished"

@@ -1,0 +1,57 @@
+"""The child process: reads batches from its parent, works them, tells what happened."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+from hotfolder.executors.wire import FINISHED, STOP
+from hotfolder.types import Batch
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(handle: int, parent: int) -> None:
+    """Runs until the parent closes the connection, or dies."""
+    # The daemon decides when to stop; a Ctrl-C in the terminal reaches the whole process group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return  # it died before the line above could take effect
+    logging.basicConfig(level=logging.WARNING, format="worker: %(message)s")
+    connection: Connection[object, object] = Connection(handle)
+    settings = connection.recv()
+    batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+    stopping = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):
+                # The parent let go. Nothing here is worth finishing: only the parent publishes.
+                os._exit(0)
+            if message == STOP:
+                stopping.set()
+            else:
+                batches.put(message)  # type: ignore[arg-type]
+
+    threading.Thread(target=listen, name="listen", daemon=True).start()
+    from hotfolder.engines.station import Station
+
+    station = Station(settings)  # type: ignore[arg-type]
+    while True:
+        batch = batches.get()
+        station.work(batch, connection.send, stopping.is_set)
+        connection.send((FINISHED, batch.id))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,149 @@
+"""From a model's name, or a path, to files on this machine. Reads no weights."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tomli
+
+from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
+from hotfolder.types import Kind
+
+BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model; `sha256` is None where no pinned value is known."""
+
+    path: Path
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that is on this machine."""
+
+    name: str
+    kind: Kind
+    loader: str  # 'diffusers', 'spandrel', 'laion' or 'technical'
+    folder: Path
+    files: tuple[ModelFile, ...]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    golden: Mapping[str, Any] = field(default_factory=dict)
+
+    def verify(self) -> str:
+        """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
+
+        For one file that is the file's own; for several, that of their concatenated hex digests in the order of
+        the registry. Raises ModelDamaged.
+        """
+        digests = []
+        for file in self.files:
+            digest = _sha256(file.path)
+            if file.sha256 not in (None, digest):
+                raise ModelDamaged(
+                    f"{file.path} is not the file that '{self.name}' should be (sha256 {digest[:16]}…, expected "
+                    f"{str(file.sha256)[:16]}…)",
+                    "fetch it again from its source",
+                )
+            digests.append(digest)
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where models lie unless configured: `$XDG_DATA_HOME/hotfolder/models`."""
+    data = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "hotfolder" / "models"
+
+
+def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
+    """The model of this name in the registry, or at this path, found in `folders` or the usual place.
+
+    Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
+    not here.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        return _by_path(name, kind)
+    if entry["kind"] != kind:
+        known = [e["name"] for e in _entries().values() if e["kind"] == kind]
+        raise UsageError(
+            f"model '{name}' does not {kind}, it is for '{entry['kind']}'", f"use one of {', '.join(known)}"
+        )
+    if entry.get("builtin"):
+        entry = {**entry, **_manifest(name)}
+        places = [BUILTIN / name, BUILTIN]
+    else:
+        places = _places(name, folders)
+    wanted = [file["path"] for file in entry["files"]]
+    folder = next((p for p in places if all((p / w).is_file() for w in wanted)), None)
+    if folder is None:
+        raise ModelMissing(
+            f"model '{name}' is not on this machine: no folder with {' and '.join(wanted)}",
+            f"put it into {places[-2]} (source: {entry.get('source', 'hotfolder itself: reinstall it')})",
+        )
+    return ModelSpec(
+        name=name,
+        kind=kind,
+        loader=entry["loader"],
+        folder=folder,
+        files=tuple(ModelFile(folder / file["path"], file.get("sha256")) for file in entry["files"]),
+        defaults=entry.get("defaults", {}),
+        golden=entry.get("golden", {}),
+    )
+
+
+def _places(name: str, folders: Sequence[str]) -> list[Path]:
+    """`<folder>/<name>` before `<folder>` itself, for each folder."""
+    roots = [*(Path(folder).expanduser() for folder in folders), usual_folder()]
+    return [place for root in roots for place in (root / name, root)]
+
+
+def _by_path(name: str, kind: Kind) -> ModelSpec:
+    path = Path(name).expanduser()
+    if not path.is_absolute() or not path.exists():
+        known = [e["name"] for e in _entries().values() if e["kind"] == kind]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(
+            f"no model is called '{name}'", f"{hint}Known are {', '.join(known)}; or give an absolute path"
+        )
+    if kind is Kind.GENERATE and (path / "model_index.json").is_file():
+        return ModelSpec(path.name, kind, "diffusers", path, ())
+    if kind is Kind.UPSCALE and path.is_file():
+        return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
+    raise UsageError(
+        f"{path} is not a model that can {kind}",
+        "generate takes a diffusers folder (with model_index.json), upscale a weights file",
+    )
+
+
+@cache
+def _entries() -> dict[str, dict[str, Any]]:
+    document = tomli.loads((files("hotfolder.models") / "registry.toml").read_text(encoding="utf-8"))
+    return {entry["name"]: entry for entry in document["model"]}
+
+
+def _manifest(name: str) -> dict[str, Any]:
+    """What the training tool wrote beside a built-in model: files with their sha256, and the golden value."""
+    path = BUILTIN / name / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelMissing(f"the built-in model '{name}' is incomplete: {error}", "reinstall hotfolder") from None
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
