@@ -1,0 +1,98 @@
+"""The commands. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hotfolder import __version__
+
+app = typer.Typer(
+    name="hotfolder",
+    help="Drop prompts and pictures into folders; get the good ones, scored, sorted and enlarged.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="The root to work on; else $HOTFOLDER_ROOT, this folder, ~/hotfolder."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hotfolder {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    root: Root = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    context.obj = root
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(help="The new root; else as for --root.")] = None,
+    preset: Annotated[str, typer.Option(help="tiny, cpu, sdxl-turbo or flux-schnell.")] = "tiny",
+    root: Root = None,
+) -> None:
+    """Make the folders and a commented hotfolder.toml."""
+    from hotfolder.cli.setup import run_init
+
+    run_init(folder or root or context.obj, preset)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="Where; else a new temporary folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole line on the built-in models: offline, on the CPU, in a minute or two."""
+    from hotfolder.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, as_json=as_json))
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Drain the inboxes and exit.")] = False,
+    root: Root = None,
+) -> None:
+    """Watch the inboxes and work what is dropped there."""
+    from hotfolder.cli.run import run_daemon
+
+    raise typer.Exit(run_daemon(root or context.obj, once=once))
+
+
+@app.command()
+def status(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Show what is waiting, running, done and failed."""
+    from hotfolder.cli.status import show_status
+
+    show_status(root or context.obj, as_json=as_json)
+
+
+@app.command()
+def why(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file that was dropped, or an image that came of it.")],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Say why a file still waits, or what became of it."""
+    from hotfolder.cli.why import show_why
+
+    show_why(root or context.obj, file, as_json=as_json)

@@ -1,0 +1,111 @@
+"""`hotfolder demo`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.run import make_daemon, stopped_by_signals
+from hotfolder.cli.setup import make_root
+from hotfolder.demo.scenario import drop_everything
+from hotfolder.demo.sheet import draw_sheet, group_of
+from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.reader import Reader
+
+SHEET = "contact-sheet.png"
+
+
+def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    root = (folder or Path(tempfile.mkdtemp(prefix="hotfolder-demo-"))).expanduser().absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} is not an empty folder", "name a new or an empty one")
+    started = time.monotonic()
+    make_root(root, "tiny")
+    layout = Layout(root)
+    drop_everything(layout)
+    sys.stderr.write(f"working in {root}\n")
+    with Display() as display:
+        # The environment is left out: a demonstration shows the same thing everywhere.
+        daemon = make_daemon(root, config.load(root, {}), display.show)
+        with stopped_by_signals(daemon) as signals:
+            report = daemon.run(once=True)
+    if signals:
+        raise Interrupted("the demonstration was stopped", f"go on with: hotfolder run --root {root}")
+    if report.paused:
+        raise HotfolderError(f"the demonstration stopped: {report.paused}", "see above")
+    with Reader(layout.database) as reader:
+        results, gains = reader.results(), {g["upscaled_path"]: g["gain"] for g in reader.score_gain()}
+    draw_sheet(root, results, gains, root / SHEET)
+    seconds = time.monotonic() - started
+    if as_json:
+        sys.stdout.write(json.dumps(_document(root, results, gains, report.failed, seconds), indent=2) + "\n")
+    else:
+        _tell(root, results, gains, seconds)
+    return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE
+
+
+def _document(
+    root: Path, results: list[dict[str, Any]], gains: dict[str, float], failed: int, seconds: float
+) -> dict[str, Any]:
+    groups = [group_of(row) for row in results]
+    return {
+        "schema_version": 1,
+        "root": str(root),
+        "database": str(root / "hotfolder.db"),
+        "contact_sheet": str(root / SHEET),
+        "seconds": round(seconds, 1),
+        "counts": {**{name: groups.count(name) for name in ("keep", "reject", "upscaled")}, "failed": failed},
+        "images": [
+            {
+                "image": row["path"], "role": row["role"], "verdict": row["verdict"], "score": row["score"],
+                "scorer": row["scorer"], "gain": gains.get(row["path"]), "seed": row["seed"],
+                "prompt": row["prompt"], "width": row["width"], "height": row["height"],
+            }
+            for row in results
+        ],
+    }  # fmt: skip
+
+
+def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], seconds: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("image", overflow="fold")
+    for name in ("score", "gain"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    styles = {"keep": "green", "reject": "red", "upscaled": "blue", None: "dim"}
+    order = {"upscaled": 0, "keep": 1, "reject": 2, None: 3}
+    for row in sorted(results, key=lambda row: (order[group_of(row)], -(row["score"] or 0))):
+        gain = gains.get(row["path"])
+        group = group_of(row)
+        table.add_row(
+            row["path"], f"{row['score']:.2f}", "" if gain is None else f"{gain:+.2f}", group or "original",
+            style=styles[group],
+        )  # fmt: skip
+    console.print(table)
+    place = shlex.quote(str(root))
+    console.print(
+        f"\n{len(results)} images in {seconds:.0f} s. Look at them: {root / SHEET}\n\n"
+        "Now drop your own prompts and pictures:\n"
+        f"  hotfolder run --root {place}\n"
+        f'  echo "a small cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'
+        "Ask the database:\n"
+        f"  sqlite3 {place}/hotfolder.db "
+        '"SELECT path, score FROM results ORDER BY score DESC LIMIT 5"\n'
+        "Set up a root of your own:\n"
+        "  hotfolder init ~/hotfolder --preset tiny",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""`hotfolder run`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from hotfolder import config
+from hotfolder.config import Settings
+from hotfolder.daemon import Daemon, station_settings
+from hotfolder.errors import ExitCode, Interrupted
+from hotfolder.executors.base import Executor
+from hotfolder.live import Snapshot
+from hotfolder.models.registry import resolve
+from hotfolder.root import find_root
+from hotfolder.types import Kind
+
+
+def make_executor(settings: Settings) -> Executor:
+    """The executor that the configuration names."""
+    if settings.executor.kind == "inline":
+        from hotfolder.executors.inline import InlineExecutor
+
+        return InlineExecutor(station_settings(settings))
+    from hotfolder.executors.local import LocalExecutor
+
+    return LocalExecutor(station_settings(settings), settings.executor.idle_unload_seconds)
+
+
+def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:
+    """A daemon whose models are known to be there. Raises ModelMissing or UsageError before anything is begun."""
+    for kind in Kind:
+        resolve(settings.default_model(kind), kind, settings.models.folders)
+    return Daemon(root, settings, make_executor(settings), show=show)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
+    """The first SIGTERM or SIGINT ends the daemon in order, a second one at once. Yields the signals received."""
+    received: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise Interrupted("stopped at once", "what was in work is done again at the next start")
+        daemon.stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )  # fmt: skip
+    root = find_root(given)
+    settings = config.load(root)
+    daemon = make_daemon(root, settings, None)
+    with stopped_by_signals(daemon) as signals:
+        report = daemon.run(once=once)
+    if signals and signals[0] == signal.SIGINT:
+        return ExitCode.INTERRUPTED
+    if once:
+        sys.stderr.write(f"{report.done} done, {report.failed} failed\n")
+        if report.paused:
+            sys.stderr.write(f"error: stopped before the end: {report.paused}\n")
+            return ExitCode.FAILURE
+        if report.failed:
+            return ExitCode.PARTLY_FAILED
+    return ExitCode.DONE

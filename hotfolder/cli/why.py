@@ -1,0 +1,136 @@
+"""`hotfolder why FILE`: looks at the file, the rules and the ledger, and says what is going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.core.settle import Observation, Writers, ignored, settle
+from hotfolder.errors import UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lease import writers
+from hotfolder.folders.lock import holder
+from hotfolder.folders.scan import is_text, sight
+from hotfolder.ledger.reader import Reader
+from hotfolder.live import read
+from hotfolder.root import find_root
+from hotfolder.types import Kind
+
+
+def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
+    layout = Layout(find_root(given))
+    answer = explain(layout, file)
+    if as_json:
+        sys.stdout.write(json.dumps({"schema_version": 1, **answer}) + "\n")
+    else:
+        sys.stdout.write(f"{answer['file']}: {answer['reason']}\n")
+        if answer["fix"]:
+            sys.stdout.write(f"  fix: {answer['fix']}\n")
+
+
+def explain(layout: Layout, file: Path) -> dict[str, Any]:
+    """{'file', 'state', 'reason', 'fix'}. Raises UsageError for a file that is not below the root."""
+    candidates = [Path(os.path.normpath(base / file)) for base in (Path.cwd(), layout.root)]
+    absolute = next((path for path in candidates if path.is_relative_to(layout.root)), None)
+    if absolute is None:
+        raise UsageError(f"{file} is not below {layout.root}", "name a file of this root, or give --root")
+    path = absolute.relative_to(layout.root).as_posix()
+    kind = layout.kind_of(path)
+    if not layout.database.exists():
+        return _answer(path, "waiting", *_arriving(layout, path, kind))
+    with Reader(layout.database) as reader:
+        drop = reader.last_drop(path)
+        there = sight(layout.root, path)
+        is_current = drop and (
+            drop["state"] != "open"
+            or (there and (there.inode, there.mtime_ns) == (drop["inode"], drop["mtime_ns"]))
+        )
+        if drop and is_current and not (there and drop["state"] != "open"):
+            return _of_drop(reader, layout, path, drop)
+        if kind is not None and there:
+            return _answer(path, "waiting", *_arriving(layout, path, kind))
+        image = reader.image_by_path(path)
+        if image is not None:
+            return _of_image(path, image)
+    if there is None:
+        return _answer(path, "unknown", "there is no such file, and none of this name was ever taken")
+    return _answer(path, "unknown", "it is no result and lies in no inbox", "drop it into a folder of inbox/")
+
+
+def _answer(path: str, state: str, reason: str, fix: str = "") -> dict[str, Any]:
+    return {"file": path, "state": state, "reason": reason, "fix": fix}
+
+
+def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
+    """Why a file that is not taken yet is not taken."""
+    if kind is None:
+        return "it lies in no inbox", "drop it into inbox/generate, inbox/score or inbox/upscale"
+    settings = config.load(layout.root)
+    for part in path.split("/")[2:]:
+        if not is_text(part):
+            return "its name is not UTF-8, so it is left alone", "rename it"
+        pattern = ignored(part, settings.watch.ignore)
+        if pattern:
+            return (
+                f"'{part}' is left alone: watch.ignore has '{pattern}'",
+                "rename it, or change watch.ignore",
+            )
+    there = sight(layout.root, path)
+    if there is None:
+        return "it is no regular file: links and devices are never followed", "copy the file itself"
+    if holder(layout.lock) is None:
+        return "no daemon runs on this root", "start it with: hotfolder run"
+    live = read(layout.live_status)
+    if live and live.paused:
+        return f"the queue is paused: {live.paused}", "it goes on by itself when the cause is gone"
+    now = time.time()
+    seen = Observation(there, min(now, there.mtime_ns / 1e9))
+    found = writers(layout.root / path)
+    decision = settle(seen, found, settings.settle_policy(), now)
+    if not decision.ready:
+        hint = "close it there" if found is Writers.SOME else ""
+        return decision.reason, hint
+    return "it is complete; the daemon takes it within moments", ""
+
+
+def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) -> dict[str, Any]:
+    jobs = reader.jobs_of_drop(drop["id"])
+    open_jobs = [job for job in jobs if job["state"] in ("queued", "running")]
+    ended = f"{len(jobs) - len(open_jobs)} of {len(jobs)} jobs done" if len(jobs) > 1 else ""
+    if drop["state"] == "open" and open_jobs:
+        job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
+        live = read(layout.live_status)
+        if holder(layout.lock) is None:
+            return _answer(path, "waiting", "no daemon runs on this root", "start it with: hotfolder run")
+        if job["state"] == "running":
+            step = f", step {live.step} of {live.steps}" if live and live.steps else ""
+            return _answer(path, "running", _join(f"{job['kind']} is in work{step}", ended))
+        wait = job["not_before"] - time.time()
+        if wait > 0:
+            return _answer(path, "waiting", f"tried again in {wait:.0f} s: {job['error']}", job["fix"] or "")
+        if live and live.paused:
+            return _answer(path, "waiting", f"the queue is paused: {live.paused}", "it goes on by itself")
+        ahead = reader.jobs_ahead(job["id"])
+        return _answer(path, "waiting", _join(f"queued for {job['kind']}, {ahead} jobs ahead of it", ended))
+    failed = [job for job in jobs if job["state"] == "failed"]
+    if failed:
+        return _answer(path, "failed", f"{failed[0]['error']} (now {drop['placed_path']})", failed[0]["fix"] or "")
+    if drop["state"] == "gone":
+        return _answer(path, "cancelled", "it changed or was taken away before it was done")
+    where = f"it is {drop['placed_path']} now" if drop["placed_path"] else "its jobs are done"
+    return _answer(path, "done", _join(where, ended))
+
+
+def _of_image(path: str, image: dict[str, Any]) -> dict[str, Any]:
+    score = "not scored yet" if image["score"] is None else f"{image['score']:.2f} by {image['scorer']}"
+    verdict = f", {image['verdict']}" if image["verdict"] else ""
+    return _answer(path, "done", f"{image['role']} from {image['source_file']}, {score}{verdict}")
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,437 @@
+"""The one loop, and the order of starting and stopping."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hotfolder import live
+from hotfolder.config import Settings
+from hotfolder.core.batching import pick_batch
+from hotfolder.core.retry import Action, decide
+from hotfolder.errors import EnvironmentTrouble, WorkerLost
+from hotfolder.executors.base import Done, Executor
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import RootLock
+from hotfolder.folders.publish import Publisher
+from hotfolder.folders.watch import Watcher
+from hotfolder.intake import Intake
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.line import Line
+from hotfolder.types import (
+    Batch,
+    Drop,
+    ErrorInfo,
+    FailureClass,
+    Item,
+    Job,
+    Kind,
+    Outcome,
+    Placement,
+    Progress,
+    Publication,
+    Role,
+    State,
+    StationSettings,
+)
+
+log = logging.getLogger(__name__)
+#: Longest wait, in seconds, while a batch is in work: files that arrive meanwhile are noticed this soon.
+_BUSY_WAIT = 0.2
+#: After a scan, events cause no other one for so many times what it took.
+_SCAN_SHARE = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to."""
+
+    done: int
+    failed: int
+    paused: str | None  # what stopped a run with `once` before it was through
+
+
+def station_settings(settings: Settings) -> StationSettings:
+    """What the worker has to know."""
+    return StationSettings(
+        device=settings.executor.device,
+        model_folders=settings.models.folders,
+        decode_threads=settings.executor.decode_threads,
+        max_pixels=settings.executor.max_pixels,
+        background=settings.score.background,
+        format=settings.upscale.format,
+        tile=settings.upscale.tile,
+        overlap=settings.upscale.overlap,
+    )
+
+
+class Daemon:
+    """Works one root: files in, jobs through the executor, results out."""
+
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings,
+        executor: Executor,
+        *,
+        clock: Callable[[], float] = time.time,
+        show: Callable[[live.Snapshot], None] | None = None,
+    ) -> None:
+        self._layout = Layout(root)
+        self._settings = settings
+        self._executor = executor
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = False
+        self._running: dict[int, Job] = {}
+        self._batch_ids = itertools.count(1)
+        self._resident: tuple[Kind, str] | None = None
+        self._progress: Progress | None = None
+        self._paused: tuple[float, ErrorInfo] | None = None
+        self._started_at = clock()
+        self._done = self._failed = 0
+        self._live = live.Live(self._layout.live_status, show)
+        # Made by `_open`, once the lock is held.
+        self._ledger: Ledger
+        self._publisher: Publisher
+        self._line: Line
+        self._intake: Intake
+        self._watcher: Watcher
+
+    def stop(self) -> None:
+        """Asks for an orderly end; may be called from a signal handler or another thread."""
+        self._stopping = True
+        self._wake.set()
+
+    def run(self, *, once: bool = False) -> Report:
+        """Works until `stop` is called; with `once`, until nothing is left to do.
+
+        Raises AlreadyRunning when another daemon has the root, and LedgerError.
+        """
+        self._layout.make()
+        lock = RootLock(self._layout.lock)
+        lock.acquire()
+        orderly = False
+        try:
+            self._open()
+            self._watcher.start([self._layout.inbox(kind) for kind in Kind])
+            log.info("watching %s", self._layout.root / "inbox")
+            while not self._stopping:
+                wait = self._turn()
+                if once and (self._drained() or self._paused):
+                    break
+                self._listen(wait)
+            orderly = True
+            return Report(self._done, self._failed, self._paused[1].message if self._paused else None)
+        finally:
+            self._shut_down(orderly)
+            lock.release()
+
+    def _open(self) -> None:
+        """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
+        self._ledger = Ledger.open(self._layout.database)
+        self._publisher = Publisher(self._layout.root, self._ledger, self._clock)
+        models = {kind: self._settings.default_model(kind) for kind in Kind}
+        self._line = Line(self._settings.gate_policy(), models)
+        try:
+            for publication in self._publisher.resume():
+                log.info("finished what was begun before the restart: %s", publication.source_file)
+            shutil.rmtree(self._layout.staging, ignore_errors=True)
+            self._layout.staging.mkdir(parents=True, exist_ok=True)
+        except EnvironmentTrouble as error:
+            self._pause(error.info())
+        recovered = self._ledger.recover()
+        if recovered:
+            log.info("%d jobs that were in work go back into the queue", recovered)
+        self._intake = Intake(self._layout, self._settings, self._ledger, self._line)
+        self._watcher = Watcher(self._wake)
+        self._next_scan = self._scan_not_before = 0.0
+        self._next_take: float | None = None
+
+    # --- one turn of the loop --------------------------------------------------------------------
+
+    def _turn(self) -> float:
+        """Looks at everything once; gives the seconds until something is due."""
+        now = self._clock()
+        try:
+            if now >= self._next_scan or (self._wake.is_set() and now >= self._scan_not_before):
+                self._wake.clear()
+                self._intake.scan(now, self._is_running)
+                # Our own moves cause events, too: a huge inbox is not read again for each of them.
+                self._scan_not_before = self._clock() + _SCAN_SHARE * (self._clock() - now)
+                self._next_scan = now + self._settings.watch.rescan_seconds
+                self._next_take = now
+            if self._paused and now >= self._paused[0]:
+                self._resume()
+            if not self._paused:
+                if self._next_take is not None and now >= self._next_take:
+                    self._next_take = self._intake.take(now)
+                self._feed(now)
+                self._finish_drops(now)
+        except EnvironmentTrouble as error:
+            self._pause(error.info())
+        self._tell()
+        due = [max(self._scan_not_before, now) if self._wake.is_set() else self._next_scan]
+        if self._paused:
+            due.append(self._paused[0])
+        else:
+            due += [moment for moment in (self._next_take, self._ledger.next_due()) if moment is not None]
+        return max(0.0, min(due) - self._clock())
+
+    def _feed(self, now: float) -> None:
+        """Claims a batch and submits it."""
+        if self._executor.capacity() < 1:
+            return
+        picked = pick_batch(
+            self._ledger.runnable(now, self._resident), self._resident, self._settings.batch_policy(), now
+        )
+        wanted = [job for job in picked if self._source_is_there(job, now)]
+        if not wanted:
+            return
+        jobs = self._ledger.claim(wanted, now)
+        self._running = {job.id: job for job in jobs}
+        items = tuple(
+            Item(
+                job_id=job.id,
+                claim=job.claim,
+                source=str(self._layout.root / job.source) if job.source else None,
+                staging=str(self._layout.claim_folder(job.id, job.claim)),
+                params=job.params,
+            )
+            for job in jobs
+        )
+        self._resident = (jobs[0].kind, jobs[0].model)
+        self._executor.submit(Batch(next(self._batch_ids), jobs[0].kind, jobs[0].model, items))
+
+    def _source_is_there(self, job: Job, now: float) -> bool:
+        drop = self._own_drop(job)
+        if drop is None or self._intake.unchanged(drop):
+            return True
+        self._intake.give_up(drop, now)
+        self._wake.set()
+        return False
+
+    def _own_drop(self, job: Job) -> Drop | None:
+        """The drop whose file the job works on; None for generate and for images that have a row."""
+        return self._ledger.drop(job.drop_id) if job.source is not None and job.image_id is None else None
+
+    def _is_running(self, drop: Drop) -> bool:
+        return any(job.drop_id == drop.id for job in self._running.values())
+
+    def _finish_drops(self, now: float) -> None:
+        """Places prompt files all of whose jobs have ended."""
+        for drop in self._ledger.finished_drops():
+            if not self._intake.unchanged(drop):
+                self._intake.give_up(drop, now)
+                continue
+            failures = self._ledger.failed_jobs(drop.id)
+            self._failed += sum(1 for failure in failures if failure["attempt"] == 0)  # never ran: not counted yet
+            self._publish(self._line.finished(drop, failures, now))
+
+    # --- what the executor tells -----------------------------------------------------------------
+
+    def _listen(self, wait: float) -> None:
+        """Waits for the executor, for an event of the file system, or until something is due."""
+        if self._running:
+            for done in self._executor.poll(min(wait, _BUSY_WAIT)):
+                self._handle(done)
+        else:
+            self._executor.poll(0)  # lets an idle worker go
+            if self._wake.is_set():
+                time.sleep(wait)  # an event has come, its scan is put off
+            elif self._wake.wait(wait) and not self._stopping:
+                time.sleep(0.02)  # a copied folder comes as a burst of events: one scan for all of them
+
+    def _handle(self, done: Done) -> None:
+        try:
+            if done.progress is not None:
+                self._progress = done.progress
+            elif done.outcome is not None:
+                self._outcome(done.outcome)
+            elif done.finished is not None:
+                self._batch_over(None)
+            elif done.lost is not None:
+                self._resident = None
+                self._batch_over(done.lost)
+        except EnvironmentTrouble as error:
+            self._pause(error.info())
+        self._tell()
+
+    def _outcome(self, outcome: Outcome) -> None:
+        job = self._running.get(outcome.job_id)
+        if job is None or job.claim != outcome.claim:
+            return  # of an older claim: somebody else has the job now
+        del self._running[job.id]
+        now = self._clock()
+        drop = self._own_drop(job)
+        if drop is not None and not self._intake.unchanged(drop):
+            self._release(job)
+            self._intake.give_up(drop, now)
+            self._wake.set()
+        elif outcome.error is not None:
+            self._failure(job, outcome.error, drop, now)
+        else:
+            self._success(job, outcome)
+
+    def _success(self, job: Job, outcome: Outcome) -> None:
+        staged = None
+        if outcome.staged is not None:
+            staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
+        publication = self._line.after(job, outcome, self._image(job), staged)
+        published = self._publish(self._without_duplicate(publication))
+        self._done += 1
+        if published.score is not None:
+            log.info(
+                "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
+                f" -> {published.placements[0].dst}" if published.placements else "",
+            )  # fmt: skip
+        elif published.placements:
+            log.info("job %d: %s made %s", job.id, job.source_file, published.placements[0].dst)
+
+    def _image(self, job: Job) -> dict[str, Any] | None:
+        """The row of the image that the job works on, if it has one already."""
+        return self._ledger.image(job.image_id) if job.image_id is not None else None
+
+    def _without_duplicate(self, publication: Publication) -> Publication:
+        """The same content twice is kept once: what we made is dropped, what a person dropped is archived."""
+        image, move = publication.image, publication.image_move
+        if image is None or move is None or image.id is not None:
+            return publication
+        placement, root = publication.placements[move], self._layout.root
+        if image.role is Role.DROPPED:
+            twin = placement.dst if self._publisher.is_duplicate(root / placement.src, placement.dst) else None
+            rest: tuple[Placement, ...] = (replace(placement, dst="archive/" + placement.dst.partition("/")[2]),)
+        else:
+            twins = self._ledger.images_with_content(image.sha256, image.role)
+            twin = next((path for path in twins if (root / path).is_file()), None)
+            rest = tuple(p for p in publication.placements if p is not placement)
+        if twin is None:
+            return publication
+        if image.role is not Role.DROPPED:
+            (root / placement.src).unlink(missing_ok=True)
+        note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, f"the same picture is {twin} already")
+        log.info("%s: %s", publication.source_file, note.message)
+        return Publication(
+            drop_id=publication.drop_id, source_file=publication.source_file, job_id=publication.job_id,
+            state=State.DONE, error=note, placements=rest, drop_placed=publication.drop_placed,
+        )  # fmt: skip
+
+    def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
+        decision = decide(error, job, self._settings.retry_policy(), now, drop.seen_at if drop else None)
+        self._clear_claim(job)
+        match decision.action:
+            case Action.FAIL:
+                log.warning("job %d: %s failed: %s", job.id, job.source or job.source_file, error.message)
+                self._failed += 1
+                self._publish(self._line.failed(job, error, self._image(job), now))
+            case Action.RETRY:
+                died = error.failure is FailureClass.POISON
+                log.warning("job %d: %s; tried again", job.id, error.message)
+                self._ledger.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
+            case Action.WAIT:
+                self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
+            case Action.PAUSE:
+                self._ledger.release(job, not_before=0, spent=False, error=error)
+                self._pause(error, decision.not_before)
+
+    def _batch_over(self, lost: str | None) -> None:
+        """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
+        now, left = self._clock(), list(self._running.values())
+        self._running = {}
+        self._progress = None
+        for job in left:
+            if lost is None:
+                self._release(job)
+            else:
+                error = WorkerLost(lost, "the file may be too much for the device; see the log").info()
+                self._failure(job, error, self._own_drop(job), now)
+
+    def _release(self, job: Job) -> None:
+        self._clear_claim(job)
+        self._ledger.release(job, not_before=0, spent=False)
+
+    # --- publishing, pausing ---------------------------------------------------------------------
+
+    def _publish(self, publication: Publication) -> Publication:
+        published = self._publisher.publish(publication)
+        self._after_publishing(published)
+        return published
+
+    def _after_publishing(self, published: Publication) -> None:
+        if published.drop_placed:
+            self._intake.closed(published.drop_id)
+        if published.job_id is not None:
+            shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
+
+    def _clear_claim(self, job: Job) -> None:
+        shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
+
+    def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
+        if self._paused is None or self._paused[1] != error:
+            log.error("paused: %s (%s)", error.message, error.fix)
+        self._paused = (until or self._clock() + self._settings.retry.pause_seconds, error)
+
+    def _resume(self) -> None:
+        for published in self._publisher.resume():  # raises while the trouble lasts
+            self._after_publishing(published)
+        log.info("going on")
+        self._paused = None
+
+    # --- telling, ending -------------------------------------------------------------------------
+
+    def _tell(self, *, force: bool = False) -> None:
+        self._live.update(
+            live.snapshot(
+                started_at=self._started_at,
+                now=self._clock(),
+                watcher="inotify" if self._watcher.alive else "none: the inboxes are read from time to time",
+                progress=self._progress,
+                done=self._done,
+                failed=self._failed,
+                open_jobs=self._ledger.open_job_count(),
+                unsettled=self._intake.unsettled,
+                paused=self._paused[1].message if self._paused else None,
+            ),
+            force=force,
+        )
+
+    def _drained(self) -> bool:
+        return not (self._running or self._intake.unsettled or self._ledger.open_job_count()) and not (
+            self._ledger.finished_drops()
+        )
+
+    def _shut_down(self, orderly: bool) -> None:
+        """No new claims; the image in work is finished or put back; the executor, then the ledger.
+
+        After an error, or a second signal, nothing is waited for.
+        """
+        if not hasattr(self, "_watcher"):
+            return
+        self._watcher.stop()
+        try:
+            self._executor.interrupt()
+            grace = self._settings.executor.stop_grace_seconds if orderly else 0
+            deadline = time.monotonic() + grace
+            while self._running and time.monotonic() < deadline:
+                for done in self._executor.poll(_BUSY_WAIT):
+                    self._handle(done)
+        finally:
+            self._executor.close()
+            for job in self._running.values():
+                self._release(job)
+            self._live.update(self._final_snapshot(), force=True)
+            self._live.clear()
+            self._ledger.close()
+
+    def _final_snapshot(self) -> live.Snapshot:
+        return live.snapshot(
+            started_at=self._started_at, now=self._clock(), watcher="stopped", progress=None, done=self._done,
+            failed=self._failed, open_jobs=self._ledger.open_job_count(), unsettled=0, paused=None,
+        )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Taking files: what lies in the inboxes, what of it is finished, and what it asks for."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hotfolder.config import Settings
+from hotfolder.core.prompts import MAX_SEED, parse
+from hotfolder.core.settle import Observation, observe, settle
+from hotfolder.errors import HotfolderError, PromptSyntax, Vanished
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lease import writers
+from hotfolder.folders.scan import scan, sight
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.line import Line
+from hotfolder.models.registry import resolve
+from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
+
+log = logging.getLogger(__name__)
+#: A prompt file is text that people write: more than this is something else.
+MAX_PROMPT_BYTES = 4 * 2**20
+#: Files taken in one transaction.
+TAKE_AT_ONCE = 500
+
+
+class Intake:
+    """Knows what lies in the inboxes. The clock is an argument everywhere."""
+
+    def __init__(self, layout: Layout, settings: Settings, ledger: Ledger, line: Line) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._ledger = ledger
+        self._line = line
+        self._seen: dict[str, tuple[Kind, Observation]] = {}
+        self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
+
+    @property
+    def unsettled(self) -> int:
+        """How many files are seen and not yet taken."""
+        return len(self._seen)
+
+    def scan(self, now: float, is_running: Callable[[Drop], bool]) -> None:
+        """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now."""
+        found: dict[str, tuple[Kind, Sighting]] = {}
+        for kind in Kind:
+            folder = self._layout.inbox(kind)
+            if not folder.is_dir():
+                log.warning("%s is missing: made again", folder)
+                folder.mkdir(parents=True, exist_ok=True)
+            for sighting in scan(self._layout.root, folder, self._settings.watch.ignore):
+                found[sighting.path] = (kind, sighting)
+        for path, drop in list(self._open.items()):
+            there = found.get(path)
+            if (there is None or there[1] != drop.sighting) and not is_running(drop):
+                self.give_up(drop, now)
+        self._seen = {
+            path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
+            for path, (kind, sighting) in found.items()
+            if path not in self._open
+        }
+
+    def give_up(self, drop: Drop, now: float) -> None:
+        """The dropped file changed or was taken away: what is queued of it is cancelled."""
+        error = Vanished(
+            f"{drop.sighting.path} changed or was taken away", "it is taken anew if it is there"
+        ).info()
+        self._ledger.forget_drop(drop.id, error, now)
+        self._open.pop(drop.sighting.path, None)
+        log.info("%s changed or was taken away before it was done", drop.sighting.path)
+
+    def closed(self, drop_id: int) -> None:
+        """The daemon has placed the file of this drop."""
+        self._open = {path: drop for path, drop in self._open.items() if drop.id != drop_id}
+
+    def unchanged(self, drop: Drop) -> bool:
+        """Whether the dropped file still is what was taken."""
+        return sight(self._layout.root, drop.sighting.path) == drop.sighting
+
+    def take(self, now: float) -> float | None:
+        """Takes every file that is finished; gives the moment when the next may be, None if none waits."""
+        policy, ready, look_again = self._settings.settle_policy(), [], []
+        for path, (kind, seen) in list(self._seen.items()):
+            try:
+                if sight(self._layout.root, path) != seen.sighting:
+                    raise FileNotFoundError(path)
+                decision = settle(seen, writers(self._layout.root / path), policy, now)
+            except FileNotFoundError:
+                # Gone or growing: seen anew now, so that the quiet time counts from here.
+                self._resight(path, kind, now)
+                look_again.append(now + policy.quiet_seconds)
+                continue
+            if decision.ready:
+                ready.append((kind, seen))
+            else:
+                look_again.append(decision.look_again_at)
+        for start in range(0, len(ready), TAKE_AT_ONCE):
+            self._take(ready[start : start + TAKE_AT_ONCE], now)
+        return min(look_again, default=None)
+
+    def _resight(self, path: str, kind: Kind, now: float) -> None:
+        again = sight(self._layout.root, path)
+        if again is None:
+            del self._seen[path]
+        else:
+            self._seen[path] = (kind, observe(self._seen[path][1], again, now))
+
+    def _take(self, ready: Sequence[tuple[Kind, Observation]], now: float) -> None:
+        taken = [(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting.path)) for kind, seen in ready]
+        for (kind, sighting, since, jobs), drop_id in zip(taken, self._ledger.add_drops(taken, now), strict=True):
+            self._open[sighting.path] = Drop(drop_id, kind, sighting, since)
+            self._seen.pop(sighting.path, None)
+            log.info("taken: %s (%d job%s)", sighting.path, len(jobs), "" if len(jobs) == 1 else "s")
+
+    def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
+        if kind is not Kind.GENERATE:
+            return self._line.first_jobs(kind, path)
+        try:
+            return self._line.prompt_jobs(list(self._read_prompts(path)))
+        except HotfolderError as error:
+            # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
+            return [NewJob(kind, self._settings.generate.model, error=error.info())]
+
+    def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
+        """The images that a prompt file asks for, with the configuration's defaults filled in."""
+        name = Path(path).name
+        try:
+            with (self._layout.root / path).open("rb") as file:
+                data = file.read(MAX_PROMPT_BYTES + 1)
+            if len(data) > MAX_PROMPT_BYTES:
+                raise PromptSyntax(f"{name} is larger than {MAX_PROMPT_BYTES >> 20} MiB", "split it")
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise PromptSyntax(
+                f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8; images go to inbox/score"
+            ) from None
+        except OSError as error:
+            raise PromptSyntax(f"{name} cannot be read: {error.strerror}", "let this user read it") from None
+        defaults = self._settings.generate
+        for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1)):
+            if spec.model is not None:
+                try:
+                    resolve(spec.model, Kind.GENERATE, self._settings.models.folders)
+                except HotfolderError as error:
+                    raise PromptSyntax(f"{name}:{spec.line or 1}: {error.message}", error.fix) from None
+            yield replace(
+                spec,
+                negative_prompt=spec.negative_prompt or defaults.negative_prompt,
+                steps=defaults.steps if spec.steps is None else spec.steps,
+                guidance=defaults.guidance if spec.guidance is None else spec.guidance,
+                width=defaults.width if spec.width is None else spec.width,
+                height=defaults.height if spec.height is None else spec.height,
+            )

@@ -1,0 +1,247 @@
+"""The line: from the outcome of one job to what has to be published, and which job comes next. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from hotfolder.core import naming
+from hotfolder.core.gate import Gate, judge, next_seed
+from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
+from hotfolder.types import (
+    Drop,
+    ErrorInfo,
+    ImageRecord,
+    Job,
+    Kind,
+    NewJob,
+    Outcome,
+    Placement,
+    PromptSpec,
+    Publication,
+    Role,
+    SourceFacts,
+    Staged,
+    State,
+    Verdict,
+)
+
+#: A score job with this parameter only measures: it moves nothing and decides nothing.
+MEASURE: Mapping[str, Any] = {"measure": True}
+_VERDICT_FOLDER = {Verdict.KEEP: KEEP, Verdict.REJECT: REJECT}
+
+
+class Line:
+    """What follows from what. `models` names the model for each kind of work."""
+
+    def __init__(self, gate: Gate, models: Mapping[Kind, str]) -> None:
+        self._gate = gate
+        self._models = models
+
+    def first_jobs(self, kind: Kind, path: str) -> list[NewJob]:
+        """The job of an image that was dropped."""
+        return [NewJob(kind, self._models[kind], source=path)]
+
+    def prompt_jobs(self, specs: Sequence[PromptSpec]) -> list[NewJob]:
+        """The jobs of a prompt file: one for each image."""
+        default = self._models[Kind.GENERATE]
+        return [NewJob(Kind.GENERATE, spec.model or default, params=asdict(spec)) for spec in specs]
+
+    def after(
+        self, job: Job, outcome: Outcome, image: Mapping[str, Any] | None, staged: str | None
+    ) -> Publication:
+        """What a successful outcome leads to.
+
+        `image` is the row of the image that the job works on, if it has one; `staged` the path of the staged
+        file relative to the root.
+        """
+        if outcome.score is not None and outcome.source is not None:
+            return self._scored(job, outcome, outcome.source, image)
+        assert outcome.staged is not None and staged is not None
+        if job.kind is Kind.GENERATE:
+            return self._generated(job, outcome.staged, staged)
+        assert outcome.source is not None
+        return self._upscaled(job, outcome.staged, outcome.source, image, staged)
+
+    def _generated(self, job: Job, made: Staged, staged: str) -> Publication:
+        params = job.params
+        stem = naming.generated_stem(job.source_file, params["seed"], params.get("line"))
+        name = stem + PurePosixPath(staged).suffix
+        image = ImageRecord(
+            path="",
+            role=Role.GENERATED,
+            sha256=made.sha256,
+            width=made.width,
+            height=made.height,
+            prompt=params["prompt"],
+            negative_prompt=params.get("negative_prompt") or None,
+            seed=params["seed"],
+            model=job.model,
+            settings=made.settings,
+        )
+        return Publication(
+            drop_id=job.drop_id,
+            source_file=job.source_file,
+            job_id=job.id,
+            state=State.DONE,
+            image=image,
+            image_move=0,
+            placements=(Placement(staged, naming.mirrored(job.source_file, name, UNSCORED), 0),),
+            followups=(
+                NewJob(
+                    Kind.SCORE, self._models[Kind.SCORE], about="image", params=params,
+                    try_number=job.try_number,
+                ),
+            ),
+        )  # fmt: skip
+
+    def _scored(
+        self, job: Job, outcome: Outcome, source: SourceFacts, row: Mapping[str, Any] | None
+    ) -> Publication:
+        assert outcome.score is not None and job.source is not None
+        base = Publication(
+            drop_id=job.drop_id,
+            source_file=job.source_file,
+            job_id=job.id,
+            state=State.DONE,
+            score=outcome.score,
+        )
+        role = Role(row["role"]) if row else Role.DROPPED
+        image = ImageRecord(
+            path=job.source,
+            role=role,
+            sha256=source.sha256,
+            width=source.width,
+            height=source.height,
+            id=row["id"] if row else None,
+        )
+        if job.params.get("measure"):
+            return replace(base, image=image)
+        decision = judge(outcome.score.value, role, job.try_number, self._gate)
+        folder = _VERDICT_FOLDER[decision.verdict or Verdict.REJECT]
+        wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, folder)
+        followups = []
+        if decision.upscale:
+            followups.append(NewJob(Kind.UPSCALE, self._models[Kind.UPSCALE], about="image"))
+        if decision.regenerate:
+            again = {**job.params, "seed": next_seed(job.params["seed"], job.try_number + 1)}
+            model = again.get("model") or self._models[Kind.GENERATE]
+            followups.append(NewJob(Kind.GENERATE, model, params=again, try_number=job.try_number + 1))
+        return replace(
+            base,
+            image=replace(image, verdict=decision.verdict),
+            image_move=0,
+            placements=(Placement(job.source, wanted, 0),),
+            followups=tuple(followups),
+            drop_placed=row is None,
+        )
+
+    def _upscaled(
+        self, job: Job, made: Staged, source: SourceFacts, row: Mapping[str, Any] | None, staged: str
+    ) -> Publication:
+        assert job.source is not None
+        name = naming.upscaled_stem(job.source, made.settings["scale"]) + PurePosixPath(staged).suffix
+        image = ImageRecord(
+            path="",
+            role=Role.UPSCALED,
+            sha256=made.sha256,
+            width=made.width,
+            height=made.height,
+            model=job.model,
+            settings=made.settings,
+            **({key: row[key] for key in ("prompt", "negative_prompt", "seed")} if row else {}),
+            parent_id=row["id"] if row else None,
+        )
+        measure = NewJob(Kind.SCORE, self._models[Kind.SCORE], about="image", params=MEASURE)
+        publication = Publication(
+            drop_id=job.drop_id,
+            source_file=job.source_file,
+            job_id=job.id,
+            state=State.DONE,
+            image=image,
+            image_move=0,
+            placements=(Placement(staged, naming.mirrored(job.source_file, name, UPSCALED), 0),),
+            followups=(measure,),
+        )
+        if row is not None:
+            return publication
+        # Dropped to be enlarged: the original goes to the archive, and is scored too, so that there is a gain.
+        archived = naming.mirrored(job.source_file, PurePosixPath(job.source).name, ARCHIVE)
+        parent = ImageRecord("", Role.DROPPED, source.sha256, source.width, source.height)
+        return replace(
+            publication,
+            parent=parent,
+            parent_move=1,
+            placements=(*publication.placements, Placement(job.source, archived, 0)),
+            followups=(replace(measure, about="parent"), measure),
+            drop_placed=True,
+        )
+
+    def failed(self, job: Job, error: ErrorInfo, row: Mapping[str, Any] | None, now: float) -> Publication:
+        """What a final failure leads to; `row` is as in `after`.
+
+        A dropped image goes to failed/, and so does a generated one that could not be scored. An image that was
+        published already stays where it is; a prompt file is placed when all of its jobs have ended.
+        """
+        base = Publication(
+            drop_id=job.drop_id,
+            source_file=job.source_file,
+            job_id=job.id,
+            state=State.FAILED,
+            error=error,
+            sidecar=_sidecar(job.source_file, [_as_error(job, error)], now),
+        )
+        if job.source is None:
+            return replace(base, sidecar=None)
+        wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
+        moved = replace(base, placements=(Placement(job.source, wanted, 0),))
+        if row is None:
+            return replace(moved, drop_placed=True)
+        if job.source.startswith(UNSCORED):
+            role = Role(row["role"])
+            image = ImageRecord(job.source, role, row["sha256"], row["width"], row["height"], id=row["id"])
+            return replace(moved, image=image, image_move=0)
+        return replace(base, sidecar_for=wanted)
+
+    def finished(self, drop: Drop, failures: Sequence[Mapping[str, Any]], now: float) -> Publication:
+        """A prompt file all of whose jobs have ended: to archive/, or to failed/ if not all went well."""
+        path = drop.sighting.path
+        folder = FAILED if failures else ARCHIVE
+        wanted = naming.mirrored(path, PurePosixPath(path).name, folder)
+        return Publication(
+            drop_id=drop.id,
+            source_file=path,
+            placements=(Placement(path, wanted, 0),),
+            sidecar=_sidecar(path, failures, now) if failures else None,
+            drop_placed=True,
+        )
+
+
+def _as_error(job: Job, error: ErrorInfo) -> dict[str, Any]:
+    return {
+        "id": job.id, "kind": job.kind, "source": job.source, "attempt": job.attempt,
+        "error_kind": error.kind, "error": error.message, "fix": error.fix,
+    }  # fmt: skip
+
+
+def _sidecar(source_file: str, failures: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
+    """The content of <name>.error.json: the first failure at the top, all of them below."""
+    first = failures[0]
+    return {
+        "schema_version": 1,
+        "kind": first["error_kind"],
+        "message": first["error"],
+        "fix": first["fix"],
+        "source_file": source_file,
+        "failed_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "jobs": [
+            {
+                "job_id": failure["id"], "kind": failure["kind"], "attempts": failure["attempt"],
+                "error_kind": failure["error_kind"], "message": failure["error"], "fix": failure["fix"],
+            }
+            for failure in failures
+        ],
+    }  # fmt: skip
