@@ -18,7 +18,7 @@ from hotfolder.core.batching import pick_batch
 from hotfolder.core.retry import Action, decide
 from hotfolder.errors import EnvironmentTrouble, WorkerLost
 from hotfolder.executors.base import Done, Executor
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.folders.publish import Publisher
 from hotfolder.folders.watch import Watcher
@@ -300,21 +300,23 @@ class Daemon:
         return self._ledger.image(job.image_id) if job.image_id is not None else None
 
     def _without_duplicate(self, publication: Publication) -> Publication:
-        """The same content twice is kept once: what we made is dropped, what a person dropped is archived."""
+        """Same content, same name: kept once. What we made is dropped, what a person dropped is archived."""
         image, move = publication.image, publication.image_move
         if image is None or move is None or image.id is not None:
             return publication
         placement, root = publication.placements[move], self._layout.root
-        if image.role is Role.DROPPED:
-            twin = placement.dst if self._publisher.is_duplicate(root / placement.src, placement.dst) else None
-            rest: tuple[Placement, ...] = (replace(placement, dst="archive/" + placement.dst.partition("/")[2]),)
-        else:
-            twins = self._ledger.images_with_content(image.sha256, image.role)
-            twin = next((path for path in twins if (root / path).is_file()), None)
-            rest = tuple(p for p in publication.placements if p is not placement)
+        # A generated image has no verdict yet: its twin may lie on either side of the gate.
+        places = [placement.dst]
+        if placement.dst.startswith(UNSCORED):
+            places += [placement.dst.replace(UNSCORED, folder, 1) for folder in (KEEP, REJECT)]
+        twin = next((path for path in places if self._publisher.is_duplicate(root / placement.src, path)), None)
         if twin is None:
             return publication
-        if image.role is not Role.DROPPED:
+        rest: tuple[Placement, ...]
+        if image.role is Role.DROPPED:
+            rest = (replace(placement, dst=f"{ARCHIVE}/{placement.dst.partition('/')[2]}"),)
+        else:
+            rest = tuple(p for p in publication.placements if p is not placement)
             (root / placement.src).unlink(missing_ok=True)
         note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, f"the same picture is {twin} already")
         log.info("%s: %s", publication.source_file, note.message)

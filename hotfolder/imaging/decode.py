@@ -57,9 +57,9 @@ def decode(path: Path, max_pixels: int) -> Decoded:
     if not data:
         raise EmptyFile(f"{path.name} is empty", "copy it again: the copy may have failed")
     image = _open(path.name, data, max_pixels)
-    icc, text = image.info.get("icc_profile"), dict(getattr(image, "text", {}))
     try:
         image.load()
+        icc, text = image.info.get("icc_profile"), dict(getattr(image, "text", {}))
         upright = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise TruncatedImage(f"{path.name} cannot be decoded: {error}", _SIGHTS) from None

@@ -189,10 +189,6 @@ class Ledger:
         row = self._one("image", id=image_id)
         return dict(row) if row else None
 
-    def images_with_content(self, sha256: str, role: str) -> list[str]:
-        """Paths of the images of that role with exactly these bytes."""
-        return [row["path"] for row in self._run("images_with_content", sha256=sha256, role=role)]
-
     # --- publishing ------------------------------------------------------------------------------
 
     def journal(self, publication: Publication, now: float) -> int:

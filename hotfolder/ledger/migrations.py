@@ -57,7 +57,6 @@ def m001_drops_jobs_images_scores_journal(db: Database) -> None:
             created_at REAL NOT NULL
         ) STRICT""")
     db.conn.execute("CREATE INDEX images_path ON images (path)")
-    db.conn.execute("CREATE INDEX images_sha256 ON images (sha256)")
     db.conn.execute("CREATE INDEX images_parent ON images (parent_id)")
     db.conn.execute("""
         CREATE TABLE jobs (

@@ -78,9 +78,6 @@ WHERE state = 'running'
   AND id NOT IN (SELECT json_extract(publication, '$.job_id') FROM journal
                  WHERE json_extract(publication, '$.job_id') IS NOT NULL);
 
--- name: job
-SELECT * FROM jobs WHERE id = :id;
-
 -- name: jobs_of_drop
 SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
 
@@ -111,15 +108,9 @@ SELECT * FROM images WHERE id = :id;
 SELECT results.*, images.drop_id FROM results JOIN images ON images.id = results.image_id
 WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
 
--- name: images_with_content
-SELECT id, path FROM images WHERE sha256 = :sha256 AND role = :role;
-
 -- name: add_score
 INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, job_id, created_at)
 VALUES (:image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :job_id, :now);
-
--- name: scores_of_image
-SELECT * FROM scores WHERE image_id = :image_id ORDER BY id;
 
 -- name: journal
 INSERT INTO journal (publication, created_at) VALUES (:publication, :now) RETURNING id;

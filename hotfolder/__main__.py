@@ -1,0 +1,5 @@
+"""`python -m hotfolder`."""
+
+from hotfolder.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""The built-in pack keeps the promises of its model cards (a quick form of tools/measure_builtin.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hotfolder.demo.pictures import draw_landscape, spoil
+from hotfolder.engines.generate import Generator
+from hotfolder.engines.scoring import load_scorer
+from hotfolder.engines.scoring.base import Scorer
+from hotfolder.engines.upscale import Upscaler
+from hotfolder.errors import ModelDamaged
+from hotfolder.models import registry
+from hotfolder.models.registry import BUILTIN, resolve
+from hotfolder.types import Kind
+from tools.builtin import measure
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    return Generator(resolve("shapes", Kind.GENERATE, ()), CPU)
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), CPU)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return load_scorer(resolve("technical", Kind.SCORE, ()), CPU)
+
+
+def test_the_pack_is_small() -> None:
+    assert sum(path.stat().st_size for path in BUILTIN.rglob("*") if path.is_file()) <= 8_000_000
+
+
+def test_colours_come_out_as_asked(generator: Generator) -> None:
+    def draw(prompt: str, seed: int) -> Image.Image:
+        return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
+
+    figures = measure.measure_shapes(draw, 40)
+    assert figures.both >= 0.85
+    assert figures.seconds_per_image <= 3.0
+
+
+def test_the_same_seed_gives_the_same_pixels_and_another_does_not(generator: Generator) -> None:
+    def pixels(seed: int) -> bytes:
+        steps: list[tuple[int, int]] = []
+        image, settings = generator.draw(
+            {"prompt": "a red star on a white background", "seed": seed}, lambda *s: steps.append(s)
+        )
+        assert steps == [(n, 8) for n in range(1, 9)]
+        assert (settings["steps"], settings["width"], image.size) == (8, 128, (128, 128))
+        return image.tobytes()
+
+    assert pixels(3) == pixels(3) != pixels(4)
+
+
+def test_enlarging_beats_bicubic_on_unseen_renders(upscaler: Upscaler) -> None:
+    gains = measure.measure_compact(upscaler, 12)
+    assert gains["scenes"] >= 0.5
+    assert gains["shapes"] >= 0.5
+
+
+def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, real_images: Path) -> None:
+    gains = measure.measure_photographs(upscaler, real_images)
+    assert len(gains) >= 4
+    assert min(gains.values()) >= 0, gains
+
+
+def test_the_score_falls_with_every_step_of_every_fault(scorer: Scorer) -> None:
+    figures = measure.measure_technical(scorer, 24)
+    assert figures.falling_overall >= 0.95
+    assert min(figures.falling.values()) >= 0.9
+    assert figures.lowest <= 3
+    assert figures.highest >= 8
+
+
+def test_scores_do_not_depend_on_the_company(scorer: Scorer) -> None:
+    images = [draw_landscape(i) for i in range(3)] + [Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 2), "red")]
+    views = [scorer.prepare(image) for image in images]
+    together = [s.value for s in scorer.rate(views)]
+    alone = [scorer.rate([view])[0].value for view in views]
+    assert np.allclose(together, alone, atol=1e-4)
+    assert all(1 <= value <= 10 for value in together)
+
+
+def test_a_score_says_how_it_was_come_by(scorer: Scorer) -> None:
+    score = scorer.rate([scorer.prepare(draw_landscape(1))])[0]
+    assert (score.scorer, score.precision) == ("technical", "float32")
+    assert len(score.weights_sha256) == 64
+    assert score.preprocessing
+
+
+def test_the_scorer_sees_what_a_person_sees(scorer: Scorer) -> None:
+    image = draw_landscape(5)
+    clean, blurred = (scorer.rate([scorer.prepare(i)])[0].value for i in (image, spoil(image, "blur", 4)))
+    assert clean > 6.5 > 5.0 > blurred
+
+
+def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "technical"
+    folder.mkdir()
+    for path in (BUILTIN / "technical").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    monkeypatch.setattr(registry, "BUILTIN", tmp_path)
+    with pytest.raises(ModelDamaged, match="is not the file"):
+        load_scorer(resolve("technical", Kind.SCORE, ()), CPU)
+
+
+def test_a_wrong_golden_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = resolve("technical", Kind.SCORE, ())
+    monkeypatch.setitem(spec.golden, "score", spec.golden["score"] + 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ModelDamaged, match="golden"):
+        load_scorer(spec, CPU)

@@ -1,0 +1,145 @@
+"""Reading image files: the unusual ones right, the broken ones refused with a reason."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hotfolder.demo.pictures import draw_landscape
+from hotfolder.errors import EmptyFile, ImageTooLarge, NotAnImage, TruncatedImage, UnsupportedImage, Vanished
+from hotfolder.imaging.decode import decode, to_rgb
+from hotfolder.imaging.encode import ENDINGS, stage
+
+LIMIT = 1_000_000
+
+
+def saved(path: Path, image: Image.Image, format_: str, **options: object) -> Path:
+    image.save(path, format_, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("format_", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("BMP", {})]
+)
+def test_lossless_formats_give_the_same_pixels(tmp_path: Path, format_: str, options: dict[str, object]) -> None:
+    image = draw_landscape(1)
+    found = decode(saved(tmp_path / "a", image, format_, **options), LIMIT)
+    assert np.array_equal(np.asarray(found.image), np.asarray(image))
+    assert (found.facts.width, found.facts.height) == (320, 240)
+
+
+def test_orientation_is_applied_once(tmp_path: Path) -> None:
+    image = draw_landscape(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    found = decode(saved(tmp_path / "a.png", image, "PNG", exif=exif), LIMIT)
+    assert np.array_equal(np.asarray(found.image), np.rot90(np.asarray(image), -1))
+    assert (found.facts.width, found.facts.height) == (240, 320)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    found = decode(saved(tmp_path / "a.png", Image.fromarray(ramp), "PNG"), LIMIT).image
+    assert np.abs(np.asarray(found, np.int16).ravel() - np.arange(256)).max() <= 1
+
+
+def test_a_palette_becomes_its_colours(tmp_path: Path) -> None:
+    image = draw_landscape(1).quantize(64)
+    found = decode(saved(tmp_path / "a.png", image, "PNG"), LIMIT).image
+    assert np.array_equal(np.asarray(found), np.asarray(image.convert("RGB")))
+
+
+def test_transparency_is_laid_over_a_stated_background() -> None:
+    hidden_red = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
+    assert to_rgb(hidden_red, "white").getpixel((0, 0)) == (255, 255, 255)
+    assert to_rgb(hidden_red, "#102030").getpixel((0, 0)) == (16, 32, 48)
+    assert to_rgb(Image.new("L", (1, 1), 7), "white").getpixel((0, 0)) == (7, 7, 7)
+
+
+@pytest.mark.parametrize("name", ["0014.jpg", "wolf_gray.jpg", "children-alpha.png", "tree_alpha_16bit.png"])
+def test_real_photographs(real_images: Path, name: str) -> None:
+    found = decode(real_images / name, 10**9)
+    assert found.image.mode in ("L", "RGB", "RGBA")
+    assert ("A" in found.image.mode) == ("alpha" in name)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "TIFF", "GIF"])
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, format_: str) -> None:
+    buffer = io.BytesIO()
+    draw_landscape(1).save(buffer, format_)
+    data = buffer.getvalue()
+    path = tmp_path / "cut"
+    # A GIF's last byte and a TIFF's or WebP's padding carry nothing.
+    for percent in (*range(0, 95, 5), 99):
+        path.write_bytes(data[: len(data) * percent // 100])
+        with pytest.raises((TruncatedImage, NotAnImage, EmptyFile)) as caught:
+            decode(path, LIMIT)
+        assert caught.value.message
+        assert caught.value.fix
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_the_last_two_bytes_are_missed(tmp_path: Path, format_: str) -> None:
+    buffer = io.BytesIO()
+    draw_landscape(1).save(buffer, format_)
+    data = buffer.getvalue()
+    path = tmp_path / "cut"
+    path.write_bytes(data[:-10] if format_ == "PNG" else data[:-2])
+    with pytest.raises(TruncatedImage):
+        decode(path, LIMIT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello, I am a text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"PK\3\4" + b"\0" * 99, b"%!PS"],
+)
+def test_other_files_are_no_images(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(NotAnImage):
+        decode(path, LIMIT)
+
+
+def test_empty_and_vanished(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(EmptyFile):
+        decode(tmp_path / "a.png", LIMIT)
+    with pytest.raises(Vanished):
+        decode(tmp_path / "b.png", LIMIT)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(ImageTooLarge):
+        decode(path, LIMIT)
+
+
+def test_animations_are_refused(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), (i * 60, 0, 0)) for i in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(UnsupportedImage, match="3 frames"):
+        decode(tmp_path / "a.gif", LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("format_", ENDINGS)
+def test_every_format_is_written_and_read_back(tmp_path: Path, format_: str, mode: str) -> None:
+    image = draw_landscape(2, (40, 30)).convert(mode)
+    staged = stage(image, tmp_path / "staging", "out", format_, text={"parameters": "ä"}, icc_profile=None)
+    found = decode(Path(staged.path), LIMIT)
+    assert (found.facts.sha256, found.facts.width, found.facts.height) == (staged.sha256, 40, 30)
+    if format_ == "png":
+        assert found.text["parameters"] == "ä"

@@ -1,0 +1,122 @@
+"""A power cut at every single step of publishing: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotfolder.folders import moves, publish
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.types import Kind
+from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.scripted import ScriptedExecutor, always
+
+
+class PowerCut(BaseException):
+    """Nothing in the product may catch this, as nothing catches a power cut."""
+
+
+class _Fuse:
+    """Blows at the n-th step; counts them all when n is None."""
+
+    def __init__(self, at: int | None) -> None:
+        self.at = at
+        self.steps: list[str] = []
+
+    def __call__(self, name: str) -> None:
+        self.steps.append(name)
+        if self.at is not None and len(self.steps) > self.at:
+            raise PowerCut(name)
+
+
+@contextmanager
+def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
+    """Puts the fuse before and after every rename, fsync, write and commit of publishing."""
+
+    def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            fuse(f"before {name}")
+            result = function(*args, **kwargs)
+            fuse(f"after {name}")
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        for name in ("rename_noreplace", "fsync_folder", "write_durably"):
+            patch.setattr(publish, name, wrap(name, getattr(moves, name)))
+        for name in ("journal", "apply", "claim", "add_drops"):
+            patch.setattr(Ledger, name, wrap(name, getattr(Ledger, name)))
+        yield
+
+
+def prepare(layout: Layout) -> dict[str, bytes]:
+    """Drops one of everything; gives the bytes that must survive."""
+    score, upscale, generate = (layout.inbox(kind) for kind in (Kind.SCORE, Kind.UPSCALE, Kind.GENERATE))
+    kept = {
+        "good": picture(score / "good.png", 1).read_bytes(),
+        "bad": picture(score / "bad.png", 2).read_bytes(),
+        "large": picture(upscale / "large.png", 3).read_bytes(),
+    }
+    (generate / "p.txt").write_text("a --seed 1\n")
+    (generate / "typo.txt").write_text("a --stesp 4\n")
+    return {**kept, "prompt": b"a --seed 1\n", "typo": b"a --stesp 4\n"}
+
+
+def script(_: Kind, item: Any) -> float:
+    return 3.0 if "bad" in Path(str(item.source)).name else 7.5
+
+
+def survivors(layout: Layout) -> list[bytes]:
+    return [
+        path.read_bytes()
+        for path in layout.root.rglob("*")
+        if path.is_file() and ".hotfolder" not in path.parts and path.suffix in (".png", ".txt")
+    ]
+
+
+def steps_of_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from tests.support.roots import new_root
+
+    layout, fuse = new_root(tmp_path / "dry"), _Fuse(None)
+    prepare(layout)
+    with fused(monkeypatch, fuse):
+        daemon(layout, ScriptedExecutor(script)).run(once=True)
+    return fuse.steps
+
+
+def test_a_power_cut_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support.roots import new_root
+
+    steps = steps_of_a_whole_run(tmp_path, monkeypatch)
+    assert len(steps) > 100
+    assert {name.split()[1] for name in steps} >= {"rename_noreplace", "fsync_folder", "journal", "apply"}
+    expected: list[str] | None = None
+    for at in range(len(steps)):
+        layout = new_root(tmp_path / str(at))
+        dropped = prepare(layout)
+        with fused(monkeypatch, _Fuse(at)), pytest.raises(PowerCut):
+            daemon(layout, ScriptedExecutor(script)).run(once=True)
+        found = survivors(layout)
+        for name, data in dropped.items():
+            assert found.count(data) == 1, f"{name} after a cut at step {at}, {steps[at]}"
+        daemon(layout, ScriptedExecutor(script)).run(once=True)
+        found = survivors(layout)
+        for name, data in dropped.items():
+            assert found.count(data) == 1, f"{name} after the restart, cut at step {at}, {steps[at]}"
+        check_consistent(layout)
+        outcome = files_in(layout, "inbox", "keep", "reject", "upscaled", "failed", "archive")
+        expected = expected or outcome
+        assert outcome == expected, f"cut at step {at}, {steps[at]}"
+        assert rows(layout, "SELECT count(*) FROM queue WHERE state = 'failed'") == [(1,)]
+
+
+def test_the_fuse_does_not_change_the_outcome(layout: Layout) -> None:
+    prepare(layout)
+    daemon(layout, ScriptedExecutor(always(7.5))).run(once=True)
+    assert len(files_in(layout, "keep", "upscaled")) == 7

@@ -1,0 +1,79 @@
+"""A real daemon in a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from hotfolder.folders.layout import Layout
+from tests.support.roots import QUICK
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Waits until a condition holds; gives the seconds it took. Fails with `what` when it never does."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+class LiveDaemon:
+    """`hotfolder run` on a root; killed at the end of the `with` block unless it has ended."""
+
+    def __init__(self, layout: Layout, *arguments: str, **environ: str) -> None:
+        self.layout = layout
+        self.log = layout.root.parent / "daemon.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hotfolder", "run", "--root", str(layout.root), *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **QUICK, **environ},
+            )
+
+    def __enter__(self) -> LiveDaemon:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        self.process.wait()
+
+    def watching(self) -> None:
+        """Waits until it watches."""
+        wait_for(self.layout.live_status.exists, 30, f"a daemon that watches\n{self.text()}")
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, seconds: float = 60) -> int:
+        """SIGTERM; gives the exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+
+def drop(source: Path, inbox: Path, name: str) -> Path:
+    """Drops a file the careful way: under a temporary name, then renamed."""
+    inbox.mkdir(parents=True, exist_ok=True)
+    partial = inbox / f".{name}.part"
+    partial.write_bytes(source.read_bytes())
+    return partial.rename(inbox / name)

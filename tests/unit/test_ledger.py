@@ -1,0 +1,110 @@
+"""The ledger: schema, claims, recovery."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from hotfolder.errors import LedgerError
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.ledger.queries import queries
+from hotfolder.ledger.reader import Reader
+from hotfolder.types import ErrorInfo, FailureClass, Kind, NewJob, Sighting
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "hotfolder.db")
+
+
+def queue(ledger: Ledger, *models: str) -> None:
+    taken = [
+        (Kind.SCORE, Sighting(f"inbox/score/{i}.png", 1, 2, 3, 4), 50.0, [NewJob(Kind.SCORE, model, f"{i}")])
+        for i, model in enumerate(models)
+    ]
+    ledger.add_drops(taken, 100.0)
+
+
+def test_the_public_views_have_the_promised_columns(ledger: Ledger, tmp_path: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(tmp_path / "hotfolder.db")
+    columns = {
+        view: [row[1] for row in connection.execute(f"PRAGMA table_info({view})")]
+        for view in ("results", "queue", "score_gain")
+    }
+    assert {view: " ".join(names) for view, names in columns.items()} == {
+        "results": "image_id path sha256 role verdict score scorer width height parent_path prompt "
+        "negative_prompt seed model source_file job_id created_at",
+        "queue": "job_id kind state source_file attempt error_kind error created_at started_at finished_at",
+        "score_gain": "parent_path parent_score upscaled_path upscaled_score gain",
+    }
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_opening_again_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    queue(ledger, "m")
+    ledger.close()
+    again = Ledger.open(tmp_path / "hotfolder.db")
+    assert again.open_job_count() == 1
+
+
+def test_only_the_owner_may_write_the_database(ledger: Ledger, tmp_path: Path) -> None:
+    mode = (tmp_path / "hotfolder.db").stat().st_mode
+    assert not mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def test_a_job_is_claimed_once_and_the_attempt_counts_from_the_claim(ledger: Ledger) -> None:
+    queue(ledger, "m", "m")
+    jobs = ledger.runnable(100.0)
+    claimed = ledger.claim(jobs, 101.0)
+    assert [(j.attempt, j.claim) for j in claimed] == [(1, 1), (1, 1)]
+    assert ledger.claim(jobs, 101.0) == []
+    assert ledger.runnable(102.0) == []
+
+
+def test_released_jobs_keep_their_claim_number_and_wait(ledger: Ledger) -> None:
+    queue(ledger, "m")
+    error = ErrorInfo("x", FailureClass.TRANSIENT, "why", "how")
+    (first,) = ledger.claim(ledger.runnable(100.0), 101.0)
+    ledger.release(first, not_before=110.0, spent=True, died=True, error=error)
+    assert ledger.runnable(109.0) == []
+    assert ledger.next_due() == 110.0
+    (second,) = ledger.claim(ledger.runnable(110.0), 111.0)
+    assert (second.attempt, second.claim, second.deaths) == (2, 2, 1)
+    ledger.release(first, not_before=0, spent=True)  # an older claim changes nothing
+    assert ledger.runnable(112.0) == []
+    ledger.release(second, not_before=0, spent=False)
+    assert ledger.runnable(112.0)[0].attempt == 1
+
+
+def test_after_a_crash_running_jobs_go_back_without_blame(ledger: Ledger) -> None:
+    queue(ledger, "m", "m")
+    ledger.claim(ledger.runnable(100.0), 101.0)
+    assert ledger.recover() == 2
+    assert [(j.attempt, j.claim) for j in ledger.runnable(102.0)] == [(0, 1), (0, 1)]
+
+
+def test_the_resident_models_jobs_are_seen_from_the_end_of_a_long_queue(ledger: Ledger) -> None:
+    queue(ledger, *["m"] * 300, "resident")
+    assert len(ledger.runnable(100.0)) == 256
+    assert ledger.runnable(100.0, (Kind.SCORE, "resident"))[-1].model == "resident"
+
+
+def test_a_reader_cannot_write_and_says_what_is_wrong(ledger: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="does not exist"):
+        Reader(tmp_path / "none.db")
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 30)
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Reader(tmp_path / "text.db")
+    with Reader(tmp_path / "hotfolder.db") as reader:
+        assert reader.counts() == {}
+
+
+def test_every_query_is_used_somewhere() -> None:
+    import hotfolder
+
+    code = "".join(path.read_text() for path in Path(hotfolder.__file__).parent.rglob("*.py"))
+    assert [name for name in queries() if f'"{name}"' not in code] == []

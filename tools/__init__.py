@@ -1,0 +1,1 @@
+"""Development tools: training and measuring the built-in models."""

@@ -1,0 +1,200 @@
+"""Trains `shapes`: a whole Stable Diffusion pipeline, small enough to live in the package."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tools.builtin.captions import Spec, all_specs, training_pairs
+from tools.builtin.optim import Log, descend, learning_rate
+from tools.builtin.renders import SIDE, draw_spec
+
+LATENT_CHANNELS = 16
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def build_tokenizer() -> CLIPTokenizer:
+    """A CLIP tokenizer (byte-level BPE, `</w>` ends a word) whose merges cover the captions' words.
+
+    Words it does not know fall back to bytes, so any prompt can be encoded.
+    """
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(vocab_size=4096, end_of_word_suffix="</w>", show_progress=False)
+    tokenizer.train_from_iterator((spec.caption(f) for spec in all_specs() for f in range(4)), trainer)
+    merges = [tuple(m) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
+    byte_alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*byte_alphabet, *(b + "</w>" for b in byte_alphabet), *("".join(m) for m in merges), BOS, EOS]
+    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(
+        vocab=vocab, merges=merges, bos_token=BOS, eos_token=EOS, unk_token=EOS, pad_token=EOS,
+        model_max_length=77,
+    )  # fmt: skip
+
+
+def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=96, intermediate_size=192, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=77, projection_dim=96,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return CLIPTextModel(config)
+
+
+def build_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64, 64), layers_per_block=1, latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8, sample_size=SIDE, mid_block_add_attention=False,
+    )  # fmt: skip
+
+
+def build_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=SIDE // 8, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(48, 96), layers_per_block=1, cross_attention_dim=96,
+        attention_head_dim=4, norm_num_groups=16,
+    )  # fmt: skip
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Zero terminal SNR and trailing steps, so that flat black and white can be reached in few steps.
+
+    Lin, Liu, Li and Yang, 'Common diffusion noise schedules and sample steps are flawed', WACV 2024.
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing",
+        clip_sample=False, set_alpha_to_one=True, steps_offset=0,
+    )  # fmt: skip
+
+
+def _render(pairs: list[tuple[Spec, str]], rng: random.Random) -> torch.Tensor:
+    """(n, 3, 128, 128) uint8."""
+    return torch.stack([torch.from_numpy(np.array(draw_spec(spec, rng))).permute(2, 0, 1) for spec, _ in pairs])
+
+
+def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+
+
+def train_vae(images: torch.Tensor, steps: int, log: Log) -> AutoencoderKL:
+    """Crops first (cheap), whole pictures last, because group normalisation sees the picture's extent."""
+    vae = build_vae().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(vae.parameters(), lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99))
+    started = time.monotonic()
+    for step in range(steps):
+        whole = step >= steps * 0.7
+        batch = images[torch.randint(len(images), (8 if whole else 24,))]
+        if not whole:
+            y, x = (int(torch.randint(SIDE - 64 + 1, ()).item()) for _ in range(2))
+            batch = batch[..., y : y + 64, x : x + 64]
+        pixels = batch.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+        posterior = vae.encode(pixels).latent_dist
+        decoded = vae.decode(posterior.sample()).sample
+        sharp = sum(F.l1_loss(a, b) for a, b in zip(_edges(decoded), _edges(pixels), strict=True))
+        loss = F.l1_loss(decoded, pixels) + sharp + 2e-5 * posterior.kl().mean() / LATENT_CHANNELS
+        descend(optimiser, loss, learning_rate(step, steps, 2.5e-3))
+        if step % 100 == 0 or step == steps - 1:
+            log(f"vae {step}/{steps} loss {loss.item():.4f} {time.monotonic() - started:.0f} s")
+    return vae.eval()
+
+
+@torch.inference_mode()
+def _encode(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """The posteriors' means: their noise would only teach the U-Net to draw what the decoder ignores."""
+    chunks = images.split(64)
+    return torch.cat([vae.encode(chunk.float().div(127.5).sub(1)).latent_dist.mean for chunk in chunks])
+
+
+def train_unet(
+    text_encoder: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    tokens: torch.Tensor,
+    empty: torch.Tensor,
+    latents: torch.Tensor,
+    steps: int,
+    log: Log,
+    batch_size: int = 32,
+) -> None:
+    """Joint training of U-Net and text encoder on v-prediction; both are left as their moving average."""
+    scheduler = build_scheduler()
+    parameters = [*unet.parameters(), *text_encoder.parameters()]
+    average = [copy.deepcopy(p.data) for p in parameters]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.99))
+    started, running = time.monotonic(), 0.0
+    for step in range(steps):
+        pick = torch.randint(len(latents), (batch_size,))
+        clean, words = latents[pick], tokens[pick].clone()
+        words[torch.rand(batch_size) < 0.1] = empty  # classifier-free guidance needs the unconditional
+        t = torch.randint(scheduler.config.num_train_timesteps, (batch_size,))
+        noise = torch.randn_like(clean)
+        noisy = scheduler.add_noise(clean, noise, t)
+        context = text_encoder(words)[0]
+        predicted = unet(noisy, t, context).sample
+        loss = F.mse_loss(predicted, scheduler.get_velocity(clean, noise, t))
+        descend(optimiser, loss, learning_rate(step, steps, 1.5e-3))
+        decay = min(0.998, (step + 1) / (step + 10))
+        for mean, p in zip(average, parameters, strict=True):
+            mean.lerp_(p.data, 1 - decay)
+        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        if step % 100 == 0 or step == steps - 1:
+            log(f"unet {step}/{steps} loss {running:.4f} {time.monotonic() - started:.0f} s")
+    for mean, p in zip(average, parameters, strict=True):
+        p.data.copy_(mean)
+
+
+def train(
+    out: Path, *, seed: int, log: Log, vae_steps: int = 2600, unet_steps: int = 4000, pictures: int = 16000
+) -> None:
+    """Trains and writes the pipeline folder (float16 safetensors) to `out`."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    tokenizer = build_tokenizer()
+    pairs = training_pairs(pictures, rng)
+    images = _render(pairs, rng)
+    log(f"shapes: {len(images)} pictures drawn, {len(tokenizer)} tokens")
+    checkpoint = Path(tempfile.gettempdir()) / f"hotfolder-vae-{seed}-{vae_steps}"
+    if checkpoint.exists():
+        vae = AutoencoderKL.from_pretrained(checkpoint).eval()
+    else:
+        vae = train_vae(images, vae_steps, log)
+        vae.save_pretrained(checkpoint)
+    means = _encode(vae, images)
+    scale = 1.0 / means.std()
+    log(f"shapes: latent scale {scale:.3f}")
+    vae.register_to_config(scaling_factor=float(scale))
+    latents = means * scale
+
+    def tokenise(texts: list[str]) -> torch.Tensor:
+        ids: Any = tokenizer(
+            texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+        ).input_ids
+        return ids
+
+    text_encoder, unet = build_text_encoder(tokenizer), build_unet()
+    log(f"shapes: U-Net {sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M parameters")
+    tokens, empty = tokenise([caption for _, caption in pairs]), tokenise([""])
+    train_unet(text_encoder.train(), unet.train(), tokens, empty, latents, unet_steps, log)
+    pipeline = StableDiffusionPipeline(
+        vae=vae.to(memory_format=torch.contiguous_format), text_encoder=text_encoder.eval(),
+        tokenizer=tokenizer, unet=unet.eval(), scheduler=build_scheduler(), safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.to(torch.float16).save_pretrained(out, safe_serialization=True)

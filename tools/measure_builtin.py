@@ -1,0 +1,48 @@
+"""Measures the built-in models: `uv run python -m tools.measure_builtin [--photos DIR]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from PIL import Image
+
+from hotfolder.engines.generate import Generator
+from hotfolder.engines.scoring import load_scorer
+from hotfolder.engines.upscale import Upscaler
+from hotfolder.models.registry import resolve
+from hotfolder.types import Kind
+from tools.builtin import measure
+
+
+def main(
+    photos: Annotated[Path | None, typer.Option(help="a folder with photographs for x4-compact")] = None,
+    images: Annotated[int, typer.Option(help="how many images each figure is made of")] = 108,
+) -> None:
+    """Prints one JSON document with the figures that the model cards give."""
+    cpu = torch.device("cpu")
+    generator = Generator(resolve("shapes", Kind.GENERATE, ()), cpu)
+
+    def draw(prompt: str, seed: int) -> Image.Image:
+        return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
+
+    draw("a red circle on a blue background", 1)  # the first one pays for warming up
+    upscaler = Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), cpu)
+    scorer = load_scorer(resolve("technical", Kind.SCORE, ()), cpu)
+    figures: dict[str, Any] = {
+        "shapes": asdict(measure.measure_shapes(draw, images)),
+        "x4-compact": measure.measure_compact(upscaler, images // 2),
+        "technical": asdict(measure.measure_technical(scorer, images // 2)),
+    }
+    if photos is not None:
+        figures["x4-compact"]["photographs"] = measure.measure_photographs(upscaler, photos)
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
