@@ -129,7 +129,7 @@ class ExecutorSettings(_Section):
         30.0, description="How long a stop waits for the image in work before it is put back."
     )
     fairness_seconds: Seconds = Field(
-        60.0, description="How long the loaded model is preferred before another model's jobs get their turn."
+        60.0, description="How long a loaded model is preferred before another model's jobs get their turn."
     )
     decode_threads: int = Field(2, ge=1, le=64, description="Threads that read images ahead of the device.")
     max_pixels: int = Field(

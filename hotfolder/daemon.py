@@ -16,7 +16,7 @@ from hotfolder import live
 from hotfolder.config import Settings
 from hotfolder.core.batching import pick_batch
 from hotfolder.core.retry import Action, decide
-from hotfolder.errors import EnvironmentTrouble, WorkerLost
+from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
 from hotfolder.executors.base import Done, Executor
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
 from hotfolder.folders.lock import RootLock
@@ -43,10 +43,15 @@ from hotfolder.types import (
 )
 
 log = logging.getLogger(__name__)
+_MODEL_TROUBLE = ("model_missing", "model_damaged")
 #: Longest wait, in seconds, while a batch is in work: files that arrive meanwhile are noticed this soon.
 _BUSY_WAIT = 0.2
 #: After a scan, events cause no other one for so many times what it took.
 _SCAN_SHARE = 9
+#: Longest wait, in seconds, with nothing to do: an idle worker is let go about on time.
+_IDLE_WAIT = 5.0
+#: Seconds between scans of inboxes that cannot be watched.
+_UNWATCHED_RESCAN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +94,11 @@ class Daemon:
         self._executor = executor
         self._clock = clock
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._running: dict[int, Job] = {}
         self._batch_ids = itertools.count(1)
         self._resident: tuple[Kind, str] | None = None
+        self._resident_since = 0.0
         self._progress: Progress | None = None
         self._paused: tuple[float, ErrorInfo] | None = None
         self._started_at = clock()
@@ -107,27 +113,27 @@ class Daemon:
 
     def stop(self) -> None:
         """Asks for an orderly end; may be called from a signal handler or another thread."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     def run(self, *, once: bool = False) -> Report:
         """Works until `stop` is called; with `once`, until nothing is left to do.
 
-        Raises AlreadyRunning when another daemon has the root, and LedgerError.
+        Raises AlreadyRunning when another daemon has the root, UsageError when it spans file systems, LedgerError.
         """
         self._layout.make()
+        self._layout.check_one_file_system()
         lock = RootLock(self._layout.lock)
         lock.acquire()
         orderly = False
         try:
             self._open()
-            self._watcher.start([self._layout.inbox(kind) for kind in Kind])
-            log.info("watching %s", self._layout.root / "inbox")
-            while not self._stopping:
-                wait = self._turn()
+            log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
+            while not self._stopping.is_set():
+                wait, scan_is_put_off = self._turn()
                 if once and (self._drained() or self._paused):
                     break
-                self._listen(wait)
+                self._listen(wait, scan_is_put_off)
             orderly = True
             return Report(self._done, self._failed, self._paused[1].message if self._paused else None)
         finally:
@@ -140,9 +146,10 @@ class Daemon:
         self._publisher = Publisher(self._layout.root, self._ledger, self._clock)
         models = {kind: self._settings.default_model(kind) for kind in Kind}
         self._line = Line(self._settings.gate_policy(), models)
+        self._intake = Intake(self._layout, self._settings, self._ledger, self._line)
+        self._watcher = Watcher([self._layout.inbox(kind) for kind in Kind], self._wake)
         try:
-            for publication in self._publisher.resume():
-                log.info("finished what was begun before the restart: %s", publication.source_file)
+            self._resume()
             shutil.rmtree(self._layout.staging, ignore_errors=True)
             self._layout.staging.mkdir(parents=True, exist_ok=True)
         except EnvironmentTrouble as error:
@@ -150,24 +157,23 @@ class Daemon:
         recovered = self._ledger.recover()
         if recovered:
             log.info("%d jobs that were in work go back into the queue", recovered)
-        self._intake = Intake(self._layout, self._settings, self._ledger, self._line)
-        self._watcher = Watcher(self._wake)
-        self._next_scan = self._scan_not_before = 0.0
+        self._watcher.ensure()
+        self._next_scan = self._scan_not_before = self._last_turn = 0.0
         self._next_take: float | None = None
 
     # --- one turn of the loop --------------------------------------------------------------------
 
-    def _turn(self) -> float:
-        """Looks at everything once; gives the seconds until something is due."""
+    def _turn(self) -> tuple[float, bool]:
+        """Looks at everything once; gives the seconds until something is due, and whether a scan is put off."""
         now = self._clock()
+        if now < self._last_turn:
+            log.warning("the clock was set back by %.0f s", self._last_turn - now)
+            self._next_scan = self._scan_not_before = now
+            self._paused = (now, self._paused[1]) if self._paused else None
+        self._last_turn = now
         try:
             if now >= self._next_scan or (self._wake.is_set() and now >= self._scan_not_before):
-                self._wake.clear()
-                self._intake.scan(now, self._is_running)
-                # Our own moves cause events, too: a huge inbox is not read again for each of them.
-                self._scan_not_before = self._clock() + _SCAN_SHARE * (self._clock() - now)
-                self._next_scan = now + self._settings.watch.rescan_seconds
-                self._next_take = now
+                self._scan(now)
             if self._paused and now >= self._paused[0]:
                 self._resume()
             if not self._paused:
@@ -178,21 +184,39 @@ class Daemon:
         except EnvironmentTrouble as error:
             self._pause(error.info())
         self._tell()
-        due = [max(self._scan_not_before, now) if self._wake.is_set() else self._next_scan]
+        put_off = self._wake.is_set()
+        due = [max(self._scan_not_before, now) if put_off else self._next_scan]
         if self._paused:
             due.append(self._paused[0])
         else:
-            due += [moment for moment in (self._next_take, self._ledger.next_due()) if moment is not None]
-        return max(0.0, min(due) - self._clock())
+            due += [self._next_take] if self._next_take is not None else []
+            next_job = self._ledger.next_due() if self._is_free() else None
+            due += [next_job] if next_job is not None else []
+        return max(0.0, min(due) - self._clock()), put_off
+
+    def _scan(self, now: float) -> None:
+        self._wake.clear()
+        self._intake.scan(now, self._is_running)
+        # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
+        self._watcher.ensure()
+        # Our own moves cause events, too: a huge inbox is not read again for each of them.
+        self._scan_not_before = self._clock() + _SCAN_SHARE * (self._clock() - now)
+        every = self._settings.watch.rescan_seconds
+        self._next_scan = now + (every if self._watcher.alive else min(every, _UNWATCHED_RESCAN))
+        self._next_take = now
+
+    def _is_free(self) -> bool:
+        """Whether a batch may be submitted."""
+        return not self._running and self._executor.capacity() > 0
 
     def _feed(self, now: float) -> None:
         """Claims a batch and submits it."""
-        if self._executor.capacity() < 1:
+        if not self._is_free():
             return
-        picked = pick_batch(
-            self._ledger.runnable(now, self._resident), self._resident, self._settings.batch_policy(), now
-        )
-        wanted = [job for job in picked if self._source_is_there(job, now)]
+        turn = now - self._resident_since
+        waiting = self._ledger.runnable(now, self._resident)
+        picked = pick_batch(waiting, self._resident, turn, self._settings.batch_policy())
+        wanted = [job for job in picked if self._is_wanted(job, now)]
         if not wanted:
             return
         jobs = self._ledger.claim(wanted, now)
@@ -207,11 +231,18 @@ class Daemon:
             )
             for job in jobs
         )
-        self._resident = (jobs[0].kind, jobs[0].model)
-        self._executor.submit(Batch(next(self._batch_ids), jobs[0].kind, jobs[0].model, items))
+        model = (jobs[0].kind, jobs[0].model)
+        if model != self._resident:
+            self._resident, self._resident_since = model, now
+        try:
+            self._executor.submit(Batch(next(self._batch_ids), *model, items))
+        except EnvironmentTrouble:
+            self._batch_over()
+            raise
 
-    def _source_is_there(self, job: Job, now: float) -> bool:
-        drop = self._own_drop(job)
+    def _is_wanted(self, job: Job, now: float) -> bool:
+        """Whether the dropped file that asks for the job is still what was taken."""
+        drop = self._ledger.drop(job.drop_id) if job.image_id is None else None
         if drop is None or self._intake.unchanged(drop):
             return True
         self._intake.give_up(drop, now)
@@ -237,56 +268,77 @@ class Daemon:
 
     # --- what the executor tells -----------------------------------------------------------------
 
-    def _listen(self, wait: float) -> None:
+    def _listen(self, wait: float, scan_is_put_off: bool) -> None:
         """Waits for the executor, for an event of the file system, or until something is due."""
         if self._running:
-            for done in self._executor.poll(min(wait, _BUSY_WAIT)):
+            self._hear(min(wait, _BUSY_WAIT))
+            return
+        self._hear(0)  # lets an idle worker go
+        wait = min(wait, _IDLE_WAIT)
+        if scan_is_put_off:
+            self._stopping.wait(wait)
+        elif self._wake.wait(wait):
+            self._stopping.wait(0.02)  # a copied folder comes as a burst of events: one scan for all of them
+
+    def _hear(self, wait: float) -> None:
+        for done in self._executor.poll(wait):
+            try:
                 self._handle(done)
-        else:
-            self._executor.poll(0)  # lets an idle worker go
-            if self._wake.is_set():
-                time.sleep(wait)  # an event has come, its scan is put off
-            elif self._wake.wait(wait) and not self._stopping:
-                time.sleep(0.02)  # a copied folder comes as a burst of events: one scan for all of them
+            except EnvironmentTrouble as error:
+                self._pause(error.info())
+            self._tell()
 
     def _handle(self, done: Done) -> None:
-        try:
-            if done.progress is not None:
-                self._progress = done.progress
-            elif done.outcome is not None:
-                self._outcome(done.outcome)
-            elif done.finished is not None:
-                self._batch_over(None)
-            elif done.lost is not None:
-                self._resident = None
-                self._batch_over(done.lost)
-        except EnvironmentTrouble as error:
-            self._pause(error.info())
-        self._tell()
+        if done.progress is not None:
+            self._progress = done.progress
+        elif done.outcome is not None:
+            self._outcome(done.outcome)
+        elif done.finished is not None:
+            self._batch_over()
+        elif done.lost is not None:
+            self._resident = None
+            if done.started:
+                self._batch_over(WorkerLost(done.lost, "the file may be too much for the device; see the log"))
+            else:
+                self._batch_over()
+                raise EnvironmentTrouble(f"the worker cannot start: {done.lost}", "see the log for its last words")
 
     def _outcome(self, outcome: Outcome) -> None:
         job = self._running.get(outcome.job_id)
         if job is None or job.claim != outcome.claim:
             return  # of an older claim: somebody else has the job now
-        del self._running[job.id]
-        now = self._clock()
-        drop = self._own_drop(job)
+        self._end(job, outcome, None)
+
+    def _batch_over(self, lost: WorkerLost | None = None) -> None:
+        """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
+        self._progress = None
+        for job in list(self._running.values()):
+            self._end(job, None, lost.info() if lost else None)
+
+    def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
+        """What follows when a job is not in work any more. It stays in `_running` until the ledger knows."""
+        now, drop = self._clock(), self._own_drop(job)
+        error = outcome.error if outcome else lost
         if drop is not None and not self._intake.unchanged(drop):
             self._release(job)
             self._intake.give_up(drop, now)
             self._wake.set()
-        elif outcome.error is not None:
-            self._failure(job, outcome.error, drop, now)
+        elif error is not None:
+            self._failure(job, error, drop, now)
+        elif outcome is not None:
+            self._success(job, outcome, drop)
         else:
-            self._success(job, outcome)
+            self._release(job)
+        self._running.pop(job.id, None)
 
-    def _success(self, job: Job, outcome: Outcome) -> None:
+    def _success(self, job: Job, outcome: Outcome, drop: Drop | None) -> None:
         staged = None
         if outcome.staged is not None:
             staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
-        publication = self._line.after(job, outcome, self._image(job), staged)
+        publication = self._line.after(job, outcome, self._image(job), staged, _inode(drop))
         published = self._publish(self._without_duplicate(publication))
-        self._done += 1
+        if published is None:
+            return
         if published.score is not None:
             log.info(
                 "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
@@ -326,13 +378,17 @@ class Daemon:
         )  # fmt: skip
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
+        if error.failure is FailureClass.ENVIRONMENT:
+            self._resident = None  # so that what fails is not preferred for being what was tried last
+            if error.kind in _MODEL_TROUBLE and job.model != self._settings.default_model(job.kind):
+                # A model that only this job asks for must not hold up the others.
+                error = replace(error, failure=FailureClass.BAD_INPUT)
         decision = decide(error, job, self._settings.retry_policy(), now, drop.seen_at if drop else None)
         self._clear_claim(job)
         match decision.action:
             case Action.FAIL:
                 log.warning("job %d: %s failed: %s", job.id, job.source or job.source_file, error.message)
-                self._failed += 1
-                self._publish(self._line.failed(job, error, self._image(job), now))
+                self._publish(self._line.failed(job, error, self._image(job), _inode(drop), now))
             case Action.RETRY:
                 died = error.failure is FailureClass.POISON
                 log.warning("job %d: %s; tried again", job.id, error.message)
@@ -340,20 +396,10 @@ class Daemon:
             case Action.WAIT:
                 self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
             case Action.PAUSE:
-                self._ledger.release(job, not_before=0, spent=False, error=error)
+                # Behind the others: should it be this file alone, they go on after the pause.
+                later = decision.not_before + self._settings.retry.pause_seconds
+                self._ledger.release(job, not_before=later, spent=False, error=error)
                 self._pause(error, decision.not_before)
-
-    def _batch_over(self, lost: str | None) -> None:
-        """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
-        now, left = self._clock(), list(self._running.values())
-        self._running = {}
-        self._progress = None
-        for job in left:
-            if lost is None:
-                self._release(job)
-            else:
-                error = WorkerLost(lost, "the file may be too much for the device; see the log").info()
-                self._failure(job, error, self._own_drop(job), now)
 
     def _release(self, job: Job) -> None:
         self._clear_claim(job)
@@ -361,16 +407,36 @@ class Daemon:
 
     # --- publishing, pausing ---------------------------------------------------------------------
 
-    def _publish(self, publication: Publication) -> Publication:
-        published = self._publisher.publish(publication)
-        self._after_publishing(published)
+    def _publish(self, publication: Publication) -> Publication | None:
+        """Publishes; None when there was nothing to publish any more, or it has to wait for the environment."""
+        try:
+            published = self._publisher.publish(publication)
+        except EnvironmentTrouble as error:
+            self._pause(error.info())  # the publisher keeps it until it is resumed
+            return None
+        self._after_publishing(publication, published)
         return published
 
-    def _after_publishing(self, published: Publication) -> None:
+    def _after_publishing(self, wanted: Publication, published: Publication | None) -> None:
+        if published is None:
+            self._nothing_to_publish(wanted)
+            return
         if published.drop_placed:
             self._intake.closed(published.drop_id)
         if published.job_id is not None:
             shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
+            self._done += published.state is State.DONE
+            self._failed += published.state is State.FAILED
+
+    def _nothing_to_publish(self, wanted: Publication) -> None:
+        """A person took the file away, or put another one in its place, at the last moment."""
+        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
+        if wanted.job_id is not None:
+            self._ledger.cancel(wanted.job_id, error, self._clock())
+        drop = self._ledger.drop(wanted.drop_id)
+        if wanted.drop_placed and drop is not None:
+            self._intake.give_up(drop, self._clock())
+        self._wake.set()
 
     def _clear_claim(self, job: Job) -> None:
         shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
@@ -381,9 +447,13 @@ class Daemon:
         self._paused = (until or self._clock() + self._settings.retry.pause_seconds, error)
 
     def _resume(self) -> None:
-        for published in self._publisher.resume():  # raises while the trouble lasts
-            self._after_publishing(published)
-        log.info("going on")
+        """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
+        for wanted, published in self._publisher.resume():
+            self._after_publishing(wanted, published)
+        if self._executor.capacity() > 0:
+            self._batch_over()  # jobs whose release the trouble prevented
+        if self._paused:
+            log.info("going on")
         self._paused = None
 
     # --- telling, ending -------------------------------------------------------------------------
@@ -393,7 +463,7 @@ class Daemon:
             live.snapshot(
                 started_at=self._started_at,
                 now=self._clock(),
-                watcher="inotify" if self._watcher.alive else "none: the inboxes are read from time to time",
+                watcher=self._watcher.mode,
                 progress=self._progress,
                 done=self._done,
                 failed=self._failed,
@@ -422,8 +492,7 @@ class Daemon:
             grace = self._settings.executor.stop_grace_seconds if orderly else 0
             deadline = time.monotonic() + grace
             while self._running and time.monotonic() < deadline:
-                for done in self._executor.poll(_BUSY_WAIT):
-                    self._handle(done)
+                self._hear(_BUSY_WAIT)
         finally:
             self._executor.close()
             for job in self._running.values():
@@ -437,3 +506,7 @@ class Daemon:
             started_at=self._started_at, now=self._clock(), watcher="stopped", progress=None, done=self._done,
             failed=self._failed, open_jobs=self._ledger.open_job_count(), unsettled=0, paused=None,
         )  # fmt: skip
+
+
+def _inode(drop: Drop | None) -> int:
+    return drop.sighting.inode if drop is not None else 0

@@ -157,6 +157,18 @@ class DeviceTrouble(EnvironmentTrouble):
     kind = "device"
 
 
+class DeviceLost(HotfolderError):
+    """The device failed in a way that this process cannot recover from."""
+
+    kind = "device_lost"
+
+
+class ScoreFailed(HotfolderError):
+    """The scorer gave no number."""
+
+    kind = "score_failed"
+
+
 class WorkerLost(HotfolderError):
     """The worker process ended in the middle of this job."""
 

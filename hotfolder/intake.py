@@ -11,7 +11,7 @@ from pathlib import Path
 from hotfolder.config import Settings
 from hotfolder.core.prompts import MAX_SEED, parse
 from hotfolder.core.settle import Observation, observe, settle
-from hotfolder.errors import HotfolderError, PromptSyntax, Vanished
+from hotfolder.errors import EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.scan import scan, sight
@@ -44,17 +44,28 @@ class Intake:
         return len(self._seen)
 
     def scan(self, now: float, is_running: Callable[[Drop], bool]) -> None:
-        """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now."""
+        """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now.
+
+        Raises EnvironmentTrouble when an inbox cannot be read.
+        """
         found: dict[str, tuple[Kind, Sighting]] = {}
+        unread: list[str] = []
         for kind in Kind:
             folder = self._layout.inbox(kind)
-            if not folder.is_dir():
-                log.warning("%s is missing: made again", folder)
-                folder.mkdir(parents=True, exist_ok=True)
-            for sighting in scan(self._layout.root, folder, self._settings.watch.ignore):
-                found[sighting.path] = (kind, sighting)
+            try:
+                if not folder.is_dir():
+                    log.warning("%s is missing: made again", folder)
+                    folder.mkdir(parents=True, exist_ok=True)
+                for sighting in scan(self._layout.root, folder, self._settings.watch.ignore, unread):
+                    found[sighting.path] = (kind, sighting)
+            except OSError as error:
+                raise EnvironmentTrouble(
+                    f"{folder} cannot be read: {error.strerror}", "make it readable; the queue goes on by itself"
+                ) from error
         for path, drop in list(self._open.items()):
             there = found.get(path)
+            if there is None and any(path == u or path.startswith(f"{u}/") for u in unread):
+                continue  # it may well be there still
             if (there is None or there[1] != drop.sighting) and not is_running(drop):
                 self.give_up(drop, now)
         self._seen = {
@@ -118,11 +129,16 @@ class Intake:
     def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
         if kind is not Kind.GENERATE:
             return self._line.first_jobs(kind, path)
+        told: HotfolderError
         try:
             return self._line.prompt_jobs(list(self._read_prompts(path)))
         except HotfolderError as error:
-            # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
-            return [NewJob(kind, self._settings.generate.model, error=error.info())]
+            told = error
+        except Exception as error:
+            log.warning("%s: unexpected %s", path, type(error).__name__, exc_info=error)
+            told = PromptSyntax(f"{Path(path).name} cannot be read: {error}", "simplify it, or report this")
+        # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
+        return [NewJob(kind, self._settings.generate.model, error=told.info())]
 
     def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
         """The images that a prompt file asks for, with the configuration's defaults filled in."""

@@ -51,20 +51,20 @@ class Line:
         return [NewJob(Kind.GENERATE, spec.model or default, params=asdict(spec)) for spec in specs]
 
     def after(
-        self, job: Job, outcome: Outcome, image: Mapping[str, Any] | None, staged: str | None
+        self, job: Job, outcome: Outcome, image: Mapping[str, Any] | None, staged: str | None, inode: int
     ) -> Publication:
         """What a successful outcome leads to.
 
         `image` is the row of the image that the job works on, if it has one; `staged` the path of the staged
-        file relative to the root.
+        file relative to the root; `inode` that of the dropped file that the job works on, else 0.
         """
         if outcome.score is not None and outcome.source is not None:
-            return self._scored(job, outcome, outcome.source, image)
+            return self._scored(job, outcome, outcome.source, image, inode)
         assert outcome.staged is not None and staged is not None
         if job.kind is Kind.GENERATE:
             return self._generated(job, outcome.staged, staged)
         assert outcome.source is not None
-        return self._upscaled(job, outcome.staged, outcome.source, image, staged)
+        return self._upscaled(job, outcome.staged, outcome.source, image, staged, inode)
 
     def _generated(self, job: Job, made: Staged, staged: str) -> Publication:
         params = job.params
@@ -99,7 +99,7 @@ class Line:
         )  # fmt: skip
 
     def _scored(
-        self, job: Job, outcome: Outcome, source: SourceFacts, row: Mapping[str, Any] | None
+        self, job: Job, outcome: Outcome, source: SourceFacts, row: Mapping[str, Any] | None, inode: int
     ) -> Publication:
         assert outcome.score is not None and job.source is not None
         base = Publication(
@@ -134,13 +134,13 @@ class Line:
             base,
             image=replace(image, verdict=decision.verdict),
             image_move=0,
-            placements=(Placement(job.source, wanted, 0),),
+            placements=(Placement(job.source, wanted, inode),),
             followups=tuple(followups),
             drop_placed=row is None,
         )
 
     def _upscaled(
-        self, job: Job, made: Staged, source: SourceFacts, row: Mapping[str, Any] | None, staged: str
+        self, job: Job, made: Staged, source: SourceFacts, row: Mapping[str, Any] | None, staged: str, inode: int
     ) -> Publication:
         assert job.source is not None
         name = naming.upscaled_stem(job.source, made.settings["scale"]) + PurePosixPath(staged).suffix
@@ -175,13 +175,15 @@ class Line:
             publication,
             parent=parent,
             parent_move=1,
-            placements=(*publication.placements, Placement(job.source, archived, 0)),
+            placements=(*publication.placements, Placement(job.source, archived, inode)),
             followups=(replace(measure, about="parent"), measure),
             drop_placed=True,
         )
 
-    def failed(self, job: Job, error: ErrorInfo, row: Mapping[str, Any] | None, now: float) -> Publication:
-        """What a final failure leads to; `row` is as in `after`.
+    def failed(
+        self, job: Job, error: ErrorInfo, row: Mapping[str, Any] | None, inode: int, now: float
+    ) -> Publication:
+        """What a final failure leads to; `row` and `inode` are as in `after`.
 
         A dropped image goes to failed/, and so does a generated one that could not be scored. An image that was
         published already stays where it is; a prompt file is placed when all of its jobs have ended.
@@ -197,7 +199,7 @@ class Line:
         if job.source is None:
             return replace(base, sidecar=None)
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
-        moved = replace(base, placements=(Placement(job.source, wanted, 0),))
+        moved = replace(base, placements=(Placement(job.source, wanted, inode),))
         if row is None:
             return replace(moved, drop_placed=True)
         if job.source.startswith(UNSCORED):
@@ -214,7 +216,7 @@ class Line:
         return Publication(
             drop_id=drop.id,
             source_file=path,
-            placements=(Placement(path, wanted, 0),),
+            placements=(Placement(path, wanted, drop.sighting.inode),),
             sidecar=_sidecar(path, failures, now) if failures else None,
             drop_placed=True,
         )

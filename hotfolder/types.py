@@ -68,7 +68,7 @@ class Sighting:
     size: int  # bytes
     mtime_ns: int
     inode: int
-    device: int
+    device: int = field(compare=False)  # may be numbered anew by a reboot
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A file to be moved; `inode` is the source's, so that a replay knows a finished move."""
+    """A file to be moved; `inode` is the source's, so that a replay knows a finished move.
+
+    0 is a file of our own making, whose inode is looked up when the publication is planned.
+    """
 
     src: str  # relative to the root
     dst: str

@@ -91,10 +91,9 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
     for row in sorted(results, key=lambda row: (order[group_of(row)], -(row["score"] or 0))):
         gain = gains.get(row["path"])
         group = group_of(row)
-        table.add_row(
-            row["path"], f"{row['score']:.2f}", "" if gain is None else f"{gain:+.2f}", group or "original",
-            style=styles[group],
-        )  # fmt: skip
+        score = "" if row["score"] is None else f"{row['score']:.2f}"
+        difference = "" if gain is None else f"{gain:+.2f}"
+        table.add_row(row["path"], score, difference, group or "original", style=styles[group])
     console.print(table)
     place = shlex.quote(str(root))
     console.print(

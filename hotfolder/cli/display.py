@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from types import TracebackType
@@ -51,12 +52,15 @@ class Display:
     def __enter__(self) -> Display:
         if self._live:
             self._progress.start()
+            _log_to_stderr()  # now rich's own, which prints above the bar instead of through it
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._live:
+            self._progress.stop()
+            _log_to_stderr()
 
     def show(self, snapshot: Snapshot) -> None:
         stage = snapshot.stage
@@ -75,3 +79,10 @@ class Display:
             self._said = now
             rate = _rate(ended, snapshot.total, now - self._started)
             sys.stderr.write(f"{stage}: {ended}/{snapshot.total}  {rate}\n")
+
+
+def _log_to_stderr() -> None:
+    """Points the log at what stderr is now."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)

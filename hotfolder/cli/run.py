@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from hotfolder import config
+from hotfolder.cli.display import Display
 from hotfolder.config import Settings
 from hotfolder.daemon import Daemon, station_settings
 from hotfolder.errors import ExitCode, Interrupted
@@ -65,10 +66,13 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
     )  # fmt: skip
     root = find_root(given)
     settings = config.load(root)
-    daemon = make_daemon(root, settings, None)
-    with stopped_by_signals(daemon) as signals:
+    with contextlib.ExitStack() as stack:
+        # A daemon's terminal is its log; a run that ends shows how far it is.
+        display = stack.enter_context(Display()) if once and sys.stderr.isatty() else None
+        daemon = make_daemon(root, settings, display.show if display else None)
+        signals = stack.enter_context(stopped_by_signals(daemon))
         report = daemon.run(once=once)
-    if signals and signals[0] == signal.SIGINT:
+    if signals and (once or signals[0] == signal.SIGINT):
         return ExitCode.INTERRUPTED
     if once:
         sys.stderr.write(f"{report.done} done, {report.failed} failed\n")

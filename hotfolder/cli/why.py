@@ -28,7 +28,8 @@ def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, **answer}) + "\n")
     else:
-        sys.stdout.write(f"{answer['file']}: {answer['reason']}\n")
+        shown = answer["file"].encode("utf-8", "backslashreplace").decode()
+        sys.stdout.write(f"{shown}: {answer['reason']}\n")
         if answer["fix"]:
             sys.stdout.write(f"  fix: {answer['fix']}\n")
 
@@ -41,7 +42,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not below {layout.root}", "name a file of this root, or give --root")
     path = absolute.relative_to(layout.root).as_posix()
     kind = layout.kind_of(path)
-    if not layout.database.exists():
+    if not layout.database.exists() or not is_text(path):
         return _answer(path, "waiting", *_arriving(layout, path, kind))
     with Reader(layout.database) as reader:
         drop = reader.last_drop(path)

@@ -10,25 +10,26 @@ from hotfolder.types import Job, Kind
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How many jobs of a kind make a batch, and how long the resident model may be preferred."""
+    """How many jobs of a kind make a batch, and how long the loaded model may be preferred."""
 
     sizes: Mapping[Kind, int]
     fairness_seconds: float
 
 
 def pick_batch(
-    waiting: Sequence[Job], resident: tuple[Kind, str] | None, policy: BatchPolicy, now: float
+    waiting: Sequence[Job], resident: tuple[Kind, str] | None, turn_seconds: float, policy: BatchPolicy
 ) -> tuple[Job, ...]:
     """The jobs to do next: one kind, one model, oldest first.
 
-    The model that is loaded already goes first, until some other job has waited for `fairness_seconds`.
+    The model that is loaded already goes first, until it has had its turn: `turn_seconds`, how long it has been
+    loaded, reach `fairness_seconds`.
     A job that a worker died on goes alone, so that it takes no innocent one with it.
     `waiting` is every job that may be claimed now, oldest first.
     """
     if not waiting:
         return ()
     lead = waiting[0]
-    if resident is not None and now - lead.created_at < policy.fairness_seconds:
+    if resident is not None and turn_seconds < policy.fairness_seconds:
         lead = next((job for job in waiting if (job.kind, job.model) == resident), lead)
     if lead.deaths:
         return (lead,)

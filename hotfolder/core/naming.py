@@ -41,6 +41,8 @@ def sidecar(path: str) -> str:
 
 def _fit(stem: str, suffix: str, ending: str = "") -> str:
     """Stem, suffix and ending, the stem shortened (by whole characters) so that a file system takes it."""
+    if len(ending.encode()) > 32:  # a dot in a sentence, not an ending
+        stem, ending = stem + ending, ""
     # Room for an ending of the worker's choosing, and for a number.
     room = MAX_NAME_BYTES - len(suffix.encode()) - len(ending.encode()) - 12
     return stem.encode()[:room].decode(errors="ignore") + suffix + ending

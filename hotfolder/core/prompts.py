@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -49,6 +50,7 @@ def parse(name: str, text: str, draw_seed: Callable[[], int]) -> list[PromptSpec
     several = len(requests) > 1
     specs: list[PromptSpec] = []
     for request in requests:
+        _check_text(name, request)
         specs += _expand(name, request, several, draw_seed)
         if len(specs) > MAX_IMAGES:
             raise PromptSyntax(
@@ -56,6 +58,16 @@ def parse(name: str, text: str, draw_seed: Callable[[], int]) -> list[PromptSpec
                 "split it, or lower --count",
             )
     return specs
+
+
+def _check_text(name: str, request: _Request) -> None:
+    for text in (request.prompt, *(v for v in request.options.values() if isinstance(v, str))):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise PromptSyntax(
+                f"{name}:{request.line}: half of a surrogate pair is no text", "write the character itself"
+            ) from None
 
 
 def _expand(name: str, request: _Request, several: bool, draw_seed: Callable[[], int]) -> Iterator[PromptSpec]:
@@ -141,7 +153,8 @@ _VALUES: dict[str, Callable[[Any], Any]] = {
 _ALIASES = {"cfg_scale": "guidance", "n_iter": "count", "negative": "negative_prompt"}
 
 
-def _option(name: str, line: int, written: str, value: Any, prefix: str) -> tuple[str, Any]:
+def _option(name: str, number: int, written: str, value: Any, prefix: str) -> tuple[str, Any]:
+    place = f"{name}:{number}:" if prefix else f"{name}: prompt {number}:"
     key = written.removeprefix(prefix).replace("-", "_")
     key = _ALIASES.get(key, key)
     if key not in _VALUES:
@@ -149,13 +162,22 @@ def _option(name: str, line: int, written: str, value: Any, prefix: str) -> tupl
         near = difflib.get_close_matches(key, known, n=1)
         what = "flag" if prefix else "key"
         raise PromptSyntax(
-            f"{name}:{line}: unknown {what} '{written}'",
+            f"{place} unknown {what} {_shown(written)}",
             f"did you mean '{prefix}{near[0]}'?" if near else f"known are {', '.join(prefix + k for k in known)}",
         )
     try:
         return key, _VALUES[key](value)
     except ValueError as wanted:
-        raise PromptSyntax(f"{name}:{line}: {written} is {value!r}", f"it takes {wanted}") from None
+        raise PromptSyntax(f"{place} {written} is {_shown(value)}", f"it takes {wanted}") from None
+
+
+def _shown(value: Any) -> str:
+    """A value as an error message quotes it: short, and never an error itself."""
+    try:
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "too long a number"
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 # --- .txt ----------------------------------------------------------------------------------------
@@ -164,7 +186,8 @@ def _option(name: str, line: int, written: str, value: Any, prefix: str) -> tupl
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their number, `\\` at the end continuing onto the next; comments and blanks left out."""
     pending, start = "", 0
-    lines = text.removeprefix("\ufeff").splitlines()
+    # Not splitlines: it also splits at characters that may stand inside a prompt.
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if not pending:
             start = number
@@ -186,10 +209,11 @@ def _read_text(name: str, text: str) -> Iterator[_Request]:
 
 def _read_line(name: str, number: int, line: str) -> _Request:
     """`a prompt --flag value --flag "two words"`; the prompt may also be given as `--prompt`."""
-    head, dashes, flags = line.partition("--") if line.startswith("--") else line.partition(" --")
+    flags_at = re.search(r"(?:^|\s)--", line)
+    head, flags = (line[: flags_at.start()], line[flags_at.end() :]) if flags_at else (line, "")
     prompt = head.strip()
     options: dict[str, Any] = {}
-    if dashes:
+    if flags_at:
         # Only the flags are read as a shell line: a prompt may hold quotes and apostrophes as it likes.
         try:
             words = shlex.split(f"--{flags}")
@@ -233,7 +257,7 @@ def _read_line(name: str, number: int, line: str) -> _Request:
 def _read_toml(name: str, text: str) -> Iterator[_Request]:
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptSyntax(f"{name}: not valid TOML: {error}", "mend the line it names") from None
     yield from _read_document(name, document)
 
@@ -241,7 +265,7 @@ def _read_toml(name: str, text: str) -> Iterator[_Request]:
 def _read_json(name: str, text: str) -> Iterator[_Request]:
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PromptSyntax(f"{name}: not valid JSON: {error}", "mend the place it names") from None
     yield from _read_document(name, document)
 
@@ -268,5 +292,12 @@ def _read_document(name: str, document: Any) -> Iterator[_Request]:
         prompt = table.pop("prompt", None)
         if not isinstance(prompt, str) or not prompt.strip():
             raise PromptSyntax(f"{name}: prompt {number} has no text", 'give it as prompt = "…"')
-        options = dict(_option(name, number, str(key), value, "") for key, value in table.items())
+        options: dict[str, Any] = {}
+        for written, value in table.items():
+            key, converted = _option(name, number, str(written), value, "")
+            if key in options:
+                raise PromptSyntax(
+                    f"{name}: prompt {number} gives {key} twice, once as '{written}'", "give it once"
+                )
+            options[key] = converted
         yield _Request(prompt.strip(), options, number)

@@ -44,7 +44,8 @@ class Settled:
 
 def observe(before: Observation | None, sighting: Sighting, now: float) -> Observation:
     """The observation after one more look: the clock starts again whenever the file changed."""
-    if before is not None and before.sighting == sighting:
+    # `since` ahead of now: the clock was set back, and the old time means nothing.
+    if before is not None and before.sighting == sighting and before.since <= now:
         return before
     return Observation(sighting, now)
 

@@ -6,7 +6,7 @@ import errno
 
 import torch
 
-from hotfolder.errors import DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
+from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -44,4 +44,6 @@ def classify(error: Exception) -> HotfolderError:
             "the device ran out of memory",
             "free its memory, or make the image, the tile or the batch smaller",
         )
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        return DeviceLost(f"the device failed: {str(error).splitlines()[0]}", "look at the driver's log: dmesg")
     return HotfolderError(f"{type(error).__name__}: {error}", "see the log; if it stays, report it")

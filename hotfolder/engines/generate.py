@@ -8,6 +8,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import AutoPipelineForText2Image
 from PIL import Image
 
@@ -17,6 +18,7 @@ from hotfolder.models.registry import ModelSpec
 
 Report = Callable[[int, int], None]
 diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.set_verbosity_error()
 
 
@@ -28,9 +30,7 @@ class Generator:
         self._defaults = spec.defaults
         dtype = torch.bfloat16 if device.type == "cuda" else pick_dtype(device)
         try:
-            pipeline = AutoPipelineForText2Image.from_pretrained(
-                spec.folder, torch_dtype=dtype, local_files_only=True
-            )
+            pipeline = AutoPipelineForText2Image.from_pretrained(spec.folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise ModelDamaged(
                 f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import torch
 
 from hotfolder.engines.device import classify, pick_device
+from hotfolder.errors import ScoreFailed
 from hotfolder.imaging.decode import decode, to_rgb
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import text_chunks
 from hotfolder.models.registry import resolve
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, Staged, StationSettings
 
+#: Our own enlarged images may have so many times the pixels that a dropped one may have.
+_OWN_PIXELS = 64
 log = logging.getLogger(__name__)
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -120,7 +124,9 @@ class Station:
 
     def _score(self, model: Any, batch: Batch, emit: Emit) -> None:
         def read(item: Item) -> tuple[Any, SourceFacts]:
-            decoded = decode(Path(item.source or ""), self._settings.max_pixels)
+            # What we enlarged ourselves may be larger than what we take from others.
+            limit = self._settings.max_pixels * (_OWN_PIXELS if item.params.get("measure") else 1)
+            decoded = decode(Path(item.source or ""), limit)
             return model.prepare(to_rgb(decoded.image, self._settings.background)), decoded.facts
 
         ready: list[tuple[Item, Any, SourceFacts]] = []
@@ -140,6 +146,10 @@ class Station:
                 emit(_failed(item, error))
             return
         for (item, _, facts), score in zip(ready, scores, strict=True):
+            if not math.isfinite(score.value):
+                silent = ScoreFailed(f"scorer '{score.scorer}' gave no number", "look at the picture")
+                emit(_failed(item, silent))
+                continue
             emit(Outcome(item.job_id, item.claim, score=score, source=facts))
 
     def _ahead(self, items: tuple[Item, ...], read: Callable[[Item], Any]) -> Iterator[tuple[Item, Future[Any]]]:

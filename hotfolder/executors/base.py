@@ -11,12 +11,13 @@ from hotfolder.types import Batch, Outcome, Progress
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Something that an executor has to tell; at most one of the fields is set."""
+    """Something that an executor has to tell; only one of the first four is set."""
 
     outcome: Outcome | None = None
     progress: Progress | None = None
     finished: int | None = None  # id of the batch: it will tell nothing more of it
     lost: str | None = None  # why everything submitted and not reported is lost
+    started: bool = True  # with `lost`: False when the worker never came to work, so no file is to blame
 
 
 class Executor(Protocol):
@@ -27,7 +28,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, batch: Batch) -> None:
-        """Takes a batch. The outcomes come from `poll`."""
+        """Takes a batch. The outcomes come from `poll`. Raises EnvironmentTrouble when no worker can be had."""
         ...
 
     def poll(self, timeout: float) -> Sequence[Done]:

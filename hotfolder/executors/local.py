@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done
-from hotfolder.executors.wire import FINISHED, STOP
+from hotfolder.executors.wire import FINISHED, READY, STOP
 from hotfolder.types import Batch, Outcome, StationSettings
 
 #: How long a worker that is told to leave may take, in seconds, before it is killed.
@@ -31,7 +32,7 @@ class LocalExecutor:
         self._idle_seconds = idle_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[object, object] | None = None
-        self._busy = False
+        self._busy = self._ready = False
         self._idle_since = 0.0
 
     @property
@@ -46,7 +47,12 @@ class LocalExecutor:
         if self._process is not None and self._process.poll() is not None:
             self._reap()  # died while idle: nothing is lost with it
         if self._connection is None:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                raise EnvironmentTrouble(
+                    f"the worker cannot start: {error}", "free memory or processes"
+                ) from error
         assert self._connection is not None
         self._busy = True
         # Should it just have died: poll finds the end of the connection, and reports the batch as lost.
@@ -65,8 +71,12 @@ class LocalExecutor:
             try:
                 message = connection.recv()
             except (EOFError, OSError):
-                told.append(Done(lost=self._reap()))
+                started = self._ready
+                told.append(Done(lost=self._reap(), started=started))
                 break
+            if message == READY:
+                self._ready = True
+                continue
             if isinstance(message, tuple) and message[0] == FINISHED:
                 self._busy, self._idle_since = False, time.monotonic()
                 told.append(Done(finished=message[1]))
@@ -101,14 +111,17 @@ class LocalExecutor:
         }
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hotfolder.executors.worker", str(theirs.fileno()), str(os.getpid())],
+                # -P: a queue.py in the current folder is not the library's.
+                [sys.executable, "-P", "-m", "hotfolder.executors.worker", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),  # stdout may be somebody's JSON
                 env=environment,
             )
-        self._connection = Connection(ours.detach())
-        self._connection.send(self._settings)
+        self._connection, self._ready = Connection(ours.detach()), False
+        # Should it have died already: poll finds that out.
+        with contextlib.suppress(OSError):
+            self._connection.send(self._settings)
 
     def _leave(self) -> None:
         """Ends an idle worker: it leaves when its connection closes."""

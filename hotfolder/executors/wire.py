@@ -2,5 +2,7 @@
 
 #: To the worker: end after the image in work.
 STOP = "stop"
+#: From the worker: its libraries are there, it works.
+READY = "ready"
 #: From the worker: ("finished", batch id).
 FINISHED = "finished"

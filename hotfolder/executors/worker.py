@@ -11,8 +11,9 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
-from hotfolder.executors.wire import FINISHED, STOP
-from hotfolder.types import Batch
+from hotfolder.errors import DeviceLost
+from hotfolder.executors.wire import FINISHED, READY, STOP
+from hotfolder.types import Batch, Outcome, Progress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -47,9 +48,17 @@ def main(handle: int, parent: int) -> None:
     from hotfolder.engines.station import Station
 
     station = Station(settings)  # type: ignore[arg-type]
+    connection.send(READY)
+
+    def emit(event: Outcome | Progress) -> None:
+        connection.send(event)
+        if isinstance(event, Outcome) and event.error and event.error.kind == DeviceLost.kind:
+            # After a fatal CUDA error every further call in this process fails, too: only a new one helps.
+            os._exit(1)
+
     while True:
         batch = batches.get()
-        station.work(batch, connection.send, stopping.is_set)
+        station.work(batch, emit, stopping.is_set)
         connection.send((FINISHED, batch.id))
 
 

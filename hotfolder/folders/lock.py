@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from hotfolder.errors import AlreadyRunning
+
+_TRIES = 5
 
 
 class RootLock:
@@ -19,9 +22,13 @@ class RootLock:
     def acquire(self) -> None:
         """Raises AlreadyRunning, naming the process, when another daemon holds it."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        for _ in range(_TRIES):  # `status` holds it for an instant when it looks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
             pid = os.read(handle, 32).decode(errors="replace").strip()
             os.close(handle)
             raise AlreadyRunning(

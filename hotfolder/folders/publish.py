@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import filecmp
+import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hotfolder.core import naming
 from hotfolder.errors import DiskFull, EnvironmentTrouble
@@ -26,56 +27,96 @@ class Publisher:
         self._clock = clock
         self._backlog: list[Publication] = []
 
-    def publish(self, publication: Publication) -> Publication:
+    def publish(self, publication: Publication) -> Publication | None:
         """Carries out a publication; gives it back with the names that the files really got.
 
-        Raises EnvironmentTrouble when disk or permissions do not allow it; `resume` then finishes it.
+        None when a file it was to move is not there any more, or is another one now: then nothing was done. Raises
+        EnvironmentTrouble when disk or permissions do not allow it; `resume` then finishes it.
         """
         try:
             planned = self._plan(publication)
+            if planned is None:
+                return None
             entry = self._ledger.journal(planned, self._clock())
         except (OSError, EnvironmentTrouble) as error:
             self._backlog.append(publication)
             raise (explain(error) if isinstance(error, OSError) else error) from error
         return self._carry_out(entry, planned)
 
-    def resume(self) -> list[Publication]:
-        """Finishes what was begun before a crash or an error. Raises EnvironmentTrouble when it still cannot."""
-        finished = [self._carry_out(entry, pending) for entry, pending in self._ledger.pending_journal()]
-        while self._backlog:
-            finished.append(self.publish(self._backlog.pop(0)))
-        return finished
+    def resume(self) -> Iterator[tuple[Publication, Publication | None]]:
+        """Finishes what was begun before a crash or an error: pairs as given to and by `publish`.
+
+        Every entry is tried; afterwards raises EnvironmentTrouble if some could not be finished.
+        """
+        trouble: EnvironmentTrouble | None = None
+        for entry, pending in self._ledger.pending_journal():
+            try:
+                yield pending, self._carry_out(entry, pending)
+            except EnvironmentTrouble as error:
+                trouble = error
+        backlog, self._backlog = self._backlog, []
+        for waiting in backlog:
+            try:
+                yield waiting, self.publish(waiting)
+            except EnvironmentTrouble as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
 
     def is_duplicate(self, src: Path, dst: str) -> bool:
         """Whether `dst` (relative to the root) already holds the very bytes of `src`."""
         there = self._root / dst
-        return there.is_file() and filecmp.cmp(src, there, shallow=False)
+        try:
+            return there.is_file() and filecmp.cmp(src, there, shallow=False)
+        except OSError:
+            return False  # what cannot be compared is kept
 
-    def _plan(self, publication: Publication) -> Publication:
-        """Chooses names that are free, and notes each source's inode."""
+    def _plan(self, publication: Publication) -> Publication | None:
+        """Chooses names that are free, and notes each source's inode; None when a source is gone or replaced."""
         taken: set[str] = set()
         planned = []
         for placement in publication.placements:
-            dst = self._free(placement.dst, taken)
+            inode = _inode(self._root / placement.src)
+            if inode is None or placement.inode not in (0, inode):
+                return None
+            with_sidecar = publication.sidecar is not None and placement is publication.placements[-1]
+            dst = self._free(placement.dst, taken, with_sidecar=with_sidecar)
             taken.add(dst)
-            inode = placement.inode or os.lstat(self._root / placement.src).st_ino
             planned.append(Placement(placement.src, dst, inode))
-        return replace(publication, placements=tuple(planned))
+        sidecar_for = publication.sidecar_for
+        if sidecar_for is not None:
+            sidecar_for = self._free(sidecar_for, set(), with_sidecar=True)
+        return replace(publication, placements=tuple(planned), sidecar_for=sidecar_for)
 
-    def _free(self, wanted: str, taken: set[str]) -> str:
-        number = 0
-        while True:
+    def _free(self, wanted: str, taken: set[str], *, with_sidecar: bool = False) -> str:
+        """The first name that nothing has: `wanted`, or one with a number; nor has anything its sidecar's."""
+        wanted = self._around_files(wanted)
+        for number in itertools.count():
             path = naming.numbered(wanted, number)
-            if path not in taken and not os.path.lexists(self._root / path):
+            free = path not in taken and not os.path.lexists(self._root / path)
+            if free and not (with_sidecar and os.path.lexists(self._root / naming.sidecar(path))):
                 return path
-            number += 1
+        raise AssertionError("numbers do not end")
 
-    def _carry_out(self, entry: int, publication: Publication) -> Publication:
+    def _around_files(self, wanted: str) -> str:
+        """A folder of the wanted path may be a file of that name: then a numbered folder is taken instead."""
+        done = PurePosixPath()
+        for part in PurePosixPath(wanted).parts[:-1]:
+            names = (naming.numbered(part, number) for number in itertools.count())
+            done /= next(n for n in names if not _is_file(self._root / done / n))
+        return str(done / PurePosixPath(wanted).name)
+
+    def _carry_out(self, entry: int, publication: Publication) -> Publication | None:
         try:
             for index, placement in enumerate(publication.placements):
+                if self._is_gone(placement) and index == 0:
+                    self._ledger.close_journal(entry)
+                    return None
                 while not self._move(placement):
                     # The name was taken since it was chosen: another one, and the journal must know first.
-                    placement = replace(placement, dst=self._free(placement.dst, set()))
+                    last = index == len(publication.placements) - 1
+                    with_sidecar = last and publication.sidecar is not None
+                    placement = replace(placement, dst=self._free(placement.dst, set(), with_sidecar=with_sidecar))
                     placements = list(publication.placements)
                     placements[index] = placement
                     publication = replace(publication, placements=tuple(placements))
@@ -86,17 +127,20 @@ class Publisher:
         self._ledger.apply(entry, publication, self._clock())
         return publication
 
+    def _is_gone(self, placement: Placement) -> bool:
+        """Whether the very file is neither where it was nor where it is to be: a person took it away."""
+        return placement.inode not in (_inode(self._root / placement.src), _inode(self._root / placement.dst))
+
     def _move(self, placement: Placement) -> bool:
         """Moves one file, or finds it moved already; False when another file has its name."""
         src, dst = self._root / placement.src, self._root / placement.dst
         if _inode(src) != placement.inode:
-            # Moved before the crash; or a person took it away meanwhile, and then it is theirs.
-            return True
+            return True  # moved before the crash, or gone
         dst.parent.mkdir(parents=True, exist_ok=True)
         try:
             rename_noreplace(src, dst)
         except FileExistsError:
-            if not dst.samefile(src):
+            if _inode(dst) != placement.inode:
                 return False
             src.unlink()  # linked before the crash, the old name not yet removed
         fsync_folder(dst.parent)
@@ -106,8 +150,11 @@ class Publisher:
     def _write_sidecar(self, publication: Publication) -> None:
         if publication.sidecar is None:
             return
-        about = publication.placements[-1].dst if publication.placements else publication.sidecar_for
-        if about is None:
+        if publication.placements:
+            about = publication.placements[-1].dst
+        elif publication.sidecar_for is not None:
+            about = publication.sidecar_for
+        else:
             return
         path = self._root / naming.sidecar(about)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +168,10 @@ def _inode(path: Path) -> int | None:
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return None
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def explain(error: OSError) -> EnvironmentTrouble:

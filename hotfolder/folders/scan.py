@@ -22,11 +22,13 @@ def sight(root: Path, path: str) -> Sighting | None:
     return Sighting(path, found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
 
 
-def scan(root: Path, folder: Path, patterns: tuple[str, ...]) -> Iterator[Sighting]:
+def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str]) -> Iterator[Sighting]:
     """Every regular file below `folder` that is not ignored, in no particular order.
 
+    Sub-folders and files that cannot be looked at just now are added to `unread`, relative to the root.
+
     Links, FIFOs, sockets and devices are never followed or opened. Names that are not UTF-8 are passed over: the
-    ledger, and whatever reads it, holds text. Raises FileNotFoundError when `folder` itself is missing.
+    ledger, and whatever reads it, holds text. Raises OSError when `folder` itself cannot be read.
     """
     prefix = os.fspath(root) + os.sep
     pending = [os.fspath(folder)]
@@ -37,7 +39,8 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...]) -> Iterator[Sighti
         except OSError:
             if current == os.fspath(folder):
                 raise
-            continue  # a sub-folder that was just removed, or may not be read: the next scan sees
+            unread.append(current.removeprefix(prefix))
+            continue
         with entries:
             for entry in entries:
                 if ignored(entry.name, patterns) or not is_text(entry.name):
@@ -53,6 +56,8 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...]) -> Iterator[Sighti
                         )  # fmt: skip
                 except FileNotFoundError:
                     continue
+                except OSError:
+                    unread.append(entry.path.removeprefix(prefix))
 
 
 def is_text(name: str) -> bool:

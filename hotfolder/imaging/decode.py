@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import struct
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,8 @@ from hotfolder.errors import (
 )
 from hotfolder.types import SourceFacts
 
+# `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
+Image.MAX_IMAGE_PIXELS = None
 _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
@@ -65,24 +66,21 @@ def decode(path: Path, max_pixels: int) -> Decoded:
         raise TruncatedImage(f"{path.name} cannot be decoded: {error}", _SIGHTS) from None
     _check_end(path.name, image.format, data)
     normal = _normalise(path.name, upright)
+    if image.mode in ("CMYK", "LAB"):
+        icc = None  # it describes the old channels
     facts = SourceFacts(hashlib.sha256(data).hexdigest(), normal.width, normal.height)
     return Decoded(normal, facts, icc, text)
 
 
 def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:
-    with warnings.catch_warnings():
-        # Our own limit, below, takes the place of Pillow's, which our own outputs would exceed.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise NotAnImage(
-                f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
-            ) from None
-        except Image.DecompressionBombError as error:
-            raise ImageTooLarge(f"{name}: {error}", "make it smaller") from None
-        except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
-            raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise NotAnImage(
+            f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
+        ) from None
+    except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
+        raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
     if image.width * image.height > max_pixels:
         raise ImageTooLarge(
             f"{name} has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed",
@@ -96,10 +94,13 @@ def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:
 
 
 def _check_end(name: str, format_: str | None, data: bytes) -> None:
-    """A file cut in its last bytes may still decode: look for the mark that ends it."""
+    """A file cut in its last bytes may still decode: look for the mark that ends it.
+
+    Anywhere, because some cameras append a film or a second picture.
+    """
     marks = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
     mark = marks.get(format_ or "")
-    if mark is not None and mark not in data[-65_536:]:
+    if mark is not None and mark not in data:
         raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
 
 

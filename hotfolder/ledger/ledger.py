@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from hotfolder.errors import DiskFull
+from hotfolder.errors import DiskFull, EnvironmentTrouble
 from hotfolder.ledger.connection import open_writer
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.rows import to_drop, to_job
@@ -28,7 +29,27 @@ from hotfolder.types import (
     State,
 )
 
+log = logging.getLogger(__name__)
 _PUBLICATION = TypeAdapter(Publication)
+#: Errors of SQLite that are the machine's and may pass: the queue waits, nothing is spent.
+_PASSING = {
+    sqlite3.SQLITE_FULL: (DiskFull, "free some space; the queue goes on by itself"),
+    sqlite3.SQLITE_IOERR: (EnvironmentTrouble, "look at the disk (space, file size limit, health)"),
+    sqlite3.SQLITE_READONLY: (EnvironmentTrouble, "make the database and its folder writable"),
+    sqlite3.SQLITE_CANTOPEN: (EnvironmentTrouble, "make the database and its folder writable"),
+    sqlite3.SQLITE_BUSY: (EnvironmentTrouble, "another program holds the database: end its transaction"),
+    sqlite3.SQLITE_LOCKED: (EnvironmentTrouble, "another program holds the database: end its transaction"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    rows: list[sqlite3.Row]
+    changed: int
+
+    @property
+    def first(self) -> sqlite3.Row | None:
+        return self.rows[0] if self.rows else None
 
 
 class Ledger:
@@ -52,26 +73,22 @@ class Ledger:
     def close(self) -> None:
         self._connection.close()
 
-    def _run(self, name: str, /, **values: Any) -> sqlite3.Cursor:
+    def _run(self, name: str, /, **values: Any) -> _Answer:
         return self._execute(queries()[name], values)
 
-    def _execute(self, sql: str, values: Mapping[str, Any] | None = None) -> sqlite3.Cursor:
+    def _execute(self, sql: str, values: Mapping[str, Any] | None = None) -> _Answer:
+        """Runs one statement and fetches all of it: with RETURNING, the commit happens in the fetching."""
         try:
-            return self._connection.execute(sql, values or {})
+            cursor = self._connection.execute(sql, values or {})
+            return _Answer(cursor.fetchall(), cursor.rowcount)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in (
-                sqlite3.SQLITE_FULL,
-                sqlite3.SQLITE_IOERR,
-                sqlite3.SQLITE_READONLY,
-            ):
-                raise DiskFull(
-                    f"the database cannot be written: {error}", "free some space; the queue goes on by itself"
-                ) from error
-            raise
+            passing = _PASSING.get(error.sqlite_errorcode & 0xFF)
+            if passing is None:
+                raise
+            raise passing[0](f"the database cannot be written: {error}", passing[1]) from error
 
     def _one(self, name: str, /, **values: Any) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._run(name, **values).fetchone()
-        return row
+        return self._run(name, **values).first
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -92,14 +109,14 @@ class Ledger:
         ids = []
         with self._transaction():
             for kind, sighting, seen_at, jobs in taken:
-                row = self._run("add_drop", kind=kind, seen_at=seen_at, now=now, **asdict(sighting)).fetchone()
+                row = self._run("add_drop", kind=kind, seen_at=seen_at, now=now, **asdict(sighting)).rows[0]
                 ids.append(row["id"])
                 for job in jobs:
                     self._add_job(job, row["id"], sighting.path, None, now)
         return ids
 
     def open_drops(self) -> list[Drop]:
-        return [to_drop(row) for row in self._run("open_drops")]
+        return [to_drop(row) for row in self._run("open_drops").rows]
 
     def drop(self, drop_id: int) -> Drop | None:
         row = self._one("drop", id=drop_id)
@@ -107,10 +124,10 @@ class Ledger:
 
     def finished_drops(self) -> list[Drop]:
         """Drops that still lie in their inbox although nothing is left to do for them (at most 500)."""
-        return [to_drop(row) for row in self._run("finished_drops")]
+        return [to_drop(row) for row in self._run("finished_drops").rows]
 
     def failed_jobs(self, drop_id: int) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._run("failed_jobs_of_drop", drop_id=drop_id)]
+        return [dict(row) for row in self._run("failed_jobs_of_drop", drop_id=drop_id).rows]
 
     def forget_drop(self, drop_id: int, error: ErrorInfo, now: float) -> None:
         """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""
@@ -144,9 +161,9 @@ class Ledger:
 
     def runnable(self, now: float, resident: tuple[Kind, str] | None = None) -> list[Job]:
         """Jobs that may be claimed, oldest first: the oldest, and those for the resident model."""
-        rows = {row["id"]: row for row in self._run("runnable", now=now)}
+        rows = {row["id"]: row for row in self._run("runnable", now=now).rows}
         if resident is not None:
-            more = self._run("runnable_for_model", now=now, kind=resident[0], model=resident[1])
+            more = self._run("runnable_for_model", now=now, kind=resident[0], model=resident[1]).rows
             rows.update((row["id"], row) for row in more)
         return [to_job(rows[job_id]) for job_id in sorted(rows)]
 
@@ -158,9 +175,14 @@ class Ledger:
     def claim(self, jobs: Sequence[Job], now: float) -> list[Job]:
         """Marks jobs as running; gives back those that were still to be had, in the order asked."""
         ids = json.dumps([job.id for job in jobs])
-        return sorted(
-            (to_job(row) for row in self._run("claim", ids=ids, now=now).fetchall()), key=lambda job: job.id
-        )
+        return sorted((to_job(row) for row in self._run("claim", ids=ids, now=now).rows), key=lambda job: job.id)
+
+    def cancel(self, job_id: int, error: ErrorInfo, now: float) -> None:
+        """Ends a job that has nothing to work on any more."""
+        self._run(
+            "finish_job", id=job_id, state=State.CANCELLED, image_id=None, now=now, error_kind=error.kind,
+            error=error.message, fix=error.fix,
+        )  # fmt: skip
 
     def release(
         self, job: Job, *, not_before: float, spent: bool, died: bool = False, error: ErrorInfo | None = None
@@ -173,15 +195,11 @@ class Ledger:
 
     def recover(self) -> int:
         """After a crash: puts running jobs back, except those that the journal holds. How many."""
-        return self._run("recover_jobs").rowcount
+        return self._run("recover_jobs").changed
 
     def open_job_count(self) -> int:
         row = self._one("open_job_count")
         return int(row["jobs"]) if row else 0
-
-    def ended_since(self, moment: float) -> dict[State, int]:
-        """How many jobs ended since a moment."""
-        return {State(row["state"]): row["jobs"] for row in self._run("ended_since", since=moment)}
 
     # --- images ----------------------------------------------------------------------------------
 
@@ -194,17 +212,25 @@ class Ledger:
     def journal(self, publication: Publication, now: float) -> int:
         """Writes down what is about to be done."""
         text = _PUBLICATION.dump_json(publication).decode()
-        return int(self._run("journal", publication=text, now=now).fetchone()["id"])
+        return int(self._run("journal", publication=text, now=now).rows[0]["id"])
 
     def rewrite_journal(self, entry: int, publication: Publication) -> None:
         """The same intent with another destination."""
         self._run("rewrite_journal", id=entry, publication=_PUBLICATION.dump_json(publication).decode())
 
     def pending_journal(self) -> list[tuple[int, Publication]]:
-        """What was begun and not finished, oldest first."""
-        return [
-            (row["id"], _PUBLICATION.validate_json(row["publication"])) for row in self._run("pending_journal")
-        ]
+        """What was begun and not finished, oldest first. An entry that cannot be read is left alone, and said."""
+        found = []
+        for row in self._run("pending_journal").rows:
+            try:
+                found.append((int(row["id"]), _PUBLICATION.validate_json(row["publication"])))
+            except ValidationError as error:
+                log.error("journal entry %d cannot be read and is left alone: %s", row["id"], error)
+        return found
+
+    def close_journal(self, entry: int) -> None:
+        """Forgets an intent that can no longer be carried out."""
+        self._run("close_journal", id=entry)
 
     def apply(self, entry: int, publication: Publication, now: float) -> None:
         """Makes a publication whose files are in place true in the ledger, and closes its journal entry."""
@@ -256,7 +282,7 @@ class Ledger:
             prompt=image.prompt, negative_prompt=image.negative_prompt, seed=image.seed, model=image.model,
             settings=json.dumps(dict(image.settings)), source_file=p.source_file, job_id=p.job_id,
             drop_id=p.drop_id, now=now,
-        ).fetchone()  # fmt: skip
+        ).rows[0]  # fmt: skip
         return int(row["id"])
 
 

@@ -143,11 +143,6 @@ SELECT role, verdict, count(*) AS images FROM images GROUP BY role, verdict;
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
 WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;
 
--- name: ended_since
--- How many jobs ended since a moment, by state.
-SELECT state, count(*) AS jobs FROM jobs
-WHERE finished_at >= :since AND state IN ('done', 'failed', 'cancelled') GROUP BY state;
-
 -- name: results
 SELECT * FROM results ORDER BY image_id;
 

@@ -105,22 +105,23 @@ def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
 
 def _places(name: str, folders: Sequence[str]) -> list[Path]:
     """`<folder>/<name>` before `<folder>` itself, for each folder."""
-    roots = [*(Path(folder).expanduser() for folder in folders), usual_folder()]
+    roots = [*(Path(os.path.expanduser(folder)) for folder in folders), usual_folder()]  # noqa: PTH111
     return [place for root in roots for place in (root / name, root)]
 
 
 def _by_path(name: str, kind: Kind) -> ModelSpec:
-    path = Path(name).expanduser()
-    if not path.is_absolute() or not path.exists():
+    path = Path(name)
+    # os.path answers False where Path.exists would raise: no permission, a name too long.
+    if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
         known = [e["name"] for e in _entries().values() if e["kind"] == kind]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(
             f"no model is called '{name}'", f"{hint}Known are {', '.join(known)}; or give an absolute path"
         )
-    if kind is Kind.GENERATE and (path / "model_index.json").is_file():
+    if kind is Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
         return ModelSpec(path.name, kind, "diffusers", path, ())
-    if kind is Kind.UPSCALE and path.is_file():
+    if kind is Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
         return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
     raise UsageError(
         f"{path} is not a model that can {kind}",

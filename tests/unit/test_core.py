@@ -135,21 +135,21 @@ def test_a_batch_is_of_one_kind_and_model_oldest_first() -> None:
         job(job_id=5),
         job(job_id=6),
     ]
-    assert ids(pick_batch(waiting, None, BATCHES, 100.0)) == [1, 3, 5]
-    assert pick_batch([], None, BATCHES, 100.0) == ()
+    assert ids(pick_batch(waiting, None, 0.0, BATCHES)) == [1, 3, 5]
+    assert pick_batch([], None, 0.0, BATCHES) == ()
 
 
-def test_the_loaded_model_goes_first_until_somebody_has_waited_too_long() -> None:
+def test_the_loaded_model_goes_first_until_it_has_had_its_turn() -> None:
     waiting = [job(job_id=1), job(job_id=2, model="resident"), job(job_id=3, model="resident")]
     resident = (Kind.SCORE, "resident")
-    assert ids(pick_batch(waiting, resident, BATCHES, 159.0)) == [2, 3]
-    assert ids(pick_batch(waiting, resident, BATCHES, 160.0)) == [1]
+    assert ids(pick_batch(waiting, resident, 59.0, BATCHES)) == [2, 3]
+    assert ids(pick_batch(waiting, resident, 60.0, BATCHES)) == [1]
 
 
 def test_a_job_that_killed_a_worker_goes_alone() -> None:
     waiting = [job(job_id=1), job(job_id=2, deaths=1), job(job_id=3)]
-    assert ids(pick_batch(waiting, None, BATCHES, 100.0)) == [1, 3]
-    assert ids(pick_batch(waiting[1:], None, BATCHES, 100.0)) == [2]
+    assert ids(pick_batch(waiting, None, 0.0, BATCHES)) == [1, 3]
+    assert ids(pick_batch(waiting[1:], None, 0.0, BATCHES)) == [2]
 
 
 # --- naming --------------------------------------------------------------------------------------

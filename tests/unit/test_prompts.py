@@ -114,6 +114,28 @@ def test_structured_files_are_as_strict(name: str, text: str, says: str) -> None
     assert caught.value.fix
 
 
+def test_a_tab_parts_prompt_and_flags_and_odd_separators_do_not_part_lines() -> None:
+    assert specs("a cat\t--seed 3")[0] == PromptSpec("a cat", "", 3)
+    assert [s.prompt for s in specs("one\u2028line\x0c, still")] == ["one\u2028line\x0c, still"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.json", '{"prompt": "\\ud800"}'),
+        ("p.json", '{"prompt": "x", "\\ud800": 1}'),
+        ("p.json", '{"prompt": "x", "guidance": 3, "cfg_scale": 7}'),
+        ("p.json", '{"prompt": "x", "seed": ' + "9" * 5000 + "}"),
+        ("p.toml", "prompt = 'x'\nseed = 0x" + "f" * 5000),
+        ("p.toml", "a = " + "[" * 5000),
+    ],
+)
+def test_hostile_documents_are_errors_that_can_be_written_down(name: str, text: str) -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        specs(text, name)
+    assert len(caught.value.message.encode()) < 500
+
+
 @given(st.text(max_size=200), st.sampled_from(["p.txt", "p.toml", "p.json"]))
 def test_any_text_is_prompts_or_a_clear_error(text: str, name: str) -> None:
     try:

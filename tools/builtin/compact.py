@@ -55,7 +55,7 @@ def _batch(pairs: list[Pair], size: int, rng: random.Random) -> Pair:
     return torch.stack(low).float() / 255, torch.stack(high).float() / 255
 
 
-def train(out: Path, *, seed: int, log: Log, steps: int = 3000, pictures: int = 500) -> None:
+def train(out: Path, *, seed: int, log: Log, steps: int = 1300, pictures: int = 500) -> None:
     """Trains and writes `model.safetensors` (float16, the layout spandrel reads) to `out`."""
     torch.manual_seed(seed)
     rng = random.Random(seed)

@@ -22,6 +22,8 @@ from tools.builtin.optim import Log, descend, learning_rate
 from tools.builtin.renders import SIDE, draw_spec
 
 LATENT_CHANNELS = 16
+#: Sampling steps that the model is made for; the registry's default.
+STEPS = 8
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -131,10 +133,17 @@ def train_unet(
     latents: torch.Tensor,
     steps: int,
     log: Log,
+    peak: float,
+    focus: float = 0.0,
     batch_size: int = 32,
 ) -> None:
-    """Joint training of U-Net and text encoder on v-prediction; both are left as their moving average."""
+    """Joint training of U-Net and text encoder on v-prediction; both are left as their moving average.
+
+    `focus` is the share of pictures shown at one of the very noise levels that sampling in STEPS steps visits.
+    """
     scheduler = build_scheduler()
+    scheduler.set_timesteps(STEPS)
+    visited = scheduler.timesteps
     parameters = [*unet.parameters(), *text_encoder.parameters()]
     average = [copy.deepcopy(p.data) for p in parameters]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.99))
@@ -144,12 +153,13 @@ def train_unet(
         clean, words = latents[pick], tokens[pick].clone()
         words[torch.rand(batch_size) < 0.1] = empty  # classifier-free guidance needs the unconditional
         t = torch.randint(scheduler.config.num_train_timesteps, (batch_size,))
+        t = torch.where(torch.rand(batch_size) < focus, visited[torch.randint(STEPS, (batch_size,))], t)
         noise = torch.randn_like(clean)
         noisy = scheduler.add_noise(clean, noise, t)
         context = text_encoder(words)[0]
         predicted = unet(noisy, t, context).sample
         loss = F.mse_loss(predicted, scheduler.get_velocity(clean, noise, t))
-        descend(optimiser, loss, learning_rate(step, steps, 1.5e-3))
+        descend(optimiser, loss, learning_rate(step, steps, peak))
         decay = min(0.998, (step + 1) / (step + 10))
         for mean, p in zip(average, parameters, strict=True):
             mean.lerp_(p.data, 1 - decay)
@@ -191,7 +201,9 @@ def train(
     text_encoder, unet = build_text_encoder(tokenizer), build_unet()
     log(f"shapes: U-Net {sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M parameters")
     tokens, empty = tokenise([caption for _, caption in pairs]), tokenise([""])
-    train_unet(text_encoder.train(), unet.train(), tokens, empty, latents, unet_steps, log)
+    data = (tokens, empty, latents)
+    train_unet(text_encoder.train(), unet.train(), *data, unet_steps, log, peak=1.5e-3)
+    train_unet(text_encoder, unet, *data, unet_steps // 2, log, peak=1e-3, focus=0.8)
     pipeline = StableDiffusionPipeline(
         vae=vae.to(memory_format=torch.contiguous_format), text_encoder=text_encoder.eval(),
         tokenizer=tokenizer, unet=unet.eval(), scheduler=build_scheduler(), safety_checker=None,

@@ -18,7 +18,7 @@ from tools.builtin.captions import training_pairs
 from tools.builtin.optim import Log, descend, learning_rate
 from tools.builtin.renders import draw_scene, draw_spec
 
-CROP = 144
+CROP = 128
 BEST, PER_LEVEL = 9.0, 1.5
 
 
@@ -58,7 +58,7 @@ def _quadruple(clean: Image.Image, rng: random.Random) -> tuple[list[Image.Image
     return images, [target(level) for level in (*levels, min(5.0, (first**2 + second**2) ** 0.5))]
 
 
-def train(out: Path, *, seed: int, log: Log, steps: int = 2400, pictures: int = 1500, groups: int = 6) -> None:
+def train(out: Path, *, seed: int, log: Log, steps: int = 1600, pictures: int = 1500, groups: int = 5) -> None:
     """Trains and writes `model.safetensors` (float16) to `out`."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -84,7 +84,8 @@ def train(out: Path, *, seed: int, log: Log, steps: int = 2400, pictures: int = 
         loss = F.smooth_l1_loss(scores, wanted_scores) + ranking
         descend(optimiser, loss, learning_rate(step, steps, 1e-3))
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
-        if step % 200 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             log(f"technical {step}/{steps} loss {running:.4f} {time.monotonic() - started:.0f} s")
-    state = {name: value.to(torch.float16).contiguous() for name, value in net.state_dict().items()}
+    state = {n: v.half() if v.is_floating_point() else v for n, v in net.state_dict().items()}
+    state = {n: v.contiguous() for n, v in state.items()}
     save_file(state, out / "model.safetensors")

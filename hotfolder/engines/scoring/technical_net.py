@@ -13,6 +13,12 @@ VIEW_SIDE = 256
 VIEW_LONGEST = 1024
 
 
+def _convolution(inward: int, outward: int, stride: int) -> list[nn.Module]:
+    # Batch normalisation: at inference a fixed scale and shift, so that a score depends on its image alone.
+    convolution = nn.Conv2d(inward, outward, 3, stride=stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(outward), nn.SiLU()]
+
+
 class TechnicalNet(nn.Module):
     """Rates technical quality (blur, noise, blocking, exposure); fully convolutional, any size from 1×1.
 
@@ -22,10 +28,9 @@ class TechnicalNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (16, 32, 48, 64, 96)
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1), nn.SiLU()]
+        layers = _convolution(3, widths[0], 1)
         for inward, outward in itertools.pairwise(widths):
-            layers += [nn.Conv2d(inward, outward, 3, stride=2, padding=1), nn.SiLU()]
-            layers += [nn.Conv2d(outward, outward, 3, padding=1), nn.SiLU()]
+            layers += _convolution(inward, outward, 2) + _convolution(outward, outward, 1)
         self.features = nn.Sequential(*layers)
         # Mean says what is there, spread says whether it is everywhere; both are independent of size.
         self.head = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))

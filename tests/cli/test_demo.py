@@ -1,0 +1,90 @@
+"""The demonstration: the whole line, real models, real processes, no network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from hotfolder.folders.layout import Layout
+from tests.cli.test_commands import hotfolder
+from tests.support.roots import check_consistent, files_in, rows
+
+
+def without_network() -> list[str]:
+    """The start of a command that has no network, where the kernel lets us; else nothing."""
+    wall = ["unshare", "--user", "--map-root-user", "--net"]
+    works = shutil.which("unshare") and subprocess.run([*wall, "true"], capture_output=True, check=False)
+    return wall if works and works.returncode == 0 else []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("demo") / "a root"
+    done = subprocess.run(
+        [*without_network(), sys.executable, "-m", "hotfolder", "demo", str(root), "--json"],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Layout(root), json.loads(done.stdout)
+
+
+def test_every_folder_has_something_and_every_file_its_row(demo: tuple[Layout, dict[str, Any]]) -> None:
+    layout, told = demo
+    for name in ("keep", "reject", "upscaled"):
+        assert files_in(layout, name)
+        assert told["counts"][name] == len(files_in(layout, name))
+    assert told["counts"]["failed"] == 0
+    assert files_in(layout, "inbox", "failed") == []
+    check_consistent(layout)
+
+
+def test_the_spoiled_pictures_are_rejected_and_the_clean_ones_kept(demo: tuple[Layout, dict[str, Any]]) -> None:
+    layout, _ = demo
+    assert [name for name in files_in(layout, "reject") if "/spoiled/" in name] == [
+        f"reject/spoiled/{fault}.png" for fault in ("blocking", "blur", "noise", "overexposure", "underexposure")
+    ]
+    assert [name for name in files_in(layout, "keep") if "landscape" in name] == [
+        f"keep/landscape-{number}.png" for number in (1, 2, 3)
+    ]
+
+
+def test_a_hasty_prompt_is_tried_again(demo: tuple[Layout, dict[str, Any]]) -> None:
+    layout, _ = demo
+    tries = rows(layout, "SELECT count(*), count(DISTINCT seed) FROM results WHERE source_file LIKE '%hasty.txt'")
+    assert tries[0][0] == tries[0][1] >= 2
+
+
+def test_the_contact_sheet_and_the_gains(demo: tuple[Layout, dict[str, Any]]) -> None:
+    layout, told = demo
+    with Image.open(told["contact_sheet"]) as sheet:
+        assert sheet.width > 1000
+        assert len(sheet.convert("RGB").getcolors(10**7) or []) > 1000
+    enlarged = [image for image in told["images"] if image["role"] == "upscaled"]
+    assert all(image["gain"] is not None for image in enlarged)
+    assert (layout.root / "hotfolder.db").exists()
+
+
+def test_generated_images_say_how_they_were_made(demo: tuple[Layout, dict[str, Any]]) -> None:
+    layout, _ = demo
+    ((path, prompt),) = rows(layout, "SELECT path, prompt FROM results WHERE seed = 21 AND role = 'generated'")
+    with Image.open(layout.root / path) as image:
+        text = image.text  # type: ignore[attr-defined]
+    assert text["parameters"].startswith(
+        f"{prompt}\nSteps: 8, Sampler: DDIM, CFG scale: 3, Seed: 21, Size: 128x128"
+    )
+    assert json.loads(text["hotfolder"])["prompt"] == prompt
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    done = hotfolder("demo", tmp_path)
+    assert done.returncode == 2
+    assert "not an empty folder" in done.stderr
+    assert (tmp_path / "mine.txt").read_text() == "precious"

@@ -1,0 +1,121 @@
+"""What every executor must do, whoever does the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotfolder.demo.pictures import draw_landscape
+from hotfolder.executors.base import Done, Executor
+from hotfolder.executors.inline import InlineExecutor
+from hotfolder.executors.local import LocalExecutor
+from hotfolder.types import Batch, FailureClass, Item, Kind, StationSettings
+
+SETTINGS = StationSettings("cpu", (), 2, 10_000_000, "white", "png", 128, 32)
+
+
+@pytest.fixture(params=["inline", "local"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    made: Executor = InlineExecutor(SETTINGS) if request.param == "inline" else LocalExecutor(SETTINGS, 60)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        draw_landscape(number).save(path)
+    paths[1].write_bytes(b"no picture at all")
+    return paths
+
+
+def batch(kind: Kind, model: str, paths: list[Path], batch_id: int = 1) -> Batch:
+    items = tuple(
+        Item(number, 7, str(path), str(path.parent / "staging" / str(number))) for number, path in enumerate(paths)
+    )
+    return Batch(batch_id, kind, model, items)
+
+
+def drain(executor: Executor, seconds: float = 90) -> list[Done]:
+    told: list[Done] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        told += executor.poll(0.1)
+        if any(done.finished is not None or done.lost is not None for done in told):
+            return told
+    raise AssertionError(f"no end within {seconds} s: {told}")
+
+
+def test_each_item_has_one_outcome_and_the_batch_ends(executor: Executor, pictures: list[Path]) -> None:
+    assert executor.capacity() == 1
+    executor.submit(batch(Kind.SCORE, "technical", pictures))
+    assert executor.capacity() == 0
+    told = drain(executor)
+    assert executor.capacity() == 1
+    outcomes = [done.outcome for done in told if done.outcome]
+    assert sorted(outcome.job_id for outcome in outcomes) == [0, 1, 2, 3]
+    assert {outcome.claim for outcome in outcomes} == {7}
+    by_id = {outcome.job_id: outcome for outcome in outcomes}
+    error = by_id[1].error
+    assert error is not None
+    assert (error.kind, error.failure) == ("not_an_image", FailureClass.BAD_INPUT)
+    for good in (0, 2, 3):
+        score, source = by_id[good].score, by_id[good].source
+        assert score is not None
+        assert 1 <= score.value <= 10
+        assert source is not None
+        assert (source.width, source.height) == (320, 240)
+    assert told[-1].finished == 1
+    assert any(done.progress for done in told)
+
+
+def test_several_batches_one_after_the_other(executor: Executor, pictures: list[Path]) -> None:
+    for number in (1, 2):
+        executor.submit(batch(Kind.UPSCALE, "x4-compact", pictures[2:3], number))
+        told = drain(executor)
+        (outcome,) = [done.outcome for done in told if done.outcome]
+        assert outcome.staged is not None
+        assert (outcome.staged.width, outcome.staged.height) == (1280, 960)
+        assert Path(outcome.staged.path).is_relative_to(pictures[2].parent / "staging" / "0")
+
+
+def test_a_model_that_is_not_there_fails_the_items_and_nothing_else(
+    executor: Executor, pictures: list[Path]
+) -> None:
+    executor.submit(batch(Kind.SCORE, "laion-v2", pictures))
+    errors = [done.outcome.error for done in drain(executor) if done.outcome]
+    assert [error.kind for error in errors if error] == ["model_missing"] * 4
+    executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+    assert all(done.outcome.score for done in drain(executor) if done.outcome)
+
+
+def test_after_an_interrupt_the_rest_has_no_outcome(executor: Executor, pictures: list[Path]) -> None:
+    executor.interrupt()
+    executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+    drain(executor)
+    executor.interrupt()
+    executor.submit(batch(Kind.UPSCALE, "x4-compact", pictures))
+    told = drain(executor)
+    assert len([done for done in told if done.outcome]) < len(pictures)
+    assert told[-1].finished == 1
+
+
+def test_a_killed_worker_is_reported_and_replaced(pictures: list[Path]) -> None:
+    executor = LocalExecutor(SETTINGS, 60)
+    try:
+        executor.submit(batch(Kind.SCORE, "technical", pictures))
+        assert executor.worker_pid is not None
+        os.kill(executor.worker_pid, signal.SIGKILL)
+        told = drain(executor)
+        assert told[-1].lost == "the worker was killed by SIGKILL"
+        executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+        assert drain(executor)[-1].finished == 1
+    finally:
+        executor.close()
+    assert executor.worker_pid is None
