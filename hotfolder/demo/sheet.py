@@ -62,7 +62,7 @@ def _draw_cell(
     draw.rectangle((x - 1, y - 1, x + CELL, y + CELL), outline=(58, 62, 72))
     score = "–" if row["score"] is None else f"{row['score']:.2f}"
     draw.text((x, y + CELL + 4), score, colour, font=font)
-    note = f"{gain:+.2f}" if gain is not None else f"{row['width']}×{row['height']}"
+    note = f"{gain:+.2f}" if gain is not None else f"{row['width']} x {row['height']}"
     draw.text((x + CELL - draw.textlength(note, font=font), y + CELL + 4), note, _FAINT, font=font)
     name = Path(row["path"]).name
     while draw.textlength(name, font=font) > CELL:

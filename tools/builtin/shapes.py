@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import random
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -180,12 +179,7 @@ def train(
     pairs = training_pairs(pictures, rng)
     images = _render(pairs, rng)
     log(f"shapes: {len(images)} pictures drawn, {len(tokenizer)} tokens")
-    checkpoint = Path(tempfile.gettempdir()) / f"hotfolder-vae-{seed}-{vae_steps}"
-    if checkpoint.exists():
-        vae = AutoencoderKL.from_pretrained(checkpoint).eval()
-    else:
-        vae = train_vae(images, vae_steps, log)
-        vae.save_pretrained(checkpoint)
+    vae = train_vae(images, vae_steps, log)
     means = _encode(vae, images)
     scale = 1.0 / means.std()
     log(f"shapes: latent scale {scale:.3f}")

@@ -58,7 +58,7 @@ def _quadruple(clean: Image.Image, rng: random.Random) -> tuple[list[Image.Image
     return images, [target(level) for level in (*levels, min(5.0, (first**2 + second**2) ** 0.5))]
 
 
-def train(out: Path, *, seed: int, log: Log, steps: int = 1600, pictures: int = 1500, groups: int = 5) -> None:
+def train(out: Path, *, seed: int, log: Log, steps: int = 2600, pictures: int = 1500, groups: int = 5) -> None:
     """Trains and writes `model.safetensors` (float16) to `out`."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
