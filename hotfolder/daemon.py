@@ -495,8 +495,10 @@ class Daemon:
                 self._hear(_BUSY_WAIT)
         finally:
             self._executor.close()
-            for job in self._running.values():
-                self._release(job)
+            if orderly:
+                for job in self._running.values():
+                    self._release(job)
+            # Else the next start sorts it out: the journal may hold what one of them has staged.
             self._live.update(self._final_snapshot(), force=True)
             self._live.clear()
             self._ledger.close()
