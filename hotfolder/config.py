@@ -5,19 +5,21 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hotfolder.core import formula
 from hotfolder.core.batching import BatchPolicy
 from hotfolder.core.gate import Gate
 from hotfolder.core.retry import RetryPolicy
 from hotfolder.core.settle import SettlePolicy
 from hotfolder.errors import ConfigError, UsageError
 from hotfolder.root import FILE_NAME
-from hotfolder.types import Kind
+from hotfolder.types import Kind, StationSettings
 
 ENV_PREFIX = "HOTFOLDER_"
 #: Environment variables with our prefix that are not settings.
@@ -35,12 +37,23 @@ class _Section(BaseModel):
 class GateSettings(_Section):
     """What a score means. Scores run from 1 to 10."""
 
+    score: str = Field(
+        "",
+        description="What the gate looks at: a scorer, or a formula of several such as "
+        "0.8*laion-v2 + 0.2*technical (also -, min, max and brackets; a space before a minus). "
+        "Empty: the first of score.scorer.",
+    )
     keep: Rating = Field(6.5, description="At or above this an image goes to keep/, below it to reject/.")
     upscale: Rating = Field(7.0, description="At or above this a kept image is enlarged, too.")
     regenerate_below: Rating = Field(
         5.0, description="Below this a generated image is tried again with a new seed."
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Tries for one prompt and seed, the first included.")
+
+    @field_validator("score")
+    @classmethod
+    def _one_spelling(cls, text: str) -> str:
+        return formula.parse(text).text if text.strip() else ""
 
     @model_validator(mode="after")
     def _ordered(self) -> GateSettings:
@@ -50,6 +63,8 @@ class GateSettings(_Section):
             raise ValueError(
                 f"regenerate_below ({self.regenerate_below:g}) must not be above keep ({self.keep:g})"
             )
+        if self.score and not formula.reachable(formula.parse(self.score), self.keep):
+            raise ValueError(f"no image can reach keep ({self.keep:g}) with the score {self.score}")
         return self
 
 
@@ -67,12 +82,45 @@ class GenerateSettings(_Section):
 class ScoreSettings(_Section):
     """How images are judged."""
 
-    scorer: str = Field("technical", min_length=1, description="A name from the registry.")
-    batch_size: int = Field(16, ge=1, le=1024, description="Images that go through the network together.")
+    scorer: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        "technical",
+        description="A name from the registry, or the absolute path of a head for CLIP ViT-L/14; or several of "
+        "them: each one's score is recorded, the gate looks at the first unless gate.score says otherwise.",
+    )
+    batch_size: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Images that are taken together. How many of them go through the network at once is found by "
+        "itself.",
+    )
     background: str = Field(
         "white", description="What transparent pixels are laid over before judging: white, black or #rrggbb.",
         pattern=r"^(white|black|#[0-9a-fA-F]{6})$",
     )  # fmt: skip
+    crop: Literal["centre", "letterbox"] = Field(
+        "centre",
+        description="What CLIP sees of a picture that is not square. centre: its middle, as the published scorers "
+        "do. letterbox: all of it, smaller; another scale than the published one.",
+    )
+    positive: tuple[str, ...] = Field(
+        ("Good photo.",),
+        min_length=1,
+        description="For the scorer clip-prompt: what is looked for, each against the one of the same place in "
+        "negative.",
+    )
+    negative: tuple[str, ...] = Field(("Bad photo.",), min_length=1, description="What is not wanted.")
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> ScoreSettings:
+        if len(self.positive) != len(self.negative):
+            raise ValueError(f"positive has {len(self.positive)} prompts, negative {len(self.negative)}")
+        return self
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """`scorer` as a list."""
+        return (self.scorer,) if isinstance(self.scorer, str) else self.scorer
 
 
 class UpscaleSettings(_Section):
@@ -122,6 +170,14 @@ class ExecutorSettings(_Section):
         description="local: in a child process, so that a crash there is harmless. inline: for tests.",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="auto: half precision where the device has it natively, else float32. float16 is refused on a "
+        "CPU.",
+    )
+    compile: bool = Field(
+        False, description="Compiles networks with torch.compile: a minute at each load, then faster on a GPU."
+    )
     idle_unload_seconds: Seconds = Field(
         300.0, description="Idle for so long, the worker ends and the device is free."
     )
@@ -131,7 +187,12 @@ class ExecutorSettings(_Section):
     fairness_seconds: Seconds = Field(
         60.0, description="How long a loaded model is preferred before another model's jobs get their turn."
     )
-    decode_threads: int = Field(2, ge=1, le=64, description="Threads that read images ahead of the device.")
+    decode_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads that read images ahead of the device; 0: one for each core, at most 16.",
+    )
     max_pixels: int = Field(
         200_000_000, ge=1, description="Images with more pixels are refused before they are decoded."
     )
@@ -191,34 +252,78 @@ class Settings(_Section):
         sizes = {Kind.GENERATE: 4, Kind.SCORE: self.score.batch_size, Kind.UPSCALE: 4}
         return BatchPolicy(sizes, self.executor.fairness_seconds)
 
+    def station(self, database: Path | None = None) -> StationSettings:
+        """What a worker has to know; with `database`, what was judged before is looked up there."""
+        known = {**self.upscale.model_dump(), **self.score.model_dump(), **self.executor.model_dump()}
+        wanted = {field.name for field in fields(StationSettings)}
+        return StationSettings(
+            **{key: value for key, value in known.items() if key in wanted},
+            model_folders=self.models.folders,
+            scorers=self.score.scorers,
+            database=str(database) if database else None,
+        )
+
+    def judged_by(self, scorer: str) -> Settings:
+        """The same settings with this scorer, or formula, instead of the configured ones.
+
+        Raises UsageError for a formula that is not understood.
+        """
+        try:
+            wanted = formula.of(scorer) if Path(scorer).is_absolute() else formula.parse(scorer)
+        except formula.FormulaError as error:
+            raise UsageError(
+                f"the scorer '{scorer}' was not understood: {error}",
+                "name one, or write 0.8*laion-v2 + 0.2*technical",
+            ) from None
+        return self.model_copy(
+            update={
+                "gate": self.gate.model_copy(update={"score": wanted.text}),
+                "score": self.score.model_copy(update={"scorer": wanted.names}),
+            }
+        )
+
+    def models_needed(self) -> list[tuple[Kind, str]]:
+        """Every model that work may ask for, unless a prompt file names another."""
+        scorers = dict.fromkeys((*formula.parse(self.default_model(Kind.SCORE)).names, *self.score.scorers))
+        return [
+            (Kind.GENERATE, self.generate.model),
+            *((Kind.SCORE, name) for name in scorers),
+            (Kind.UPSCALE, self.upscale.model),
+        ]
+
     def default_model(self, kind: Kind) -> str:
-        """The model that does this kind of work where nothing else is asked for."""
+        """The model that does this kind of work where nothing else is asked for; for scoring, the formula."""
         return {
             Kind.GENERATE: self.generate.model,
-            Kind.SCORE: self.score.scorer,
+            Kind.SCORE: self.gate.score or formula.of(self.score.scorers[0]).text,
             Kind.UPSCALE: self.upscale.model,
         }[kind]
 
 
-def load(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads `root/hotfolder.toml`, overridden by variables such as HOTFOLDER_GATE__KEEP=7.
 
-    Raises ConfigError, naming the file or variable, the key, and what is allowed.
+    Without a root, the defaults take the file's place. Raises ConfigError, naming the file or variable, the key,
+    and what is allowed.
     """
-    path = root / FILE_NAME
+    path = (root or Path()) / FILE_NAME
+    document: dict[str, Any] = {} if root is None else _read(root, path)
+    overridden = _apply_environment(document, environ)
     try:
-        document = tomli.loads(path.read_text(encoding="utf-8"))
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise _explain(error, path, overridden) from None
+
+
+def _read(root: Path, path: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist", f"hotfolder init {root}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
     except tomli.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}", "mend the line it names") from None
-    overridden = _apply_environment(document, environ)
-    try:
-        return Settings.model_validate(document)
-    except ValidationError as error:
-        raise _explain(error, path, overridden) from None
 
 
 def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:

@@ -39,7 +39,6 @@ from hotfolder.types import (
     Publication,
     Role,
     State,
-    StationSettings,
 )
 
 log = logging.getLogger(__name__)
@@ -61,20 +60,6 @@ class Report:
     done: int
     failed: int
     paused: str | None  # what stopped a run with `once` before it was through
-
-
-def station_settings(settings: Settings) -> StationSettings:
-    """What the worker has to know."""
-    return StationSettings(
-        device=settings.executor.device,
-        model_folders=settings.models.folders,
-        decode_threads=settings.executor.decode_threads,
-        max_pixels=settings.executor.max_pixels,
-        background=settings.score.background,
-        format=settings.upscale.format,
-        tile=settings.upscale.tile,
-        overlap=settings.upscale.overlap,
-    )
 
 
 class Daemon:

@@ -108,6 +108,8 @@ class Line:
             job_id=job.id,
             state=State.DONE,
             score=outcome.score,
+            parts=outcome.parts,
+            embeddings=outcome.embeddings,
         )
         role = Role(row["role"]) if row else Role.DROPPED
         image = ImageRecord(

@@ -17,7 +17,7 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     "cpu": (
         "Judging with the LAION aesthetic predictor and enlarging with a small Real-ESRGAN, without a GPU.",
         {
-            "score": {"scorer": "laion-v2", "batch_size": 4},
+            "score": {"scorer": "laion-v2"},
             "upscale": {"model": "realesr-general-x4v3", "overlap": 36},
             "executor": {"device": "cpu"},
         },

@@ -30,3 +30,13 @@ def find_root(given: Path | None, environ: Mapping[str, str] = os.environ) -> Pa
             f"{root} ({named}) has no {FILE_NAME}", f"make it with: hotfolder init {root} --preset tiny"
         )
     return root
+
+
+def find_root_if_any(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The same, for commands that also work without a root: None where none was named and none is there."""
+    try:
+        return find_root(given, environ)
+    except UsageError:
+        if given is not None or environ.get("HOTFOLDER_ROOT"):
+            raise
+        return None

@@ -119,14 +119,21 @@ class Job:
 class StationSettings:
     """What a worker has to know of the configuration."""
 
-    device: str
-    model_folders: tuple[str, ...]
-    decode_threads: int
-    max_pixels: int
-    background: str
-    format: str
-    tile: int
-    overlap: int
+    device: str = "auto"
+    precision: str = "auto"  # or 'float32', 'float16', 'bfloat16'
+    compile: bool = False
+    model_folders: tuple[str, ...] = ()
+    decode_threads: int = 2
+    max_pixels: int = 200_000_000
+    database: str | None = None  # of the root: what was judged before need not be judged again
+    scorers: tuple[str, ...] = ()  # that judge beside those which the gate looks at
+    background: str = "white"
+    crop: str = "centre"  # or 'letterbox'
+    positive: tuple[str, ...] = ()  # what clip-prompt looks for, each against one of `negative`
+    negative: tuple[str, ...] = ()
+    format: str = "png"
+    tile: int = 256
+    overlap: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,29 @@ class Score:
     preprocessing: str
     precision: str
 
+    @property
+    def version(self) -> tuple[str, str, str]:
+        """What has to be the same for two scores to be of the same scorer."""
+        return self.scorer, self.weights_sha256, self.preprocessing
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What an encoder made of a picture: enough for another head, without the picture and without a GPU."""
+
+    encoder: str  # its name, preprocessing and weights
+    vector: str  # base64 of float16, little-endian
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is known already about a content."""
+
+    width: int  # pixels, upright
+    height: int
+    scores: tuple[Score, ...]
+    embeddings: tuple[Embedding, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -187,7 +217,9 @@ class Outcome:
 
     job_id: int
     claim: int
-    score: Score | None = None
+    score: Score | None = None  # the one that the gate looks at
+    parts: tuple[Score, ...] = ()  # other scorers', if there are several
+    embeddings: tuple[Embedding, ...] = ()  # new ones
     staged: Staged | None = None
     source: SourceFacts | None = None
     error: ErrorInfo | None = None
@@ -264,6 +296,8 @@ class Publication:
     parent: ImageRecord | None = None
     parent_move: int | None = None
     score: Score | None = None
+    parts: tuple[Score, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
     placements: tuple[Placement, ...] = ()
     sidecar: Mapping[str, Any] | None = None  # written as <name>.error.json
     sidecar_for: str | None = None  # path in failed/ whose name it takes; a placement's, if there is one

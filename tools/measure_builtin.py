@@ -13,10 +13,10 @@ import typer
 from PIL import Image
 
 from hotfolder.engines.generate import Generator
-from hotfolder.engines.scoring import load_scorer
+from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscale import Upscaler
 from hotfolder.models.registry import resolve
-from hotfolder.types import Kind
+from hotfolder.types import Kind, StationSettings
 from tools.builtin import measure
 
 
@@ -33,11 +33,11 @@ def main(
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
     upscaler = Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), cpu)
-    scorer = load_scorer(resolve("technical", Kind.SCORE, ()), cpu)
+    panel = Panel.load("technical", StationSettings(), cpu)
     figures: dict[str, Any] = {
         "shapes": asdict(measure.measure_shapes(draw, images)),
         "x4-compact": measure.measure_compact(upscaler, images // 2),
-        "technical": asdict(measure.measure_technical(scorer, images // 2)),
+        "technical": asdict(measure.measure_technical(panel, images // 2)),
     }
     if photos is not None:
         figures["x4-compact"]["photographs"] = measure.measure_photographs(upscaler, photos)

@@ -96,3 +96,70 @@ def why(
     from hotfolder.cli.why import show_why
 
     show_why(root or context.obj, file, as_json=as_json)
+
+
+Scorer = Annotated[
+    str | None,
+    typer.Option(help="A scorer, the path of a head, or a formula; else what the configuration says."),
+]
+
+
+@app.command()
+def score(
+    context: typer.Context,
+    paths: Annotated[list[str], typer.Argument(help="Image files, folders, or patterns in quotation marks.")],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
+    scorer: Scorer = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table for spreadsheets on stdout.")] = False,
+    root: Root = None,
+) -> None:
+    """Judge images where they lie: nothing is moved or recorded."""
+    from hotfolder.cli.score import run_score
+
+    raise typer.Exit(
+        run_score(root or context.obj, paths, recursive=recursive, scorer=scorer, as_json=as_json, as_csv=as_csv)
+    )
+
+
+@app.command()
+def rescore(
+    context: typer.Context,
+    scorer: Scorer = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Judge every image of the database by another scorer, from stored embeddings where there are some."""
+    from hotfolder.cli.rescore import run_rescore
+
+    raise typer.Exit(run_rescore(root or context.obj, scorer, as_json=as_json))
+
+
+bench = typer.Typer(
+    help="Measure this machine: our way against the plain way, in one run.", no_args_is_help=True,
+    rich_markup_mode=None,
+)  # fmt: skip
+app.add_typer(bench, name="bench")
+
+
+@bench.command("score")
+def bench_score(
+    context: typer.Context,
+    images: Annotated[int, typer.Option(min=3, help="Pictures to judge.")] = 64,
+    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 1024,
+    picture_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
+    naive: Annotated[int, typer.Option(min=3, help="How many of them go through the naive loop, too.")] = 12,
+    scorer: Scorer = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="ViT-L/14 with random weights: needs no model files.")
+    ] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Images a second: decoding, the network, the whole way, and the naive loop."""
+    from hotfolder.cli.bench import run_bench_score
+
+    run_bench_score(
+        root or context.obj, images=images, size=size, format_=picture_format, naive=naive, scorer=scorer,
+        random_weights=random_weights, as_json=as_json,
+    )  # fmt: skip

@@ -63,22 +63,25 @@ class Display:
             _log_to_stderr()
 
     def show(self, snapshot: Snapshot) -> None:
+        """What the daemon is doing."""
         stage = snapshot.stage
         if snapshot.steps:
             stage += f" {snapshot.step}/{snapshot.steps}"
         if snapshot.paused:
             stage = f"paused: {snapshot.paused}"
-        ended = snapshot.done + snapshot.failed
+        self.update(stage, snapshot.done + snapshot.failed, snapshot.total)
+
+    def update(self, stage: str, ended: int, total: int) -> None:
+        """`ended` of `total` things are through."""
         if self._live:
             self._progress.update(
-                self._task, description=escape(f"{stage:<24}"), completed=ended, total=max(1, snapshot.total)
+                self._task, description=escape(f"{stage:<24}"), completed=ended, total=max(1, total)
             )
             return
         now = time.monotonic()
         if now - self._said >= _PLAIN_EVERY:
             self._said = now
-            rate = _rate(ended, snapshot.total, now - self._started)
-            sys.stderr.write(f"{stage}: {ended}/{snapshot.total}  {rate}\n")
+            sys.stderr.write(f"{stage}: {ended}/{total}  {_rate(ended, total, now - self._started)}\n")
 
 
 def _log_to_stderr() -> None:

@@ -13,31 +13,32 @@ from types import FrameType
 from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.config import Settings
-from hotfolder.daemon import Daemon, station_settings
+from hotfolder.daemon import Daemon
 from hotfolder.errors import ExitCode, Interrupted
 from hotfolder.executors.base import Executor
+from hotfolder.folders.layout import Layout
 from hotfolder.live import Snapshot
 from hotfolder.models.registry import resolve
 from hotfolder.root import find_root
-from hotfolder.types import Kind
 
 
-def make_executor(settings: Settings) -> Executor:
-    """The executor that the configuration names."""
+def make_executor(settings: Settings, root: Path | None) -> Executor:
+    """The executor that the configuration names; it remembers what was judged in `root`."""
+    station = settings.station(Layout(root).database if root else None)
     if settings.executor.kind == "inline":
         from hotfolder.executors.inline import InlineExecutor
 
-        return InlineExecutor(station_settings(settings))
+        return InlineExecutor(station)
     from hotfolder.executors.local import LocalExecutor
 
-    return LocalExecutor(station_settings(settings), settings.executor.idle_unload_seconds)
+    return LocalExecutor(station, settings.executor.idle_unload_seconds)
 
 
 def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:
     """A daemon whose models are known to be there. Raises ModelMissing or UsageError before anything is begun."""
-    for kind in Kind:
-        resolve(settings.default_model(kind), kind, settings.models.folders)
-    return Daemon(root, settings, make_executor(settings), show=show)
+    for kind, name in settings.models_needed():
+        resolve(name, kind, settings.models.folders)
+    return Daemon(root, settings, make_executor(settings, root), show=show)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
+import os
+from pathlib import Path
 
 import torch
 
 from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
+from hotfolder.types import StationSettings
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -21,9 +25,43 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def pick_dtype(device: torch.device) -> torch.dtype:
-    """Half precision on CUDA. On CPUs float32: float16 is unusably slow there."""
-    return torch.float16 if device.type == "cuda" else torch.float32
+def pick_dtype(device: torch.device, wanted: str = "auto") -> torch.dtype:
+    """float16 on CUDA, bfloat16 on CPUs that have it natively, else float32; or what is wanted.
+
+    Raises DeviceTrouble for float16 on a CPU: it is hundreds of times slower there.
+    """
+    if wanted == "float16" and device.type == "cpu":
+        raise DeviceTrouble(
+            "float16 is unusably slow on a CPU", "set executor.precision to 'auto', 'float32' or 'bfloat16'"
+        )
+    if wanted != "auto":
+        chosen: torch.dtype = getattr(torch, wanted)
+        return chosen
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if has_native_bfloat16() else torch.float32
+
+
+def decode_threads(settings: StationSettings) -> int:
+    """As configured, else one for each core; beyond 16 the memory they hold outweighs what they add."""
+    return settings.decode_threads or min(16, os.cpu_count() or 1)
+
+
+@functools.cache
+def has_native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; without, it is many times slower than float32."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """A genuine one only: other errors of CUDA do not go away with a smaller batch."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def precision_name(dtype: torch.dtype) -> str:
@@ -39,7 +77,7 @@ def classify(error: Exception) -> HotfolderError:
         return DiskFull("no space left for the output", "free some; the queue goes on by itself")
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EIO):
         return EnvironmentTrouble(f"{error.strerror}: {error.filename}", "make the root writable")
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return HotfolderError(
             "the device ran out of memory",
             "free its memory, or make the image, the tile or the batch smaller",

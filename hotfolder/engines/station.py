@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hotfolder.engines.device import classify, pick_device
-from hotfolder.errors import ScoreFailed
-from hotfolder.imaging.decode import decode, to_rgb
+from hotfolder.engines.device import classify, decode_threads, pick_device
+from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
+from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import text_chunks
 from hotfolder.models.registry import resolve
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, Staged, StationSettings
 
-#: Our own enlarged images may have so many times the pixels that a dropped one may have.
-_OWN_PIXELS = 64
 log = logging.getLogger(__name__)
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -29,11 +27,13 @@ ShouldStop = Callable[[], bool]
 class Station:
     """Works batches on one device. One model per kind of work stays loaded."""
 
-    def __init__(self, settings: StationSettings) -> None:
+    def __init__(self, settings: StationSettings, memory: Memory | None = None) -> None:
         self._settings = settings
+        self._memory = memory
+        self._threads = decode_threads(settings)
         self._device: torch.device | None = None
         self._models: dict[Kind, tuple[str, Any]] = {}
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Station:
             case Kind.GENERATE:
                 self._generate(model, batch, emit, should_stop)
             case Kind.SCORE:
-                self._score(model, batch, emit)
+                self._score(model, batch, emit, should_stop)
             case Kind.UPSCALE:
                 self._upscale(model, batch, emit, should_stop)
 
@@ -69,20 +69,17 @@ class Station:
             self._device = pick_device(self._settings.device)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        spec = resolve(name, kind, self._settings.model_folders)
         model: Any
-        if kind is Kind.GENERATE:
+        if kind is Kind.SCORE:
+            model = Panel.load(name, self._settings, self._device)
+        elif kind is Kind.GENERATE:
             from hotfolder.engines.generate import Generator
 
-            model = Generator(spec, self._device)
-        elif kind is Kind.SCORE:
-            from hotfolder.engines.scoring import load_scorer
-
-            model = load_scorer(spec, self._device)
+            model = Generator(resolve(name, kind, self._settings.model_folders), self._device)
         else:
             from hotfolder.engines.upscale import Upscaler
 
-            model = Upscaler(spec, self._device)
+            model = Upscaler(resolve(name, kind, self._settings.model_folders), self._device)
         self._models[kind] = (name, model)
         return model
 
@@ -104,7 +101,13 @@ class Station:
     def _upscale(self, model: Any, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         s = self._settings
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
-        for item, future in self._ahead(batch.items, lambda i: decode(Path(i.source or ""), s.max_pixels)):
+        decoding = ahead(
+            batch.items,
+            lambda i: decode(Path(i.source or ""), s.max_pixels),
+            self._decoders,
+            lambda: self._threads,
+        )
+        for item, future in decoding:
             if should_stop():
                 break
             try:
@@ -122,49 +125,20 @@ class Station:
             _emit_staged(pending, emit, keep=1)
         _emit_staged(pending, emit, keep=0)
 
-    def _score(self, model: Any, batch: Batch, emit: Emit) -> None:
-        def read(item: Item) -> tuple[Any, SourceFacts]:
-            # What we enlarged ourselves may be larger than what we take from others.
-            limit = self._settings.max_pixels * (_OWN_PIXELS if item.params.get("measure") else 1)
-            decoded = decode(Path(item.source or ""), limit)
-            return model.prepare(to_rgb(decoded.image, self._settings.background)), decoded.facts
+    def _score(self, panel: Panel, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+        ended = 0
 
-        ready: list[tuple[Item, Any, SourceFacts]] = []
-        for item, future in self._ahead(batch.items, read):
-            emit(Progress(item.job_id, "scoring", len(ready), len(batch.items)))
-            try:
-                view, facts = future.result()
-                ready.append((item, view, facts))
-            except Exception as error:  # noqa: BLE001 - as above
-                emit(_failed(item, error))
-        if not ready:
-            return
-        try:
-            scores = model.rate([view for _, view, _ in ready])
-        except Exception as error:  # noqa: BLE001 - as above
-            for item, _, _ in ready:
-                emit(_failed(item, error))
-            return
-        for (item, _, facts), score in zip(ready, scores, strict=True):
-            if not math.isfinite(score.value):
-                silent = ScoreFailed(f"scorer '{score.scorer}' gave no number", "look at the picture")
-                emit(_failed(item, silent))
-                continue
-            emit(Outcome(item.job_id, item.claim, score=score, source=facts))
+        def tell(event: Outcome) -> None:
+            nonlocal ended
+            ended += 1
+            emit(event)
+            emit(Progress(event.job_id, "scoring", ended, len(batch.items)))
 
-    def _ahead(self, items: tuple[Item, ...], read: Callable[[Item], Any]) -> Iterator[tuple[Item, Future[Any]]]:
-        """Items with their decoding under way, never more of it than there are threads."""
-        window = self._settings.decode_threads
-        futures = [self._decoders.submit(read, item) for item in items[:window]]
-        try:
-            for index, item in enumerate(items):
-                future = futures.pop(0)
-                yield item, future
-                if index + window < len(items):
-                    futures.append(self._decoders.submit(read, items[index + window]))
-        finally:
-            for future in futures:
-                future.cancel()
+        def fail(item: Item, error: Exception) -> None:
+            tell(_failed(item, error))
+
+        look = Looker(panel, self._settings, self._memory)
+        judge_all(panel, batch.items, look, self._decoders, tell, fail, should_stop)
 
     def _stage(self, image: Any, item: Item, format_: str, **options: Any) -> Future[Staged]:
         return self._encoder.submit(stage, image, Path(item.staging), "output", format_, **options)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotfolder.engines.station import Station
 from hotfolder.executors.base import Done
+from hotfolder.executors.outfit import make_station
 from hotfolder.types import Batch, Outcome, Progress, StationSettings
 
 
@@ -13,7 +13,7 @@ class InlineExecutor:
     """Works when it is polled. A crash of a model is a crash of this process."""
 
     def __init__(self, settings: StationSettings) -> None:
-        self._station = Station(settings)
+        self._station = make_station(settings)
         self._batch: Batch | None = None
         self._stopping = False
 

@@ -45,9 +45,9 @@ def main(handle: int, parent: int) -> None:
                 batches.put(message)  # type: ignore[arg-type]
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    from hotfolder.engines.station import Station
+    from hotfolder.executors.outfit import make_station
 
-    station = Station(settings)  # type: ignore[arg-type]
+    station = make_station(settings)  # type: ignore[arg-type]
     connection.send(READY)
 
     def emit(event: Outcome | Progress) -> None:

@@ -42,11 +42,45 @@ class Decoded:
     text: Mapping[str, str] = field(default_factory=dict)  # PNG text chunks
 
 
-def decode(path: Path, max_pixels: int) -> Decoded:
-    """Reads and decodes a whole file.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read."""
 
-    Raises EmptyFile, NotAnImage, TruncatedImage, ImageTooLarge (before decoding), UnsupportedImage or Vanished.
-    """
+    name: str
+    data: bytes = field(repr=False)
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An image whose header is known and whose pixels are not decoded yet."""
+
+    source: Source
+    image: Image.Image
+
+    @property
+    def pixels(self) -> int:
+        return self.image.width * self.image.height
+
+    def decode(self) -> Decoded:
+        """Raises TruncatedImage or UnsupportedImage."""
+        image, name = self.image, self.source.name
+        try:
+            image.load()
+            icc, text = image.info.get("icc_profile"), dict(getattr(image, "text", {}))
+            upright = ImageOps.exif_transpose(image)
+        except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
+            raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
+        _check_end(name, image.format, self.source.data)
+        normal = _normalise(name, upright)
+        if image.mode in ("CMYK", "LAB"):
+            icc = None  # it describes the old channels
+        facts = SourceFacts(self.source.sha256, normal.width, normal.height)
+        return Decoded(normal, facts, icc, text)
+
+
+def read(path: Path) -> Source:
+    """Reads a whole file. Raises Vanished, EmptyFile, or BadInput when it may not be read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -57,19 +91,17 @@ def decode(path: Path, max_pixels: int) -> Decoded:
         raise
     if not data:
         raise EmptyFile(f"{path.name} is empty", "copy it again: the copy may have failed")
-    image = _open(path.name, data, max_pixels)
-    try:
-        image.load()
-        icc, text = image.info.get("icc_profile"), dict(getattr(image, "text", {}))
-        upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
-        raise TruncatedImage(f"{path.name} cannot be decoded: {error}", _SIGHTS) from None
-    _check_end(path.name, image.format, data)
-    normal = _normalise(path.name, upright)
-    if image.mode in ("CMYK", "LAB"):
-        icc = None  # it describes the old channels
-    facts = SourceFacts(hashlib.sha256(data).hexdigest(), normal.width, normal.height)
-    return Decoded(normal, facts, icc, text)
+    return Source(path.name, data, hashlib.sha256(data).hexdigest())
+
+
+def open_image(source: Source, max_pixels: int) -> Opened:
+    """Reads the header. Raises NotAnImage, ImageTooLarge or UnsupportedImage."""
+    return Opened(source, _open(source.name, source.data, max_pixels))
+
+
+def decode(path: Path, max_pixels: int) -> Decoded:
+    """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise."""
+    return open_image(read(path), max_pixels).decode()
 
 
 def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:

@@ -39,7 +39,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise LedgerError(f"{path} does not exist yet", "it is made by the first: hotfolder run")
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         connection.execute("SELECT 1 FROM jobs LIMIT 1")
     except sqlite3.Error as error:

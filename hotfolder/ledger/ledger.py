@@ -1,7 +1,8 @@
-"""The writing side of the ledger: only the daemon has one."""
+"""The writing side of the ledger."""
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import sqlite3
@@ -19,12 +20,14 @@ from hotfolder.ledger.queries import queries
 from hotfolder.ledger.rows import to_drop, to_job
 from hotfolder.types import (
     Drop,
+    Embedding,
     ErrorInfo,
     ImageRecord,
     Job,
     Kind,
     NewJob,
     Publication,
+    Score,
     Sighting,
     State,
 )
@@ -40,6 +43,17 @@ _PASSING = {
     sqlite3.SQLITE_BUSY: (EnvironmentTrouble, "another program holds the database: end its transaction"),
     sqlite3.SQLITE_LOCKED: (EnvironmentTrouble, "another program holds the database: end its transaction"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found out about one image."""
+
+    image_id: int
+    sha256: str
+    score: Score | None  # the one that the gate looks at
+    parts: tuple[Score, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +221,28 @@ class Ledger:
         row = self._one("image", id=image_id)
         return dict(row) if row else None
 
+    def add_scores(self, judged: Iterable[Judged], now: float) -> int:
+        """Records what is new of these scores and embeddings, for images that have a row. How many scores.
+
+        A score by a version of a scorer that the image has one from already is not new, unless the gate is to look
+        at it from now on.
+        """
+        with self._transaction():
+            return sum(self._add_judged("add_new_score", each, None, now) for each in judged)
+
+    def _add_judged(self, query: str, judged: Judged, job_id: int | None, now: float) -> int:
+        added = 0
+        for score in (*judged.parts, *([judged.score] if judged.score else [])):
+            added += self._run(
+                query, image_id=judged.image_id, score=score.value, scorer=score.scorer,
+                weights_sha256=score.weights_sha256, preprocessing=score.preprocessing,
+                precision=score.precision, gate=int(score is judged.score), job_id=job_id, now=now,
+            ).changed  # fmt: skip
+        for embedding in judged.embeddings:
+            vector = base64.b64decode(embedding.vector)
+            self._run("add_embedding", sha256=judged.sha256, encoder=embedding.encoder, vector=vector)
+        return added
+
     # --- publishing ------------------------------------------------------------------------------
 
     def journal(self, publication: Publication, now: float) -> int:
@@ -242,12 +278,9 @@ class Ledger:
                 "image": (image_id, _final_path(p, p.image, p.image_move)),
                 "parent": (parent_id, _final_path(p, p.parent, p.parent_move)),
             }
-            if p.score and image_id:
-                self._run(
-                    "add_score", image_id=image_id, score=p.score.value, scorer=p.score.scorer,
-                    weights_sha256=p.score.weights_sha256, preprocessing=p.score.preprocessing,
-                    precision=p.score.precision, job_id=p.job_id, now=now,
-                )  # fmt: skip
+            if p.score and p.image and image_id:
+                judged = Judged(image_id, p.image.sha256, p.score, p.parts, p.embeddings)
+                self._add_judged("add_score", judged, p.job_id, now)
             for job in p.followups:
                 target = about.get(job.about or "")
                 self._add_job(

@@ -133,3 +133,53 @@ def m002_public_views(db: Database) -> None:
         JOIN images ON images.id = results.image_id
         JOIN results AS parents ON parents.image_id = images.parent_id
         WHERE results.role = 'upscaled' AND results.score IS NOT NULL AND parents.score IS NOT NULL""")
+
+
+@steps()
+def m003_several_scorers_and_embeddings(db: Database) -> None:
+    """An image may have scores of several scorers; the gate looks at one. Contents keep their embeddings."""
+    time = _TIME.format
+    db.conn.execute("ALTER TABLE scores ADD COLUMN gate INTEGER NOT NULL DEFAULT 1")
+    db.conn.execute("CREATE INDEX images_sha256 ON images (sha256)")
+    db.conn.execute("""
+        CREATE TABLE embeddings (
+            sha256 TEXT NOT NULL,
+            encoder TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            UNIQUE (sha256, encoder)
+        ) STRICT""")
+    db.conn.execute("DROP VIEW score_gain")
+    db.conn.execute("DROP VIEW results")
+    db.conn.execute(f"""
+        CREATE VIEW results AS
+        SELECT images.id AS image_id, images.path, images.sha256, images.role, images.verdict,
+               scores.score, scores.scorer, images.width, images.height, parents.path AS parent_path,
+               images.prompt, images.negative_prompt, images.seed, images.model, images.source_file,
+               images.job_id, {time("images.created_at")} AS created_at
+        FROM images
+        LEFT JOIN images AS parents ON parents.id = images.parent_id
+        LEFT JOIN scores ON scores.id = (SELECT max(id) FROM scores WHERE image_id = images.id AND gate)""")
+    # The gain compares like with like: the parent's newest score by the very scorer that judged the enlarged one.
+    db.conn.execute("""
+        CREATE VIEW score_gain AS
+        SELECT parents.path AS parent_path, before.score AS parent_score,
+               images.path AS upscaled_path, after.score AS upscaled_score,
+               after.score - before.score AS gain
+        FROM images
+        JOIN images AS parents ON parents.id = images.parent_id
+        JOIN scores AS after
+          ON after.id = (SELECT max(id) FROM scores WHERE image_id = images.id AND gate)
+        JOIN scores AS before
+          ON before.id = (SELECT max(id) FROM scores
+                          WHERE image_id = parents.id AND scorer = after.scorer
+                            AND weights_sha256 = after.weights_sha256 AND preprocessing = after.preprocessing)
+        WHERE images.role = 'upscaled'""")
+    # Every scorer's newest score of every image.
+    db.conn.execute(f"""
+        CREATE VIEW image_scores AS
+        SELECT images.id AS image_id, images.path, scores.scorer, scores.score, scores.gate AS is_gate,
+               scores.weights_sha256, scores.preprocessing, scores.precision,
+               {time("scores.created_at")} AS created_at
+        FROM scores JOIN images ON images.id = scores.image_id
+        WHERE scores.id = (SELECT max(id) FROM scores AS newer
+                           WHERE newer.image_id = scores.image_id AND newer.scorer = scores.scorer)""")

@@ -109,8 +109,42 @@ SELECT results.*, images.drop_id FROM results JOIN images ON images.id = results
 WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
 
 -- name: add_score
-INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, job_id, created_at)
-VALUES (:image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :job_id, :now);
+-- `gate` is 1 for the score that the gate looks at, 0 for those beside it.
+INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, job_id, created_at)
+VALUES (:image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :gate, :job_id, :now);
+
+-- name: add_new_score
+-- The same, unless the image has a score by this very version of the scorer: for the gate, as the one it looks at.
+INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, job_id, created_at)
+SELECT :image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :gate, :job_id, :now
+WHERE NOT EXISTS (
+    SELECT 1 FROM scores AS had
+    WHERE had.image_id = :image_id AND had.scorer = :scorer AND had.weights_sha256 = :weights_sha256
+      AND had.preprocessing = :preprocessing
+      AND (NOT :gate OR had.id = (SELECT max(id) FROM scores WHERE image_id = :image_id AND gate)));
+
+-- name: add_embedding
+-- One content has one embedding from one encoder, however many images hold it.
+INSERT INTO embeddings (sha256, encoder, vector) VALUES (:sha256, :encoder, :vector) ON CONFLICT DO NOTHING;
+
+-- name: size_of_content
+SELECT width, height FROM images WHERE sha256 = :sha256 LIMIT 1;
+
+-- name: scores_of_content
+-- Every score that some image with this content has got.
+SELECT scores.score AS value, scores.scorer, scores.weights_sha256, scores.preprocessing, scores.precision
+FROM images JOIN scores ON scores.image_id = images.id
+WHERE images.sha256 = :sha256 ORDER BY scores.id;
+
+-- name: embeddings_of_content
+SELECT encoder, vector FROM embeddings WHERE sha256 = :sha256;
+
+-- name: contents
+-- Every image with its content, a page at a time.
+SELECT id, path, sha256 FROM images WHERE id > :after ORDER BY id LIMIT :most;
+
+-- name: image_count
+SELECT count(*) AS images FROM images;
 
 -- name: journal
 INSERT INTO journal (publication, created_at) VALUES (:publication, :now) RETURNING id;

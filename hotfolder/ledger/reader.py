@@ -65,6 +65,13 @@ class Reader:
     def image_by_path(self, path: str) -> dict[str, Any] | None:
         return self._first("image_by_path", path=path)
 
+    def contents(self, after: int, most: int) -> list[dict[str, Any]]:
+        """Images (id, path, sha256) with a higher id than `after`, by id, at most `most`."""
+        return self._all("contents", after=after, most=most)
+
+    def image_count(self) -> int:
+        return int(self._all("image_count")[0]["images"])
+
     def results(self) -> list[dict[str, Any]]:
         return self._all("results")
 

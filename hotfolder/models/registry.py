@@ -19,6 +19,10 @@ from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.types import Kind
 
 BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
+#: The kind of models that turn pictures into embeddings, for scorers.
+ENCODER = "encoder"
+#: The encoder that a head named by its path reads.
+HEADS_READ = "clip-vit-l-14"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,13 @@ class ModelSpec:
     """A model that is on this machine."""
 
     name: str
-    kind: Kind
-    loader: str  # 'diffusers', 'spandrel', 'laion' or 'technical'
+    kind: str  # one of hotfolder.types.Kind, or 'encoder'
+    loader: str  # which code reads it
     folder: Path
     files: tuple[ModelFile, ...]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     golden: Mapping[str, Any] = field(default_factory=dict)
+    encoder: ModelSpec | None = None  # what turns a picture into what this model reads
 
     def verify(self) -> str:
         """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
@@ -66,7 +71,7 @@ def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(data) / "hotfolder" / "models"
 
 
-def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
+def resolve(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
     """The model of this name in the registry, or at this path, found in `folders` or the usual place.
 
     Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
@@ -74,7 +79,7 @@ def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
     """
     entry = _entries().get(name)
     if entry is None:
-        return _by_path(name, kind)
+        return _by_path(name, kind, folders)
     if entry["kind"] != kind:
         known = [e["name"] for e in _entries().values() if e["kind"] == kind]
         raise UsageError(
@@ -85,7 +90,7 @@ def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
         places = [BUILTIN / name, BUILTIN]
     else:
         places = _places(name, folders)
-    wanted = [file["path"] for file in entry["files"]]
+    wanted = [file["path"] for file in entry.get("files", ())]
     folder = next((p for p in places if all((p / w).is_file() for w in wanted)), None)
     if folder is None:
         raise ModelMissing(
@@ -97,9 +102,10 @@ def resolve(name: str, kind: Kind, folders: Sequence[str]) -> ModelSpec:
         kind=kind,
         loader=entry["loader"],
         folder=folder,
-        files=tuple(ModelFile(folder / file["path"], file.get("sha256")) for file in entry["files"]),
+        files=tuple(ModelFile(folder / file["path"], file.get("sha256")) for file in entry.get("files", ())),
         defaults=entry.get("defaults", {}),
         golden=entry.get("golden", {}),
+        encoder=resolve(entry["encoder"], ENCODER, folders) if "encoder" in entry else None,
     )
 
 
@@ -109,7 +115,7 @@ def _places(name: str, folders: Sequence[str]) -> list[Path]:
     return [place for root in roots for place in (root / name, root)]
 
 
-def _by_path(name: str, kind: Kind) -> ModelSpec:
+def _by_path(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
     path = Path(name)
     # os.path answers False where Path.exists would raise: no permission, a name too long.
     if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
@@ -119,13 +125,16 @@ def _by_path(name: str, kind: Kind) -> ModelSpec:
         raise UsageError(
             f"no model is called '{name}'", f"{hint}Known are {', '.join(known)}; or give an absolute path"
         )
-    if kind is Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
+    if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
         return ModelSpec(path.name, kind, "diffusers", path, ())
-    if kind is Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
+    if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
         return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
+    if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
+        tower = resolve(HEADS_READ, ENCODER, folders)
+        return ModelSpec(path.stem, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
     raise UsageError(
         f"{path} is not a model that can {kind}",
-        "generate takes a diffusers folder (with model_index.json), upscale a weights file",
+        "generate takes a diffusers folder (with model_index.json), score a head, upscale a weights file",
     )
 
 

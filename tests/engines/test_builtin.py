@@ -12,12 +12,13 @@ from PIL import Image
 from hotfolder.demo.pictures import draw_landscape, spoil
 from hotfolder.engines.generate import Generator
 from hotfolder.engines.scoring import load_scorer
-from hotfolder.engines.scoring.base import Scorer
+from hotfolder.engines.scoring.base import Bench
+from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscale import Upscaler
 from hotfolder.errors import ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import BUILTIN, resolve
-from hotfolder.types import Kind
+from hotfolder.types import Kind, StationSettings
 from tools.builtin import measure
 
 CPU = torch.device("cpu")
@@ -34,8 +35,8 @@ def upscaler() -> Upscaler:
 
 
 @pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    return load_scorer(resolve("technical", Kind.SCORE, ()), CPU)
+def panel() -> Panel:
+    return Panel.load("technical", StationSettings(), CPU)
 
 
 def test_the_pack_is_small() -> None:
@@ -76,33 +77,32 @@ def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, 
     assert min(gains.values()) >= 0, gains
 
 
-def test_the_score_falls_with_every_step_of_every_fault(scorer: Scorer) -> None:
-    figures = measure.measure_technical(scorer, 24)
+def test_the_score_falls_with_every_step_of_every_fault(panel: Panel) -> None:
+    figures = measure.measure_technical(panel, 24)
     assert figures.falling_overall >= 0.95
     assert min(figures.falling.values()) >= 0.9
     assert figures.lowest <= 3
     assert figures.highest >= 8
 
 
-def test_scores_do_not_depend_on_the_company(scorer: Scorer) -> None:
+def test_scores_do_not_depend_on_the_company(panel: Panel) -> None:
     images = [draw_landscape(i) for i in range(3)] + [Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 2), "red")]
-    views = [scorer.prepare(image) for image in images]
-    together = [s.value for s in scorer.rate(views)]
-    alone = [scorer.rate([view])[0].value for view in views]
+    together = [judged.score.value for judged in panel.judge(images)]
+    alone = [panel.judge([image])[0].score.value for image in images]
     assert np.allclose(together, alone, atol=1e-4)
     assert all(1 <= value <= 10 for value in together)
 
 
-def test_a_score_says_how_it_was_come_by(scorer: Scorer) -> None:
-    score = scorer.rate([scorer.prepare(draw_landscape(1))])[0]
+def test_a_score_says_how_it_was_come_by(panel: Panel) -> None:
+    score = panel.judge([draw_landscape(1)])[0].score
     assert (score.scorer, score.precision) == ("technical", "float32")
     assert len(score.weights_sha256) == 64
     assert score.preprocessing
 
 
-def test_the_scorer_sees_what_a_person_sees(scorer: Scorer) -> None:
+def test_the_scorer_sees_what_a_person_sees(panel: Panel) -> None:
     image = draw_landscape(5)
-    clean, blurred = (scorer.rate([scorer.prepare(i)])[0].value for i in (image, spoil(image, "blur", 4)))
+    clean, blurred = (judged.score.value for judged in panel.judge([image, spoil(image, "blur", 4)]))
     assert clean > 6.5 > 5.0 > blurred
 
 
@@ -116,11 +116,11 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (folder / "model.safetensors").write_bytes(weights)
     monkeypatch.setattr(registry, "BUILTIN", tmp_path)
     with pytest.raises(ModelDamaged, match="is not the file"):
-        load_scorer(resolve("technical", Kind.SCORE, ()), CPU)
+        Panel.load("technical", StationSettings(), CPU)
 
 
 def test_a_wrong_golden_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = resolve("technical", Kind.SCORE, ())
     monkeypatch.setitem(spec.golden, "score", spec.golden["score"] + 0.1)  # type: ignore[arg-type]
     with pytest.raises(ModelDamaged, match="golden"):
-        load_scorer(spec, CPU)
+        load_scorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))

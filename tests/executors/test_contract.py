@@ -16,7 +16,7 @@ from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.types import Batch, FailureClass, Item, Kind, StationSettings
 
-SETTINGS = StationSettings("cpu", (), 2, 10_000_000, "white", "png", 128, 32)
+SETTINGS = StationSettings(device="cpu", max_pixels=10_000_000, tile=128)
 
 
 @pytest.fixture(params=["inline", "local"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotfolder.demo.pictures import FAULTS, spoil
-from hotfolder.engines.scoring.base import Scorer
+from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscale import Upscaler
 from tools.builtin.captions import COLOURS, Spec, held_out_specs
 from tools.builtin.compact import SCALE, reduce_by_four
@@ -135,7 +135,7 @@ class TechnicalFigures:
         return float(np.mean(list(self.falling.values())))
 
 
-def measure_technical(scorer: Scorer, count: int) -> TechnicalFigures:
+def measure_technical(panel: Panel, count: int) -> TechnicalFigures:
     """Scores `count` held-out pictures at levels 0 to 5 of each fault."""
     clean = draw_clean(count, HELD_OUT_SEED)
     falling, scores = {}, []
@@ -144,9 +144,9 @@ def measure_technical(scorer: Scorer, count: int) -> TechnicalFigures:
             steps = []
             for index, image in enumerate(clean):
                 ladder = [spoil(image, fault, level, index) if level else image for level in range(6)]
-                values = [s.value for s in scorer.rate([scorer.prepare(rung) for rung in ladder])]
+                values = [judged.score.value for judged in panel.judge(ladder)]
                 steps += [b < a for a, b in itertools.pairwise(values)]
                 scores += values
             falling[fault] = float(np.mean(steps))
-        originals = [s.value for s in scorer.rate([scorer.prepare(image) for image in clean])]
+        originals = [judged.score.value for judged in panel.judge(clean)]
     return TechnicalFigures(falling, min(scores), max(scores), float(np.mean(originals)))

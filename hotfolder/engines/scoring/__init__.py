@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hotfolder.engines.scoring.base import Scorer
-
 if TYPE_CHECKING:
-    import torch
-
+    from hotfolder.engines.scoring.base import Bench, Scorer
     from hotfolder.models.registry import ModelSpec
 
 
-def load_scorer(spec: ModelSpec, device: torch.device) -> Scorer:
-    """The scorer that reads this model's files; only its own libraries are imported."""
-    if spec.loader == "technical":
-        from hotfolder.engines.scoring.technical import TechnicalScorer
+def load_scorer(spec: ModelSpec, bench: Bench) -> Scorer:
+    """The scorer that reads this model's files: `load` of the module that the registry names as its loader.
 
-        return TechnicalScorer(spec, device)
-    from hotfolder.engines.scoring.laion import LaionScorer
-
-    return LaionScorer(spec, device)
+    Raises ModelDamaged when the weights are not what they should be, or do not give the golden values.
+    """
+    scorer: Scorer = import_module(f"hotfolder.engines.scoring.{spec.loader}").load(spec, bench)
+    return scorer

@@ -1,21 +1,31 @@
-"""What every scorer is."""
+"""What scorers are made of: encoders, which look at pictures, and scorers, which read what an encoder saw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotfolder.types import Score
+from hotfolder.types import StationSettings
 
 View = NDArray[np.uint8]
 
 
-class Scorer(Protocol):
-    """Judges pictures. A new one is one small file with a class like this."""
+class Encoder(Protocol):
+    """Turns pictures into embeddings. Scorers that read the same encoder share its work."""
+
+    #: Name, preprocessing and weights: embeddings with equal ids are interchangeable.
+    id: str
+    weights_sha256: str
+    preprocessing: str
+    precision: str
+    #: The largest micro-batch worth trying on this device.
+    largest_batch: int
 
     def prepare(self, image: Image.Image) -> View:
         """What the network will see: (h, w, 3) uint8, from a picture in RGB, 8 bits, sRGB, upright, of any size.
@@ -24,6 +34,28 @@ class Scorer(Protocol):
         """
         ...
 
-    def rate(self, views: Sequence[View]) -> list[Score]:
-        """One score, 1 to 10, for each view."""
+    def embed(self, views: Sequence[View]) -> torch.Tensor:
+        """(n, d) float32 embeddings, still on the device: it may be working on them yet."""
         ...
+
+
+class Scorer(Protocol):
+    """Judges embeddings of its encoder. A new one is one small file with a class like this and a `load`."""
+
+    name: str
+    encoder: Encoder
+    weights_sha256: str
+
+    def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(n, d) float32 embeddings on the CPU -> (n,) float32 scores, 1 to 10."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a scorer is loaded onto."""
+
+    device: torch.device
+    dtype: torch.dtype
+    settings: StationSettings
+    encoders: dict[str, Encoder]  # by the model's name: each is loaded once

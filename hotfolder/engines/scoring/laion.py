@@ -1,115 +1,106 @@
-"""The LAION aesthetic predictor on CLIP ViT-L/14.
+"""Aesthetic heads on CLIP ViT-L/14: LAION's predictors, and any other file of the same make.
 
-Head and scale: github.com/christophschuhmann/improved-aesthetic-predictor (Apache-2.0). Tower: Radford et al.,
-'Learning transferable visual models from natural language supervision', ICML 2021, OpenAI's weights.
+`laion-v2`: github.com/christophschuhmann/improved-aesthetic-predictor (Apache-2.0), sac+logos+ava1-l14-linearMSE.
+`laion-v1`: github.com/LAION-AI/aesthetic-predictor (MIT), a single linear layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import itertools
+import pickle
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import open_clip
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody uses
-from open_clip.transformer import QuickGELU
-from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from hotfolder.engines.device import pick_dtype, precision_name
-from hotfolder.engines.scoring.base import View
+from hotfolder.engines.scoring.base import Bench
+from hotfolder.engines.scoring.clip import encoder
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.registry import ModelSpec
-from hotfolder.types import Score
 
-SIDE = 224
-#: Of OpenAI's CLIP, on sRGB in [0, 1].
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+WIDTH = 768
+Layer = tuple[torch.Tensor, torch.Tensor]
 
 
-def load_head(path: Path) -> tuple[torch.Tensor, float]:
-    """The head as one linear map: (768,) float32 weights and a bias.
+def golden_embedding() -> torch.Tensor:
+    """(768,) float32 of length 1, the same everywhere: what the registry's golden score was computed from."""
+    wave = torch.cos(torch.arange(1, WIDTH + 1, dtype=torch.float64) ** 2)
+    return (wave / wave.norm()).float()
 
-    Its Linear layers have no activation between them, so they collapse exactly (multiplied in float64).
+
+def load_head(path: Path) -> list[Layer]:
+    """(weight, bias) of each layer, float32, from a .safetensors or a pickle without code. Raises ModelDamaged.
+
+    Layers with nothing between them collapse exactly into one (multiplied in float64); where the file's numbering
+    leaves room for activations (as in ava+logos-l14-reluMSE), they stay apart and are ReLU.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    names = sorted((k for k in state if k.endswith(".weight")), key=lambda k: int(k.split(".")[-2]))
-    weight = torch.eye(state[names[0]].shape[1], dtype=torch.float64)
-    bias = torch.zeros(weight.shape[0], dtype=torch.float64)
-    for name in names:
-        layer = state[name].double()
-        weight, bias = layer @ weight, layer @ bias + state[name.replace(".weight", ".bias")].double()
-    return weight.squeeze(0).float(), float(bias)
-
-
-def preprocess(image: Image.Image) -> View:
-    """(224, 224, 3) uint8: shorter side to 224 with Pillow's bicubic, then the centre, as CLIP does."""
-    width, height = image.size
-    if width <= height:
-        size = (SIDE, max(SIDE, int(SIDE * height / width)))
-    else:
-        size = (max(SIDE, int(SIDE * width / height)), SIDE)
-    resized = image.resize(size, Image.Resampling.BICUBIC)
-    left, top = round((size[0] - SIDE) / 2), round((size[1] - SIDE) / 2)
-    return np.asarray(resized.crop((left, top, left + SIDE, top + SIDE)))
-
-
-def build_tower(weights: Path) -> torch.nn.Module:
-    """ViT-L/14's image tower with QuickGELU, from open_clip's layout. Raises ModelDamaged if it does not fit."""
-    tower: torch.nn.Module = open_clip.create_model(
-        "ViT-L-14-quickgelu", pretrained=None, load_weights=False
-    ).visual
-    state = {k.removeprefix("visual."): v for k, v in load_file(weights).items() if k.startswith("visual.")}
     try:
-        tower.load_state_dict(state)
-    except RuntimeError as error:
+        safe = path.suffix == ".safetensors"
+        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)
+        names = [key for key in state if key == "weight" or key.endswith(".weight")]
+        names.sort(key=_number)
+        layers = [(state[n].double(), state[n.removesuffix("weight") + "bias"].double()) for n in names]
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, KeyError, AttributeError, EOFError) as error:
         raise ModelDamaged(
-            f"{weights} does not hold ViT-L/14 in open_clip's layout: {str(error)[:200]}", "fetch it again"
+            f"{path} cannot be read as a head: {_first_line(error)}",
+            "use a .safetensors, or a .pth with nothing but tensors in it",
         ) from None
-    if not any(isinstance(module, QuickGELU) for module in tower.modules()):
-        # OpenAI's weights with plain GELU score about 0.6 too low, without any other sign.
-        raise ModelDamaged("the ViT-L/14 tower was built without QuickGELU", "report it: a bug in hotfolder")
-    return tower
+    widths = [(weight.shape[1], weight.shape[0]) for weight, _ in layers if weight.dim() == 2]
+    chained = all(a[1] == b[0] for a, b in itertools.pairwise(widths))
+    if len(widths) != len(layers) or not layers or widths[0][0] != WIDTH or widths[-1][1] != 1 or not chained:
+        raise ModelDamaged(f"{path} is not a head from {WIDTH} numbers to one", "use one made for CLIP ViT-L/14")
+    # Linear, dropout, linear is numbered 0, 2; linear, ReLU, dropout, linear is numbered 0, 3.
+    active = any(_number(b) - _number(a) > 2 for a, b in itertools.pairwise(names))
+    if not active:
+        weight, bias = layers[0]
+        for next_weight, next_bias in layers[1:]:
+            weight, bias = next_weight @ weight, next_weight @ bias + next_bias
+        layers = [(weight, bias)]
+    return [(weight.float(), bias.float()) for weight, bias in layers]
 
 
-class LaionScorer:
-    """`laion-v2`: the tower in the device's precision, normalisation and head in float32."""
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
-    preprocessing = "srgb-bicubic224-centrecrop"
 
-    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
-        self._name = spec.name
-        self._sha256 = spec.verify()
-        self._device = device
-        self._dtype = pick_dtype(device)
-        head, tower = spec.files
-        self._weight, self._bias = load_head(head.path)
-        self._check(spec)
-        self._weight = self._weight.to(device)
-        self._tower = build_tower(tower.path).eval().to(device, self._dtype)
-        scale = [torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD)]
-        self._mean, self._std = scale
+def _number(name: str) -> int:
+    """The place of a layer: 4 for 'layers.4.weight', 0 for 'weight'."""
+    parts = name.split(".")
+    return int(parts[-2]) if len(parts) > 1 and parts[-2].isdigit() else 0
+
+
+class HeadScorer:
+    """A head in float32 on normalised embeddings."""
+
+    def __init__(self, spec: ModelSpec, bench: Bench) -> None:
+        self.name = spec.name
+        head = spec.verify()
+        self._layers = load_head(spec.files[0].path)
+        self._check(spec)  # before the tower: it costs nothing
+        self.encoder = encoder(spec, bench)
+        self.weights_sha256 = hashlib.sha256((head + self.encoder.weights_sha256).encode()).hexdigest()
 
     def _check(self, spec: ModelSpec) -> None:
-        norm, bias = spec.golden["weight_norm"], spec.golden["bias"]
-        if abs(float(self._weight.norm()) - norm) > 1e-3 or abs(self._bias - bias) > 1e-4:
-            raise ModelDamaged(f"the head of '{spec.name}' is not the published one", "fetch it again")
+        if not spec.golden:
+            return
+        expected, tolerance = spec.golden["score"], spec.golden["tolerance"]
+        found = float(self.rate(golden_embedding()[None])[0])
+        if not abs(found - expected) <= tolerance:
+            raise ModelDamaged(
+                f"the head of '{spec.name}' gives {found:.5f} for the golden embedding, not {expected:.5f}",
+                "fetch it again; if it stays, this build of torch computes wrongly",
+            )
 
-    def prepare(self, image: Image.Image) -> View:
-        return preprocess(image)
+    def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
+        values = embeddings
+        for index, (weight, bias) in enumerate(self._layers):
+            values = torch.nn.functional.linear(values.relu() if index else values, weight, bias)
+        return values.squeeze(-1)
 
-    def rate_embeddings(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(n, 768) image embeddings of any length -> (n,) scores, float32."""
-        return F.normalize(embeddings.float(), dim=-1) @ self._weight + self._bias
 
-    @torch.inference_mode()
-    def rate(self, views: Sequence[View]) -> list[Score]:
-        pixels = torch.from_numpy(np.stack(views)).to(self._device)
-        pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
-        ratings = self.rate_embeddings(self._tower(pixels.to(self._dtype)))
-        precision = precision_name(self._dtype)
-        return [
-            Score(value, self._name, self._sha256, self.preprocessing, precision) for value in ratings.tolist()
-        ]
+def load(spec: ModelSpec, bench: Bench) -> HeadScorer:
+    return HeadScorer(spec, bench)

@@ -11,11 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from hotfolder.engines.device import precision_name
-from hotfolder.engines.scoring.base import View
+from hotfolder.engines.scoring.base import Bench, View
 from hotfolder.engines.scoring.technical_net import VIEW_LONGEST, VIEW_SIDE, TechnicalNet
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.registry import ModelSpec
-from hotfolder.types import Score
 
 
 def view(image: Image.Image) -> Image.Image:
@@ -46,40 +45,56 @@ def golden_input() -> Image.Image:
     return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
 
 
+class TechnicalEncoder:
+    """The network's features. float32 on every device: it is small."""
+
+    def __init__(self, spec: ModelSpec, bench: Bench) -> None:
+        self.weights_sha256 = spec.verify()
+        self.preprocessing = f"srgb-on-{bench.settings.background}-view{VIEW_SIDE}-bicubic"
+        self.precision = precision_name(torch.float32)
+        self.id = f"{spec.name}/{self.preprocessing}/{self.weights_sha256[:16]}"
+        self.largest_batch = 64 if bench.device.type == "cuda" else 8
+        self._device = bench.device
+        self._net = load_net(spec.files[0].path).to(bench.device).to(memory_format=torch.channels_last)
+
+    def prepare(self, image: Image.Image) -> View:
+        return np.asarray(view(image))
+
+    @torch.inference_mode()
+    def embed(self, views: Sequence[View]) -> torch.Tensor:
+        rows: dict[int, torch.Tensor] = {}
+        # Views of one size go through together.
+        for shape in {v.shape for v in views}:
+            which = [i for i, v in enumerate(views) if v.shape == shape]
+            pixels = torch.from_numpy(np.stack([views[i] for i in which])).to(self._device)
+            rows.update(zip(which, self._net.embed(pixels.permute(0, 3, 1, 2).float() / 255), strict=True))
+        return torch.stack([rows[i] for i in range(len(views))])
+
+
 class TechnicalScorer:
-    """`technical`: sharpness, noise, blocking and exposure. float32 on every device: it is small."""
+    """`technical`: sharpness, noise, blocking and exposure."""
 
-    preprocessing = f"srgb-view{VIEW_SIDE}-bicubic"
-
-    def __init__(self, spec: ModelSpec, device: torch.device) -> None:
-        self._name = spec.name
-        self._sha256 = spec.verify()
-        self._device = device
-        self._net = load_net(spec.files[0].path).to(device).to(memory_format=torch.channels_last)
+    def __init__(self, spec: ModelSpec, bench: Bench) -> None:
+        self.name = spec.name
+        self.encoder = TechnicalEncoder(spec, bench)
+        self.weights_sha256 = self.encoder.weights_sha256
+        self._head = load_net(spec.files[0].path)
         self._check(spec)
 
     def _check(self, spec: ModelSpec) -> None:
         expected, tolerance = spec.golden["score"], spec.golden["tolerance"]
-        found = self.rate([self.prepare(golden_input())])[0].value
+        embedding = self.encoder.embed([self.encoder.prepare(golden_input())]).cpu()
+        found = float(self.rate(embedding)[0])
         if not abs(found - expected) <= tolerance:
             raise ModelDamaged(
                 f"scorer '{spec.name}' gives {found:.4f} for its golden picture, not {expected:.4f}",
                 "reinstall hotfolder; if it stays, this build of torch computes wrongly",
             )
 
-    def prepare(self, image: Image.Image) -> View:
-        return np.asarray(view(image))
-
     @torch.inference_mode()
-    def rate(self, views: Sequence[View]) -> list[Score]:
-        values: dict[int, float] = {}
-        # Views of one size go through together.
-        for shape in {v.shape for v in views}:
-            which = [i for i, v in enumerate(views) if v.shape == shape]
-            pixels = torch.from_numpy(np.stack([views[i] for i in which])).to(self._device)
-            ratings = self._net(pixels.permute(0, 3, 1, 2).float() / 255)
-            values.update(zip(which, ratings.tolist(), strict=True))
-        precision = precision_name(torch.float32)
-        return [
-            Score(values[i], self._name, self._sha256, self.preprocessing, precision) for i in range(len(views))
-        ]
+    def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return self._head.rate(embeddings)
+
+
+def load(spec: ModelSpec, bench: Bench) -> TechnicalScorer:
+    return TechnicalScorer(spec, bench)

@@ -35,8 +35,16 @@ class TechnicalNet(nn.Module):
         # Mean says what is there, spread says whether it is everywhere; both are independent of size.
         self.head = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 192): mean and spread of each feature."""
         maps = self.features(pixels * 2 - 1).flatten(2)
         spread = maps.var(dim=2, unbiased=False).add(1e-6).sqrt()
-        rating: torch.Tensor = self.head(torch.cat((maps.mean(dim=2), spread), dim=1))
+        return torch.cat((maps.mean(dim=2), spread), dim=1)
+
+    def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(n, 192) -> (n,)."""
+        rating: torch.Tensor = self.head(embeddings)
         return 1 + 9 * torch.sigmoid(rating.squeeze(1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.rate(self.embed(pixels))

@@ -1,0 +1,1 @@
+"""Benchmarks: our way against the plain way, in one run on one machine."""

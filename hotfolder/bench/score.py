@@ -1,0 +1,157 @@
+"""`hotfolder bench score`: decode, tower and the whole way, against the naive loop."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from hotfolder.bench.measure import peak_flops, peak_memory, seconds
+from hotfolder.bench.pictures import write_pictures
+from hotfolder.bench.weights import save_random_clip, save_random_head
+from hotfolder.core import formula
+from hotfolder.engines.device import decode_threads, pick_device, pick_dtype, precision_name
+from hotfolder.engines.scoring.base import Encoder
+from hotfolder.engines.scoring.panel import Look, Panel, Started
+from hotfolder.engines.scoring.stream import Looker, Seen, judge_all
+from hotfolder.types import Item, StationSettings
+
+Tell = Callable[[str, int, int], None]
+_ROUNDS = 3
+
+
+class _Blind(Panel):
+    """A panel whose networks cost nothing: what is left is reading, decoding and preparing."""
+
+    def __init__(self, real: Panel) -> None:
+        self.__dict__.update(vars(real))
+        picture = Image.new("RGB", (64, 64))
+        self._empty = {id_: rows[0].cpu() for id_, rows in real.start([real.look(picture)]).fresh.items()}
+
+    def start(self, looks: Sequence[Look]) -> Started:
+        return Started(tuple(looks), {id_: row.expand(len(looks), -1) for id_, row in self._empty.items()})
+
+
+def bench_score(
+    scorer: str,
+    settings: StationSettings,
+    *,
+    images: int,
+    size: int,
+    format_: str,
+    naive: int,
+    random_weights: bool,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Images a second of each part; `naive` images go through the naive loop, in turns with ours."""
+    with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
+        if random_weights:
+            tell("making random weights", 0, images)
+            save_random_clip(Path(folder))
+            scorer = formula.of(str(save_random_head(Path(folder)))).text
+            settings = replace(settings, model_folders=(folder,))
+        settings = replace(settings, scorers=(), database=None)
+        paths = write_pictures(Path(folder) / "pictures", images, size, format_)
+        found = _measure(scorer, settings, paths, naive, tell)
+        return {"scorer": "random weights" if random_weights else scorer, "picture": f"{size}² {format_}", **found}
+
+
+def _measure(
+    scorer: str, settings: StationSettings, paths: Sequence[Path], naive: int, tell: Tell
+) -> dict[str, Any]:
+    device = pick_device(settings.device)
+    dtype = pick_dtype(device, settings.precision)
+    tell("loading", 0, len(paths))
+    panel = Panel.load(scorer, settings, device)
+    items = [Item(index, 1, str(path), "") for index, path in enumerate(paths)]
+    look = Looker(panel, settings, None)
+    tell("decoding", 0, len(paths))
+    one_thread = len(items) / seconds(lambda: [look(item) for item in items], device)
+    with ThreadPoolExecutor(decode_threads(settings)) as pool:
+        blind = _Blind(panel)
+        decode_pool = len(items) / seconds(partial(_judge, blind, items, look, pool), device)
+        tell("tower", 0, len(paths))
+        largest = max(encoder.largest_batch for encoder in panel.encoders.values())
+        views = [look(item)[1] for item in items[:largest]]
+        panel.finish(panel.start(views))  # finds the size of the micro-batches
+        runs = 2 if device.type == "cpu" else 20
+        tower = (
+            runs * len(views) / seconds(lambda: [panel.finish(panel.start(views)) for _ in range(runs)], device)
+        )
+        same = dtype is torch.float32 and not settings.compile
+        bare = panel if same else Panel.load(scorer, replace(settings, precision="float32", compile=False), device)
+        _naive_loop(bare, paths[:1])
+        # In turns, so that a machine that slows down slows both down.
+        ours = theirs = 0.0
+        done_plainly = 0
+        for number in range(_ROUNDS):
+            part = items[number::_ROUNDS]
+            tell("the whole way", number * len(part), len(paths))
+            ours += seconds(partial(_judge, panel, part, look, pool), device)
+            turn = paths[number::_ROUNDS][: -(-naive // _ROUNDS)]
+            tell("the naive loop", number * len(part), len(paths))
+            theirs += seconds(partial(_naive_loop, bare, turn), device)
+            done_plainly += len(turn)
+    flops = sum(_flops(encoder) for encoder in panel.encoders.values())
+    roof = peak_flops(device, dtype)
+    whole, naive_rate = len(items) / ours, done_plainly / theirs
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores",
+        "precision": precision_name(dtype),
+        "images": len(items),
+        "micro_batch": panel.batch_size,
+        "images_per_second": {
+            "decode_one_thread": round(one_thread, 2),
+            "decode_pool": round(decode_pool, 2),
+            "tower": round(tower, 3),
+            "end_to_end": round(whole, 3),
+            "naive_loop": round(naive_rate, 3),
+        },
+        "times_naive": round(whole / naive_rate, 2),
+        "cores_fed": round(decode_pool / one_thread, 2),
+        "share_of_decode": round(whole / decode_pool, 3),
+        "share_of_tower": round(whole / tower, 3),
+        "roofline": {
+            "gflop_per_image": round(flops / 1e9, 2),
+            "measured_peak_tflops": round(roof / 1e12, 3),
+            "share": round(tower * flops / roof, 3),
+        },
+        "peak_memory": peak_memory(device),
+    }
+
+
+def _judge(panel: Panel, items: Sequence[Item], look: Callable[[Item], Seen], pool: ThreadPoolExecutor) -> None:
+    def fail(_: Item, error: Exception) -> None:
+        raise error
+
+    judge_all(panel, items, look, pool, lambda _: None, fail)
+
+
+def _flops(encoder: Encoder) -> int:
+    view = encoder.prepare(Image.new("RGB", (1024, 1024)))
+    # The fused attention of inference is one operation whose inside the counter does not see.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            encoder.embed([view])
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return int(counter.get_total_flops())
+
+
+def _naive_loop(panel: Panel, paths: Sequence[Path]) -> None:
+    """One image at a time, float32, nothing beside anything else: the way small tools do it."""
+    for path in paths:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+        panel.judge([image])

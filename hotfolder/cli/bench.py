@@ -1,0 +1,60 @@
+"""`hotfolder bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.score import scored_by
+from hotfolder.errors import UsageError
+from hotfolder.root import find_root_if_any
+from hotfolder.types import Kind
+
+
+def run_bench_score(
+    given: Path | None,
+    *,
+    images: int,
+    size: int,
+    format_: str,
+    naive: int,
+    scorer: str | None,
+    random_weights: bool,
+    as_json: bool,
+) -> None:
+    if format_ not in ("png", "jpg", "webp"):
+        raise UsageError(f"no format is called '{format_}'", "use png, jpg or webp")
+    settings = config.load(find_root_if_any(given))
+    if not random_weights:
+        settings = scored_by(settings, scorer)
+    from hotfolder.bench.score import bench_score
+
+    with Display() as display:
+        found = bench_score(
+            settings.default_model(Kind.SCORE),
+            settings.station(),
+            images=images,
+            size=size,
+            format_=format_,
+            naive=naive,
+            random_weights=random_weights,
+            tell=display.update,
+        )
+    if as_json:
+        sys.stdout.write(json.dumps({"schema_version": 1, **found}, indent=2) + "\n")
+    else:
+        _write(found)
+
+
+def _write(found: dict[str, Any], indent: str = "") -> None:
+    for name, value in found.items():
+        label = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            sys.stdout.write(f"{label}\n")
+            _write(value, indent + "  ")
+        else:
+            sys.stdout.write(f"{label:<26} {value}\n")

@@ -1,0 +1,85 @@
+"""Which files a command is to work: files, folders and globs, in the order given."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotfolder.core.settle import ignored
+from hotfolder.errors import UsageError
+
+#: Endings by which images are found in folders: of every format that is read. Named files need none.
+ENDINGS = frozenset((
+    ".apng", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
+    ".avif", ".avifs", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga",
+    ".icb", ".vda", ".vst",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Files to work, and how many others lay in the folders."""
+
+    files: tuple[Path, ...]
+    passed_over: int
+
+
+def find_images(given: Sequence[str], *, recursive: bool, ignore: tuple[str, ...]) -> Found:
+    """The images meant by these arguments, each once. Folders give theirs in order of name.
+
+    Raises UsageError for an argument that means nothing at all.
+    """
+    files: dict[Path, None] = {}
+    passed_over = 0
+    for text in given:
+        for path in _expand(text):
+            if not path.is_dir():
+                files[path] = None  # also when it is no image: then that is what is said of it
+                continue
+            for entry in _walk(path, recursive=recursive, ignore=ignore):
+                if entry.suffix.lower() in ENDINGS:
+                    files[entry] = None
+                else:
+                    passed_over += 1
+    if not files:
+        among = f" ({passed_over} other files are there)" if passed_over else ""
+        more = "" if recursive else "; with --recursive, sub-folders are looked into"
+        raise UsageError(f"no images in {', '.join(given)}{among}", f"name image files or folders{more}")
+    return Found(tuple(files), passed_over)
+
+
+def _expand(text: str) -> list[Path]:
+    """The path itself where it exists; else what the pattern matches (`**` goes into sub-folders)."""
+    if os.path.lexists(text) or not glob.has_magic(text):
+        return [Path(text)]
+    matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not matches:
+        raise UsageError(f"nothing matches {text}", "check the pattern; put it in quotation marks")
+    return [Path(match) for match in matches]
+
+
+def _walk(folder: Path, *, recursive: bool, ignore: tuple[str, ...]) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}", "make it readable") from None
+    for entry in entries:
+        if ignored(entry.name, ignore):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if recursive:
+                yield from _walk(Path(entry.path), recursive=True, ignore=ignore)
+        elif entry.is_file():  # no pipe, socket or device is opened
+            yield Path(entry.path)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether it may be opened: reading from a pipe or a device could take for ever."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,96 @@
+"""`hotfolder rescore`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.run import make_executor
+from hotfolder.cli.score import scored_by
+from hotfolder.cli.text import printable
+from hotfolder.errors import ExitCode
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.ledger import Judged, Ledger
+from hotfolder.ledger.reader import Reader
+from hotfolder.oneshot import work
+from hotfolder.root import find_root
+from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
+
+#: Images looked up, judged and recorded together: what an interruption can cost.
+_AT_ONCE = 1000
+
+
+def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> ExitCode:
+    root = find_root(given)
+    configured = config.load(root)
+    settings = scored_by(configured, scorer)
+    model = settings.default_model(Kind.SCORE)
+    # What the gate looks at by the configuration becomes the image's score; another one is recorded beside it.
+    is_gate = model == configured.default_model(Kind.SCORE)
+    layout = Layout(root)
+    ended = added = 0
+    failed: dict[str, ErrorInfo] = {}
+    with Reader(layout.database) as reader, Display() as display:
+        total = reader.image_count()
+
+        def tell(progress: Progress) -> None:
+            display.update(progress.stage, ended, total)
+
+        executor = make_executor(settings, root)
+        ledger = Ledger.open(layout.database)
+        try:
+            for page in _pages(reader):
+                rows = {row["id"]: row for row in page}
+                judged = []
+                for outcome in work(executor, Kind.SCORE, model, [_item(layout, row) for row in page], tell):
+                    ended += 1
+                    row = rows[outcome.job_id]
+                    if outcome.error is not None:
+                        failed[row["path"]] = outcome.error
+                    else:
+                        judged.append(_judged(row, outcome, is_gate=is_gate))
+                added += ledger.add_scores(judged, time.time())
+        finally:
+            executor.close()
+            ledger.close()
+    _tell(model, ended, added, failed, as_json=as_json)
+    return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
+
+
+def _pages(reader: Reader) -> Iterator[list[dict[str, Any]]]:
+    after = 0
+    while page := reader.contents(after, _AT_ONCE):
+        yield page
+        after = page[-1]["id"]
+
+
+def _item(layout: Layout, row: Mapping[str, Any]) -> Item:
+    # The content is named, so that a known one is not even read.
+    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"measure": True, "sha256": row["sha256"]})
+
+
+def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judged:
+    assert outcome.score is not None
+    if is_gate:
+        return Judged(row["id"], row["sha256"], outcome.score, outcome.parts, outcome.embeddings)
+    return Judged(row["id"], row["sha256"], None, (*outcome.parts, outcome.score), outcome.embeddings)
+
+
+def _tell(model: str, ended: int, added: int, failed: Mapping[str, ErrorInfo], *, as_json: bool) -> None:
+    if as_json:
+        errors = [
+            {"image": path, "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
+            for path, error in failed.items()
+        ]
+        document = {"schema_version": 1, "scorer": model, "images": ended, "added": added, "errors": errors}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    for path, error in failed.items():
+        sys.stdout.write(f"{printable(path)}: {error.kind}: {printable(error.message)}\n")
+    sys.stdout.write(f"{ended} images by {model}: {added} new scores, {len(failed)} failed\n")

@@ -1,0 +1,160 @@
+"""`hotfolder score`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.files import find_images, is_regular
+from hotfolder.cli.run import make_executor
+from hotfolder.cli.text import printable
+from hotfolder.config import Settings
+from hotfolder.core import formula
+from hotfolder.core.gate import Gate, judge
+from hotfolder.errors import BadInput, ExitCode, UsageError, Vanished
+from hotfolder.models.registry import resolve
+from hotfolder.oneshot import work
+from hotfolder.root import find_root_if_any
+from hotfolder.types import Item, Kind, Outcome, Progress, Role
+
+
+def run_score(
+    given: Path | None, paths: Sequence[str], *, recursive: bool, scorer: str | None, as_json: bool, as_csv: bool
+) -> ExitCode:
+    if as_json and as_csv:
+        raise UsageError("--json and --csv do not go together", "choose one")
+    root = find_root_if_any(given)
+    settings = scored_by(config.load(root), scorer)
+    found = find_images(paths, recursive=recursive, ignore=settings.watch.ignore)
+    if found.passed_over:
+        sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
+    outcomes: dict[int, Outcome] = {}
+    names = formula.parse(settings.default_model(Kind.SCORE)).names
+    columns = list(dict.fromkeys((*names, *settings.score.scorers)))
+    try:
+        for outcome in _judge(root, settings, found.files):
+            outcomes[outcome.job_id] = outcome
+    finally:
+        # Also after Ctrl-C: what is known by then is worth having.
+        rows = [_row(found.files[i], outcomes[i], settings.gate_policy()) for i in sorted(outcomes)]
+        if as_json:
+            _write_json(rows, settings.default_model(Kind.SCORE))
+        elif as_csv:
+            _write_csv(rows, columns if len(columns) > 1 else [])
+        else:
+            _write_table(rows, columns if len(columns) > 1 else [])
+    return ExitCode.PARTLY_FAILED if any("error" in row for row in rows) else ExitCode.DONE
+
+
+def scored_by(settings: Settings, scorer: str | None) -> Settings:
+    """The settings with the scorer of the command line, whose models are known to be there.
+
+    Raises UsageError or ModelMissing.
+    """
+    if scorer is not None:
+        path = Path(scorer).expanduser()
+        is_file = path.is_file() and path.suffix in (".pth", ".pt", ".safetensors")
+        settings = settings.judged_by(str(path.absolute()) if is_file else scorer)
+    for kind, name in settings.models_needed():
+        if kind is Kind.SCORE:
+            resolve(name, kind, settings.models.folders)
+    return settings
+
+
+def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iterator[Outcome]:
+    items = []
+    for index, file in enumerate(files):
+        if is_regular(file):
+            # Another folder is the worker's, so the path must not depend on it.
+            items.append(Item(index, 1, str(file.absolute()), "", {"measure": True}))
+            continue
+        there = os.path.lexists(file)
+        error = BadInput("not a file", "name image files") if there else Vanished("no such file", "check the name")
+        yield Outcome(index, 1, error=error.info())
+    if not items:
+        return
+    ended = len(files) - len(items)
+    executor = make_executor(settings, root)
+    with Display() as display:
+
+        def tell(progress: Progress) -> None:
+            display.update(progress.stage, ended, len(files))
+
+        try:
+            for outcome in work(executor, Kind.SCORE, settings.default_model(Kind.SCORE), items, tell):
+                ended += 1
+                yield outcome
+        finally:
+            executor.close()
+
+
+def _row(file: Path, outcome: Outcome, gate: Gate) -> dict[str, Any]:
+    if outcome.error is not None:
+        error = outcome.error
+        return {"image": str(file), "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
+    assert outcome.score is not None and outcome.source is not None
+    verdict = judge(outcome.score.value, Role.DROPPED, 1, gate).verdict
+    return {
+        "image": str(file),
+        "score": round(outcome.score.value, 4),
+        "width": outcome.source.width,
+        "height": outcome.source.height,
+        "verdict": verdict,
+        "sha256": outcome.source.sha256,
+        "scores": {s.scorer: round(s.value, 4) for s in (outcome.score, *outcome.parts)},
+    }
+
+
+def _mean(rows: Sequence[dict[str, Any]]) -> float | None:
+    scores = [row["score"] for row in rows if "score" in row]
+    return round(sum(scores) / len(scores), 4) if scores else None
+
+
+def _write_json(rows: Sequence[dict[str, Any]], scorer: str) -> None:
+    errors = sum(1 for row in rows if "error" in row)
+    document = {
+        "schema_version": 1,
+        "scorer": scorer,
+        "scores": rows,
+        "mean_score": _mean(rows),
+        "count": len(rows) - errors,
+        "errors": errors,
+    }
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:
+    sys.stdout.reconfigure(errors="backslashreplace", newline="")  # type: ignore[union-attr]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "score", "verdict", "width", "height", *scorers, "error_kind", "error"])
+    for row in rows:
+        error, scores = row.get("error", {}), row.get("scores", {})
+        facts = [row.get(key, "") for key in ("image", "score", "verdict", "width", "height")]
+        parts = [scores.get(name, "") for name in scorers]
+        writer.writerow([*facts, *parts, error.get("kind", ""), error.get("message", "")])
+
+
+def _write_table(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:
+    if not rows:
+        return
+    names = [printable(row["image"]) for row in rows]
+    width = min(60, max(map(len, names)))
+    for name, row in zip(names, rows, strict=True):
+        if "error" in row:
+            sys.stdout.write(
+                f"{name:<{width}}     –  {row['error']['kind']}: {printable(row['error']['message'])}\n"
+            )
+            continue
+        parts = "".join(f"  {scorer} {row['scores'][scorer]:.2f}" for scorer in scorers)
+        sys.stdout.write(f"{name:<{width}} {row['score']:5.2f}  {row['verdict']:<6}{parts}".rstrip() + "\n")
+    errors = sum(1 for row in rows if "error" in row)
+    mean = _mean(rows)
+    told = f"mean {mean:.2f} of {len(rows) - errors} images" if mean is not None else "no image could be judged"
+    sys.stdout.write(f"{told}{f', {errors} failed' if errors else ''}\n")

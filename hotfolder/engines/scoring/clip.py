@@ -1,0 +1,203 @@
+"""CLIP ViT-L/14 as open_clip builds it, from OpenAI's weights.
+
+Radford et al., 'Learning transferable visual models from natural language supervision', ICML 2021.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from open_clip.transformer import QuickGELU
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from hotfolder.engines.device import precision_name
+from hotfolder.engines.scoring.base import Bench, View
+from hotfolder.errors import ModelDamaged
+from hotfolder.models.registry import ModelSpec
+
+SIDE = 224
+#: Of OpenAI's CLIP, on sRGB in [0, 1].
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+_ARCHITECTURE = "ViT-L-14-quickgelu"
+#: The mean as a colour: what letterboxes are filled with is nothing to the network.
+_NEUTRAL = (123, 117, 104)
+#: From this aspect on only what the crop keeps is resized: the rest could be gigabytes.
+_LONG = 8
+
+
+def centre_crop(image: Image.Image) -> View:
+    """(224, 224, 3) uint8: shorter side to 224 with Pillow's bicubic, then the centre, as CLIP does."""
+    width, height = image.size
+    if width <= height:
+        size = (SIDE, max(SIDE, int(SIDE * height / width)))
+    else:
+        size = (max(SIDE, int(SIDE * width / height)), SIDE)
+    left, top = round((size[0] - SIDE) / 2), round((size[1] - SIDE) / 2)
+    if max(size) > _LONG * SIDE:
+        x, y = width / size[0], height / size[1]
+        box = (left * x, top * y, min(width, (left + SIDE) * x), min(height, (top + SIDE) * y))
+        return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box))
+    resized = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(resized.crop((left, top, left + SIDE, top + SIDE)))
+
+
+def letterbox(image: Image.Image) -> View:
+    """(224, 224, 3) uint8: longer side to 224 with Pillow's bicubic, on CLIP's mean colour. Nothing is cut off."""
+    factor = SIDE / max(image.size)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    canvas = Image.new("RGB", (SIDE, SIDE), _NEUTRAL)
+    resized = image.resize(size, Image.Resampling.BICUBIC)
+    canvas.paste(resized, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+    return np.asarray(canvas)
+
+
+_CROPS = {"centre": ("centrecrop", centre_crop), "letterbox": ("letterbox", letterbox)}
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in open_clip's layout, from a safetensors file in open_clip's or transformers' layout."""
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelDamaged(
+            f"{path} cannot be read as safetensors: {error}",
+            "fetch it again; OpenAI's own ViT-L-14.pt is an archive with code in it and is not read",
+        ) from None
+    return _from_transformers(state) if any(key.startswith("vision_model.") for key in state) else state
+
+
+def _from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """transformers' CLIPModel to open_clip's CLIP: other names, the three projections joined, two transposed."""
+    found: dict[str, torch.Tensor] = {}
+    simple = {
+        "vision_model.embeddings.class_embedding": "visual.class_embedding",
+        "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
+        "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+        "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+        "text_model.embeddings.position_embedding.weight": "positional_embedding",
+        "logit_scale": "logit_scale",
+    }
+    towers = {"vision_model": "visual.transformer", "text_model": "transformer"}
+    norms = {
+        "vision_model.pre_layrnorm": "visual.ln_pre",
+        "vision_model.post_layernorm": "visual.ln_post",
+        "text_model.final_layer_norm": "ln_final",
+    }
+    parts = {
+        "self_attn.out_proj": "attn.out_proj", "layer_norm1": "ln_1", "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+    }  # fmt: skip
+    for key, value in state.items():
+        layer = re.fullmatch(r"(vision_model|text_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", key)
+        stem, _, last = key.rpartition(".")
+        if key in simple:
+            found[simple[key]] = value
+        elif key in ("visual_projection.weight", "text_projection.weight"):
+            found["visual.proj" if key[0] == "v" else "text_projection"] = value.T.contiguous()
+        elif stem in norms:
+            found[f"{norms[stem]}.{last}"] = value
+        elif layer is not None:
+            tower, number, part, last = layer.groups()
+            block = f"{towers[tower]}.resblocks.{number}"
+            if part in parts:
+                found[f"{block}.{parts[part]}.{last}"] = value
+            elif part == "self_attn.q_proj":
+                names = [key.replace("q_proj", f"{which}_proj") for which in "qkv"]
+                found[f"{block}.attn.in_proj_{last}"] = torch.cat([state[name] for name in names])
+    return found
+
+
+def build_tower(weights: Path) -> torch.nn.Module:
+    """ViT-L/14's image tower with QuickGELU, in the file's precision. Raises ModelDamaged if it does not fit."""
+    # Without weights of its own: filling them with random numbers first would take seconds.
+    with torch.device("meta"):
+        tower: torch.nn.Module = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE)).visual
+    state = {k.removeprefix("visual."): v for k, v in read_weights(weights).items() if k.startswith("visual.")}
+    try:
+        tower.load_state_dict(state, assign=True)
+    except (RuntimeError, KeyError) as error:
+        raise ModelDamaged(
+            f"{weights} does not hold ViT-L/14 in open_clip's or transformers' layout: {str(error)[:200]}",
+            "fetch it again",
+        ) from None
+    activations = [m for m in tower.modules() if isinstance(m, (QuickGELU, torch.nn.GELU))]
+    if not activations or not all(isinstance(m, QuickGELU) for m in activations):
+        # OpenAI's weights with plain GELU score about 0.6 too low, without any other sign.
+        raise ModelDamaged("the ViT-L/14 tower was built without QuickGELU", "report it: a bug in hotfolder")
+    return tower.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def embed_texts(weights: Path, texts: Sequence[str]) -> torch.Tensor:
+    """(n, 768) float32, of length 1. Raises ModelDamaged for weights without a text tower."""
+    model = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE))
+    del model.visual
+    state = {k: v.float() for k, v in read_weights(weights).items() if not k.startswith("visual.")}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelDamaged(
+            f"{weights} has no text tower of ViT-L/14: {str(error)[:200]}", "fetch the whole model"
+        ) from None
+    tokens = open_clip.get_tokenizer(_ARCHITECTURE)(list(texts))
+    return F.normalize(model.eval().encode_text(tokens).float(), dim=-1)
+
+
+def _in_precision(tower: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """The 24 blocks in `dtype`, both ends in float32: they cost nothing, and halve bfloat16's error."""
+    tower.float()
+    if dtype is torch.float32:
+        return tower
+    blocks = tower.get_submodule("transformer").to(dtype)
+    blocks.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype), *inputs[1:]))
+    blocks.register_forward_hook(lambda _, __, output: output.float())
+    return tower
+
+
+class ClipEncoder:
+    """The image tower in the device's precision; the embeddings are float32, of length 1."""
+
+    def __init__(self, spec: ModelSpec, bench: Bench) -> None:
+        crop, self._crop = _CROPS[bench.settings.crop]
+        self.weights = spec.files[0].path
+        self.weights_sha256 = spec.verify()
+        self.preprocessing = f"srgb-on-{bench.settings.background}-bicubic{SIDE}-{crop}"
+        self.precision = precision_name(bench.dtype)
+        self.id = f"{spec.name}/{self.preprocessing}/{self.weights_sha256[:16]}"
+        self.largest_batch = 256 if bench.device.type == "cuda" else 8
+        self._device = bench.device
+        tower = _in_precision(build_tower(self.weights).to(bench.device), bench.dtype)
+        self._tower = torch.compile(tower, dynamic=True) if bench.settings.compile else tower
+        self._mean, self._std = (torch.tensor(v, device=bench.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+
+    def prepare(self, image: Image.Image) -> View:
+        return self._crop(image)
+
+    @torch.inference_mode()
+    def embed(self, views: Sequence[View]) -> torch.Tensor:
+        pixels = torch.from_numpy(np.stack(views))
+        if self._device.type == "cuda":
+            # From pinned memory the copy runs beside the work on the batch before.
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        normalised = (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
+        return F.normalize(self._tower(normalised), dim=-1)
+
+
+def encoder(spec: ModelSpec, bench: Bench) -> ClipEncoder:
+    """The encoder that a scorer asks for, loaded once for all that do."""
+    wanted = spec.encoder
+    assert wanted is not None
+    if wanted.name not in bench.encoders:
+        bench.encoders[wanted.name] = ClipEncoder(wanted, bench)
+    found = bench.encoders[wanted.name]
+    assert isinstance(found, ClipEncoder)
+    return found

@@ -1,0 +1,172 @@
+"""The way of pictures through a panel: a pool decodes ahead, the device works in micro-batches, outcomes come."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from hotfolder.engines.scoring.panel import Judgement, Look, Panel, Started
+from hotfolder.errors import BadInput
+from hotfolder.imaging.decode import open_image, read, to_rgb
+from hotfolder.types import Item, Outcome, Remembered, SourceFacts, StationSettings
+
+#: Our own enlarged images may have so many times the pixels that a dropped one may have.
+_OWN_PIXELS = 64
+#: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
+_HELD_PIXELS = 128_000_000
+
+R = TypeVar("R")
+Emit = Callable[[Outcome], None]
+Fail = Callable[[Item, Exception], None]
+Seen = tuple[SourceFacts, Look]
+
+
+class Memory(Protocol):
+    """Knows what was judged before."""
+
+    def recall(self, sha256: str) -> Remembered | None: ...
+
+
+class PixelBudget:
+    """Bounds the decoded pixels in memory, however many threads decode and however large the images are."""
+
+    def __init__(self, most: int = _HELD_PIXELS) -> None:
+        self._most = most
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room, or until nobody else holds any."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + pixels <= self._most)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= pixels
+                self._changed.notify_all()
+
+
+class Looker:
+    """Reads files and prepares what the panel has to see of them; called from several threads."""
+
+    def __init__(self, panel: Panel, settings: StationSettings, memory: Memory | None) -> None:
+        self._panel = panel
+        self._settings = settings
+        self._memory = memory
+        self._budget = PixelBudget()
+
+    def __call__(self, item: Item) -> Seen:
+        """Raises what decoding raises. `sha256` among the item's parameters: the content that is to be judged."""
+        wanted = item.params.get("sha256")
+        if wanted is not None and (known := self._recall(wanted)) and not self._panel.missing(known):
+            return SourceFacts(wanted, known.width, known.height), self._panel.look(None, known)
+        source = read(Path(item.source or ""))
+        if wanted not in (None, source.sha256):
+            raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
+        known = self._recall(source.sha256)
+        if known is not None and not self._panel.missing(known):
+            return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known)
+        # What we enlarged ourselves may be larger than what we take from others.
+        limit = self._settings.max_pixels * (_OWN_PIXELS if item.params.get("measure") else 1)
+        opened = open_image(source, limit)
+        with self._budget.hold(opened.pixels):
+            decoded = opened.decode()
+            rgb = to_rgb(decoded.image, self._settings.background)
+            return decoded.facts, self._panel.look(rgb, known)
+
+    def _recall(self, sha256: str) -> Remembered | None:
+        return self._memory.recall(sha256) if self._memory is not None else None
+
+
+def ahead(
+    items: Sequence[Item], work: Callable[[Item], R], pool: ThreadPoolExecutor, window: Callable[[], int]
+) -> Iterator[tuple[Item, Future[R]]]:
+    """Items in order with their work under way in `pool`, never more than `window()` of it unclaimed."""
+    under_way: deque[tuple[Item, Future[R]]] = deque()
+    rest = iter(items)
+    try:
+        while True:
+            while len(under_way) < max(1, window()) and (item := next(rest, None)) is not None:
+                under_way.append((item, pool.submit(work, item)))
+            if not under_way:
+                return
+            yield under_way.popleft()
+    finally:
+        for _, future in under_way:
+            future.cancel()
+
+
+def judge_all(
+    panel: Panel,
+    items: Sequence[Item],
+    look: Callable[[Item], Seen],
+    pool: ThreadPoolExecutor,
+    emit: Emit,
+    fail: Fail,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Judges everything; a picture that fails fails alone. After a stop, what is not judged gets no outcome."""
+    waiting: list[tuple[Item, SourceFacts, Look]] = []
+    before: _Batch | None = None
+
+    def flush() -> None:
+        nonlocal before
+        # The device begins the next batch before the last one's scores are fetched from it.
+        after = _begin(panel, tuple(waiting), fail) if waiting else None
+        waiting.clear()
+        if before is not None:
+            _end(panel, before, emit, fail)
+        before = after
+
+    # Enough for the next micro-batch while the device works on this one.
+    for item, future in ahead(items, look, pool, lambda: pool._max_workers + 2 * panel.batch_size):
+        if should_stop():
+            break
+        try:
+            waiting.append((item, *future.result()))
+        except Exception as error:  # noqa: BLE001 - the edge around one job
+            fail(item, error)
+        if len(waiting) >= panel.batch_size:
+            flush()
+    flush()
+    flush()
+
+
+_Batch = tuple[tuple[tuple[Item, SourceFacts, Look], ...], Started]
+
+
+def _begin(panel: Panel, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail: Fail) -> _Batch | None:
+    try:
+        return batch, panel.start([look for _, _, look in batch])
+    except Exception as error:  # noqa: BLE001 - as above
+        for item, _, _ in batch:
+            fail(item, error)
+        return None
+
+
+def _end(panel: Panel, batch: _Batch, emit: Emit, fail: Fail) -> None:
+    entries, started = batch
+    try:
+        judgements = panel.finish(started)
+    except Exception as error:  # noqa: BLE001 - as above
+        for item, _, _ in entries:
+            fail(item, error)
+        return
+    for (item, facts, _), judgement in zip(entries, judgements, strict=True):
+        if not isinstance(judgement, Judgement):
+            fail(item, judgement)
+            continue
+        emit(
+            Outcome(
+                item.job_id, item.claim, score=judgement.score, parts=judgement.parts,
+                embeddings=judgement.embeddings, source=facts,
+            )
+        )  # fmt: skip

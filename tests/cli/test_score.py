@@ -1,0 +1,263 @@
+"""`hotfolder score` and `hotfolder rescore`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hotfolder.cli.text import printable
+from hotfolder.demo.pictures import draw_landscape
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Kind
+from tests.cli.test_commands import hotfolder
+from tests.support.roots import picture, rows
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, and no root in sight."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("HOTFOLDER_ROOT", raising=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def break_in(path: Path, way: int) -> None:
+    """One of twenty ways to be no picture."""
+    data = path.read_bytes()
+    broken = [
+        b"",
+        b"this is text",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"PK\x03\x04" + bytes(60),
+        b"%PDF-1.7\n",
+        b"GIF89a",
+        b"RIFF\x00\x00\x00\x00WEBP",
+        b"\x89PNG\r\n\x1a\n",
+        bytes(100),
+        data[::-1],
+        *(data[: len(data) * share // 100] for share in (5, 15, 30, 50, 70, 85, 95)),
+        data[:60] + bytes(40) + data[100:],
+        data[: data.index(b"IDAT") + 20] + b"\xff" * 30 + data[data.index(b"IDAT") + 50 :],
+        data.replace(b"IEND", b"IENX"),
+    ][way]
+    path.write_bytes(broken)
+
+
+def test_of_500_pictures_20_are_broken_and_480_are_judged(nowhere: Path) -> None:
+    paths = [picture(nowhere / "in" / f"{number:03d}.png", number, (48, 40)) for number in range(500)]
+    for way in range(20):
+        break_in(paths[way * 25], way)
+    done = hotfolder("score", "in", "--json")
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["count"], told["errors"], len(told["scores"])) == (480, 20, 500)
+    assert [row["image"] for row in told["scores"]] == [f"in/{number:03d}.png" for number in range(500)]
+    wrong = [row for row in told["scores"] if "error" in row]
+    assert [row["image"] for row in wrong] == [f"in/{way * 25:03d}.png" for way in range(20)]
+    assert {row["error"]["kind"] for row in wrong} == {"empty_file", "not_an_image", "truncated_image"}
+    assert all(row["error"]["message"] and row["error"]["fix"] for row in wrong)
+    scores = [row["score"] for row in told["scores"] if "score" in row]
+    assert told["mean_score"] == pytest.approx(np.mean(scores), abs=1e-3)
+    assert told["schema_version"] == 1
+    assert told["scorer"] == "technical"
+
+
+def test_a_table_in_the_order_given_with_verdicts_and_the_mean(nowhere: Path) -> None:
+    draw_landscape(1).save(nowhere / "good.png")
+    Image.new("RGB", (300, 300), "black").save(nowhere / "dull.png")
+    done = hotfolder("score", "good.png", "dull.png", "nothing.png")
+    assert done.returncode == 3
+    first, second, third, last = done.stdout.splitlines()
+    name, score, verdict = first.split()
+    assert (name, verdict) == ("good.png", "keep")
+    assert float(score) >= 6.5
+    assert second.split()[2] == "reject"
+    assert third.split()[2:] == ["vanished:", "no", "such", "file"]
+    assert last.startswith("mean ") and last.endswith(" of 2 images, 1 failed")
+
+
+def test_csv_and_several_scorers(nowhere: Path) -> None:
+    draw_landscape(1).save(nowhere / "a,b.png")
+    done = hotfolder("score", "a,b.png", "--csv", "--scorer", "0.5*technical + 1")
+    assert done.returncode == 0, done.stderr
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["image"] == "a,b.png"
+    assert (row["width"], row["height"], row["error"]) == ("320", "240", "")
+    technical = json.loads(hotfolder("score", "a,b.png", "--json").stdout)["scores"][0]["score"]
+    assert float(row["score"]) == pytest.approx(technical / 2 + 1, abs=2e-4)
+
+
+def test_folders_globs_and_what_is_passed_over(nowhere: Path) -> None:
+    for name in ("in/a.png", "in/b.JPG", "in/deep/c.png", "in/deep/er/d.webp", "in/.hidden.png"):
+        path = nowhere / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_landscape(1).save(path.with_suffix(path.suffix.lower()))
+        path.with_suffix(path.suffix.lower()).rename(path)
+    (nowhere / "in/notes.txt").write_text("no image")
+    os.mkfifo(nowhere / "in/pipe.png")
+
+    def judged(*arguments: str) -> list[str]:
+        done = hotfolder("score", *arguments, "--json")
+        return [row["image"] for row in json.loads(done.stdout)["scores"]]
+
+    assert judged("in") == ["in/a.png", "in/b.JPG"]
+    assert judged("in", "-r") == ["in/a.png", "in/b.JPG", "in/deep/c.png", "in/deep/er/d.webp"]
+    assert judged("in/b.JPG", "in/*.png", "in/a.png") == ["in/b.JPG", "in/a.png", "in/pipe.png"]
+    assert judged("in/**/*.webp") == ["in/deep/er/d.webp"]
+    assert "1 files are no images by their names" in hotfolder("score", "in").stderr
+    pipe = json.loads(hotfolder("score", "in/pipe.png", "--json").stdout)
+    assert pipe["scores"][0]["error"]["message"] == "not a file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "code"),
+    [
+        (["empty"], "no images in empty", 2),
+        (["*.jpg"], "nothing matches *.jpg", 2),
+        (["a.png", "--json", "--csv"], "do not go together", 2),
+        (["a.png", "--scorer", "tecnical"], "did you mean 'technical'?", 2),
+        (["a.png", "--scorer", "2 *"], "column 4: expected a scorer", 2),
+        (["a.png", "--scorer", "laion-v2"], "is not on this machine", 4),
+        (["a.png", "--scorer", "shapes"], "does not score", 2),
+        (["a.png", "--root", "/nowhere"], "has no hotfolder.toml", 2),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_a_remedy(
+    nowhere: Path, arguments: list[str], says: str, code: int
+) -> None:
+    (nowhere / "empty").mkdir()
+    picture(nowhere / "a.png", 1)
+    done = hotfolder("score", *arguments)
+    assert says in done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_names_do_not_steer_the_terminal(nowhere: Path) -> None:
+    name = "\x1b[31mred\n\udcff.png"
+    draw_landscape(1).save(nowhere / "a.png")
+    (nowhere / "a.png").rename(nowhere / name)
+    done = hotfolder("score", ".")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(r"\x1b[31mred\n\udcff.png ")
+    assert printable("plain – ü") == "plain – ü"
+    assert json.loads(hotfolder("score", ".", "--json").stdout)["scores"][0]["image"] == name
+    assert r"\udcff" in hotfolder("score", ".", "--csv").stdout
+
+
+def test_interrupted_it_says_what_it_knows_and_leaves_no_worker(nowhere: Path) -> None:
+    for number in range(400):
+        (nowhere / "in").mkdir(exist_ok=True)
+        os.link(
+            picture(nowhere / "a.png", 1, (1500, 1500)) if number == 0 else nowhere / "a.png",
+            nowhere / "in" / f"{number:03d}.png",
+        )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hotfolder", "score", "in", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    told = json.loads(out)
+    assert told["count"] < 400
+
+
+# --- rescore -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(layout: Layout) -> Layout:
+    """A root whose pictures have been judged by `technical`."""
+    for number in range(3):
+        path = layout.inbox(Kind.SCORE) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_landscape(number).save(path)
+    assert hotfolder("run", "--once", "--root", layout.root).returncode == 0
+    return layout
+
+
+def test_embeddings_are_kept_with_the_scores(judged: Layout) -> None:
+    found = rows(judged, "SELECT encoder, length(vector) FROM embeddings")
+    images = rows(judged, "SELECT DISTINCT sha256 FROM results")
+    assert len(found) == len(images) >= 3
+    assert {length for _, length in found} == {2 * 192}
+    assert all(encoder.startswith("technical/") for encoder, _ in found)
+
+
+def test_rescoring_needs_no_pictures_and_writes_nothing_twice(judged: Layout) -> None:
+    before = rows(judged, "SELECT image_id, score FROM results ORDER BY image_id")
+    count = len(before)
+    for path in [*judged.root.glob("keep/*"), *judged.root.glob("reject/*"), *judged.root.glob("upscaled/*")]:
+        path.unlink()  # only what the database holds is left
+    done = hotfolder("rescore", "--root", judged.root, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["images"], told["added"], told["errors"]) == (count, 0, [])
+    formula = "2*technical - 1"
+    for added in (count, 0):
+        told = json.loads(hotfolder("rescore", "--root", judged.root, "--scorer", formula, "--json").stdout)
+        assert (told["scorer"], told["images"], told["added"]) == (formula, count, added)
+    beside = dict(
+        rows(judged, "SELECT image_id, score FROM image_scores WHERE scorer = ? AND NOT is_gate", [formula])
+    )
+    assert beside == pytest.approx({image: 2 * score - 1 for image, score in before})
+    # The gate's score is what it was.
+    assert rows(judged, "SELECT image_id, score FROM results ORDER BY image_id") == before
+
+
+def test_the_configured_formula_becomes_what_the_gate_looks_at(judged: Layout) -> None:
+    gain = rows(judged, "SELECT gain FROM score_gain ORDER BY 1")
+    config = judged.root / "hotfolder.toml"
+    config.write_text(config.read_text().replace("[gate]", '[gate]\nscore = "0.5*technical + 5"', 1))
+    assert hotfolder("rescore", "--root", judged.root).returncode == 0
+    assert rows(judged, "SELECT DISTINCT scorer FROM results") == [("0.5*technical + 5",)]
+    # Parent and enlarged image are compared by one and the same scorer.
+    halved = rows(judged, "SELECT gain FROM score_gain ORDER BY 1")
+    assert [g for (g,) in halved] == pytest.approx([g / 2 for (g,) in gain])
+    back = hotfolder("rescore", "--root", judged.root, HOTFOLDER_GATE__SCORE="technical")
+    assert back.returncode == 0
+    assert rows(judged, "SELECT DISTINCT scorer FROM results") == [("technical",)]
+
+
+def test_a_picture_that_is_gone_is_an_error_row(judged: Layout) -> None:
+    (path,) = rows(judged, "SELECT path FROM results WHERE role = 'dropped' LIMIT 1")[0]
+    (judged.root / path).unlink()
+    import sqlite3
+
+    with sqlite3.connect(judged.database) as connection:
+        connection.execute("DELETE FROM embeddings")
+        connection.execute("DELETE FROM scores")
+    done = hotfolder("rescore", "--root", judged.root)
+    assert done.returncode == 3
+    assert f"{path}: vanished: " in done.stdout
+    assert rows(judged, "SELECT count(*) FROM results WHERE score IS NULL") == [(1,)]
+
+
+def test_the_bench_measures_every_part(nowhere: Path) -> None:
+    done = hotfolder("bench", "score", "--images", "6", "--size", "64", "--naive", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    rates = told["images_per_second"]
+    assert set(rates) == {"decode_one_thread", "decode_pool", "tower", "end_to_end", "naive_loop"}
+    assert min(rates.values()) > 0
+    assert told["times_naive"] == pytest.approx(rates["end_to_end"] / rates["naive_loop"], rel=0.01)
+    assert told["roofline"]["gflop_per_image"] > 0
+    assert told["peak_memory"]["process_mb"] > 100
+    assert "images per second" in hotfolder("bench", "score", "--images", "6", "--size", "64").stdout

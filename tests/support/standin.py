@@ -1,0 +1,60 @@
+"""Encoders and scorers without networks, for tests of everything around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hotfolder.engines.scoring.base import View
+from hotfolder.engines.scoring.panel import Panel
+
+CPU = torch.device("cpu")
+
+
+class StandInEncoder:
+    """An embedding is the mean colour: (n, 3), 0 to 1. `trouble` is called with each micro-batch first."""
+
+    weights_sha256 = "e" * 64
+    preprocessing = "mean-colour"
+    precision = "float32"
+
+    def __init__(
+        self, id_: str = "stand-in", *, largest_batch: int = 8, trouble: Callable[[int], None] | None = None
+    ) -> None:
+        self.id = id_
+        self.largest_batch = largest_batch
+        self.sizes: list[int] = []  # of the micro-batches it was given
+        self.prepared = 0
+        self._trouble = trouble
+
+    def prepare(self, image: Image.Image) -> View:
+        self.prepared += 1
+        return np.asarray(image.resize((32, 32)))
+
+    def embed(self, views: Sequence[View]) -> torch.Tensor:
+        self.sizes.append(len(views))
+        if self._trouble is not None:
+            self._trouble(len(views))
+        time.sleep(0.0001 * len(views))  # no faster in larger batches
+        return torch.from_numpy(np.stack(views)).float().mean(dim=(1, 2)) / 255
+
+
+class StandInScorer:
+    """1 + 9 times one channel of the mean colour."""
+
+    def __init__(self, name: str, encoder: StandInEncoder, channel: int = 0) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.weights_sha256 = name.ljust(64, "0")
+        self._channel = channel
+
+    def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return 1 + 9 * embeddings[:, self._channel]
+
+
+def panel(text: str, *scorers: StandInScorer) -> Panel:
+    return Panel(text, {scorer.name: scorer for scorer in scorers}, CPU)
