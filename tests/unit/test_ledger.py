@@ -8,10 +8,22 @@ from pathlib import Path
 import pytest
 
 from hotfolder.errors import LedgerError
-from hotfolder.ledger.ledger import Ledger
+from hotfolder.ledger.ledger import Judged, Ledger
+from hotfolder.ledger.memory import Memory
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.reader import Reader
-from hotfolder.types import ErrorInfo, FailureClass, Kind, NewJob, Sighting
+from hotfolder.types import (
+    Embedding,
+    ErrorInfo,
+    FailureClass,
+    ImageRecord,
+    Kind,
+    NewJob,
+    Publication,
+    Role,
+    Score,
+    Sighting,
+)
 
 
 @pytest.fixture
@@ -108,3 +120,58 @@ def test_every_query_is_used_somewhere() -> None:
 
     code = "".join(path.read_text() for path in Path(hotfolder.__file__).parent.rglob("*.py"))
     assert [name for name in queries() if f'"{name}"' not in code] == []
+
+
+def test_scores_of_an_older_schema_become_the_gates(tmp_path: Path) -> None:
+    import sqlite3
+
+    from sqlite_utils import Database
+
+    from hotfolder.ledger import migrations
+
+    path = tmp_path / "old.db"
+    old = sqlite3.connect(path, isolation_level=None)
+    migrations.steps.apply(Database(old), stop_before="m003_several_scorers_and_embeddings")
+    old.execute(
+        "INSERT INTO images (id, path, sha256, role, width, height, created_at) "
+        "VALUES (1, 'keep/a.png', 'a', 'dropped', 1, 1, 0)"
+    )
+    old.execute(
+        "INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, created_at) "
+        "VALUES (1, 7.5, 'technical', 'w', 'p', 'float32', 0)"
+    )
+    old.close()
+    Ledger.open(path).close()
+    with Reader(path) as reader:
+        assert [(row["path"], row["score"]) for row in reader.results()] == [("keep/a.png", 7.5)]
+    remembered = Memory(path).recall("a")
+    assert remembered is not None
+    assert (remembered.width, [score.value for score in remembered.scores]) == (1, [7.5])
+    assert Memory(path).recall("b") is None
+
+
+def test_a_score_is_added_once_and_the_gates_choice_can_go_back_and_forth(ledger: Ledger, tmp_path: Path) -> None:
+    image = ImageRecord("keep/a.png", Role.DROPPED, "sha", 2, 3)
+    queue(ledger, "m")
+    red, blue = (Score(value, name, "w", "p", "float32") for name, value in (("red", 5.0), ("blue", 6.0)))
+    publication = Publication(
+        1, "inbox/score/0.png", image=image, score=red, embeddings=(Embedding("eye", "AAA8"),)
+    )
+    ledger.apply(ledger.journal(publication, 1.0), publication, 1.0)
+
+    def gate() -> object:
+        with Reader(tmp_path / "hotfolder.db") as reader:
+            return reader.results()[0]["scorer"]
+
+    assert ledger.add_scores([Judged(1, "sha", red)], 2.0) == 0
+    assert ledger.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 1
+    assert gate() == "red"
+    assert ledger.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 0
+    assert ledger.add_scores([Judged(1, "sha", blue)], 3.0) == 1
+    assert gate() == "blue"
+    assert ledger.add_scores([Judged(1, "sha", red)], 4.0) == 1
+    assert gate() == "red"
+    assert ledger.add_scores([Judged(1, "sha", red, (), (Embedding("eye", "AAA8"),))], 5.0) == 0
+    remembered = Memory(tmp_path / "hotfolder.db").recall("sha")
+    assert remembered is not None
+    assert remembered.embeddings == (Embedding("eye", "AAA8"),)
