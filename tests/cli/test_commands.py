@@ -169,7 +169,7 @@ def test_a_missing_model_is_said_before_anything_is_begun(layout: Layout) -> Non
         "run", "--once", "--root", layout.root, HOTFOLDER_SCORE__SCORER="laion-v2", HOME=str(layout.root)
     )
     assert done.returncode == 4
-    assert "vit-l-14-openai.safetensors" in done.stderr
+    assert "sac+logos+ava1-l14-linearMSE.pth" in done.stderr
     assert "Traceback" not in done.stderr
     assert path.exists()
 
