@@ -127,13 +127,48 @@ class UpscaleSettings(_Section):
     """How images are enlarged."""
 
     model: str = Field("x4-compact", min_length=1, description="A name from the registry, or the path of a file.")
-    format: Literal["png", "webp", "jpeg", "tiff"] = Field("png", description="png, webp, jpeg or tiff.")
+    scale: Annotated[float, Field(gt=0, le=64)] | None = Field(
+        None,
+        description="How many times larger in each direction. Without a value the model's own factor; else as "
+        "many passes as it takes, and a reduction.",
+    )
+    denoise: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="How much noise is removed, 0 to 1, by models that come as a pair (realesr-general-x4v3).",
+    )
+    format: Literal["png", "webp", "jpeg", "tiff", "avif"] = Field(
+        "png", description="png, webp (lossless), jpeg, tiff or avif. 16 bits stay 16 in png and tiff."
+    )
+    min_gain: Annotated[float, Field(ge=-9, le=9)] | None = Field(
+        None,
+        description="An enlarged image whose score is not better by this than its original's is marked as "
+        "regressed: -0.5 forgives half a point. Without a value, gains are only recorded.",
+    )
+    animated: Literal["refuse", "first-frame"] = Field(
+        "refuse", description="What to do with animations: refuse, or first-frame to enlarge that alone."
+    )
     tile: int = Field(
-        256, ge=32, le=4096, description="Side of the tiles, in input pixels: less needs less memory."
+        0, ge=0, le=8192, description="Side of the tiles, in input pixels; 0: as large as the memory allows."
     )
     overlap: int = Field(
-        32, ge=0, le=512, description="Pixels that tiles share, so that no seam shows: the network's reach."
+        0,
+        ge=0,
+        le=512,
+        description="What the network sees around a tile, in input pixels; 0: as far as it can reach, which is "
+        "found by trying.",
     )
+    max_output_pixels: int = Field(
+        1_000_000_000,
+        ge=1,
+        description="Nothing is enlarged to more pixels than that: each takes 3 bytes or more.",
+    )
+
+    @field_validator("tile")
+    @classmethod
+    def _not_tiny(cls, tile: int) -> int:
+        if 0 < tile < 16:
+            raise ValueError("should be 0 or at least 16")
+        return tile
 
 
 class SettleSettings(_Section):
@@ -281,6 +316,19 @@ class Settings(_Section):
                 "score": self.score.model_copy(update={"scorer": wanted.names}),
             }
         )
+
+    def with_upscale(self, changes: Mapping[str, Any]) -> Settings:
+        """The same settings with other values in [upscale]. Raises UsageError for one that is not allowed."""
+        try:
+            upscale = UpscaleSettings.model_validate({**self.upscale.model_dump(), **changes})
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = str(problem["loc"][0]) if problem["loc"] else "upscale"
+            raise UsageError(
+                f"--{key} {problem['input']}: {problem['msg'].removeprefix('Value error, ')}",
+                _describe("upscale", key),
+            ) from None
+        return self.model_copy(update={"upscale": upscale})
 
     def models_needed(self) -> list[tuple[Kind, str]]:
         """Every model that work may ask for, unless a prompt file names another."""

@@ -130,7 +130,7 @@ class Daemon:
         self._ledger = Ledger.open(self._layout.database)
         self._publisher = Publisher(self._layout.root, self._ledger, self._clock)
         models = {kind: self._settings.default_model(kind) for kind in Kind}
-        self._line = Line(self._settings.gate_policy(), models)
+        self._line = Line(self._settings.gate_policy(), models, self._settings.upscale.min_gain)
         self._intake = Intake(self._layout, self._settings, self._ledger, self._line)
         self._watcher = Watcher([self._layout.inbox(kind) for kind in Kind], self._wake)
         try:
@@ -320,7 +320,11 @@ class Daemon:
         staged = None
         if outcome.staged is not None:
             staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
-        publication = self._line.after(job, outcome, self._image(job), staged, _inode(drop))
+        image = self._image(job)
+        parent_score = None
+        if image is not None and image["parent_id"] is not None and outcome.score is not None:
+            parent_score = self._ledger.score_of(image["parent_id"], outcome.score)
+        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score)
         published = self._publish(self._without_duplicate(publication))
         if published is None:
             return

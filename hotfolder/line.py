@@ -37,9 +37,10 @@ _VERDICT_FOLDER = {Verdict.KEEP: KEEP, Verdict.REJECT: REJECT}
 class Line:
     """What follows from what. `models` names the model for each kind of work."""
 
-    def __init__(self, gate: Gate, models: Mapping[Kind, str]) -> None:
+    def __init__(self, gate: Gate, models: Mapping[Kind, str], min_gain: float | None = None) -> None:
         self._gate = gate
         self._models = models
+        self._min_gain = min_gain
 
     def first_jobs(self, kind: Kind, path: str) -> list[NewJob]:
         """The job of an image that was dropped."""
@@ -51,15 +52,22 @@ class Line:
         return [NewJob(Kind.GENERATE, spec.model or default, params=asdict(spec)) for spec in specs]
 
     def after(
-        self, job: Job, outcome: Outcome, image: Mapping[str, Any] | None, staged: str | None, inode: int
+        self,
+        job: Job,
+        outcome: Outcome,
+        image: Mapping[str, Any] | None,
+        staged: str | None,
+        inode: int,
+        parent_score: float | None = None,
     ) -> Publication:
         """What a successful outcome leads to.
 
         `image` is the row of the image that the job works on, if it has one; `staged` the path of the staged
-        file relative to the root; `inode` that of the dropped file that the job works on, else 0.
+        file relative to the root; `inode` that of the dropped file that the job works on, else 0; `parent_score`
+        what the same scorer said of the image that this one was enlarged from.
         """
         if outcome.score is not None and outcome.source is not None:
-            return self._scored(job, outcome, outcome.source, image, inode)
+            return self._scored(job, outcome, outcome.source, image, inode, parent_score)
         assert outcome.staged is not None and staged is not None
         if job.kind is Kind.GENERATE:
             return self._generated(job, outcome.staged, staged)
@@ -99,7 +107,13 @@ class Line:
         )  # fmt: skip
 
     def _scored(
-        self, job: Job, outcome: Outcome, source: SourceFacts, row: Mapping[str, Any] | None, inode: int
+        self,
+        job: Job,
+        outcome: Outcome,
+        source: SourceFacts,
+        row: Mapping[str, Any] | None,
+        inode: int,
+        parent_score: float | None,
     ) -> Publication:
         assert outcome.score is not None and job.source is not None
         base = Publication(
@@ -121,7 +135,15 @@ class Line:
             id=row["id"] if row else None,
         )
         if job.params.get("measure"):
-            return replace(base, image=image)
+            if not self._has_regressed(role, outcome.score.value, parent_score):
+                return replace(base, image=image)
+            # It stays beside the others under a name that says so, and nothing else happens to it.
+            return replace(
+                base,
+                image=replace(image, verdict=Verdict.REJECT),
+                image_move=0,
+                placements=(Placement(job.source, naming.regressed(job.source), 0),),
+            )
         decision = judge(outcome.score.value, role, job.try_number, self._gate)
         folder = _VERDICT_FOLDER[decision.verdict or Verdict.REJECT]
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, folder)
@@ -140,6 +162,11 @@ class Line:
             followups=tuple(followups),
             drop_placed=row is None,
         )
+
+    def _has_regressed(self, role: Role, score: float, parent_score: float | None) -> bool:
+        if role is not Role.UPSCALED or self._min_gain is None or parent_score is None:
+            return False
+        return score - parent_score < self._min_gain
 
     def _upscaled(
         self, job: Job, made: Staged, source: SourceFacts, row: Mapping[str, Any] | None, staged: str, inode: int

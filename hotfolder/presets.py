@@ -18,7 +18,7 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
         "Judging with the LAION aesthetic predictor and enlarging with a small Real-ESRGAN, without a GPU.",
         {
             "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesr-general-x4v3", "overlap": 36},
+            "upscale": {"model": "realesr-general-x4v3"},
             "executor": {"device": "cpu"},
         },
     ),
@@ -27,7 +27,7 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
         {
             "generate": {"model": "sdxl-turbo"},
             "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus", "tile": 512, "overlap": 64},
+            "upscale": {"model": "realesrgan-x4plus"},
         },
     ),
     "flux-schnell": (
@@ -35,7 +35,7 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
         {
             "generate": {"model": "flux-schnell"},
             "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus", "tile": 512, "overlap": 64},
+            "upscale": {"model": "realesrgan-x4plus"},
         },
     ),
 }

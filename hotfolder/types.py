@@ -132,8 +132,12 @@ class StationSettings:
     positive: tuple[str, ...] = ()  # what clip-prompt looks for, each against one of `negative`
     negative: tuple[str, ...] = ()
     format: str = "png"
-    tile: int = 256
-    overlap: int = 32
+    scale: float | None = None  # in each direction; None: the model's own
+    denoise: float | None = None  # 0 to 1, for models with a twin
+    tile: int = 0  # input pixels; 0: by the memory there is
+    overlap: int = 0  # input pixels; 0: by the network's receptive field
+    animated: str = "refuse"  # or 'first-frame'
+    max_output_pixels: int = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

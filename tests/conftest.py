@@ -13,6 +13,12 @@ from tests.support.roots import new_root
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is found out about networks is remembered for this run of the tests, not in the user's cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """A fresh root with the preset 'tiny'."""

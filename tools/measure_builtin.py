@@ -14,7 +14,7 @@ from PIL import Image
 
 from hotfolder.engines.generate import Generator
 from hotfolder.engines.scoring.panel import Panel
-from hotfolder.engines.upscale import Upscaler
+from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.models.registry import resolve
 from hotfolder.types import Kind, StationSettings
 from tools.builtin import measure
@@ -32,7 +32,7 @@ def main(
         return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
-    upscaler = Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), cpu)
+    upscaler = Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), cpu, StationSettings())
     panel = Panel.load("technical", StationSettings(), cpu)
     figures: dict[str, Any] = {
         "shapes": asdict(measure.measure_shapes(draw, images)),

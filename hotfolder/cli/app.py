@@ -135,6 +135,29 @@ def rescore(
     raise typer.Exit(run_rescore(root or context.obj, scorer, as_json=as_json))
 
 
+@app.command()
+def upscale(
+    context: typer.Context,
+    paths: Annotated[list[str], typer.Argument(help="Image files, folders, or patterns in quotation marks.")],
+    scale: Annotated[float | None, typer.Option(help="How many times larger in each direction.")] = None,
+    long_edge: Annotated[int | None, typer.Option(help="Pixels that the longer side gets.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Millions of pixels in all.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
+    denoise: Annotated[float | None, typer.Option(help="0 to 1, for models that come as a pair.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; else beside each image.")] = None,
+    picture_format: Annotated[str | None, typer.Option("--format", help="png, webp, jpeg, tiff or avif.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles, in input pixels; 0: by the memory.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Enlarge images where they lie; what is done already is passed over."""
+    from hotfolder.cli.upscale import Options, run_upscale
+
+    options = Options(scale, long_edge, megapixels, model, denoise, picture_format, tile, out, recursive)
+    raise typer.Exit(run_upscale(root or context.obj, paths, options, as_json=as_json))
+
+
 bench = typer.Typer(
     help="Measure this machine: our way against the plain way, in one run.", no_args_is_help=True,
     rich_markup_mode=None,
@@ -162,4 +185,27 @@ def bench_score(
     run_bench_score(
         root or context.obj, images=images, size=size, format_=picture_format, naive=naive, scorer=scorer,
         random_weights=random_weights, as_json=as_json,
+    )  # fmt: skip
+
+
+@bench.command("upscale")
+def bench_upscale(
+    context: typer.Context,
+    images: Annotated[int, typer.Option(min=1, help="Pictures to enlarge.")] = 8,
+    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 512,
+    naive: Annotated[int, typer.Option(min=0, help="How many of them go through the plain loop, too.")] = 8,
+    model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
+    random_rrdb: Annotated[
+        bool, typer.Option("--random-rrdb", help="RRDBNet-23 with random weights: needs no model file.")
+    ] = False,
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles; 0: by the memory.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Megapixels a second: the network, the whole way, and the plain loop; and the memory they take."""
+    from hotfolder.cli.bench import run_bench_upscale
+
+    run_bench_upscale(
+        root or context.obj, images=images, size=size, naive=naive, model=model, random_rrdb=random_rrdb,
+        tile=tile, as_json=as_json,
     )  # fmt: skip

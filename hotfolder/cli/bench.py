@@ -9,7 +9,9 @@ from typing import Any
 
 from hotfolder import config
 from hotfolder.cli.display import Display
+from hotfolder.cli.run import resolve_upscaler
 from hotfolder.cli.score import scored_by
+from hotfolder.cli.upscale import Options, configured
 from hotfolder.errors import UsageError
 from hotfolder.root import find_root_if_any
 from hotfolder.types import Kind
@@ -44,6 +46,39 @@ def run_bench_score(
             random_weights=random_weights,
             tell=display.update,
         )
+    _tell(found, as_json=as_json)
+
+
+def run_bench_upscale(
+    given: Path | None,
+    *,
+    images: int,
+    size: int,
+    naive: int,
+    model: str | None,
+    random_rrdb: bool,
+    tile: int | None,
+    as_json: bool,
+) -> None:
+    settings = configured(config.load(find_root_if_any(given)), Options(model=model, tile=tile))
+    if not random_rrdb:
+        resolve_upscaler(settings)
+    from hotfolder.bench.upscale import bench_upscale
+
+    with Display() as display:
+        found = bench_upscale(
+            settings.upscale.model,
+            settings.station(),
+            images=images,
+            size=size,
+            naive=naive,
+            random_rrdb=random_rrdb,
+            tell=display.update,
+        )
+    _tell(found, as_json=as_json)
+
+
+def _tell(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, **found}, indent=2) + "\n")
     else:

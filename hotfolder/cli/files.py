@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.core.settle import ignored
-from hotfolder.errors import UsageError
+from hotfolder.errors import BadInput, UsageError, Vanished
+from hotfolder.types import ErrorInfo
 
 #: Endings by which images are found in folders: of every format that is read. Named files need none.
 ENDINGS = frozenset((
@@ -28,9 +29,16 @@ class Found:
     passed_over: int
 
 
-def find_images(given: Sequence[str], *, recursive: bool, ignore: tuple[str, ...]) -> Found:
+def find_images(
+    given: Sequence[str],
+    *,
+    recursive: bool,
+    ignore: tuple[str, ...],
+    is_own_result: Callable[[Path], bool] = lambda _: False,
+) -> Found:
     """The images meant by these arguments, each once. Folders give theirs in order of name.
 
+    What `is_own_result` in a folder is no input; named itself, it is.
     Raises UsageError for an argument that means nothing at all.
     """
     files: dict[Path, None] = {}
@@ -42,7 +50,8 @@ def find_images(given: Sequence[str], *, recursive: bool, ignore: tuple[str, ...
                 continue
             for entry in _walk(path, recursive=recursive, ignore=ignore):
                 if entry.suffix.lower() in ENDINGS:
-                    files[entry] = None
+                    if not is_own_result(entry):
+                        files[entry] = None
                 else:
                     passed_over += 1
     if not files:
@@ -77,9 +86,12 @@ def _walk(folder: Path, *, recursive: bool, ignore: tuple[str, ...]) -> Iterator
             yield Path(entry.path)
 
 
-def is_regular(path: Path) -> bool:
-    """Whether it may be opened: reading from a pipe or a device could take for ever."""
+def not_a_file(path: Path) -> ErrorInfo | None:
+    """Why it may not be opened, if so: reading from a pipe or a device could take for ever."""
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        if stat.S_ISREG(path.stat().st_mode):
+            return None
     except OSError:
-        return False
+        if not os.path.lexists(path):
+            return Vanished("no such file", "check the name").info()
+    return BadInput("not a file", "name image files").info()

@@ -14,12 +14,13 @@ from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.config import Settings
 from hotfolder.daemon import Daemon
-from hotfolder.errors import ExitCode, Interrupted
+from hotfolder.errors import ExitCode, Interrupted, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
 from hotfolder.live import Snapshot
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import ModelSpec, resolve
 from hotfolder.root import find_root
+from hotfolder.types import Kind
 
 
 def make_executor(settings: Settings, root: Path | None) -> Executor:
@@ -34,10 +35,25 @@ def make_executor(settings: Settings, root: Path | None) -> Executor:
     return LocalExecutor(station, settings.executor.idle_unload_seconds)
 
 
+def resolve_upscaler(settings: Settings) -> ModelSpec:
+    """The configured upscaler. Raises ModelMissing or UsageError."""
+    denoise = settings.upscale.denoise
+    name = settings.upscale.model
+    spec = resolve(name, Kind.UPSCALE, settings.models.folders, with_twin=denoise is not None)
+    if denoise is not None and spec.twin is None:
+        raise UsageError(
+            f"model '{name}' has no twin to set the denoising with",
+            "use realesr-general-x4v3, or leave denoise out",
+        )
+    return spec
+
+
 def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:
     """A daemon whose models are known to be there. Raises ModelMissing or UsageError before anything is begun."""
     for kind, name in settings.models_needed():
-        resolve(name, kind, settings.models.folders)
+        if kind is not Kind.UPSCALE:
+            resolve(name, kind, settings.models.folders)
+    resolve_upscaler(settings)
     return Daemon(root, settings, make_executor(settings, root), show=show)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 
 from hotfolder import config
 from hotfolder.cli.display import Display
-from hotfolder.cli.files import find_images, is_regular
+from hotfolder.cli.files import find_images, not_a_file
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.text import printable
 from hotfolder.config import Settings
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
-from hotfolder.errors import BadInput, ExitCode, UsageError, Vanished
+from hotfolder.errors import ExitCode, UsageError
 from hotfolder.models.registry import resolve
 from hotfolder.oneshot import work
 from hotfolder.root import find_root_if_any
@@ -71,13 +70,11 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
 def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iterator[Outcome]:
     items = []
     for index, file in enumerate(files):
-        if is_regular(file):
-            # Another folder is the worker's, so the path must not depend on it.
+        error = not_a_file(file)
+        if error is not None:
+            yield Outcome(index, 1, error=error)
+        else:
             items.append(Item(index, 1, str(file.absolute()), "", {"measure": True}))
-            continue
-        there = os.path.lexists(file)
-        error = BadInput("not a file", "name image files") if there else Vanished("no such file", "check the name")
-        yield Outcome(index, 1, error=error.info())
     if not items:
         return
     ended = len(files) - len(items)

@@ -14,9 +14,15 @@ def generated_stem(source_file: str, seed: int, line: int | None) -> str:
     return _fit(PurePosixPath(source_file).stem, suffix)
 
 
-def upscaled_stem(source: str, scale: int) -> str:
-    """`cat_4x`."""
-    return _fit(PurePosixPath(source).stem, f"_{scale}x")
+def upscaled_stem(source: str, scale: float) -> str:
+    """`cat_4x`, `cat_1.5x`."""
+    return _fit(PurePosixPath(source).stem, f"_{scale:.3g}x")
+
+
+def regressed(path: str) -> str:
+    """`cat_4x.regressed.png` for `cat_4x.png`."""
+    pure = PurePosixPath(path)
+    return str(pure.with_name(_fit(pure.stem, ".regressed", pure.suffix)))
 
 
 def mirrored(source_file: str, name: str, into: str) -> str:

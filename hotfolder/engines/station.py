@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hotfolder import __version__
+from hotfolder.core.sizes import Target
 from hotfolder.engines.device import classify, decode_threads, pick_device
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
-from hotfolder.imaging.decode import decode
+from hotfolder.engines.upscaling.upscaler import Answer, Request, Upscaler
+from hotfolder.errors import GenerationFailed
+from hotfolder.imaging.carried import Carried, resized
+from hotfolder.imaging.decode import Decoded, decode
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import text_chunks
 from hotfolder.models.registry import resolve
@@ -77,9 +82,9 @@ class Station:
 
             model = Generator(resolve(name, kind, self._settings.model_folders), self._device)
         else:
-            from hotfolder.engines.upscale import Upscaler
-
-            model = Upscaler(resolve(name, kind, self._settings.model_folders), self._device)
+            with_twin = self._settings.denoise is not None
+            spec = resolve(name, kind, self._settings.model_folders, with_twin=with_twin)
+            model = Upscaler(spec, self._device, self._settings)
         self._models[kind] = (name, model)
         return model
 
@@ -94,36 +99,68 @@ class Station:
                 emit(_failed(item, error))
                 continue
             chunks = text_chunks(settings)
-            pending.append((item, self._stage(image, item, "png", text=chunks, settings=settings), None))
+            staged = self._encoder.submit(
+                stage, image, Path(item.staging), "output", "png", carried=Carried(text=chunks), settings=settings
+            )
+            pending.append((item, staged, None))
             _emit_staged(pending, emit, keep=1)
         _emit_staged(pending, emit, keep=0)
 
-    def _upscale(self, model: Any, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+    def _upscale(self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         s = self._settings
+        first_frame = s.animated == "first-frame"
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
-        decoding = ahead(
-            batch.items,
-            lambda i: decode(Path(i.source or ""), s.max_pixels),
-            self._decoders,
-            lambda: self._threads,
-        )
-        for item, future in decoding:
-            if should_stop():
-                break
-            try:
-                decoded = future.result()
-                report = _reporter(item, "upscaling", emit)
-                image = model.enlarge(decoded.image, s.tile, s.overlap, report)
-            except Exception as error:  # noqa: BLE001 - as above
-                emit(_failed(item, error))
-                continue
-            settings = {"upscaler": model.name, "weights_sha256": model.weights_sha256, "scale": model.scale}
-            staged = self._stage(
-                image, item, s.format, text=decoded.text, icc_profile=decoded.icc_profile, settings=settings
-            )
-            pending.append((item, staged, decoded.facts))
-            _emit_staged(pending, emit, keep=1)
+        decoded: dict[int, Decoded] = {}
+        items = {item.job_id: item for item in batch.items}
+
+        def read(item: Item) -> Decoded:
+            return decode(Path(item.source or ""), s.max_pixels, deep=True, first_frame=first_frame)
+
+        def requests() -> Iterator[Request[int]]:
+            for item, future in ahead(batch.items, read, self._decoders, lambda: self._threads):
+                if should_stop():
+                    return
+                try:
+                    picture = decoded[item.job_id] = future.result()
+                except Exception as error:  # noqa: BLE001 - as above
+                    emit(_failed(item, error))
+                    continue
+                yield Request(item.job_id, picture.pixels, picture.carried.icc, _target(item.params, s))
+
+        def report(job_id: int, done: int, total: int) -> None:
+            emit(Progress(job_id, "upscaling", done, total))
+
+        answers = model.enlarge(requests(), report)
+        try:
+            for answer in answers:
+                item, picture = items.pop(answer.key), decoded.pop(answer.key)
+                if answer.pixels is None:
+                    emit(_failed(item, answer.error or GenerationFailed("nothing came of it")))
+                    continue
+                staged = self._encoder.submit(self._stage_enlarged, model, item, picture, answer)
+                pending.append((item, staged, picture.facts))
+                _emit_staged(pending, emit, keep=1)
+        except Exception as error:  # noqa: BLE001 - the device failed: every picture that it had fails
+            for job_id in decoded:
+                emit(_failed(items[job_id], error))
         _emit_staged(pending, emit, keep=0)
+
+    def _stage_enlarged(self, model: Upscaler, item: Item, picture: Decoded, answer: Answer[int]) -> Staged:
+        """For the encoder's thread. Raises what encoding raises."""
+        assert answer.pixels is not None
+        height, width = answer.pixels.shape[:2]
+        settings = {
+            "upscaler": model.name, "weights_sha256": model.weights_sha256, "precision": model.precision,
+            "scale": answer.plan.scale, "passes": answer.plan.passes,
+        }  # fmt: skip
+        if self._settings.denoise is not None:
+            settings["denoise"] = self._settings.denoise
+        mark = str(item.params.get("mark", ""))
+        carried = resized(picture.carried, width, height, software=f"hotfolder {__version__} {mark}".strip())
+        return stage(
+            answer.pixels, Path(item.staging), "output", self._settings.format,
+            carried=carried, background=self._settings.background, settings=settings,
+        )  # fmt: skip
 
     def _score(self, panel: Panel, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         ended = 0
@@ -140,8 +177,12 @@ class Station:
         look = Looker(panel, self._settings, self._memory)
         judge_all(panel, batch.items, look, self._decoders, tell, fail, should_stop)
 
-    def _stage(self, image: Any, item: Item, format_: str, **options: Any) -> Future[Staged]:
-        return self._encoder.submit(stage, image, Path(item.staging), "output", format_, **options)
+
+def _target(params: Mapping[str, Any], settings: StationSettings) -> Target:
+    """What a job asks for, else what the configuration says."""
+    if any(params.get(key) for key in ("scale", "long_edge", "megapixels")):
+        return Target(params.get("scale"), params.get("long_edge"), params.get("megapixels"))
+    return Target(scale=settings.scale)
 
 
 def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]], emit: Emit, keep: int) -> None:

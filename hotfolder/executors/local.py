@@ -108,6 +108,8 @@ class LocalExecutor:
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            # Large activations come and go with every layer: huge pages spare a fault for each of their 4 KB.
+            "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
         }
         with theirs:
             self._process = subprocess.Popen(

@@ -6,13 +6,13 @@ import errno
 import hashlib
 import io
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from hotfolder.errors import (
     BadInput,
@@ -23,6 +23,8 @@ from hotfolder.errors import (
     UnsupportedImage,
     Vanished,
 )
+from hotfolder.imaging.carried import Carried, carried
+from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
@@ -38,8 +40,16 @@ class Decoded:
 
     image: Image.Image
     facts: SourceFacts
-    icc_profile: bytes | None = None
-    text: Mapping[str, str] = field(default_factory=dict)  # PNG text chunks
+    carried: Carried
+    deep: NDArray[np.uint16] | None = None  # (h, w, c): all 16 bits, where they were asked for and are there
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """(h, w, c) uint8 or uint16, c as for the modes."""
+        if self.deep is not None:
+            return self.deep
+        pixels = np.asarray(self.image)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +72,25 @@ class Opened:
     def pixels(self) -> int:
         return self.image.width * self.image.height
 
-    def decode(self) -> Decoded:
-        """Raises TruncatedImage or UnsupportedImage."""
+    def decode(self, *, deep: bool = False) -> Decoded:
+        """With `deep`, 16 bits are kept beside the 8-bit image. Raises TruncatedImage or UnsupportedImage."""
         image, name = self.image, self.source.name
+        wants_deep = deep and is_deep(image)
         try:
             image.load()
-            icc, text = image.info.get("icc_profile"), dict(getattr(image, "text", {}))
+            found = carried(image)
             upright = ImageOps.exif_transpose(image)
         except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
             raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
         _check_end(name, image.format, self.source.data)
+        if image.mode == "CMYK" and found.icc:
+            upright = _from_cmyk(upright, found.icc)
         normal = _normalise(name, upright)
         if image.mode in ("CMYK", "LAB"):
-            icc = None  # it describes the old channels
+            found = replace(found, icc=None)  # it describes the old channels
+        all_bits = _all_bits(name, self.source.data, image) if wants_deep else None
         facts = SourceFacts(self.source.sha256, normal.width, normal.height)
-        return Decoded(normal, facts, icc, text)
+        return Decoded(normal, facts, found, all_bits)
 
 
 def read(path: Path) -> Source:
@@ -94,17 +108,17 @@ def read(path: Path) -> Source:
     return Source(path.name, data, hashlib.sha256(data).hexdigest())
 
 
-def open_image(source: Source, max_pixels: int) -> Opened:
-    """Reads the header. Raises NotAnImage, ImageTooLarge or UnsupportedImage."""
-    return Opened(source, _open(source.name, source.data, max_pixels))
+def open_image(source: Source, max_pixels: int, *, first_frame: bool = False) -> Opened:
+    """Reads the header. Raises NotAnImage, ImageTooLarge or, unless `first_frame` will do, UnsupportedImage."""
+    return Opened(source, _open(source.name, source.data, max_pixels, first_frame=first_frame))
 
 
-def decode(path: Path, max_pixels: int) -> Decoded:
+def decode(path: Path, max_pixels: int, *, deep: bool = False, first_frame: bool = False) -> Decoded:
     """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise."""
-    return open_image(read(path), max_pixels).decode()
+    return open_image(read(path), max_pixels, first_frame=first_frame).decode(deep=deep)
 
 
-def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:
+def _open(name: str, data: bytes, max_pixels: int, *, first_frame: bool) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
@@ -120,8 +134,10 @@ def _open(name: str, data: bytes, max_pixels: int) -> Image.Image:
         )
     frames = int(getattr(image, "n_frames", 1))
     # MPO is a JPEG with a second view behind it, as many phones write; TIFF pages are no animation.
-    if frames > 1 and image.format not in ("MPO", "TIFF"):
-        raise UnsupportedImage(f"{name} is animated ({frames} frames)", "drop one frame as a picture")
+    if frames > 1 and not first_frame and image.format not in ("MPO", "TIFF"):
+        raise UnsupportedImage(
+            f"{name} is animated ({frames} frames)", "drop one frame as a picture; see also upscale.animated"
+        )
     return image
 
 
@@ -161,6 +177,30 @@ def _normalise(name: str, image: Image.Image) -> Image.Image:
         case "CMYK" | "YCbCr" | "LAB" | "HSV" | "RGBX":
             return image.convert("RGB")
     raise UnsupportedImage(f"{name} has pixels of the sort '{image.mode}'", "save it as RGB")
+
+
+def _from_cmyk(image: Image.Image, profile: bytes) -> Image.Image:
+    """By its own profile where that can be used: Pillow's plain formula knows no ink."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted or image
+
+
+def _all_bits(name: str, data: bytes, image: Image.Image) -> NDArray[np.uint16]:
+    try:
+        pixels = decode_deep(data, image.format or "")
+    except ERRORS as error:
+        raise TruncatedImage(f"{name} cannot be decoded in 16 bits: {error}", _SIGHTS) from None
+    if pixels.shape[1::-1] != image.size:
+        raise TruncatedImage(f"{name} is {image.size} by its header, but not inside", _SIGHTS)
+    # EXIF 2.32, tag 0x0112: mirrored, turned, or both.
+    turns = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}
+    quarter_turns, mirrored = turns.get(image.getexif().get(0x0112, 1), (0, 0))
+    pixels = np.rot90(pixels, quarter_turns)
+    return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 
 
 def _grey8(unit: Any) -> Image.Image:

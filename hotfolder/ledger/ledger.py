@@ -221,6 +221,14 @@ class Ledger:
         row = self._one("image", id=image_id)
         return dict(row) if row else None
 
+    def score_of(self, image_id: int, like: Score) -> float | None:
+        """What the same version of the scorer said of another image, most recently."""
+        row = self._one(
+            "score_of_image", image_id=image_id, scorer=like.scorer, weights_sha256=like.weights_sha256,
+            preprocessing=like.preprocessing,
+        )  # fmt: skip
+        return float(row["score"]) if row else None
+
     def add_scores(self, judged: Iterable[Judged], now: float) -> int:
         """Records what is new of these scores and embeddings, for images that have a row. How many scores.
 

@@ -113,6 +113,12 @@ WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
 INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, job_id, created_at)
 VALUES (:image_id, :score, :scorer, :weights_sha256, :preprocessing, :precision, :gate, :job_id, :now);
 
+-- name: score_of_image
+SELECT score FROM scores
+WHERE image_id = :image_id AND scorer = :scorer AND weights_sha256 = :weights_sha256
+  AND preprocessing = :preprocessing
+ORDER BY id DESC LIMIT 1;
+
 -- name: add_new_score
 -- The same, unless the image has a score by this very version of the scorer: for the gate, as the one it looks at.
 INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, job_id, created_at)

@@ -45,6 +45,7 @@ class ModelSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     golden: Mapping[str, Any] = field(default_factory=dict)
     encoder: ModelSpec | None = None  # what turns a picture into what this model reads
+    twin: ModelSpec | None = None  # the same network trained to keep noise; only where it was asked for
 
     def verify(self) -> str:
         """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
@@ -71,9 +72,10 @@ def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(data) / "hotfolder" / "models"
 
 
-def resolve(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
+def resolve(name: str, kind: str, folders: Sequence[str], *, with_twin: bool = False) -> ModelSpec:
     """The model of this name in the registry, or at this path, found in `folders` or the usual place.
 
+    Its twin is looked for only `with_twin`: nobody needs it who does not ask for it.
     Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
     not here.
     """
@@ -106,6 +108,7 @@ def resolve(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
         defaults=entry.get("defaults", {}),
         golden=entry.get("golden", {}),
         encoder=resolve(entry["encoder"], ENCODER, folders) if "encoder" in entry else None,
+        twin=resolve(entry["twin"], kind, folders) if "twin" in entry and with_twin else None,
     )
 
 

@@ -336,3 +336,35 @@ def test_a_second_daemon_is_refused(layout: Layout) -> None:
     finally:
         lock.release()
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+
+
+def test_an_enlarged_image_that_got_worse_is_held_back(layout: Layout) -> None:
+    for name in ("a", "b"):
+        picture(layout.inbox(Kind.UPSCALE) / f"{name}.png", ord(name))
+    original = (layout.inbox(Kind.UPSCALE) / "b.png").read_bytes()
+
+    def script(kind: Kind, item: Item) -> float:
+        path = str(item.source)
+        return 5.0 if "_4x" in path and "b_4x" in path else 6.0
+
+    daemon(layout, ScriptedExecutor(script), UPSCALE__MIN_GAIN="0").run(once=True)
+    assert files_in(layout, "upscaled", "archive", "failed") == [
+        "archive/a.png", "archive/b.png", "upscaled/a_4x.png", "upscaled/b_4x.regressed.png",
+    ]  # fmt: skip
+    assert (layout.root / "archive/b.png").read_bytes() == original
+    assert rows(layout, "SELECT path, verdict FROM results WHERE role = 'upscaled' ORDER BY path") == [
+        ("upscaled/a_4x.png", None),
+        ("upscaled/b_4x.regressed.png", "reject"),
+    ]
+    assert rows(layout, "SELECT upscaled_path, gain FROM score_gain ORDER BY 1") == [
+        ("upscaled/a_4x.png", 0.0),
+        ("upscaled/b_4x.regressed.png", -1.0),
+    ]
+    check_consistent(layout)
+
+
+def test_without_a_least_gain_gains_are_only_recorded(layout: Layout) -> None:
+    picture(layout.inbox(Kind.UPSCALE) / "b.png", 1)
+    daemon(layout, ScriptedExecutor(lambda _, item: 5.0 if "_4x" in str(item.source) else 6.0)).run(once=True)
+    assert files_in(layout, "upscaled") == ["upscaled/b_4x.png"]
+    assert rows(layout, "SELECT gain FROM score_gain") == [(-1.0,)]

@@ -14,7 +14,7 @@ from hotfolder.engines.generate import Generator
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench
 from hotfolder.engines.scoring.panel import Panel
-from hotfolder.engines.upscale import Upscaler
+from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.errors import ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import BUILTIN, resolve
@@ -31,7 +31,7 @@ def generator() -> Generator:
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    return Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), CPU)
+    return Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), CPU, StationSettings())
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ ALLOWED = {
     "core": set(),
     "imaging": {"__init__"},
     "models": set(),
-    "engines": {"core", "imaging", "models"},
+    "engines": {"__init__", "core", "imaging", "models"},
     "executors": {"engines", "ledger"},
-    "bench": {"core", "engines"},
+    "bench": {"core", "engines", "executors", "models", "oneshot"},
     "oneshot": {"executors"},
     "ledger": set(),
     "folders": {"core", "ledger"},
@@ -31,7 +31,7 @@ ALLOWED = {
     "daemon": {"config", "core", "executors", "folders", "intake", "ledger", "line", "live"},
     "demo": {"folders"},
     "cli": {"__init__", "config", "core", "daemon", "demo", "executors", "folders", "ledger", "live", "models"}
-    | {"bench", "oneshot", "presets", "root"},
+    | {"bench", "imaging", "oneshot", "presets", "root"},
     "__init__": set(),
     "__main__": {"cli"},
 }

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hotfolder.demo.pictures import FAULTS, spoil
 from hotfolder.engines.scoring.panel import Panel
-from hotfolder.engines.upscale import Upscaler
+from hotfolder.engines.upscaling.upscaler import Upscaler
 from tools.builtin.captions import COLOURS, Spec, held_out_specs
 from tools.builtin.compact import SCALE, reduce_by_four
 from tools.builtin.renders import draw_scene, draw_spec
@@ -95,7 +95,7 @@ def gain_over_bicubic(upscaler: Upscaler, original: Image.Image) -> float:
     width, height = (side // SCALE * SCALE for side in original.size)
     original = original.convert("RGB").crop((0, 0, width, height))
     low = reduce_by_four(original)
-    ours = upscaler.enlarge(low, 256, 32, lambda *_: None)
+    ours = Image.fromarray(upscaler.enlarge_one(np.asarray(low)))
     return psnr(ours, original) - psnr(low.resize(original.size, Image.Resampling.BICUBIC), original)
 
 

@@ -1,0 +1,241 @@
+"""`hotfolder upscale`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.files import find_images, not_a_file
+from hotfolder.cli.run import make_executor, resolve_upscaler
+from hotfolder.cli.text import printable
+from hotfolder.config import Settings
+from hotfolder.core import naming
+from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
+from hotfolder.folders.moves import fsync_folder, rename_noreplace
+from hotfolder.models.registry import ModelSpec
+from hotfolder.oneshot import work
+from hotfolder.root import find_root_if_any
+from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for; None leaves it to the configuration."""
+
+    scale: float | None = None
+    long_edge: int | None = None
+    megapixels: float | None = None
+    model: str | None = None
+    denoise: float | None = None
+    format: str | None = None
+    tile: int | None = None
+    out: Path | None = None
+    recursive: bool = False
+
+    @property
+    def size(self) -> dict[str, float]:
+        """The one way in which a size is asked for, if any."""
+        asked = {"scale": self.scale, "long_edge": self.long_edge, "megapixels": self.megapixels}
+        return {key: value for key, value in asked.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One picture to be enlarged: `mark` says from which content and how, and stands in the result."""
+
+    source: Path
+    folder: Path
+    mark: str
+
+
+def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
+    if len(options.size) > 1:
+        raise UsageError("--scale, --long-edge and --megapixels do not go together", "choose one")
+    if any(value <= 0 for value in options.size.values()):
+        raise UsageError("a size must be more than nothing", "for example --scale 2")
+    root = find_root_if_any(given)
+    settings = configured(config.load(root), options)
+    name = settings.upscale.model
+    spec = resolve_upscaler(settings)
+    found = find_images(
+        paths, recursive=options.recursive, ignore=settings.watch.ignore, is_own_result=lambda p: bool(_mark_of(p))
+    )
+    if found.passed_over:
+        sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
+    rows: dict[int, dict[str, Any]] = {}
+    try:
+        rows.update(_rows(root, settings, spec, found.files, options))
+    finally:
+        _tell([rows[index] for index in sorted(rows)], name, as_json=as_json)
+    return ExitCode.PARTLY_FAILED if any("error" in row for row in rows.values()) else ExitCode.DONE
+
+
+def configured(settings: Settings, options: Options) -> Settings:
+    """The settings with what the command line asks for. Raises UsageError."""
+    changes = {
+        key: value
+        for key in ("model", "denoise", "format", "tile")
+        if (value := getattr(options, key)) is not None
+    }
+    if "model" in changes and Path(changes["model"]).expanduser().is_file():
+        changes["model"] = str(Path(changes["model"]).expanduser().absolute())
+    return settings.with_upscale(changes)
+
+
+def _rows(
+    root: Path | None, settings: Settings, spec: ModelSpec, files: Sequence[Path], options: Options
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    wanted: dict[int, _Wanted] = {}
+    how = _fingerprint(settings, spec, options)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    for index, file in enumerate(files):
+        error = not_a_file(file)
+        if error is not None:
+            yield index, _failed(file, error)
+            continue
+        mark = hashlib.sha256(f"{_sha256(file)} {how}".encode()).hexdigest()[:32]
+        folder = options.out or file.parent
+        done = _done_before(folder, file.stem, settings.upscale.format, mark)
+        if done is not None:
+            yield index, {"image": str(file), "output": str(done), "skipped": True}
+        else:
+            wanted[index] = _Wanted(file, folder, mark)
+    if wanted:
+        yield from _enlarge(root, settings, wanted, options, len(files))
+
+
+def _enlarge(
+    root: Path | None, settings: Settings, wanted: Mapping[int, _Wanted], options: Options, total: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    ended = total - len(wanted)
+    executor = make_executor(settings, root)
+    # On the file system of each result, so that it appears there whole, by one rename.
+    staging = {folder: Path(tempfile.mkdtemp(prefix=".hotfolder-", dir=folder)) for folder in _folders(wanted)}
+    items = [
+        Item(index, 1, str(w.source.absolute()), str(staging[w.folder].absolute() / str(index)),
+             {**options.size, "mark": w.mark})
+        for index, w in wanted.items()
+    ]  # fmt: skip
+    with Display() as display:
+
+        def tell(progress: Progress) -> None:
+            stage = progress.stage + (f" tile {progress.step}/{progress.steps}" if progress.steps else "")
+            display.update(stage, ended, total)
+
+        try:
+            for outcome in work(executor, Kind.UPSCALE, settings.upscale.model, items, tell):
+                ended += 1
+                yield outcome.job_id, _row(wanted[outcome.job_id], outcome)
+        finally:
+            executor.close()
+            for folder in staging.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(wanted: Mapping[int, _Wanted]) -> set[Path]:
+    return {each.folder for each in wanted.values()}
+
+
+def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
+    if outcome.error is not None or outcome.staged is None or outcome.source is None:
+        return _failed(wanted.source, outcome.error)
+    staged = Path(outcome.staged.path)
+    scale = outcome.staged.settings["scale"]
+    name = naming.upscaled_stem(wanted.source.name, scale) + staged.suffix
+    for number in range(1_000_000):
+        target = wanted.folder / naming.numbered(name, number)
+        try:
+            rename_noreplace(staged, target)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise EnvironmentTrouble(
+                f"{target} cannot be written: {error.strerror}", "see to its folder"
+            ) from None
+        break
+    fsync_folder(wanted.folder)
+    return {
+        "image": str(wanted.source), "output": str(target), "skipped": False, "width": outcome.staged.width,
+        "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256,
+    }  # fmt: skip
+
+
+def _failed(source: Path, error: ErrorInfo | None) -> dict[str, Any]:
+    assert error is not None
+    return {"image": str(source), "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
+
+
+def _fingerprint(settings: Settings, spec: ModelSpec, options: Options) -> str:
+    """Everything that shapes the result, but for the picture."""
+    u = settings.upscale
+    size: dict[str, float | None] = {**options.size} or {"scale": u.scale}
+    twin = spec.twin.verify() if spec.twin else None
+    how = [spec.verify(), twin, u.denoise, size, u.format, u.animated, settings.score.background, _VERSION]
+    return json.dumps(how, sort_keys=True)
+
+
+#: Changed when the same picture comes out differently.
+_VERSION = 1
+
+
+def _done_before(folder: Path, stem: str, format_: str, mark: str) -> Path | None:
+    """A result in this folder that says it was made of this content, in this way."""
+    from hotfolder.imaging.encode import ENDINGS
+
+    candidates = sorted(folder.glob(f"{_escaped(stem)}_*x*{ENDINGS[format_]}"))
+    return next((path for path in candidates if _mark_of(path) == mark), None)
+
+
+def _mark_of(path: Path) -> str | None:
+    """The mark that a result of this command carries in its Software."""
+    from PIL import Image
+
+    from hotfolder.imaging.carried import software_of
+
+    try:
+        with Image.open(path) as image:
+            words = software_of(image).split()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return words[2] if len(words) == 3 and words[0] == "hotfolder" else None
+
+
+def _escaped(stem: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _tell(rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
+    errors = sum(1 for row in rows if "error" in row)
+    skipped = sum(1 for row in rows if row.get("skipped"))
+    if as_json:
+        document = {
+            "schema_version": 1, "model": model, "images": rows, "count": len(rows) - errors - skipped,
+            "skipped": skipped, "errors": errors,
+        }  # fmt: skip
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    for row in rows:
+        name = printable(row["image"])
+        if "error" in row:
+            sys.stdout.write(f"{name}  –  {row['error']['kind']}: {printable(row['error']['message'])}\n")
+        elif row["skipped"]:
+            sys.stdout.write(f"{name}  done before: {printable(row['output'])}\n")
+        else:
+            sys.stdout.write(f"{name}  {printable(row['output'])}  {row['width']} × {row['height']}\n")
+    done = len(rows) - errors - skipped
+    sys.stdout.write(f"{done} enlarged, {skipped} done before, {errors} failed\n")

@@ -1,0 +1,1 @@
+"""Enlarging with super-resolution networks, tile by tile."""

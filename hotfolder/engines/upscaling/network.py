@@ -1,0 +1,154 @@
+"""A super-resolution network as spandrel reads it; its facts come from the descriptor."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import spandrel
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+
+from hotfolder.engines.device import pick_dtype, precision_name
+from hotfolder.errors import ModelDamaged, UsageError
+from hotfolder.models.registry import ModelSpec
+from hotfolder.types import StationSettings
+
+
+class Network:
+    """A loaded network, 3 channels in and out. `scale` is its factor in each direction."""
+
+    def __init__(self, spec: ModelSpec, device: torch.device, settings: StationSettings) -> None:
+        """Raises ModelDamaged for weights that do not load or do not enlarge, UsageError for a wrong `denoise`."""
+        self.name = spec.name
+        self.device = device
+        self.weights_sha256 = spec.verify()
+        descriptor = read_descriptor(spec.files[0].path)
+        if settings.denoise is not None:
+            self._mix(descriptor, spec, settings.denoise)
+        self.scale: int = descriptor.scale
+        self.multiple: int = max(1, descriptor.size_requirements.multiple_of)
+        self.minimum: int = descriptor.size_requirements.minimum
+        self.square: bool = descriptor.size_requirements.square
+        self.tiles_well: bool = descriptor.tiling is spandrel.ModelTiling.SUPPORTED
+        self.dtype = _pick(descriptor, pick_dtype(device, settings.precision))
+        self.precision = precision_name(self.dtype)
+        self._grey = descriptor.input_channels == 1
+        self._net: torch.nn.Module = descriptor.model.eval().requires_grad_(False).to(device)
+        self._format = torch.contiguous_format
+        self._full: torch.nn.Module | None = None
+        self._compile = settings.compile
+        self._fast: Any = None
+
+    def _mix(self, descriptor: spandrel.ImageModelDescriptor, spec: ModelSpec, strength: float) -> None:
+        """Network interpolation (Wang et al., 'Deep network interpolation', CVPR 2019), as Real-ESRGAN's -dn does.
+
+        1 is the model itself, which removes noise; 0 its twin, which keeps it.
+        """
+        if spec.twin is None:
+            raise UsageError(
+                f"model '{spec.name}' has no twin to set the denoising with",
+                "use realesr-general-x4v3, or leave denoise out",
+            )
+        twin = read_descriptor(spec.twin.files[0].path).model.state_dict()
+        own = descriptor.model.state_dict()
+        if own.keys() != twin.keys() or any(own[key].shape != twin[key].shape for key in own):
+            raise ModelDamaged(f"'{spec.twin.name}' is no twin of '{spec.name}'", "fetch both again")
+        mixed = {key: strength * own[key].float() + (1 - strength) * twin[key].float() for key in own}
+        descriptor.model.load_state_dict(mixed)
+        text = f"{self.weights_sha256}{spec.twin.verify()}{strength:.6g}"
+        self.weights_sha256 = hashlib.sha256(text.encode()).hexdigest()
+
+    def settle(self, *, channels_last: bool) -> None:
+        """Takes the memory layout and the precision it will work in; the probes come before."""
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._full = self._net if self.dtype is torch.float32 else None
+        fast = self._net if self._full is not None else copy.deepcopy(self._net)
+        fast = fast.to(self.dtype).to(memory_format=self._format)
+        self._fast = torch.compile(fast) if self._compile else fast
+
+    @torch.inference_mode()
+    def run(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, 3, h, w) float32 in [0, 1] on the device -> (n, 3, h·scale, w·scale) in the network's precision."""
+        return self._through(self._fast, pixels.to(self.dtype).contiguous(memory_format=self._format))
+
+    @torch.inference_mode()
+    def run_in_float32(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The same in full precision, for what overflowed."""
+        if self._full is None:
+            self._full = self._net.float()
+        return self._through(self._full, pixels.float())
+
+    def differentiable(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The same in float32 with gradients, for the probe of the receptive field."""
+        return self._through(self._net, pixels)
+
+    def forward_in(self, pixels: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+        """One pass in a memory layout, for the probe of the layout."""
+        self._net.to(self.dtype).to(memory_format=memory_format)
+        return self._through(self._net, pixels.to(self.dtype).contiguous(memory_format=memory_format))
+
+    @contextmanager
+    def watched(self, note: Callable[[object, object, object], None]) -> Iterator[None]:
+        """`note(module, inputs, output)` is called after each layer."""
+        handles = [layer.register_forward_hook(note) for layer in self._net.modules()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _through(self, net: Any, pixels: torch.Tensor) -> torch.Tensor:
+        if self._grey:
+            return torch.cat([net(pixels[:, c : c + 1]) for c in range(3)], dim=1)
+        return net(pixels)[:, :3]
+
+    def padding(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns to be added below and to the right, so that the network takes the picture."""
+        wanted = [max(side, self.minimum) for side in (height, width)]
+        if self.square:
+            wanted = [max(wanted)] * 2
+        rows, columns = (-(-side // self.multiple) * self.multiple for side in wanted)
+        return rows - height, columns - width
+
+
+def pad(pixels: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """(n, c, h, w) with a mirrored border below and to the right, as often as it takes."""
+    while rows or columns:
+        down, right = min(rows, pixels.shape[2] - 1), min(columns, pixels.shape[3] - 1)
+        if (rows and not down) or (columns and not right):
+            return F.pad(pixels, (0, columns, 0, rows), mode="replicate")
+        pixels = F.pad(pixels, (0, right, 0, down), mode="reflect")
+        rows, columns = rows - down, columns - right
+    return pixels
+
+
+def _pick(descriptor: spandrel.ImageModelDescriptor, dtype: torch.dtype) -> torch.dtype:
+    """The wanted precision where the architecture stands it, else the next best."""
+    if dtype is torch.float16 and not descriptor.supports_half:
+        dtype = torch.bfloat16
+    if dtype is torch.bfloat16 and not descriptor.supports_bfloat16:
+        dtype = torch.float32
+    return dtype
+
+
+def read_descriptor(path: Path) -> spandrel.ImageModelDescriptor:
+    """Raises ModelDamaged for a file that is not a network which enlarges pictures of 1 or 3 channels."""
+    try:
+        # spandrel reads pickles with a restricted unpickler: no code of the file is run.
+        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(path)
+    except spandrel.UnsupportedModelError:
+        raise ModelDamaged(f"{path} is of no architecture that spandrel knows", "use another model") from None
+    except Exception as error:  # noqa: BLE001 - a damaged file fails in any way it likes
+        raise ModelDamaged(f"{path} cannot be read: {error}", "fetch it again") from None
+    if (
+        not isinstance(descriptor, spandrel.ImageModelDescriptor)
+        or descriptor.purpose not in ("SR", "FaceSR")
+        or descriptor.input_channels not in (1, 3)
+    ):
+        raise ModelDamaged(f"{path} is not a network that enlarges images", "use a super-resolution model")
+    return descriptor

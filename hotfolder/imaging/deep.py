@@ -1,0 +1,143 @@
+"""Pictures with 16 bits a channel, which Pillow cuts down to 8: read and written whole."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+from PIL.ExifTags import IFD
+
+Pixels = NDArray[np.uint16]
+#: What these decoders raise on damaged files.
+ERRORS = (RuntimeError, tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, zlib.error)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an opened, not yet loaded, PNG or TIFF has 16 bits a channel."""
+    if image.mode.startswith("I;16"):
+        return True
+    if image.format == "PNG":
+        return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        formats = tags.get(339, (1,))  # SampleFormat: 1 is unsigned integers
+        return (
+            set(tags.get(258, (8,))) == {16} and set(formats) == {1} and image.mode in ("RGB", "RGBA", "L", "LA")
+        )
+    return False
+
+
+def decode_deep(data: bytes, format_: str) -> Pixels:
+    """(h, w, c) with 1 to 4 channels: grey, grey and alpha, RGB, RGBA. Raises one of ERRORS."""
+    if format_ == "PNG":
+        pixels = imagecodecs.png_decode(data)
+    else:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page: Any = file.pages[0]
+            pixels = page.asarray()
+            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                pixels = 65535 - pixels
+            if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+                pixels = np.moveaxis(pixels, 0, -1)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.dtype != np.uint16 or pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
+        raise ValueError(f"unexpected pixels: {pixels.dtype}, shape {pixels.shape}")
+    return np.ascontiguousarray(pixels)
+
+
+def encode_png(pixels: Pixels, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A 16-bit PNG with these chunks (type, data) behind its header. Fast: zlib level 1, one filter."""
+    data = imagecodecs.png_encode(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels, level=1)
+    end_of_header = 8 + 25  # signature, IHDR
+    extra = b"".join(_chunk(kind, content) for kind, content in chunks)
+    return bytes(data[:end_of_header]) + extra + bytes(data[end_of_header:])
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png_chunks(
+    text: Mapping[str, str], icc: bytes | None, exif: bytes | None, xmp: bytes | None
+) -> list[tuple[bytes, bytes]]:
+    """Metadata as PNG chunks (PNG specification, third edition, section 11.3)."""
+    chunks = []
+    if icc:
+        chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(icc)))
+    if exif:
+        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    texts = dict(text)
+    for key, value in texts.items():
+        chunks.append((b"iTXt", key.encode("latin-1", "replace")[:79] + b"\0\0\0\0\0" + value.encode()))
+    if xmp:
+        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    return chunks
+
+
+def encode_tiff(
+    pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, xmp: bytes | None, software: str
+) -> bytes:
+    """A deflated TIFF of (h, w, 1 to 4) uint8 or uint16, with EXIF's folder, which Pillow cannot put beside it."""
+    if pixels.shape[2] == 2:  # hardly a program reads grey with alpha in 16 bits; RGBA all do
+        pixels = pixels[..., [0, 0, 0, 1]]
+    colours = pixels.shape[2]
+    tags: list[tuple[Any, ...]] = [(700, "B", len(xmp), xmp, True)] if xmp else []
+    found = Image.Exif()
+    if exif:
+        found.load(exif)
+    tags += [(tag, "s", 0, str(found[tag]), True) for tag in _TEXTS if tag in found]
+    folder = found.get_ifd(IFD.Exif)
+    if folder:
+        tags.append((_PLACEHOLDER, "I", 1, 0, True))
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        np.squeeze(pixels, 2) if colours == 1 else pixels,
+        photometric="rgb" if colours >= 3 else "minisblack",
+        extrasamples=["unassalpha"] if colours == 4 else None,
+        planarconfig="contig" if colours > 1 else None,
+        compression="zlib",
+        compressionargs={"level": 1},
+        predictor=True,
+        software=software or None,
+        byteorder="<",
+        metadata=None,
+        iccprofile=icc,
+        extratags=tags,
+    )
+    if folder:
+        _append_folder(buffer, folder)
+    return buffer.getvalue()
+
+
+#: An unused tag beside EXIF's, which tifffile does not write itself: renamed afterwards.
+_PLACEHOLDER = 34664
+#: Make, Model, DateTime, Artist, Copyright (TIFF 6.0).
+_TEXTS = (271, 272, 306, 315, 33432)
+
+
+def _append_folder(buffer: io.BytesIO, folder: Mapping[int, Any]) -> None:
+    """Writes EXIF's folder behind the picture, and where it is into the tag that was left for it."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in folder.items():
+        directory[tag] = value
+    place = buffer.seek(0, io.SEEK_END)
+    place += buffer.write(bytes(place % 2))  # folders begin on even places
+    buffer.write(directory.tobytes(place))
+    buffer.seek(0)
+    with tifffile.TiffFile(buffer) as file:
+        page: Any = file.pages[0]
+        entry, value_at = page.tags[_PLACEHOLDER].offset, 12 if file.is_bigtiff else 8
+    data = buffer.getbuffer()
+    struct.pack_into("<H", data, entry, IFD.Exif)
+    struct.pack_into("<I", data, entry + value_at, place)
+    data.release()
