@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder import live
-from hotfolder.config import Settings
 from hotfolder.core.batching import pick_batch
 from hotfolder.core.retry import Action, decide
 from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
@@ -25,6 +24,7 @@ from hotfolder.folders.watch import Watcher
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
+from hotfolder.settings import Settings
 from hotfolder.types import (
     Batch,
     Drop,

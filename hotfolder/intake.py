@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hotfolder.config import Settings
 from hotfolder.core.prompts import MAX_SEED, parse
 from hotfolder.core.settle import Observation, observe, settle
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
@@ -18,6 +17,7 @@ from hotfolder.folders.scan import scan, sight
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
 from hotfolder.models.registry import resolve
+from hotfolder.settings import Settings
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
 
 log = logging.getLogger(__name__)

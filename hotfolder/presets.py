@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hotfolder import config
+from hotfolder.settings import Settings
 
 #: What each preset changes, and what it is for.
 PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -48,7 +48,7 @@ def render(preset: str) -> str:
     lines = [f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
     lines += ["# Keys that are commented out show the default. Any key can also be set by the environment:"]
     lines += ["# HOTFOLDER_GATE__KEEP=7 overrides gate.keep."]
-    for section, field in config.Settings.model_fields.items():
+    for section, field in Settings.model_fields.items():
         model: Any = field.annotation
         lines += ["", f"[{section}]", f"# {(model.__doc__ or '').strip()}"]
         for key, info in model.model_fields.items():

@@ -12,7 +12,6 @@ from types import FrameType
 
 from hotfolder import config
 from hotfolder.cli.display import Display
-from hotfolder.config import Settings
 from hotfolder.daemon import Daemon
 from hotfolder.errors import ExitCode, Interrupted, UsageError
 from hotfolder.executors.base import Executor
@@ -20,6 +19,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.live import Snapshot
 from hotfolder.models.registry import ModelSpec, resolve
 from hotfolder.root import find_root
+from hotfolder.settings import Settings
 from hotfolder.types import Kind
 
 

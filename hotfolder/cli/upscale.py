@@ -17,13 +17,13 @@ from hotfolder.cli.display import Display
 from hotfolder.cli.files import find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.text import printable
-from hotfolder.config import Settings
 from hotfolder.core import naming
 from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
 from hotfolder.folders.moves import fsync_folder, rename_noreplace
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot import work
 from hotfolder.root import find_root_if_any
+from hotfolder.settings import Settings
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
 
 

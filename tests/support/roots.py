@@ -12,9 +12,9 @@ from PIL import Image
 
 from hotfolder import config
 from hotfolder.cli.setup import make_root
-from hotfolder.config import Settings
 from hotfolder.daemon import Daemon
 from hotfolder.folders.layout import Layout
+from hotfolder.settings import Settings
 
 #: Quick, so that tests wait little; everything else as delivered.
 QUICK = {

@@ -8,9 +8,10 @@ import pytest
 import tomli
 
 from hotfolder import presets
-from hotfolder.config import Settings, load
+from hotfolder.config import load
 from hotfolder.errors import ConfigError, UsageError
 from hotfolder.root import find_root
+from hotfolder.settings import Settings
 from hotfolder.types import Kind
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
