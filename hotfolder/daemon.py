@@ -8,22 +8,20 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hotfolder import live
 from hotfolder.core.batching import pick_batch
-from hotfolder.core.retry import Action, decide
-from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
+from hotfolder.errors import EnvironmentTrouble, WorkerLost
 from hotfolder.executors.base import Done, Executor
-from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
+from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
-from hotfolder.folders.publish import Publisher
 from hotfolder.folders.watch import Watcher
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
+from hotfolder.results import Results
 from hotfolder.settings import Settings
 from hotfolder.types import (
     Batch,
@@ -34,11 +32,7 @@ from hotfolder.types import (
     Job,
     Kind,
     Outcome,
-    Placement,
     Progress,
-    Publication,
-    Role,
-    State,
 )
 
 log = logging.getLogger(__name__)
@@ -87,13 +81,11 @@ class Daemon:
         self._progress: Progress | None = None
         self._paused: tuple[float, ErrorInfo] | None = None
         self._started_at = clock()
-        self._done = self._failed = 0
         self._live = live.Live(self._layout.live_status, show)
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
-        self._publisher: Publisher
-        self._line: Line
         self._intake: Intake
+        self._results: Results
         self._watcher: Watcher
 
     def stop(self) -> None:
@@ -120,7 +112,8 @@ class Daemon:
                     break
                 self._listen(wait, scan_is_put_off)
             orderly = True
-            return Report(self._done, self._failed, self._paused[1].message if self._paused else None)
+            paused = self._paused[1].message if self._paused else None
+            return Report(self._results.done, self._results.failed, paused)
         finally:
             self._shut_down(orderly)
             lock.release()
@@ -128,10 +121,13 @@ class Daemon:
     def _open(self) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
         self._ledger = Ledger.open(self._layout.database)
-        self._publisher = Publisher(self._layout.root, self._ledger, self._clock)
         models = {kind: self._settings.default_model(kind) for kind in Kind}
-        self._line = Line(self._settings.gate_policy(), models, self._settings.upscale.min_gain)
-        self._intake = Intake(self._layout, self._settings, self._ledger, self._line)
+        line = Line(self._settings.gate_policy(), models, self._settings.upscale.min_gain)
+        self._intake = Intake(self._layout, self._settings, self._ledger, line)
+        self._results = Results(
+            self._layout, self._settings, self._ledger, self._intake, line, self._clock,
+            rescan=self._wake.set, pause=self._pause,
+        )  # fmt: skip
         self._watcher = Watcher([self._layout.inbox(kind) for kind in Kind], self._wake)
         try:
             self._resume()
@@ -165,7 +161,7 @@ class Daemon:
                 if self._next_take is not None and now >= self._next_take:
                     self._next_take = self._intake.take(now)
                 self._feed(now)
-                self._finish_drops(now)
+                self._results.finish_drops(now)
         except EnvironmentTrouble as error:
             self._pause(error.info())
         self._tell()
@@ -234,22 +230,8 @@ class Daemon:
         self._wake.set()
         return False
 
-    def _own_drop(self, job: Job) -> Drop | None:
-        """The drop whose file the job works on; None for generate and for images that have a row."""
-        return self._ledger.drop(job.drop_id) if job.source is not None and job.image_id is None else None
-
     def _is_running(self, drop: Drop) -> bool:
         return any(job.drop_id == drop.id for job in self._running.values())
-
-    def _finish_drops(self, now: float) -> None:
-        """Places prompt files all of whose jobs have ended."""
-        for drop in self._ledger.finished_drops():
-            if not self._intake.unchanged(drop):
-                self._intake.give_up(drop, now)
-                continue
-            failures = self._ledger.failed_jobs(drop.id)
-            self._failed += sum(1 for failure in failures if failure["attempt"] == 0)  # never ran: not counted yet
-            self._publish(self._line.finished(drop, failures, now))
 
     # --- what the executor tells -----------------------------------------------------------------
 
@@ -301,134 +283,14 @@ class Daemon:
             self._end(job, None, lost.info() if lost else None)
 
     def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
-        """What follows when a job is not in work any more. It stays in `_running` until the ledger knows."""
-        now, drop = self._clock(), self._own_drop(job)
-        error = outcome.error if outcome else lost
-        if drop is not None and not self._intake.unchanged(drop):
-            self._release(job)
-            self._intake.give_up(drop, now)
-            self._wake.set()
-        elif error is not None:
-            self._failure(job, error, drop, now)
-        elif outcome is not None:
-            self._success(job, outcome, drop)
-        else:
-            self._release(job)
+        """The job is not in work any more. It stays in `_running` until the ledger knows."""
+        error = outcome.error if outcome else None
+        if error is not None and error.failure is FailureClass.ENVIRONMENT:
+            self._resident = None  # so that what fails is not preferred for being what was tried last
+        self._results.settle(job, outcome, lost)
         self._running.pop(job.id, None)
 
-    def _success(self, job: Job, outcome: Outcome, drop: Drop | None) -> None:
-        staged = None
-        if outcome.staged is not None:
-            staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
-        image = self._image(job)
-        parent_score = None
-        if image is not None and image["parent_id"] is not None and outcome.score is not None:
-            parent_score = self._ledger.score_of(image["parent_id"], outcome.score)
-        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score)
-        published = self._publish(self._without_duplicate(publication))
-        if published is None:
-            return
-        if published.score is not None:
-            log.info(
-                "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
-                f" -> {published.placements[0].dst}" if published.placements else "",
-            )  # fmt: skip
-        elif published.placements:
-            log.info("job %d: %s made %s", job.id, job.source_file, published.placements[0].dst)
-
-    def _image(self, job: Job) -> dict[str, Any] | None:
-        """The row of the image that the job works on, if it has one already."""
-        return self._ledger.image(job.image_id) if job.image_id is not None else None
-
-    def _without_duplicate(self, publication: Publication) -> Publication:
-        """Same content, same name: kept once. What we made is dropped, what a person dropped is archived."""
-        image, move = publication.image, publication.image_move
-        if image is None or move is None or image.id is not None:
-            return publication
-        placement, root = publication.placements[move], self._layout.root
-        # A generated image has no verdict yet: its twin may lie on either side of the gate.
-        places = [placement.dst]
-        if placement.dst.startswith(UNSCORED):
-            places += [placement.dst.replace(UNSCORED, folder, 1) for folder in (KEEP, REJECT)]
-        twin = next((path for path in places if self._publisher.is_duplicate(root / placement.src, path)), None)
-        if twin is None:
-            return publication
-        rest: tuple[Placement, ...]
-        if image.role is Role.DROPPED:
-            rest = (replace(placement, dst=f"{ARCHIVE}/{placement.dst.partition('/')[2]}"),)
-        else:
-            rest = tuple(p for p in publication.placements if p is not placement)
-            (root / placement.src).unlink(missing_ok=True)
-        note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, f"the same picture is {twin} already")
-        log.info("%s: %s", publication.source_file, note.message)
-        return Publication(
-            drop_id=publication.drop_id, source_file=publication.source_file, job_id=publication.job_id,
-            state=State.DONE, error=note, placements=rest, drop_placed=publication.drop_placed,
-        )  # fmt: skip
-
-    def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
-        if error.failure is FailureClass.ENVIRONMENT:
-            self._resident = None  # so that what fails is not preferred for being what was tried last
-            if error.kind in _MODEL_TROUBLE and job.model != self._settings.default_model(job.kind):
-                # A model that only this job asks for must not hold up the others.
-                error = replace(error, failure=FailureClass.BAD_INPUT)
-        decision = decide(error, job, self._settings.retry_policy(), now, drop.seen_at if drop else None)
-        self._clear_claim(job)
-        match decision.action:
-            case Action.FAIL:
-                log.warning("job %d: %s failed: %s", job.id, job.source or job.source_file, error.message)
-                self._publish(self._line.failed(job, error, self._image(job), _inode(drop), now))
-            case Action.RETRY:
-                died = error.failure is FailureClass.POISON
-                log.warning("job %d: %s; tried again", job.id, error.message)
-                self._ledger.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
-            case Action.WAIT:
-                self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
-            case Action.PAUSE:
-                # Behind the others: should it be this file alone, they go on after the pause.
-                later = decision.not_before + self._settings.retry.pause_seconds
-                self._ledger.release(job, not_before=later, spent=False, error=error)
-                self._pause(error, decision.not_before)
-
-    def _release(self, job: Job) -> None:
-        self._clear_claim(job)
-        self._ledger.release(job, not_before=0, spent=False)
-
-    # --- publishing, pausing ---------------------------------------------------------------------
-
-    def _publish(self, publication: Publication) -> Publication | None:
-        """Publishes; None when there was nothing to publish any more, or it has to wait for the environment."""
-        try:
-            published = self._publisher.publish(publication)
-        except EnvironmentTrouble as error:
-            self._pause(error.info())  # the publisher keeps it until it is resumed
-            return None
-        self._after_publishing(publication, published)
-        return published
-
-    def _after_publishing(self, wanted: Publication, published: Publication | None) -> None:
-        if published is None:
-            self._nothing_to_publish(wanted)
-            return
-        if published.drop_placed:
-            self._intake.closed(published.drop_id)
-        if published.job_id is not None:
-            shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
-            self._done += published.state is State.DONE
-            self._failed += published.state is State.FAILED
-
-    def _nothing_to_publish(self, wanted: Publication) -> None:
-        """A person took the file away, or put another one in its place, at the last moment."""
-        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
-        if wanted.job_id is not None:
-            self._ledger.cancel(wanted.job_id, error, self._clock())
-        drop = self._ledger.drop(wanted.drop_id)
-        if wanted.drop_placed and drop is not None:
-            self._intake.give_up(drop, self._clock())
-        self._wake.set()
-
-    def _clear_claim(self, job: Job) -> None:
-        shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
+    # --- pausing ---------------------------------------------------------------------------------
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
         if self._paused is None or self._paused[1] != error:
@@ -437,8 +299,7 @@ class Daemon:
 
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
-        for wanted, published in self._publisher.resume():
-            self._after_publishing(wanted, published)
+        self._results.finish_begun()
         if self._executor.capacity() > 0:
             self._batch_over()  # jobs whose release the trouble prevented
         if self._paused:
@@ -454,8 +315,8 @@ class Daemon:
                 now=self._clock(),
                 watcher=self._watcher.mode,
                 progress=self._progress,
-                done=self._done,
-                failed=self._failed,
+                done=self._results.done,
+                failed=self._results.failed,
                 open_jobs=self._ledger.open_job_count(),
                 unsettled=self._intake.unsettled,
                 paused=self._paused[1].message if self._paused else None,
@@ -486,7 +347,7 @@ class Daemon:
             self._executor.close()
             if orderly:
                 for job in self._running.values():
-                    self._release(job)
+                    self._results.release(job)
             # Else the next start sorts it out: the journal may hold what one of them has staged.
             self._live.update(self._final_snapshot(), force=True)
             self._live.clear()
@@ -494,10 +355,7 @@ class Daemon:
 
     def _final_snapshot(self) -> live.Snapshot:
         return live.snapshot(
-            started_at=self._started_at, now=self._clock(), watcher="stopped", progress=None, done=self._done,
-            failed=self._failed, open_jobs=self._ledger.open_job_count(), unsettled=0, paused=None,
+            started_at=self._started_at, now=self._clock(), watcher="stopped", progress=None,
+            done=self._results.done, failed=self._results.failed, open_jobs=self._ledger.open_job_count(),
+            unsettled=0, paused=None,
         )  # fmt: skip
-
-
-def _inode(drop: Drop | None) -> int:
-    return drop.sighting.inode if drop is not None else 0

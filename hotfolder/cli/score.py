@@ -74,7 +74,7 @@ def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iter
         if error is not None:
             yield Outcome(index, 1, error=error)
         else:
-            items.append(Item(index, 1, str(file.absolute()), "", {"measure": True}))
+            items.append(Item(index, 1, str(file.absolute()), "", {"named": True}))
     if not items:
         return
     ended = len(files) - len(items)

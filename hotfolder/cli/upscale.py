@@ -123,7 +123,7 @@ def _enlarge(
     staging = {folder: Path(tempfile.mkdtemp(prefix=".hotfolder-", dir=folder)) for folder in _folders(wanted)}
     items = [
         Item(index, 1, str(w.source.absolute()), str(staging[w.folder].absolute() / str(index)),
-             {**options.size, "mark": w.mark})
+             {**options.size, "mark": w.mark, "named": True})
         for index, w in wanted.items()
     ]  # fmt: skip
     with Display() as display:

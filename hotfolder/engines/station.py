@@ -114,7 +114,9 @@ class Station:
         items = {item.job_id: item for item in batch.items}
 
         def read(item: Item) -> Decoded:
-            return decode(Path(item.source or ""), s.max_pixels, deep=True, first_frame=first_frame)
+            named = bool(item.params.get("named"))
+            path = Path(item.source or "")
+            return decode(path, s.max_pixels, deep=True, first_frame=first_frame, ours_too=named)
 
         def requests() -> Iterator[Request[int]]:
             for item, future in ahead(batch.items, read, self._decoders, lambda: self._threads):

@@ -23,13 +23,15 @@ from hotfolder.errors import (
     UnsupportedImage,
     Vanished,
 )
-from hotfolder.imaging.carried import Carried, carried
+from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
 Image.MAX_IMAGE_PIXELS = None
 _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
+#: Our own enlarged images may have so many times the pixels that others may have.
+OWN_PIXELS = 64
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 
@@ -108,26 +110,35 @@ def read(path: Path) -> Source:
     return Source(path.name, data, hashlib.sha256(data).hexdigest())
 
 
-def open_image(source: Source, max_pixels: int, *, first_frame: bool = False) -> Opened:
-    """Reads the header. Raises NotAnImage, ImageTooLarge or, unless `first_frame` will do, UnsupportedImage."""
-    return Opened(source, _open(source.name, source.data, max_pixels, first_frame=first_frame))
+def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ours_too: bool = False) -> Opened:
+    """Reads the header. Raises NotAnImage, ImageTooLarge or, unless `first_frame` will do, UnsupportedImage.
+
+    With `ours_too`, an image that says hotfolder made it may be larger: for files that a person named, not for
+    what was dropped, since anybody can say so.
+    """
+    return Opened(source, _open(source, max_pixels, first_frame=first_frame, ours_too=ours_too))
 
 
-def decode(path: Path, max_pixels: int, *, deep: bool = False, first_frame: bool = False) -> Decoded:
+def decode(
+    path: Path, max_pixels: int, *, deep: bool = False, first_frame: bool = False, ours_too: bool = False
+) -> Decoded:
     """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise."""
-    return open_image(read(path), max_pixels, first_frame=first_frame).decode(deep=deep)
+    return open_image(read(path), max_pixels, first_frame=first_frame, ours_too=ours_too).decode(deep=deep)
 
 
-def _open(name: str, data: bytes, max_pixels: int, *, first_frame: bool) -> Image.Image:
+def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> Image.Image:
+    name = source.name
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(source.data), formats=FORMATS)
     except UnidentifiedImageError:
         raise NotAnImage(
             f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
         ) from None
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
-    if image.width * image.height > max_pixels:
+    pixels = image.width * image.height
+    ours = ours_too and pixels <= max_pixels * OWN_PIXELS and software_of(image).startswith("hotfolder ")
+    if pixels > max_pixels and not ours:
         raise ImageTooLarge(
             f"{name} has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed",
             "make it smaller, or raise executor.max_pixels",

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.engines.station import Station
+from hotfolder.errors import ImageTooLarge
 from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import ENDINGS, stage
@@ -193,3 +194,17 @@ def test_a_full_disk_while_encoding_is_the_environments_fault(
     assert isinstance(outcome, Outcome) and outcome.error is not None
     assert (outcome.error.kind, outcome.error.failure) == ("disk_full", "environment")
     assert outcome.staged is None
+
+
+def test_our_own_large_results_are_read_when_named_and_foreign_ones_are_not(tmp_path: Path) -> None:
+    draw_landscape(1, (40, 30)).save(tmp_path / "a.png")
+    made = enlarge(tmp_path / "a.png", tmp_path)
+    assert isinstance(made, Path)
+    assert decode(made, 10_000, ours_too=True).image.size == (160, 120)
+    with pytest.raises(ImageTooLarge):
+        decode(made, 10_000)
+    with pytest.raises(ImageTooLarge):
+        decode(made, 100, ours_too=True)  # not without any bound
+    Image.open(made).save(tmp_path / "foreign.png")
+    with pytest.raises(ImageTooLarge):
+        decode(tmp_path / "foreign.png", 10_000, ours_too=True)

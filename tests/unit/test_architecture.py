@@ -29,7 +29,8 @@ ALLOWED = {
     "line": {"core", "folders"},
     "live": set(),
     "intake": {"core", "settings", "folders", "ledger", "line", "models"},
-    "daemon": {"core", "settings", "executors", "folders", "intake", "ledger", "line", "live"},
+    "results": {"core", "folders", "intake", "ledger", "line", "settings"},
+    "daemon": {"results", "core", "settings", "executors", "folders", "intake", "ledger", "line", "live"},
     "demo": {"folders"},
     "cli": {"__init__", "config", "core", "daemon", "demo", "executors", "folders", "ledger", "live", "models"}
     | {"bench", "imaging", "oneshot", "presets", "root", "settings"},

@@ -12,11 +12,9 @@ from typing import Protocol, TypeVar
 
 from hotfolder.engines.scoring.panel import Judgement, Look, Panel, Started
 from hotfolder.errors import BadInput
-from hotfolder.imaging.decode import open_image, read, to_rgb
+from hotfolder.imaging.decode import OWN_PIXELS, open_image, read, to_rgb
 from hotfolder.types import Item, Outcome, Remembered, SourceFacts, StationSettings
 
-#: Our own enlarged images may have so many times the pixels that a dropped one may have.
-_OWN_PIXELS = 64
 #: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
 _HELD_PIXELS = 128_000_000
 
@@ -75,8 +73,8 @@ class Looker:
         if known is not None and not self._panel.missing(known):
             return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known)
         # What we enlarged ourselves may be larger than what we take from others.
-        limit = self._settings.max_pixels * (_OWN_PIXELS if item.params.get("measure") else 1)
-        opened = open_image(source, limit)
+        limit = self._settings.max_pixels * (OWN_PIXELS if item.params.get("measure") else 1)
+        opened = open_image(source, limit, ours_too=bool(item.params.get("named")))
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)

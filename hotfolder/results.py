@@ -1,0 +1,219 @@
+"""What becomes of work that has ended: published, tried again, failed, or given up."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from hotfolder.core.retry import Action, decide
+from hotfolder.errors import EnvironmentTrouble, Vanished
+from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
+from hotfolder.folders.publish import Publisher
+from hotfolder.intake import Intake
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.line import Line
+from hotfolder.settings import Settings
+from hotfolder.types import (
+    Drop,
+    ErrorInfo,
+    FailureClass,
+    Job,
+    Outcome,
+    Placement,
+    Publication,
+    Role,
+    State,
+)
+
+log = logging.getLogger(__name__)
+_MODEL_TROUBLE = ("model_missing", "model_damaged")
+
+
+class Pause(Protocol):
+    """Stops claiming, until a moment (seconds since the epoch) or for the usual time."""
+
+    def __call__(self, error: ErrorInfo, until: float | None = None) -> None: ...
+
+
+class Results:
+    """Turns outcomes into what the ledger and the folders say. `done` and `failed` count jobs of this run.
+
+    `rescan` asks for another look at the inboxes, `pause` stops the queue: both are the loop's.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Settings,
+        ledger: Ledger,
+        intake: Intake,
+        line: Line,
+        clock: Callable[[], float],
+        *,
+        rescan: Callable[[], None],
+        pause: Pause,
+    ) -> None:
+        self.done = self.failed = 0
+        self._layout = layout
+        self._settings = settings
+        self._ledger = ledger
+        self._intake = intake
+        self._line = line
+        self._clock = clock
+        self._rescan = rescan
+        self._pause = pause
+        self._publisher = Publisher(layout.root, ledger, clock)
+
+    def finish_begun(self) -> None:
+        """Finishes what was begun before a crash or an error; raises EnvironmentTrouble while that cannot be."""
+        for wanted, published in self._publisher.resume():
+            self._after_publishing(wanted, published)
+
+    def settle(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
+        """What follows when a job is not in work any more: its outcome, or how its worker was lost, or neither."""
+        now, drop = self._clock(), self._own_drop(job)
+        error = outcome.error if outcome else lost
+        if drop is not None and not self._intake.unchanged(drop):
+            self.release(job)
+            self._intake.give_up(drop, now)
+            self._rescan()
+        elif error is not None:
+            self._failure(job, error, drop, now)
+        elif outcome is not None:
+            self._success(job, outcome, drop)
+        else:
+            self.release(job)
+
+    def release(self, job: Job) -> None:
+        """Back into the queue, without blame."""
+        self._clear_claim(job)
+        self._ledger.release(job, not_before=0, spent=False)
+
+    def finish_drops(self, now: float) -> None:
+        """Places prompt files all of whose jobs have ended."""
+        for drop in self._ledger.finished_drops():
+            if not self._intake.unchanged(drop):
+                self._intake.give_up(drop, now)
+                continue
+            failures = self._ledger.failed_jobs(drop.id)
+            self.failed += sum(1 for failure in failures if failure["attempt"] == 0)  # never ran: not counted yet
+            self._publish(self._line.finished(drop, failures, now))
+
+    def _own_drop(self, job: Job) -> Drop | None:
+        """The drop whose file the job works on; None for generate and for images that have a row."""
+        return self._ledger.drop(job.drop_id) if job.source is not None and job.image_id is None else None
+
+    def _success(self, job: Job, outcome: Outcome, drop: Drop | None) -> None:
+        staged = None
+        if outcome.staged is not None:
+            staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
+        image = self._image(job)
+        parent_score = None
+        if image is not None and image["parent_id"] is not None and outcome.score is not None:
+            parent_score = self._ledger.score_of(image["parent_id"], outcome.score)
+        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score)
+        published = self._publish(self._without_duplicate(publication))
+        if published is None:
+            return
+        if published.score is not None:
+            log.info(
+                "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
+                f" -> {published.placements[0].dst}" if published.placements else "",
+            )  # fmt: skip
+        elif published.placements:
+            log.info("job %d: %s made %s", job.id, job.source_file, published.placements[0].dst)
+
+    def _image(self, job: Job) -> dict[str, Any] | None:
+        """The row of the image that the job works on, if it has one already."""
+        return self._ledger.image(job.image_id) if job.image_id is not None else None
+
+    def _without_duplicate(self, publication: Publication) -> Publication:
+        """Same content, same name: kept once. What we made is dropped, what a person dropped is archived."""
+        image, move = publication.image, publication.image_move
+        if image is None or move is None or image.id is not None:
+            return publication
+        placement, root = publication.placements[move], self._layout.root
+        # A generated image has no verdict yet: its twin may lie on either side of the gate.
+        places = [placement.dst]
+        if placement.dst.startswith(UNSCORED):
+            places += [placement.dst.replace(UNSCORED, folder, 1) for folder in (KEEP, REJECT)]
+        twin = next((path for path in places if self._publisher.is_duplicate(root / placement.src, path)), None)
+        if twin is None:
+            return publication
+        rest: tuple[Placement, ...]
+        if image.role is Role.DROPPED:
+            rest = (replace(placement, dst=f"{ARCHIVE}/{placement.dst.partition('/')[2]}"),)
+        else:
+            rest = tuple(p for p in publication.placements if p is not placement)
+            (root / placement.src).unlink(missing_ok=True)
+        note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, f"the same picture is {twin} already")
+        log.info("%s: %s", publication.source_file, note.message)
+        return Publication(
+            drop_id=publication.drop_id, source_file=publication.source_file, job_id=publication.job_id,
+            state=State.DONE, error=note, placements=rest, drop_placed=publication.drop_placed,
+        )  # fmt: skip
+
+    def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
+        environment = error.failure is FailureClass.ENVIRONMENT
+        if environment and error.kind in _MODEL_TROUBLE and job.model != self._settings.default_model(job.kind):
+            # A model that only this job asks for must not hold up the others.
+            error = replace(error, failure=FailureClass.BAD_INPUT)
+        decision = decide(error, job, self._settings.retry_policy(), now, drop.seen_at if drop else None)
+        self._clear_claim(job)
+        match decision.action:
+            case Action.FAIL:
+                log.warning("job %d: %s failed: %s", job.id, job.source or job.source_file, error.message)
+                self._publish(self._line.failed(job, error, self._image(job), _inode(drop), now))
+            case Action.RETRY:
+                died = error.failure is FailureClass.POISON
+                log.warning("job %d: %s; tried again", job.id, error.message)
+                self._ledger.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
+            case Action.WAIT:
+                self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
+            case Action.PAUSE:
+                # Behind the others: should it be this file alone, they go on after the pause.
+                later = decision.not_before + self._settings.retry.pause_seconds
+                self._ledger.release(job, not_before=later, spent=False, error=error)
+                self._pause(error, decision.not_before)
+
+    def _publish(self, publication: Publication) -> Publication | None:
+        """Publishes; None when there was nothing to publish any more, or it has to wait for the environment."""
+        try:
+            published = self._publisher.publish(publication)
+        except EnvironmentTrouble as error:
+            self._pause(error.info())  # the publisher keeps it until it is resumed
+            return None
+        self._after_publishing(publication, published)
+        return published
+
+    def _after_publishing(self, wanted: Publication, published: Publication | None) -> None:
+        if published is None:
+            self._nothing_to_publish(wanted)
+            return
+        if published.drop_placed:
+            self._intake.closed(published.drop_id)
+        if published.job_id is not None:
+            shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
+            self.done += published.state is State.DONE
+            self.failed += published.state is State.FAILED
+
+    def _nothing_to_publish(self, wanted: Publication) -> None:
+        """A person took the file away, or put another one in its place, at the last moment."""
+        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
+        if wanted.job_id is not None:
+            self._ledger.cancel(wanted.job_id, error, self._clock())
+        drop = self._ledger.drop(wanted.drop_id)
+        if wanted.drop_placed and drop is not None:
+            self._intake.give_up(drop, self._clock())
+        self._rescan()
+
+    def _clear_claim(self, job: Job) -> None:
+        shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
+
+
+def _inode(drop: Drop | None) -> int:
+    return drop.sighting.inode if drop is not None else 0
