@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -296,7 +297,8 @@ class Settings(_Section):
         Raises UsageError for a formula that is not understood.
         """
         try:
-            wanted = formula.of(scorer) if Path(scorer).is_absolute() else formula.parse(scorer)
+            is_path = os.path.isabs(scorer) and os.path.isfile(scorer)  # noqa: PTH113, PTH117 - never raise
+            wanted = formula.of(scorer) if is_path else formula.parse(scorer)
         except formula.FormulaError as error:
             raise UsageError(
                 f"the scorer '{scorer}' was not understood: {error}",

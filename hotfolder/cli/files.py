@@ -45,7 +45,7 @@ def find_images(
     passed_over = 0
     for text in given:
         for path in _expand(text):
-            if not path.is_dir():
+            if not os.path.isdir(path):  # noqa: PTH112 - False where Path.is_dir would raise
                 files[path] = None  # also when it is no image: then that is what is said of it
                 continue
             for entry in _walk(path, recursive=recursive, ignore=ignore):
@@ -82,8 +82,14 @@ def _walk(folder: Path, *, recursive: bool, ignore: tuple[str, ...]) -> Iterator
         if entry.is_dir(follow_symlinks=False):
             if recursive:
                 yield from _walk(Path(entry.path), recursive=True, ignore=ignore)
-        elif entry.is_file():  # no pipe, socket or device is opened
+        elif os.path.isfile(entry.path):  # noqa: PTH113 - as above; no pipe, socket or device is opened
             yield Path(entry.path)
+
+
+def existing_file(text: str) -> str | None:
+    """The absolute path of the file that this names, if there is one."""
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - never raise
+    return path if os.path.isfile(path) else None  # noqa: PTH113
 
 
 def not_a_file(path: Path) -> ErrorInfo | None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from hotfolder import config
 from hotfolder.cli.display import Display
-from hotfolder.cli.files import find_images, not_a_file
+from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
-from hotfolder.cli.text import printable
+from hotfolder.cli.text import printable, told_at_the_end
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
 from hotfolder.errors import ExitCode, UsageError
@@ -37,11 +37,8 @@ def run_score(
     outcomes: dict[int, Outcome] = {}
     names = formula.parse(settings.default_model(Kind.SCORE)).names
     columns = list(dict.fromkeys((*names, *settings.score.scorers)))
-    try:
-        for outcome in _judge(root, settings, found.files):
-            outcomes[outcome.job_id] = outcome
-    finally:
-        # Also after Ctrl-C: what is known by then is worth having.
+
+    def tell() -> None:
         rows = [_row(found.files[i], outcomes[i], settings.gate_policy()) for i in sorted(outcomes)]
         if as_json:
             _write_json(rows, settings.default_model(Kind.SCORE))
@@ -49,7 +46,12 @@ def run_score(
             _write_csv(rows, columns if len(columns) > 1 else [])
         else:
             _write_table(rows, columns if len(columns) > 1 else [])
-    return ExitCode.PARTLY_FAILED if any("error" in row for row in rows) else ExitCode.DONE
+
+    with told_at_the_end(tell, as_json=as_json):
+        for outcome in _judge(root, settings, found.files):
+            outcomes[outcome.job_id] = outcome
+    failed = any(outcome.error for outcome in outcomes.values())
+    return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
 def scored_by(settings: Settings, scorer: str | None) -> Settings:
@@ -58,9 +60,7 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
     Raises UsageError or ModelMissing.
     """
     if scorer is not None:
-        path = Path(scorer).expanduser()
-        is_file = path.is_file() and path.suffix in (".pth", ".pt", ".safetensors")
-        settings = settings.judged_by(str(path.absolute()) if is_file else scorer)
+        settings = settings.judged_by(existing_file(scorer) or scorer)
     for kind, name in settings.models_needed():
         if kind is Kind.SCORE:
             resolve(name, kind, settings.models.folders)

@@ -1,8 +1,31 @@
-"""Text that is safe to show."""
+"""Text that is safe to show, and shown once."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hotfolder.errors import HotfolderError
 
 
 def printable(text: str) -> str:
     """Control characters and bytes that are no text, escaped: a file's name must not steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextmanager
+def told_at_the_end(tell: Callable[[], None], *, as_json: bool) -> Iterator[None]:
+    """Calls `tell` after the work, also after Ctrl-C or trouble: what is known by then is worth having.
+
+    Not after trouble with `as_json`: then the error is the one document on stdout.
+    """
+    try:
+        yield
+    except HotfolderError:
+        if not as_json:
+            tell()
+        raise
+    except KeyboardInterrupt:
+        tell()
+        raise
+    tell()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -14,11 +15,11 @@ from typing import Any
 
 from hotfolder import config
 from hotfolder.cli.display import Display
-from hotfolder.cli.files import find_images, not_a_file
+from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
-from hotfolder.cli.text import printable
+from hotfolder.cli.text import printable, told_at_the_end
 from hotfolder.core import naming
-from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
+from hotfolder.errors import BadInput, EnvironmentTrouble, ExitCode, UsageError
 from hotfolder.folders.moves import fsync_folder, rename_noreplace
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot import work
@@ -60,8 +61,8 @@ class _Wanted:
 def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
     if len(options.size) > 1:
         raise UsageError("--scale, --long-edge and --megapixels do not go together", "choose one")
-    if any(value <= 0 for value in options.size.values()):
-        raise UsageError("a size must be more than nothing", "for example --scale 2")
+    if not all(0 < value < math.inf for value in options.size.values()):
+        raise UsageError("a size must be more than nothing, and a number", "for example --scale 2")
     root = find_root_if_any(given)
     settings = configured(config.load(root), options)
     name = settings.upscale.model
@@ -72,10 +73,9 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
     if found.passed_over:
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
     rows: dict[int, dict[str, Any]] = {}
-    try:
-        rows.update(_rows(root, settings, spec, found.files, options))
-    finally:
-        _tell([rows[index] for index in sorted(rows)], name, as_json=as_json)
+    with told_at_the_end(lambda: _tell([rows[i] for i in sorted(rows)], name, as_json=as_json), as_json=as_json):
+        for index, row in _rows(root, settings, spec, found.files, options):
+            rows[index] = row  # noqa: PERF403 - what is known when Ctrl-C comes is kept
     return ExitCode.PARTLY_FAILED if any("error" in row for row in rows.values()) else ExitCode.DONE
 
 
@@ -86,8 +86,8 @@ def configured(settings: Settings, options: Options) -> Settings:
         for key in ("model", "denoise", "format", "tile")
         if (value := getattr(options, key)) is not None
     }
-    if "model" in changes and Path(changes["model"]).expanduser().is_file():
-        changes["model"] = str(Path(changes["model"]).expanduser().absolute())
+    if "model" in changes and (path := existing_file(changes["model"])):
+        changes["model"] = path
     return settings.with_upscale(changes)
 
 
@@ -97,13 +97,21 @@ def _rows(
     wanted: dict[int, _Wanted] = {}
     how = _fingerprint(settings, spec, options)
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise UsageError(f"{options.out} cannot be made: {problem.strerror}", "name a folder") from None
     for index, file in enumerate(files):
         error = not_a_file(file)
         if error is not None:
             yield index, _failed(file, error)
             continue
-        mark = hashlib.sha256(f"{_sha256(file)} {how}".encode()).hexdigest()[:32]
+        try:
+            mark = hashlib.sha256(f"{_sha256(file)} {how}".encode()).hexdigest()[:32]
+        except OSError as problem:
+            unreadable = BadInput(f"it cannot be read: {problem.strerror}", "give this user permission to read it")
+            yield index, _failed(file, unreadable.info())
+            continue
         folder = options.out or file.parent
         done = _done_before(folder, file.stem, settings.upscale.format, mark)
         if done is not None:
@@ -118,9 +126,8 @@ def _enlarge(
     root: Path | None, settings: Settings, wanted: Mapping[int, _Wanted], options: Options, total: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     ended = total - len(wanted)
+    staging = _make_staging(wanted)
     executor = make_executor(settings, root)
-    # On the file system of each result, so that it appears there whole, by one rename.
-    staging = {folder: Path(tempfile.mkdtemp(prefix=".hotfolder-", dir=folder)) for folder in _folders(wanted)}
     items = [
         Item(index, 1, str(w.source.absolute()), str(staging[w.folder].absolute() / str(index)),
              {**options.size, "mark": w.mark, "named": True})
@@ -142,8 +149,19 @@ def _enlarge(
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folders(wanted: Mapping[int, _Wanted]) -> set[Path]:
-    return {each.folder for each in wanted.values()}
+def _make_staging(wanted: Mapping[int, _Wanted]) -> dict[Path, Path]:
+    """On the file system of each result, so that it appears there whole, by one rename."""
+    staging: dict[Path, Path] = {}
+    for folder in dict.fromkeys(each.folder for each in wanted.values()):
+        try:
+            staging[folder] = Path(tempfile.mkdtemp(prefix=".hotfolder-", dir=folder))
+        except OSError as problem:
+            for made in staging.values():
+                shutil.rmtree(made, ignore_errors=True)
+            raise UsageError(
+                f"nothing can be written to {folder}: {problem.strerror}", "name another folder with --out"
+            ) from None
+    return staging
 
 
 def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
@@ -201,11 +219,12 @@ def _mark_of(path: Path) -> str | None:
     from PIL import Image
 
     from hotfolder.imaging.carried import software_of
+    from hotfolder.imaging.decode import FORMATS  # it also lifts Pillow's limit, which our results exceed
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             words = software_of(image).split()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError):
         return None
     return words[2] if len(words) == 3 and words[0] == "hotfolder" else None
 

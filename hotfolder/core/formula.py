@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 #: Deeper nesting than people write: a hostile text must not exhaust the stack.
 _DEEPEST = 50
@@ -125,9 +126,9 @@ class _Parser:
             self._want(")")
             return f"({text})", value
         if self._kind == "number":
-            number = float(self._token)
+            number, spelling = float(self._token), format(Decimal(self._token).normalize(), "f")
             self._next()
-            return f"{number:g}", lambda _: number
+            return spelling, lambda _: number
         if self._kind in ("name", "quoted"):
             quoted, name = self._kind == "quoted", self._token
             name = name[1:-1] if quoted else name

@@ -47,8 +47,19 @@ def sidecar(path: str) -> str:
 
 def _fit(stem: str, suffix: str, ending: str = "") -> str:
     """Stem, suffix and ending, the stem shortened (by whole characters) so that a file system takes it."""
-    if len(ending.encode()) > 32:  # a dot in a sentence, not an ending
+    if len(_bytes(ending)) > 32:  # a dot in a sentence, not an ending
         stem, ending = stem + ending, ""
     # Room for an ending of the worker's choosing, and for a number.
-    room = MAX_NAME_BYTES - len(suffix.encode()) - len(ending.encode()) - 12
-    return stem.encode()[:room].decode(errors="ignore") + suffix + ending
+    room = MAX_NAME_BYTES - len(_bytes(suffix)) - len(_bytes(ending)) - 12
+    if len(_bytes(stem)) > room:
+        # What is left of a character that was cut in two goes, too.
+        stem = _bytes(stem)[:room].decode(errors="surrogateescape").rstrip(_HALVES)
+    return stem + suffix + ending
+
+
+#: What bytes that are no text become in Python's names of files.
+_HALVES = "".join(map(chr, range(0xDC80, 0xDD00)))
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")

@@ -24,6 +24,8 @@ from hotfolder.imaging.metadata import text_chunks
 from hotfolder.models.registry import resolve
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, Staged, StationSettings
 
+#: Pictures that are decoded ahead of the upscaler: whole ones, so few.
+_AHEAD = 2
 log = logging.getLogger(__name__)
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -119,7 +121,7 @@ class Station:
             return decode(path, s.max_pixels, deep=True, first_frame=first_frame, ours_too=named)
 
         def requests() -> Iterator[Request[int]]:
-            for item, future in ahead(batch.items, read, self._decoders, lambda: self._threads):
+            for item, future in ahead(batch.items, read, self._decoders, lambda: _AHEAD):
                 if should_stop():
                     return
                 try:

@@ -92,9 +92,13 @@ def with_comment(found: Carried) -> Carried:
 
 
 def software_of(image: Image.Image) -> str:
-    """EXIF's Software, or an empty text."""
+    """EXIF's Software as the header has it, or an empty text. Decodes no pixels."""
     try:
-        return str(image.getexif().get(Base.Software, ""))
+        if image.format != "PNG":
+            return str(image.getexif().get(Base.Software, ""))
+        exif = Image.Exif()  # getexif() would read a PNG to its end for it
+        exif.load(image.info.get("exif", b""))
+        return str(exif.get(Base.Software, ""))
     except Exception:  # noqa: BLE001 - as above
         return ""
 

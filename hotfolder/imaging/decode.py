@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import struct
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from hotfolder.types import SourceFacts
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
 Image.MAX_IMAGE_PIXELS = None
 _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
+_ORIENTATION = 0x0112
 #: Our own enlarged images may have so many times the pixels that others may have.
 OWN_PIXELS = 64
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
@@ -78,6 +80,8 @@ class Opened:
         """With `deep`, 16 bits are kept beside the 8-bit image. Raises TruncatedImage or UnsupportedImage."""
         image, name = self.image, self.source.name
         wants_deep = deep and is_deep(image)
+        # Pillow turns TIFFs while it loads them, and forgets that it did.
+        turned = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) if image.format == "TIFF" else None
         try:
             image.load()
             found = carried(image)
@@ -90,7 +94,12 @@ class Opened:
         normal = _normalise(name, upright)
         if image.mode in ("CMYK", "LAB"):
             found = replace(found, icc=None)  # it describes the old channels
-        all_bits = _all_bits(name, self.source.data, image) if wants_deep else None
+        all_bits = None
+        if wants_deep:
+            orientation = image.getexif().get(_ORIENTATION, 1) if turned is None else turned
+            all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
+            if all_bits.shape[1::-1] != upright.size:
+                raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
         facts = SourceFacts(self.source.sha256, normal.width, normal.height)
         return Decoded(normal, facts, found, all_bits)
 
@@ -137,8 +146,9 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
     pixels = image.width * image.height
-    ours = ours_too and pixels <= max_pixels * OWN_PIXELS and software_of(image).startswith("hotfolder ")
-    if pixels > max_pixels and not ours:
+    if pixels > max_pixels and not (
+        ours_too and pixels <= max_pixels * OWN_PIXELS and software_of(image).startswith("hotfolder ")
+    ):
         raise ImageTooLarge(
             f"{name} has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed",
             "make it smaller, or raise executor.max_pixels",
@@ -153,14 +163,33 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
 
 
 def _check_end(name: str, format_: str | None, data: bytes) -> None:
-    """A file cut in its last bytes may still decode: look for the mark that ends it.
-
-    Anywhere, because some cameras append a film or a second picture.
-    """
-    marks = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
-    mark = marks.get(format_ or "")
-    if mark is not None and mark not in data:
+    """A file cut in its last bytes, or damaged inside, may still decode."""
+    if format_ == "PNG":
+        _check_chunks(name, data)
+    # Anywhere, because some cameras append a film or a second picture.
+    elif format_ == "JPEG" and b"\xff\xd9" not in data:
         raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
+
+
+def _check_chunks(name: str, data: bytes) -> None:
+    """Pillow passes over the checksums of PNG's pixels (ISO/IEC 15948, 5.3): whether damage shows is chance.
+
+    Only the critical chunks, whose names begin with a capital: damaged metadata costs the metadata.
+    """
+    position = 8
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind, end = data[position + 4 : position + 8], position + 8 + length
+        if end + 4 > len(data):
+            break
+        if not kind[0] & 0x20:
+            (told,) = struct.unpack_from(">I", data, end)
+            if zlib.crc32(memoryview(data)[position + 4 : end]) != told:
+                raise TruncatedImage(f"{name} is damaged: the checksum of its {kind!r} is wrong", _SIGHTS)
+        if kind == b"IEND":
+            return
+        position = end + 4
+    raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
 
 
 def _normalise(name: str, image: Image.Image) -> Image.Image:
@@ -200,16 +229,14 @@ def _from_cmyk(image: Image.Image, profile: bytes) -> Image.Image:
     return converted or image
 
 
-def _all_bits(name: str, data: bytes, image: Image.Image) -> NDArray[np.uint16]:
+def _all_bits(name: str, data: bytes, format_: str, orientation: int) -> NDArray[np.uint16]:
     try:
-        pixels = decode_deep(data, image.format or "")
+        pixels = decode_deep(data, format_)
     except ERRORS as error:
         raise TruncatedImage(f"{name} cannot be decoded in 16 bits: {error}", _SIGHTS) from None
-    if pixels.shape[1::-1] != image.size:
-        raise TruncatedImage(f"{name} is {image.size} by its header, but not inside", _SIGHTS)
     # EXIF 2.32, tag 0x0112: mirrored, turned, or both.
     turns = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}
-    quarter_turns, mirrored = turns.get(image.getexif().get(0x0112, 1), (0, 0))
+    quarter_turns, mirrored = turns.get(orientation, (0, 0))
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 

@@ -22,16 +22,15 @@ ERRORS = (RuntimeError, tifffile.TiffFileError, ValueError, IndexError, KeyError
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened, not yet loaded, PNG or TIFF has 16 bits a channel."""
-    if image.mode.startswith("I;16"):
-        return True
     if image.format == "PNG":
-        return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+        return image.mode == "I;16" or any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "TIFF":
         tags: Any = getattr(image, "tag_v2", {})
         formats = tags.get(339, (1,))  # SampleFormat: 1 is unsigned integers
-        return (
-            set(tags.get(258, (8,))) == {16} and set(formats) == {1} and image.mode in ("RGB", "RGBA", "L", "LA")
-        )
+        unsigned = set(tags.get(258, (8,))) == {16} and set(formats) == {1}
+        premultiplied = 1 in tags.get(338, ())  # ExtraSamples: Pillow divides by alpha, tifffile does not
+        modes = ("RGB", "RGBA", "L", "LA", "I;16", "I;16B")
+        return unsigned and not premultiplied and image.mode in modes
     return False
 
 

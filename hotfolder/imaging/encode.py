@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +32,9 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "avif": {"quality": 90, "speed": 8},
 }
 _NOTHING = Carried()
+#: Bytes that one segment of a JPEG holds (2 bytes of length), less the longest name that stands before them.
+_JPEG_SEGMENT = 65_533 - 29
+log = logging.getLogger(__name__)
 
 
 def stage(
@@ -94,6 +99,8 @@ def _save(image: Image.Image, file: BinaryIO, format_: str, carried: Carried, ba
         image = image.convert("RGB" if image.mode == "L" else "RGBA")
     if format_ != "png":
         carried = with_comment(carried)
+    if format_ == "jpeg":
+        carried = _for_jpeg(carried)
     options: dict[str, Any] = dict(_OPTIONS[format_])
     options["icc_profile"] = carried.icc  # None also keeps Pillow from writing one of its own accord
     if carried.exif:
@@ -110,3 +117,14 @@ def _save(image: Image.Image, file: BinaryIO, format_: str, carried: Carried, ba
     # A new image: Pillow would also write what the old one's `info` holds.
     image.info = {}
     image.save(file, format=format_.upper(), **options)
+
+
+def _for_jpeg(carried: Carried) -> Carried:
+    """Without what does not fit into one of JPEG's segments."""
+    if carried.xmp and len(carried.xmp) > _JPEG_SEGMENT:
+        log.warning("%d bytes of XMP do not fit into a JPEG and are left out", len(carried.xmp))
+        carried = replace(carried, xmp=None)
+    if carried.exif and len(carried.exif) > _JPEG_SEGMENT:
+        log.warning("%d bytes of EXIF do not fit into a JPEG and are left out", len(carried.exif))
+        carried = replace(carried, exif=None)
+    return carried

@@ -134,7 +134,7 @@ def _by_path(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
         return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
     if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
         tower = resolve(HEADS_READ, ENCODER, folders)
-        return ModelSpec(path.stem, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
+        return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
     raise UsageError(
         f"{path} is not a model that can {kind}",
         "generate takes a diffusers folder (with model_index.json), score a head, upscale a weights file",

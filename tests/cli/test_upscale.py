@@ -89,6 +89,8 @@ def test_a_bad_file_hurts_only_itself(nowhere: Path) -> None:
         (["in", "--scale", "2", "--long-edge", "100"], "do not go together", 2),
         (["in", "--scale", "0"], "more than nothing", 2),
         (["in", "--format", "bmp"], "--format bmp", 2),
+        (["in", "--scale", "nan"], "more than nothing", 2),
+        (["in", "--out", "in/0.png"], "in/0.png cannot be made", 2),
         (["in", "--tile", "7"], "should be 0 or at least 16", 2),
         (["in", "--model", "x4-compcat"], "did you mean 'x4-compact'?", 2),
         (["in", "--model", "realesrgan-x4plus"], "is not on this machine", 4),
@@ -107,11 +109,21 @@ def test_what_cannot_be_done_is_said_with_a_remedy(
     assert names(nowhere / "in") == ["0.png", "1.png", "2.png"]
 
 
+def test_a_name_that_is_no_text_and_a_link_in_circles(nowhere: Path) -> None:
+    (nowhere / "in/0.png").rename(nowhere / "in/caf\udce9.png")
+    (nowhere / "in/loop.png").symlink_to("loop.png")
+    code, told = upscale("in")
+    assert (code, told["count"]) == (0, 3)
+    assert "caf\udce9_4x.png" in names(nowhere / "in")
+
+
 def test_a_damaged_model_is_refused(nowhere: Path) -> None:
     (nowhere / "model.pth").write_bytes(b"no weights")
     done = hotfolder("upscale", "in", "--model", "model.pth")
     assert done.returncode == 1
     assert "cannot be read" in done.stderr
+    told = hotfolder("upscale", "in", "--model", "model.pth", "--json")
+    assert "cannot be read" in json.loads(told.stdout)["error"]["message"]
     assert names(nowhere / "in") == ["0.png", "1.png", "2.png"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageSequence
 from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngInfo
@@ -124,6 +125,37 @@ def test_16_bits_are_written_and_read_whole(tmp_path: Path, format_: str, channe
     shallow = decode(Path(made.path), 10**9)
     as_rgba = np.asarray(shallow.image.convert("RGBA")).astype(int)
     assert np.abs(as_rgba[..., 0] - pixels[..., 0] / 257).max() < 1
+
+
+def test_reading_who_made_a_file_costs_it_no_bits(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 8, 3)).astype(np.uint16)
+    made = stage(pixels, tmp_path, "deep", "png")
+    assert (decode(Path(made.path), 10**9, deep=True, ours_too=True).pixels == pixels).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_16_bit_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 8, 3)).astype(np.uint16)
+    tags = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=tags, metadata=None)
+    found = decode(tmp_path / "a.tif", 10**9, deep=True)
+    assert found.deep is not None
+    assert np.abs(found.deep // 257 - np.asarray(found.image).astype(int)).max() <= 1
+    assert found.deep.shape[:2] == ((9, 8) if orientation < 5 else (8, 9))
+
+
+def test_premultiplied_alpha_is_not_taken_for_straight(tmp_path: Path) -> None:
+    pixels = np.full((4, 4, 4), 20_000, np.uint16)  # white, at the alpha of 20,000
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
+    assert (decode(tmp_path / "a.tif", 10**9, deep=True).pixels[..., :3] >= 254).all()
+
+
+def test_metadata_that_jpeg_cannot_hold_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chunks = PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", "<x>" + "long history " * 10_000 + "</x>")
+    draw_landscape(1, (20, 20)).save(tmp_path / "a.png", pnginfo=chunks)
+    assert isinstance(enlarge(tmp_path / "a.png", tmp_path, format="jpeg"), Path)
+    assert "do not fit into a JPEG" in caplog.text
 
 
 def test_16_bits_turned_by_exif_are_turned_like_8_bits(tmp_path: Path) -> None:

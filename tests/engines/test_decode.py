@@ -70,6 +70,17 @@ def test_real_photographs(real_images: Path, name: str) -> None:
     assert ("A" in found.image.mode) == ("alpha" in name)
 
 
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_damage_inside_a_png_is_found_though_its_pixels_decode(tmp_path: Path, level: int) -> None:
+    buffer = io.BytesIO()
+    draw_landscape(1).save(buffer, "PNG", compress_level=level)
+    data = bytearray(buffer.getvalue())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.png").write_bytes(data)
+    with pytest.raises(TruncatedImage):
+        decode(tmp_path / "damaged.png", LIMIT)
+
+
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "TIFF", "GIF"])
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path, format_: str) -> None:
     buffer = io.BytesIO()

@@ -236,6 +236,40 @@ def test_out_of_memory_in_the_middle_is_healed_and_finished_rows_stay(
     assert upscaler.tiling.tile == 32
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize(
+    ("size", "tile", "overlap"), [(256, 1024, 64), (200, 1024, 64), (600, 600, 64), (100, 100, 32)]
+)
+def test_however_large_the_overlap_running_out_of_memory_ends(
+    tmp_path: Path, size: int, tile: int, overlap: int, fixed: bool
+) -> None:
+    path = save_compact(tmp_path / "small.safetensors")
+    pixels = np.asarray(draw_landscape(3, (size, size)))
+    expected = load(path).enlarge_one(pixels)
+    upscaler = load(path, tile=tile, overlap=overlap)
+    upscaler._enlarger.tiling = replace(upscaler.tiling, fixed=fixed)
+    limit = size * size - 1
+
+    def fault(_: int, given: torch.Tensor, run: Any) -> torch.Tensor:
+        if given.shape[2] * given.shape[3] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(given)  # type: ignore[no-any-return]
+
+    faulty(upscaler, fault)
+    assert difference(upscaler.enlarge_one(pixels), expected) <= 1
+
+
+def test_where_the_overlap_alone_is_too_much_it_is_said(tmp_path: Path) -> None:
+    upscaler = load(save_compact(tmp_path / "small.safetensors"), tile=64, overlap=64)
+
+    def fault(_: int, given: torch.Tensor, run: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    faulty(upscaler, fault)
+    with pytest.raises(torch.OutOfMemoryError):
+        upscaler.enlarge_one(np.asarray(draw_landscape(3, (300, 300))))
+
+
 def test_a_batch_that_is_too_large_is_halved(tmp_path: Path) -> None:
     path = save_compact(tmp_path / "small.safetensors")
     pixels = np.asarray(draw_landscape(3, (128, 128)))

@@ -1,5 +1,7 @@
 """The pure decisions: settle, gate, retry, batching, naming."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,3 +173,12 @@ def test_no_name_becomes_too_long_for_the_file_system(name: str) -> None:
     stem = naming.generated_stem(f"inbox/generate/{name}", 2**32 - 1, 10_000)
     for made in (f"{stem}.png", naming.numbered(f"keep/{name}x", 123), naming.sidecar(f"failed/{name}x")):
         assert len(made.rpartition("/")[2].encode()) <= 255
+
+
+def test_a_name_that_is_no_text_is_shortened_like_any_other() -> None:
+    assert naming.upscaled_stem("caf\udce9.png", 4) == "caf\udce9_4x"
+    long = naming.upscaled_stem("\udce9" * 300 + ".png", 1.5)
+    assert len(os.fsencode(long + ".webp")) <= 255
+    assert long.endswith("_1.5x")
+    assert "\udcc3" not in naming.upscaled_stem("é" * 300 + ".png", 4)
+    assert naming.regressed("upscaled/a_4x.png") == "upscaled/a_4x.regressed.png"

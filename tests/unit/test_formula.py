@@ -25,6 +25,8 @@ SCORES = {"laion-v2": 6.0, "technical": 8.0, "/a/my head.pth": 3.0}
         ("min(laion-v2, technical)", "min(laion-v2, technical)", ("laion-v2", "technical"), 6.0),
         ("max(laion-v2, technical - 3, 1)", "max(laion-v2, technical - 3, 1)", ("laion-v2", "technical"), 6.0),
         ("'/a/my head.pth'", '"/a/my head.pth"', ("/a/my head.pth",), 3.0),
+        ("0.00001*technical + 1000000", "0.00001*technical + 1000000", ("technical",), 1000000.00008),
+        ("0.12345678*technical", "0.12345678*technical", ("technical",), 0.98765424),
         ("technical - laion-v2 - 1", "technical - laion-v2 - 1", ("technical", "laion-v2"), 1.0),
     ],
 )

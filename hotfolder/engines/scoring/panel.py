@@ -59,6 +59,7 @@ class Runner:
         while at < len(views):
             part = views[at : at + self.sizing.size]
             started = time.perf_counter()
+            embedded = None
             try:
                 embedded = self._encoder.embed(part)
                 if not self.sizing.settled and self._device.type == "cuda":
@@ -68,6 +69,8 @@ class Runner:
                 if smaller is None:
                     raise
                 self.sizing = smaller
+            if embedded is None:
+                # Out here, where the error and the activations in its frames are gone.
                 if self._device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue

@@ -97,10 +97,8 @@ class Enlarger:
                 plane = task.plane
                 if plane.error is not None:
                     continue
-                if isinstance(enlarged, Exception):
-                    plane.error = enlarged
-                else:
-                    self._place(task, enlarged)
+                plane.error = enlarged if isinstance(enlarged, Exception) else self._placed(task, enlarged)
+                if plane.error is None:
                     plane.left -= 1
                     report(plane, plane.total - plane.left, plane.total)
                 if plane.left == 0 or plane.error is not None:
@@ -144,13 +142,10 @@ class Enlarger:
         """(c, h, w) float32 on the device for what each task keeps, or why there is none."""
         if not tasks:
             return []
-        inputs = torch.stack([self._seen(task) for task in tasks])
         try:
-            enlarged = self._enlarge(inputs)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return [error] * len(tasks)  # not even the smallest tile
+            enlarged = self._enlarge(torch.stack([self._seen(task) for task in tasks]))
+        except Exception as error:  # noqa: BLE001 - the edge around these tasks
+            return [error] * len(tasks)
         found: list[torch.Tensor | Exception] = []
         for task, window in zip(tasks, enlarged, strict=True):
             if not torch.isfinite(window).all():
@@ -182,18 +177,13 @@ class Enlarger:
         """Through the network; halved when memory runs out, in float32 where it overflows."""
         if self._too_much is not None and inputs[0, 0].numel() >= self._too_much:
             return torch.cat([self._in_parts(one[None]) for one in inputs])
-        try:
-            enlarged = self._network.run(inputs)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
+        enlarged = self._try(inputs)
+        if enlarged is None:
             self._free()
             if len(inputs) > 1:
                 self.batch = max(1, len(inputs) // 2)
                 log.warning("out of memory: %d tiles at a time from now on", self.batch)
                 return torch.cat([self._enlarge(part) for part in inputs.split(self.batch)])
-            if self.tiling.tile <= _SMALLEST:
-                raise
             self._shrink(inputs[0, 0].numel())
             return self._in_parts(inputs)
         finite = torch.isfinite(enlarged).flatten(1).all(dim=1)
@@ -204,6 +194,18 @@ class Enlarger:
             enlarged = enlarged.float().clone()
             enlarged[~finite] = self._network.run_in_float32(inputs[~finite])
         return enlarged
+
+    def _try(self, inputs: torch.Tensor) -> torch.Tensor | None:
+        """None when the memory is not enough.
+
+        The retry has to come after this: as long as the error lives, so do the activations in its frames.
+        """
+        try:
+            return self._network.run(inputs)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
 
     def _shrink(self, window_pixels: int) -> None:
         self._too_much = min(window_pixels, self._too_much or window_pixels)
@@ -219,8 +221,11 @@ class Enlarger:
         """(1, 3, h, w) by smaller tiles: rows that are finished stay finished."""
         window = np.ascontiguousarray(inputs[0].permute(1, 2, 0).cpu().numpy())
         height, width = window.shape[:2]
-        if max(height, width) <= self.tiling.tile:  # all overlap: a smaller tile does not make it less
-            half = max(_SMALLEST, max(height, width) // 2)
+        while self._largest_window(height, width) >= height * width:
+            if self.tiling.tile <= _SMALLEST:  # it is nearly all overlap: no smaller tile makes it less
+                raise torch.OutOfMemoryError("not even the smallest tile fits into the memory")
+            multiple = self._network.multiple
+            half = max(_SMALLEST, self.tiling.tile // 2 // multiple * multiple)
             self.tiling = replace(self.tiling, tile=half, blend=min(self.tiling.blend, half // 4))
         inner = Enlarger(self._network, self.tiling, 1)
         inner._too_much = self._too_much
@@ -230,11 +235,23 @@ class Enlarger:
             raise plane.error
         return torch.from_numpy(plane.result).permute(2, 0, 1)[None].to(inputs.device)
 
+    def _largest_window(self, height: int, width: int) -> int:
+        """Pixels of the largest window that a picture of this size is cut into."""
+        rows, columns = (max(span.seen for span in self.tiling.spans(side)) for side in (height, width))
+        return rows * columns
+
     def _free(self) -> None:
         if self._network.device.type == "cuda":
             torch.cuda.empty_cache()
 
     # --- joining ---------------------------------------------------------------------------------
+
+    def _placed(self, task: _Task[Owner], kept: torch.Tensor) -> Exception | None:
+        try:
+            self._place(task, kept)
+        except Exception as error:  # noqa: BLE001 - the edge around one plane
+            return error
+        return None
 
     def _place(self, task: _Task[Owner], kept: torch.Tensor) -> None:
         """Puts what a tile gave where it belongs."""

@@ -92,8 +92,9 @@ class Upscaler:
         def planes() -> Iterator[Plane[tuple[_Job[Key], str]]]:
             for request in requests:
                 height, width = request.pixels.shape[:2]
-                wanted = plan(width, height, self.scale, request.target)
+                wanted = Plan(0, width, height, 1.0)
                 try:
+                    wanted = plan(width, height, self.scale, request.target)
                     self._check_size(width, height, wanted)
                     parts = take_apart(request.pixels, request.profile)
                 except Exception as error:  # noqa: BLE001 - the edge around one picture
