@@ -10,18 +10,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hotfolder import live
+from hotfolder import control, live
 from hotfolder.core.batching import pick_batch
+from hotfolder.core.pulse import Pulse
 from hotfolder.errors import EnvironmentTrouble, WorkerLost
 from hotfolder.executors.base import Done, Executor
+from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
+from hotfolder.folders.publish import explain
 from hotfolder.folders.watch import Watcher
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
+from hotfolder.rebuild import open_or_rebuild
 from hotfolder.results import Results
+from hotfolder.root import FILE_NAME
 from hotfolder.settings import Settings
 from hotfolder.types import (
     Batch,
@@ -41,10 +47,14 @@ _MODEL_TROUBLE = ("model_missing", "model_damaged")
 _BUSY_WAIT = 0.2
 #: After a scan, events cause no other one for so many times what it took.
 _SCAN_SHARE = 9
+#: Without any event, the next scan waits for so many times what the last one took.
+_RESCAN_SHARE = 200
 #: Longest wait, in seconds, with nothing to do: an idle worker is let go about on time.
 _IDLE_WAIT = 5.0
-#: Seconds between scans of inboxes that cannot be watched.
-_UNWATCHED_RESCAN = 2.0
+
+
+def _is_loading(done: Done) -> bool:
+    return done.progress is not None and done.progress.loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._running: dict[int, Job] = {}
         self._batch_ids = itertools.count(1)
+        self._pulse = Pulse(settings.executor.hang_seconds, settings.executor.load_seconds)
         self._resident: tuple[Kind, str] | None = None
         self._resident_since = 0.0
         self._progress: Progress | None = None
@@ -84,6 +95,7 @@ class Daemon:
         self._live = live.Live(self._layout.live_status, show)
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
+        self._guard: Guard
         self._intake: Intake
         self._results: Results
         self._watcher: Watcher
@@ -99,7 +111,7 @@ class Daemon:
         Raises AlreadyRunning when another daemon has the root, UsageError when it spans file systems, LedgerError.
         """
         self._layout.make()
-        self._layout.check_one_file_system()
+        check_folders(self._layout)
         lock = RootLock(self._layout.lock)
         lock.acquire()
         orderly = False
@@ -120,15 +132,19 @@ class Daemon:
 
     def _open(self) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
-        self._ledger = Ledger.open(self._layout.database)
+        self._ledger = open_or_rebuild(self._layout)
+        tidy_permissions(self._layout.database, self._layout.root / FILE_NAME)
         models = {kind: self._settings.default_model(kind) for kind in Kind}
         line = Line(self._settings.gate_policy(), models, self._settings.upscale.min_gain)
-        self._intake = Intake(self._layout, self._settings, self._ledger, line)
+        self._guard = Guard(self._layout)
+        inboxes = [self._layout.inbox(kind) for kind in Kind]
+        watcher = Watcher([*inboxes, self._layout.control], self._wake, self._settings.watch.mode)
+        self._intake = Intake(self._layout, self._settings, self._ledger, line, self._guard, watcher.found)
         self._results = Results(
-            self._layout, self._settings, self._ledger, self._intake, line, self._clock,
+            self._layout, self._settings, self._ledger, self._intake, line, self._guard, self._clock,
             rescan=self._wake.set, pause=self._pause,
         )  # fmt: skip
-        self._watcher = Watcher([self._layout.inbox(kind) for kind in Kind], self._wake)
+        self._watcher = watcher
         try:
             self._resume()
             shutil.rmtree(self._layout.staging, ignore_errors=True)
@@ -138,6 +154,8 @@ class Daemon:
         recovered = self._ledger.recover()
         if recovered:
             log.info("%d jobs that were in work go back into the queue", recovered)
+            self._results.quarantine()
+        control.forget_answers(self._layout)
         self._watcher.ensure()
         self._next_scan = self._scan_not_before = self._last_turn = 0.0
         self._next_take: float | None = None
@@ -175,15 +193,33 @@ class Daemon:
             due += [next_job] if next_job is not None else []
         return max(0.0, min(due) - self._clock()), put_off
 
+    def _obey(self) -> None:
+        """Does what people ask for."""
+        for path, wish in control.wishes(self._layout):
+            answer: dict[str, Any]
+            if wish.get("do") == "retry":
+                answer = {"retried": self._results.retry([int(job) for job in wish.get("jobs", ())])}
+            else:
+                answer = {"error": f"a wish that is not known: {wish.get('do')}"}
+                log.error("%s", answer["error"])
+            try:
+                control.done(path, answer)
+            except OSError as error:
+                raise explain(error) from error
+
     def _scan(self, now: float) -> None:
         self._wake.clear()
-        self._intake.scan(now, self._is_running)
+        self._guard.check_root()
+        self._obey()
+        self._intake.scan(now, self._is_running, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
         # Our own moves cause events, too: a huge inbox is not read again for each of them.
         self._scan_not_before = self._clock() + _SCAN_SHARE * (self._clock() - now)
-        every = self._settings.watch.rescan_seconds
-        self._next_scan = now + (every if self._watcher.alive else min(every, _UNWATCHED_RESCAN))
+        watch = self._settings.watch
+        every = watch.rescan_seconds if self._watcher.alive else min(watch.rescan_seconds, watch.poll_seconds)
+        took = self._clock() - now
+        self._next_scan = now + max(every, (_RESCAN_SHARE if self._watcher.alive else _SCAN_SHARE) * took)
         self._next_take = now
 
     def _is_free(self) -> bool:
@@ -196,6 +232,9 @@ class Daemon:
             return
         turn = now - self._resident_since
         waiting = self._ledger.runnable(now, self._resident)
+        if not waiting:
+            return
+        self._guard.check_space(self._settings.output.min_free_mb << 20)
         picked = pick_batch(waiting, self._resident, turn, self._settings.batch_policy())
         wanted = [job for job in picked if self._is_wanted(job, now)]
         if not wanted:
@@ -217,6 +256,7 @@ class Daemon:
             self._resident, self._resident_since = model, now
         try:
             self._executor.submit(Batch(next(self._batch_ids), *model, items))
+            self._pulse.begin(model, time.monotonic())
         except EnvironmentTrouble:
             self._batch_over()
             raise
@@ -248,7 +288,12 @@ class Daemon:
             self._stopping.wait(0.02)  # a copied folder comes as a burst of events: one scan for all of them
 
     def _hear(self, wait: float) -> None:
-        for done in self._executor.poll(wait):
+        told = self._executor.poll(wait)
+        if told:
+            self._pulse.beat(time.monotonic(), loading=_is_loading(told[-1]))
+        elif self._running and (silence := self._pulse.too_long(time.monotonic())) is not None:
+            self._executor.abandon(f"the worker said nothing for {silence:.0f} s and was ended")
+        for done in told:
             try:
                 self._handle(done)
             except EnvironmentTrouble as error:
@@ -258,17 +303,27 @@ class Daemon:
     def _handle(self, done: Done) -> None:
         if done.progress is not None:
             self._progress = done.progress
+            job = self._running.get(done.progress.job_id)
+            if job is not None and job.crashes and not done.progress.loading:
+                self._ledger.mark_begun(
+                    job
+                )  # it was in work when a daemon died: should that happen again, it is it
         elif done.outcome is not None:
             self._outcome(done.outcome)
         elif done.finished is not None:
             self._batch_over()
         elif done.lost is not None:
-            self._resident = None
-            if done.started:
-                self._batch_over(WorkerLost(done.lost, "the file may be too much for the device; see the log"))
-            else:
+            model, self._resident = self._resident, None
+            if not done.started:
                 self._batch_over()
                 raise EnvironmentTrouble(f"the worker cannot start: {done.lost}", "see the log for its last words")
+            if self._pulse.loading and model is not None and model[1] == self._settings.default_model(model[0]):
+                # No file is to blame. Of a model that only some prompt asks for, that prompt is.
+                self._batch_over()
+                raise EnvironmentTrouble(
+                    f"loading '{model[1]}' failed: {done.lost}", "see the log; is there memory enough for it?"
+                )
+            self._batch_over(WorkerLost(done.lost, "the file may be too much for the device; see the log"))
 
     def _outcome(self, outcome: Outcome) -> None:
         job = self._running.get(outcome.job_id)
@@ -308,25 +363,28 @@ class Daemon:
 
     # --- telling, ending -------------------------------------------------------------------------
 
-    def _tell(self, *, force: bool = False) -> None:
-        self._live.update(
-            live.snapshot(
-                started_at=self._started_at,
-                now=self._clock(),
-                watcher=self._watcher.mode,
-                progress=self._progress,
-                done=self._results.done,
-                failed=self._results.failed,
-                open_jobs=self._ledger.open_job_count(),
-                unsettled=self._intake.unsettled,
-                paused=self._paused[1].message if self._paused else None,
-            ),
-            force=force,
+    def _tell(self) -> None:
+        self._live.update(self._clock(), self._snapshot)
+
+    def _snapshot(self) -> live.Snapshot:
+        return live.snapshot(
+            started_at=self._started_at,
+            now=self._clock(),
+            watcher=self._watcher.mode,
+            progress=self._progress,
+            done=self._results.done,
+            failed=self._results.failed,
+            open_jobs=self._ledger.open_job_count(),
+            unsettled=self._intake.unsettled,
+            paused=self._paused[1].message if self._paused else None,
         )
 
     def _drained(self) -> bool:
-        return not (self._running or self._intake.unsettled or self._ledger.open_job_count()) and not (
-            self._ledger.finished_drops()
+        return not (
+            self._running
+            or self._intake.unsettled
+            or self._ledger.open_job_count()
+            or self._ledger.finished_drops(None)
         )
 
     def _shut_down(self, orderly: bool) -> None:
@@ -349,13 +407,6 @@ class Daemon:
                 for job in self._running.values():
                     self._results.release(job)
             # Else the next start sorts it out: the journal may hold what one of them has staged.
-            self._live.update(self._final_snapshot(), force=True)
+            self._live.update(self._clock(), self._snapshot, force=True)
             self._live.clear()
             self._ledger.close()
-
-    def _final_snapshot(self) -> live.Snapshot:
-        return live.snapshot(
-            started_at=self._started_at, now=self._clock(), watcher="stopped", progress=None,
-            done=self._results.done, failed=self._results.failed, open_jobs=self._ledger.open_job_count(),
-            unsettled=0, paused=None,
-        )  # fmt: skip

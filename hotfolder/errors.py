@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar
 
+from hotfolder.printable import printable
 from hotfolder.types import ErrorInfo, FailureClass
 
 
@@ -28,8 +29,8 @@ class HotfolderError(Exception):
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.fix = fix
+        self.message = printable(message)  # it may quote a file, or its name
+        self.fix = printable(fix)
 
     def info(self) -> ErrorInfo:
         """The same error as a plain record that crosses processes."""
@@ -112,6 +113,12 @@ class ImageTooLarge(BadInput):
     """The image has more pixels than the limit."""
 
     kind = "image_too_large"
+
+
+class FileTooLarge(BadInput):
+    """The file has more bytes, or more metadata, than the limit."""
+
+    kind = "file_too_large"
 
 
 class UnsupportedImage(BadInput):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hotfolder.core import naming
 from hotfolder.core.prompts import MAX_SEED, parse
-from hotfolder.core.settle import Observation, observe, settle
+from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
+from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
+from hotfolder.folders.moves import rename_noreplace
+from hotfolder.folders.publish import explain
 from hotfolder.folders.scan import scan, sight
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import check_confined, resolve
+from hotfolder.regular import open_regular
 from hotfolder.settings import Settings
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
 
@@ -28,13 +34,28 @@ TAKE_AT_ONCE = 500
 
 
 class Intake:
-    """Knows what lies in the inboxes. The clock is an argument everywhere."""
+    """Knows what lies in the inboxes. The clock is an argument everywhere.
 
-    def __init__(self, layout: Layout, settings: Settings, ledger: Ledger, line: Line) -> None:
+    `found` is told the path of each file that is taken and did not lie there when the watch began.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Settings,
+        ledger: Ledger,
+        line: Line,
+        guard: Guard,
+        found: Callable[[str], None],
+    ) -> None:
         self._layout = layout
+        self._guard = guard
+        self._found = found
+        self._untold: set[str] = set()  # seen since the watch began: some event should have told of them
         self._settings = settings
         self._ledger = ledger
         self._line = line
+        self._born_ended: set[int] = set()
         self._seen: dict[str, tuple[Kind, Observation]] = {}
         self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
 
@@ -43,19 +64,17 @@ class Intake:
         """How many files are seen and not yet taken."""
         return len(self._seen)
 
-    def scan(self, now: float, is_running: Callable[[Drop], bool]) -> None:
+    def scan(self, now: float, is_running: Callable[[Drop], bool], *, fresh: bool) -> None:
         """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now.
 
-        Raises EnvironmentTrouble when an inbox cannot be read.
+        `fresh`: the watch has just begun. Raises EnvironmentTrouble when an inbox cannot be read.
         """
         found: dict[str, tuple[Kind, Sighting]] = {}
         unread: list[str] = []
         for kind in Kind:
             folder = self._layout.inbox(kind)
             try:
-                if not folder.is_dir():
-                    log.warning("%s is missing: made again", folder)
-                    folder.mkdir(parents=True, exist_ok=True)
+                self._guard.inbox(kind)
                 for sighting in scan(self._layout.root, folder, self._settings.watch.ignore, unread):
                     found[sighting.path] = (kind, sighting)
             except OSError as error:
@@ -68,6 +87,11 @@ class Intake:
                 continue  # it may well be there still
             if (there is None or there[1] != drop.sighting) and not is_running(drop):
                 self.give_up(drop, now)
+        if fresh:
+            self._untold.clear()
+        else:
+            new = found.keys() - self._seen.keys() - self._open.keys()
+            self._untold = (self._untold & found.keys()) | new
         self._seen = {
             path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
             for path, (kind, sighting) in found.items()
@@ -87,6 +111,16 @@ class Intake:
         """The daemon has placed the file of this drop."""
         self._open = {path: drop for path, drop in self._open.items() if drop.id != drop_id}
 
+    def born_ended(self) -> set[int]:
+        """Drops taken since this was asked last for which there is nothing to do."""
+        found, self._born_ended = self._born_ended, set()
+        return found
+
+    def reopened(self, drop: Drop) -> None:
+        """The file of this drop is back in its inbox, and its jobs in the queue."""
+        self._open[drop.sighting.path] = drop
+        self._seen.pop(drop.sighting.path, None)
+
     def unchanged(self, drop: Drop) -> bool:
         """Whether the dropped file still is what was taken."""
         return sight(self._layout.root, drop.sighting.path) == drop.sighting
@@ -95,6 +129,10 @@ class Intake:
         """Takes every file that is finished; gives the moment when the next may be, None if none waits."""
         policy, ready, look_again = self._settings.settle_policy(), [], []
         for path, (kind, seen) in list(self._seen.items()):
+            decision = settle(seen, Writers.NONE, policy, now)
+            if not decision.ready:  # nobody needs to ask the kernel
+                look_again.append(decision.look_again_at)
+                continue
             try:
                 if sight(self._layout.root, path) != seen.sighting:
                     raise FileNotFoundError(path)
@@ -108,9 +146,44 @@ class Intake:
                 ready.append((kind, seen))
             else:
                 look_again.append(decision.look_again_at)
-        for start in range(0, len(ready), TAKE_AT_ONCE):
-            self._take(ready[start : start + TAKE_AT_ONCE], now)
+        for _, seen in ready:
+            if seen.sighting.path in self._untold:
+                self._untold.discard(seen.sighting.path)
+                self._found(str(self._layout.root / seen.sighting.path))
+        text = [each for each in ready if not self._rename_to_text(each[1].sighting.path)]
+        if len(text) < len(ready):
+            look_again.append(now)  # under their new names
+        for start in range(0, len(text), TAKE_AT_ONCE):
+            self._take(text[start : start + TAKE_AT_ONCE], now)
         return min(look_again, default=None)
+
+    def _rename_to_text(self, path: str) -> bool:
+        """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
+
+        Whether there was anything to do; the file is then seen anew.
+        """
+        wanted = naming.as_text(path)
+        if wanted == path:
+            return False
+        kind, _ = self._seen.pop(path)
+        root = self._layout.root
+        for number in itertools.count():
+            new = naming.numbered(wanted, number)
+            try:
+                (root / new).parent.mkdir(parents=True, exist_ok=True)
+                rename_noreplace(root / path, root / new)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                return True
+            except OSError as error:
+                raise explain(error) from error
+            break
+        log.info("renamed to %s: %s is not UTF-8", new, path)
+        again = sight(root, new)
+        if again is not None:
+            self._seen[new] = (kind, Observation(again, again.mtime_ns / 1e9))
+        return True
 
     def _resight(self, path: str, kind: Kind, now: float) -> None:
         again = sight(self._layout.root, path)
@@ -124,6 +197,8 @@ class Intake:
         for (kind, sighting, since, jobs), drop_id in zip(taken, self._ledger.add_drops(taken, now), strict=True):
             self._open[sighting.path] = Drop(drop_id, kind, sighting, since)
             self._seen.pop(sighting.path, None)
+            if all(job.error for job in jobs):
+                self._born_ended.add(drop_id)
             log.info("taken: %s (%d job%s)", sighting.path, len(jobs), "" if len(jobs) == 1 else "s")
 
     def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
@@ -144,7 +219,7 @@ class Intake:
         """The images that a prompt file asks for, with the configuration's defaults filled in."""
         name = Path(path).name
         try:
-            with (self._layout.root / path).open("rb") as file:
+            with open_regular(self._layout.root / path) as file:
                 data = file.read(MAX_PROMPT_BYTES + 1)
             if len(data) > MAX_PROMPT_BYTES:
                 raise PromptSyntax(f"{name} is larger than {MAX_PROMPT_BYTES >> 20} MiB", "split it")
@@ -159,6 +234,7 @@ class Intake:
         for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1)):
             if spec.model is not None:
                 try:
+                    check_confined(spec.model, self._settings.models.folders)
                     resolve(spec.model, Kind.GENERATE, self._settings.models.folders)
                 except HotfolderError as error:
                     raise PromptSyntax(f"{name}:{spec.line or 1}: {error.message}", error.fix) from None

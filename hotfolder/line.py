@@ -23,6 +23,7 @@ from hotfolder.types import (
     PromptSpec,
     Publication,
     Role,
+    Sighting,
     SourceFacts,
     Staged,
     State,
@@ -236,6 +237,43 @@ class Line:
             image = ImageRecord(job.source, role, row["sha256"], row["width"], row["height"], id=row["id"])
             return replace(moved, image=image, image_move=0)
         return replace(base, sidecar_for=wanted)
+
+    def retried_drop(
+        self, drop: Drop, jobs: Sequence[Job], placed: str | None, there: Sighting | None
+    ) -> Publication:
+        """Failed jobs of a dropped file are to be tried again; `there` is the file where it was `placed`.
+
+        It goes back into its inbox. If it was changed meanwhile, or was never understood, it is taken as a new one.
+        """
+        base = Publication(drop_id=drop.id, source_file=drop.sighting.path)
+        ids = tuple(job.id for job in jobs)
+        if placed is None:
+            return replace(base, requeue=ids)  # others of its jobs go on: it lies in the inbox still
+        as_it_was = there is not None and replace(there, path=drop.sighting.path) == drop.sighting
+        again = as_it_was and all(job.params or job.source for job in jobs)
+        return replace(
+            base,
+            placements=(Placement(placed, drop.sighting.path, there.inode if there else 0),),
+            requeue=ids if again else (),
+            reopen=again,
+            remove=naming.sidecar(placed),
+        )
+
+    def retried_image(self, job: Job, row: Mapping[str, Any] | None) -> Publication:
+        """A failed job about an image that has a row is to be tried again: where the image is now."""
+        assert row is not None and job.source is not None
+        base = Publication(drop_id=job.drop_id, source_file=job.source_file, requeue=(job.id,))
+        if not row["path"].startswith(f"{FAILED}/"):
+            name = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
+            return replace(base, remove=naming.sidecar(name))
+        role = Role(row["role"])
+        return replace(
+            base,
+            placements=(Placement(row["path"], job.source, 0),),
+            image=ImageRecord(job.source, role, row["sha256"], row["width"], row["height"], id=row["id"]),
+            image_move=0,
+            remove=naming.sidecar(row["path"]),
+        )
 
     def finished(self, drop: Drop, failures: Sequence[Mapping[str, Any]], now: float) -> Publication:
         """A prompt file all of whose jobs have ended: to archive/, or to failed/ if not all went well."""

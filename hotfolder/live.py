@@ -47,15 +47,18 @@ class Live:
         self._shown_at = self._written_at = 0.0
         self._written: dict[str, Any] = {}
 
-    def update(self, snapshot: Snapshot, *, force: bool = False) -> None:
-        """Passes a snapshot on, unless the last one is very young."""
-        now = snapshot.updated_at
-        if self._show is not None and (force or now - self._shown_at >= SHOW_EVERY):
+    def update(self, now: float, make: Callable[[], Snapshot], *, force: bool = False) -> None:
+        """Passes a snapshot on, and makes it only then, unless the last one is very young."""
+        show = self._show is not None and (force or now - self._shown_at >= SHOW_EVERY)
+        write = force or now - self._written_at >= WRITE_EVERY
+        if not (show or write):
+            return
+        snapshot = make()
+        if show and self._show is not None:
             self._shown_at = now
             self._show(snapshot)
         content = asdict(snapshot)
-        changed = {**content, "updated_at": 0} != {**self._written, "updated_at": 0}
-        if changed and (force or now - self._written_at >= WRITE_EVERY):
+        if write and {**content, "updated_at": 0} != {**self._written, "updated_at": 0}:
             self._written_at, self._written = now, content
             partial = self._path.with_suffix(".partial")
             try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from hotfolder.core.retry import Action, decide
-from hotfolder.errors import EnvironmentTrouble, Vanished
+from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
+from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
 from hotfolder.folders.publish import Publisher
+from hotfolder.folders.scan import sight
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
@@ -52,6 +55,7 @@ class Results:
         ledger: Ledger,
         intake: Intake,
         line: Line,
+        guard: Guard,
         clock: Callable[[], float],
         *,
         rescan: Callable[[], None],
@@ -63,10 +67,13 @@ class Results:
         self._ledger = ledger
         self._intake = intake
         self._line = line
+        self._guard = guard
         self._clock = clock
         self._rescan = rescan
         self._pause = pause
-        self._publisher = Publisher(layout.root, ledger, clock)
+        self._ended: set[int] = set()  # drops of which some job has ended
+        self._look_at_all = True  # those of an earlier run, too
+        self._publisher = Publisher(layout.root, ledger, guard, clock)
 
     def finish_begun(self) -> None:
         """Finishes what was begun before a crash or an error; raises EnvironmentTrouble while that cannot be."""
@@ -74,7 +81,12 @@ class Results:
             self._after_publishing(wanted, published)
 
     def settle(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
-        """What follows when a job is not in work any more: its outcome, or how its worker was lost, or neither."""
+        """What follows when a job is not in work any more: its outcome, or how its worker was lost, or neither.
+
+        Raises EnvironmentTrouble when nothing can be said just now.
+        """
+        self._ended.add(job.drop_id)
+        self._guard.check_root()  # else every file would look as if it had been taken away
         now, drop = self._clock(), self._own_drop(job)
         error = outcome.error if outcome else lost
         if drop is not None and not self._intake.unchanged(drop):
@@ -93,15 +105,56 @@ class Results:
         self._clear_claim(job)
         self._ledger.release(job, not_before=0, spent=False)
 
+    def quarantine(self) -> None:
+        """What has cost too many daemons is not begun again."""
+        for job in self._ledger.poisonous(self._settings.retry.max_deaths):
+            error = WorkerLost(
+                f"the daemon died {job.deaths} times while this was in work", "look at it; then: hotfolder retry"
+            )
+            self.settle(job, None, error.info())
+
+    def retry(self, job_ids: Sequence[int]) -> list[dict[str, str]]:
+        """Puts failed jobs back to work, and their files where they were: what became of each, for the asker."""
+        answers: list[dict[str, str]] = []
+        by_drop: dict[int, list[Job]] = {}
+        for job in self._ledger.failed(job_ids):
+            by_drop.setdefault(job.drop_id, []).append(job)
+        for drop_id, jobs in by_drop.items():
+            drop = self._ledger.drop(drop_id)
+            own = [job for job in jobs if job.image_id is None]
+            wanted = [self._line.retried_image(job, self._image(job)) for job in jobs if job.image_id is not None]
+            placed = self._ledger.placed_path(drop_id)
+            if own and drop is not None:
+                there = sight(self._layout.root, placed) if placed else None
+                if placed and there is None:
+                    answers.append({"file": placed, "error": "it is not there any more"})
+                    continue
+                wanted.append(self._line.retried_drop(drop, own, placed, there))
+            for publication in wanted:
+                published = self._publish(publication)
+                if published is None and publication.placements:
+                    told = "its file is not there any more, or has to wait for the disk"
+                    answers.append({"file": publication.source_file, "error": told})
+                else:
+                    answers.append({"file": publication.source_file})
+        self._rescan()
+        return answers
+
     def finish_drops(self, now: float) -> None:
         """Places prompt files all of whose jobs have ended."""
-        for drop in self._ledger.finished_drops():
+        among = self._ended | self._intake.born_ended()
+        if not among and not self._look_at_all:
+            return
+        found = self._ledger.finished_drops(None if self._look_at_all else among)
+        for drop in found:
             if not self._intake.unchanged(drop):
                 self._intake.give_up(drop, now)
                 continue
             failures = self._ledger.failed_jobs(drop.id)
             self.failed += sum(1 for failure in failures if failure["attempt"] == 0)  # never ran: not counted yet
             self._publish(self._line.finished(drop, failures, now))
+        self._look_at_all = bool(found)  # there may be more, or one that could not be placed
+        self._ended.clear()
 
     def _own_drop(self, job: Job) -> Drop | None:
         """The drop whose file the job works on; None for generate and for images that have a row."""
@@ -162,7 +215,8 @@ class Results:
         if environment and error.kind in _MODEL_TROUBLE and job.model != self._settings.default_model(job.kind):
             # A model that only this job asks for must not hold up the others.
             error = replace(error, failure=FailureClass.BAD_INPUT)
-        decision = decide(error, job, self._settings.retry_policy(), now, drop.seen_at if drop else None)
+        seen_at = drop.seen_at if drop else None
+        decision = decide(error, job, self._settings.retry_policy(), now, seen_at, random.random())
         self._clear_claim(job)
         match decision.action:
             case Action.FAIL:
@@ -194,6 +248,9 @@ class Results:
         if published is None:
             self._nothing_to_publish(wanted)
             return
+        self._ended.add(published.drop_id)
+        if published.reopen and (drop := self._ledger.drop(published.drop_id)) is not None:
+            self._intake.reopened(drop)
         if published.drop_placed:
             self._intake.closed(published.drop_id)
         if published.job_id is not None:

@@ -174,12 +174,21 @@ class SettleSettings(_Section):
         3.0, description="The same where it cannot tell (network file systems, files of other users)."
     )
     incomplete_grace_seconds: Seconds = Field(
-        5.0, description="How long a file that looks damaged may still turn whole."
+        12.0, description="How long a file that is empty or looks damaged may still turn whole."
     )
 
 
 class WatchSettings(_Section):
     """How files are noticed. Events only hasten it; the scan is what counts."""
+
+    mode: Literal["auto", "events", "polling"] = Field(
+        "auto",
+        description="auto: by events, and by polling on network file systems, which tell none, and wherever events "
+        "turn out to be missing. events or polling: that, whatever the file system.",
+    )
+    poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        2.0, description="Polling: every so often the inboxes are read. Huge ones less often."
+    )
 
     rescan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         30.0, description="Every so often the inboxes are read, whatever the events say."
@@ -224,6 +233,24 @@ class ExecutorSettings(_Section):
     max_pixels: int = Field(
         200_000_000, ge=1, description="Images with more pixels are refused before they are decoded."
     )
+    max_file_bytes: int = Field(
+        2_147_483_648, ge=1, description="Image files with more bytes are refused before they are read."
+    )
+    memory_limit_mb: int = Field(
+        0,
+        ge=0,
+        description="Memory that the worker may take, in MiB: a file that would need more fails alone. 0: nine "
+        "tenths of the machine's where it works on the CPU, none with CUDA, whose drivers reserve more than they "
+        "use.",
+    )
+    hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        300.0,
+        description="A worker that says nothing for so long, and for ten times longer than usual, is taken for "
+        "hung and replaced.",
+    )
+    load_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        1800.0, description="The same while it loads a model."
+    )
 
 
 class RetrySettings(_Section):
@@ -234,6 +261,23 @@ class RetrySettings(_Section):
     max_deaths: int = Field(3, ge=1, le=100, description="Workers that may die on one job before it is failed.")
     pause_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
         15.0, description="Disk full or device gone: how long the queue waits before it tries again."
+    )
+
+
+class OutputSettings(_Section):
+    """The files that the line writes."""
+
+    umask: str = Field(
+        "",
+        pattern=r"^(0?[0-7]{3})?$",
+        description="Permissions that new files and folders do not get, as for umask(1): 022, 027, 002. Empty: as "
+        "the process has it.",
+    )
+    min_free_mb: int = Field(
+        512,
+        ge=0,
+        description="With less space than that on the disk, in MiB, nothing is begun: the queue waits until there "
+        "is more.",
     )
 
 
@@ -257,6 +301,7 @@ class Settings(_Section):
     watch: WatchSettings = WatchSettings()
     executor: ExecutorSettings = ExecutorSettings()
     retry: RetrySettings = RetrySettings()
+    output: OutputSettings = OutputSettings()
     models: ModelSettings = ModelSettings()
 
     def gate_policy(self) -> Gate:
@@ -265,7 +310,8 @@ class Settings(_Section):
         )  # fmt: skip
 
     def settle_policy(self) -> SettlePolicy:
-        return SettlePolicy(self.settle.quiet_seconds, self.settle.quiet_seconds_without_lease)
+        s = self.settle
+        return SettlePolicy(s.quiet_seconds, s.quiet_seconds_without_lease, s.incomplete_grace_seconds)
 
     def retry_policy(self) -> RetryPolicy:
         return RetryPolicy(

@@ -112,7 +112,8 @@ class Job:
     params: Mapping[str, Any] = field(default_factory=dict)
     image_id: int | None = None  # the image it works on, when that has a row already
     try_number: int = 1  # of one prompt and seed: below gate.regenerate_below it is tried again
-    deaths: int = 0  # how many workers died on it
+    deaths: int = 0  # how many workers, or whole daemons, died on it
+    crashes: int = 0  # how many daemons died while it was claimed, perhaps not by its fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ class StationSettings:
     model_folders: tuple[str, ...] = ()
     decode_threads: int = 2
     max_pixels: int = 200_000_000
+    max_file_bytes: int = 2**31
+    memory_limit_mb: int = 0  # 0: by the machine; see executors.limits
     database: str | None = None  # of the root: what was judged before need not be judged again
     scorers: tuple[str, ...] = ()  # that judge beside those which the gate looks at
     background: str = "white"
@@ -237,6 +240,7 @@ class Progress:
     stage: str  # 'loading shapes', 'generating', …
     step: int = 0
     steps: int = 0
+    loading: bool = False  # a model is being loaded: no file is in work yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +311,6 @@ class Publication:
     sidecar_for: str | None = None  # path in failed/ whose name it takes; a placement's, if there is one
     followups: tuple[NewJob, ...] = ()
     drop_placed: bool = False  # the dropped file has reached its last place
+    requeue: tuple[int, ...] = ()  # failed jobs to be tried again
+    reopen: bool = False  # the last placement brings the dropped file back into its inbox
+    remove: str | None = None  # a sidecar of ours that is not true any more

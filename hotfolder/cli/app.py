@@ -98,6 +98,33 @@ def why(
     show_why(root or context.obj, file, as_json=as_json)
 
 
+@app.command()
+def retry(
+    context: typer.Context,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files in failed/, or as they were dropped.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever has failed.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Try failed work again, from the beginning; the files go back where they were dropped."""
+    from hotfolder.cli.retry import run_retry
+
+    raise typer.Exit(run_retry(root or context.obj, files or [], everything=everything, as_json=as_json))
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Copy the database, also while a daemon writes it."""
+    from hotfolder.cli.backup import run_backup
+
+    run_backup(root or context.obj, file, as_json=as_json)
+
+
 Scorer = Annotated[
     str | None,
     typer.Option(help="A scorer, the path of a head, or a formula; else what the configuration says."),

@@ -13,12 +13,12 @@ from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
-from hotfolder.cli.text import printable
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Judged, Ledger
 from hotfolder.ledger.reader import Reader
 from hotfolder.oneshot import work
+from hotfolder.printable import printable
 from hotfolder.root import find_root
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
 

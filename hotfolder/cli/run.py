@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
 from hotfolder.live import Snapshot
 from hotfolder.models.registry import ModelSpec, resolve
+from hotfolder.printable import log_to_stderr
 from hotfolder.root import find_root
 from hotfolder.settings import Settings
 from hotfolder.types import Kind
@@ -77,12 +79,11 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
 
 
 def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )  # fmt: skip
+    log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
     root = find_root(given)
     settings = config.load(root)
+    if settings.output.umask:
+        os.umask(int(settings.output.umask, 8))
     with contextlib.ExitStack() as stack:
         # A daemon's terminal is its log; a run that ends shows how far it is.
         display = stack.enter_context(Display()) if once and sys.stderr.isatty() else None

@@ -13,12 +13,13 @@ from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
-from hotfolder.cli.text import printable, told_at_the_end
+from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.models.registry import resolve
 from hotfolder.oneshot import work
+from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
 from hotfolder.settings import Settings
 from hotfolder.types import Item, Kind, Outcome, Progress, Role

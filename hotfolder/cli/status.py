@@ -13,6 +13,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
 from hotfolder.live import Snapshot, read
+from hotfolder.printable import printable
 from hotfolder.root import find_root
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -105,9 +106,9 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     if found["recent_failures"]:
         lines += ["", "latest failures"]
         for failure in found["recent_failures"]:
-            lines.append(f"  {failure['source_file']}: {failure['error']['message']}")
+            lines.append(f"  {printable(failure['source_file'])}: {printable(failure['error']['message'])}")
             if failure["error"]["fix"]:
-                lines.append(f"    fix: {failure['error']['fix']}")
+                lines.append(f"    fix: {printable(failure['error']['fix'])}")
     return "\n".join(lines) + "\n"
 
 

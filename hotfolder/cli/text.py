@@ -1,4 +1,4 @@
-"""Text that is safe to show, and shown once."""
+"""What is told at the end, once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hotfolder.errors import HotfolderError
-
-
-def printable(text: str) -> str:
-    """Control characters and bytes that are no text, escaped: a file's name must not steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
-from hotfolder.cli.text import printable, told_at_the_end
+from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import naming
 from hotfolder.errors import BadInput, EnvironmentTrouble, ExitCode, UsageError
 from hotfolder.folders.moves import fsync_folder, rename_noreplace
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot import work
+from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
 from hotfolder.settings import Settings
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder import config
+from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
-from hotfolder.folders.scan import is_text, sight
+from hotfolder.folders.scan import sight
 from hotfolder.ledger.reader import Reader
 from hotfolder.live import read
+from hotfolder.printable import printable
 from hotfolder.root import find_root
 from hotfolder.types import Kind
 
@@ -28,10 +30,9 @@ def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, **answer}) + "\n")
     else:
-        shown = answer["file"].encode("utf-8", "backslashreplace").decode()
-        sys.stdout.write(f"{shown}: {answer['reason']}\n")
+        sys.stdout.write(f"{printable(answer['file'])}: {printable(answer['reason'])}\n")
         if answer["fix"]:
-            sys.stdout.write(f"  fix: {answer['fix']}\n")
+            sys.stdout.write(f"  fix: {printable(answer['fix'])}\n")
 
 
 def explain(layout: Layout, file: Path) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not below {layout.root}", "name a file of this root, or give --root")
     path = absolute.relative_to(layout.root).as_posix()
     kind = layout.kind_of(path)
-    if not layout.database.exists() or not is_text(path):
+    if not layout.database.exists() or naming.as_text(path) != path:
         return _answer(path, "waiting", *_arriving(layout, path, kind))
     with Reader(layout.database) as reader:
         drop = reader.last_drop(path)
@@ -73,8 +74,6 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return "it lies in no inbox", "drop it into inbox/generate, inbox/score or inbox/upscale"
     settings = config.load(layout.root)
     for part in path.split("/")[2:]:
-        if not is_text(part):
-            return "its name is not UTF-8, so it is left alone", "rename it"
         pattern = ignored(part, settings.watch.ignore)
         if pattern:
             return (

@@ -23,7 +23,7 @@ def pick_batch(
 
     The model that is loaded already goes first, until it has had its turn: `turn_seconds`, how long it has been
     loaded, reach `fairness_seconds`.
-    A job that a worker died on goes alone, so that it takes no innocent one with it.
+    A job that a worker, or the daemon, died on goes alone, so that it takes no innocent one with it.
     `waiting` is every job that may be claimed now, oldest first.
     """
     if not waiting:
@@ -31,7 +31,8 @@ def pick_batch(
     lead = waiting[0]
     if resident is not None and turn_seconds < policy.fairness_seconds:
         lead = next((job for job in waiting if (job.kind, job.model) == resident), lead)
-    if lead.deaths:
+    if lead.deaths or lead.crashes:
         return (lead,)
-    same = (job for job in waiting if (job.kind, job.model) == (lead.kind, lead.model) and not job.deaths)
+    unsuspected = (job for job in waiting if not (job.deaths or job.crashes))
+    same = (job for job in unsuspected if (job.kind, job.model) == (lead.kind, lead.model))
     return tuple(job for job, _ in zip(same, range(policy.sizes.get(lead.kind, 1)), strict=False))

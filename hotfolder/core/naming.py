@@ -45,6 +45,15 @@ def sidecar(path: str) -> str:
     return str(pure.with_name(_fit(pure.name, ".error.json")))
 
 
+def as_text(path: str) -> str:
+    """The same path with each byte that is not UTF-8 as `%E9`: such a byte is no character of any text."""
+    if not any(c in _HALVES for c in path):
+        return path
+    text = "".join(f"%{ord(c) - 0xDC00:02X}" if c in _HALVES else c for c in path)
+    parts = (PurePosixPath(part) for part in text.split("/"))
+    return "/".join(part.name if len(part.name) < 200 else _fit(part.stem, "", part.suffix) for part in parts)
+
+
 def _fit(stem: str, suffix: str, ending: str = "") -> str:
     """Stem, suffix and ending, the stem shortened (by whole characters) so that a file system takes it."""
     if len(_bytes(ending)) > 32:  # a dot in a sentence, not an ending

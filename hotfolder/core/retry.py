@@ -17,6 +17,10 @@ class Action(StrEnum):
     WAIT = "wait"  # the file may still be arriving; no attempt is spent
 
 
+#: What half of a file may look like: all else is as it is.
+_MAYBE_HALF = frozenset(("empty_file", "not_an_image", "truncated_image", "bad_input"))
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How patient the line is."""
@@ -36,13 +40,20 @@ class RetryDecision:
     not_before: float
 
 
-def decide(error: ErrorInfo, job: Job, policy: RetryPolicy, now: float, seen_at: float | None) -> RetryDecision:
-    """Decides about a failed job; `seen_at` is when its dropped file was first seen as it is, if it has one."""
+def decide(
+    error: ErrorInfo, job: Job, policy: RetryPolicy, now: float, seen_at: float | None, jitter: float
+) -> RetryDecision:
+    """Decides about a failed job; `seen_at` is when its dropped file was first seen as it is, if it has one.
+
+    `jitter`, 0 to 1, draws out the pauses by up to a quarter, so that jobs which failed together do not come back
+    together.
+    """
+    backoff = policy.backoff_seconds * (1 + jitter / 4)
     match error.failure:
         case FailureClass.BAD_INPUT:
             # Half of a file looks like a broken one: give a young file time to turn whole.
             settled_at = (seen_at or 0.0) + policy.incomplete_grace_seconds
-            if seen_at is not None and now < settled_at:
+            if error.kind in _MAYBE_HALF and seen_at is not None and now < settled_at:
                 return RetryDecision(Action.WAIT, settled_at)
             return RetryDecision(Action.FAIL, now)
         case FailureClass.ENVIRONMENT:
@@ -50,8 +61,8 @@ def decide(error: ErrorInfo, job: Job, policy: RetryPolicy, now: float, seen_at:
         case FailureClass.POISON:
             if job.deaths + 1 >= policy.max_deaths:
                 return RetryDecision(Action.FAIL, now)
-            return RetryDecision(Action.RETRY, now + policy.backoff_seconds)
+            return RetryDecision(Action.RETRY, now + backoff)
         case FailureClass.TRANSIENT:
             if job.attempt >= policy.max_attempts:
                 return RetryDecision(Action.FAIL, now)
-            return RetryDecision(Action.RETRY, now + policy.backoff_seconds * 2 ** (job.attempt - 1))
+            return RetryDecision(Action.RETRY, now + backoff * 2 ** (job.attempt - 1))

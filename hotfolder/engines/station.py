@@ -26,6 +26,8 @@ from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, S
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
 _AHEAD = 2
+#: What is said of a batch in work.
+_DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
 log = logging.getLogger(__name__)
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -51,8 +53,10 @@ class Station:
     def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         """Works a batch, emitting one outcome per item; items after a stop get none."""
         try:
-            emit(Progress(batch.items[0].job_id, f"loading {batch.model}"))
+            first = batch.items[0].job_id
+            emit(Progress(first, f"loading {batch.model}", loading=True))
             model = self._model(batch.kind, batch.model)
+            emit(Progress(first, _DOING[batch.kind], 0, len(batch.items)))
         except Exception as error:  # noqa: BLE001 - the edge around one job: everything becomes an outcome
             for item in batch.items:
                 emit(_failed(item, error))
@@ -118,7 +122,7 @@ class Station:
         def read(item: Item) -> Decoded:
             named = bool(item.params.get("named"))
             path = Path(item.source or "")
-            return decode(path, s.max_pixels, deep=True, first_frame=first_frame, ours_too=named)
+            return decode(path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named)
 
         def requests() -> Iterator[Request[int]]:
             for item, future in ahead(batch.items, read, self._decoders, lambda: _AHEAD):

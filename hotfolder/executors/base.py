@@ -39,6 +39,10 @@ class Executor(Protocol):
         """Asks the batch in work to end after the image in work; its other items get no outcome."""
         ...
 
+    def abandon(self, why: str) -> None:
+        """Ends what hangs, by force; `poll` then tells that it is lost, and why."""
+        ...
+
     def close(self) -> None:
         """Ends everything now."""
         ...

@@ -38,5 +38,8 @@ class InlineExecutor:
     def interrupt(self) -> None:
         self._stopping = True
 
+    def abandon(self, why: str) -> None:
+        """It works only while it is polled, so there is nothing to end."""
+
     def close(self) -> None:
         self._station.close()

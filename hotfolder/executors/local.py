@@ -34,6 +34,7 @@ class LocalExecutor:
         self._connection: Connection[object, object] | None = None
         self._busy = self._ready = False
         self._idle_since = 0.0
+        self._abandoned = ""
 
     @property
     def worker_pid(self) -> int | None:
@@ -92,6 +93,11 @@ class LocalExecutor:
             with contextlib.suppress(OSError):
                 self._connection.send(STOP)
 
+    def abandon(self, why: str) -> None:
+        if self._process is not None:
+            self._abandoned = why
+            self._process.kill()
+
     def close(self) -> None:
         if self._process is not None:
             if self._busy:
@@ -145,6 +151,9 @@ class LocalExecutor:
             self._process.kill()
             code = self._process.wait()
         self._process, self._connection, self._busy = None, None, False
+        abandoned, self._abandoned = self._abandoned, ""
+        if abandoned:
+            return abandoned
         if code < 0:
             return f"the worker was killed by {signal.Signals(-code).name}"
         return f"the worker ended with exit code {code}"

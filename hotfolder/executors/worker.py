@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -11,9 +12,11 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
-from hotfolder.errors import DeviceLost
+from hotfolder.errors import DeviceLost, HotfolderError
+from hotfolder.executors.limits import limit_worker
 from hotfolder.executors.wire import FINISHED, READY, STOP
-from hotfolder.types import Batch, Outcome, Progress
+from hotfolder.printable import log_to_stderr
+from hotfolder.types import Batch, Outcome, Progress, StationSettings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,7 +29,7 @@ def main(handle: int, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return  # it died before the line above could take effect
-    logging.basicConfig(level=logging.WARNING, format="worker: %(message)s")
+    log_to_stderr(logging.WARNING, "worker: %(message)s")
     connection: Connection[object, object] = Connection(handle)
     settings = connection.recv()
     batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
@@ -45,9 +48,13 @@ def main(handle: int, parent: int) -> None:
                 batches.put(message)  # type: ignore[arg-type]
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
+    from hotfolder.engines.device import pick_device
     from hotfolder.executors.outfit import make_station
 
-    station = make_station(settings)  # type: ignore[arg-type]
+    assert isinstance(settings, StationSettings)
+    station = make_station(settings)
+    with contextlib.suppress(HotfolderError):  # of the device: said of each job
+        limit_worker(settings.memory_limit_mb, on_cpu=pick_device(settings.device).type == "cpu")
     connection.send(READY)
 
     def emit(event: Outcome | Progress) -> None:

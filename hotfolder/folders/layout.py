@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotfolder.errors import UsageError
 from hotfolder.types import Kind
 
 KEEP, REJECT, UPSCALED, FAILED, ARCHIVE = "keep", "reject", "upscaled", "failed", "archive"
@@ -36,6 +35,11 @@ class Layout:
         return self.private / "lock"
 
     @property
+    def control(self) -> Path:
+        """What people want of the daemon; see hotfolder.control."""
+        return self.private / "control"
+
+    @property
     def live_status(self) -> Path:
         """What the daemon is doing right now, for `status`; nothing depends on it."""
         return self.private / "status.json"
@@ -54,17 +58,7 @@ class Layout:
         for name in (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE, UNSCORED):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.staging.mkdir(parents=True, exist_ok=True)
-
-    def check_one_file_system(self) -> None:
-        """Raises UsageError when a folder lies on another file system: then no move would be one rename."""
-        home = self.private.stat().st_dev
-        names = (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE)
-        for folder in (*(self.inbox(kind) for kind in Kind), *(self.root / name for name in names)):
-            if folder.stat().st_dev != home:
-                raise UsageError(
-                    f"{folder} is on another file system than {self.private}",
-                    "keep all folders of a root on one file system; make another root on the other one",
-                )
+        self.control.mkdir(parents=True, exist_ok=True)
 
     def kind_of(self, path: str) -> Kind | None:
         """The inbox that a path relative to the root lies in."""

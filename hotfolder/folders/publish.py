@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from hotfolder.core import naming
 from hotfolder.errors import DiskFull, EnvironmentTrouble
+from hotfolder.folders.guard import Guard
 from hotfolder.folders.moves import fsync_folder, rename_noreplace, write_durably
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Placement, Publication
@@ -21,9 +22,10 @@ from hotfolder.types import Placement, Publication
 class Publisher:
     """The only one who moves people's files."""
 
-    def __init__(self, root: Path, ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(self, root: Path, ledger: Ledger, guard: Guard, clock: Callable[[], float]) -> None:
         self._root = root
         self._ledger = ledger
+        self._guard = guard
         self._clock = clock
         self._backlog: list[Publication] = []
 
@@ -34,6 +36,7 @@ class Publisher:
         EnvironmentTrouble when disk or permissions do not allow it; `resume` then finishes it.
         """
         try:
+            self._guard.check_root()
             planned = self._plan(publication)
             if planned is None:
                 return None
@@ -48,6 +51,7 @@ class Publisher:
 
         Every entry is tried; afterwards raises EnvironmentTrouble if some could not be finished.
         """
+        self._guard.check_root()
         trouble: EnvironmentTrouble | None = None
         for entry, pending in self._ledger.pending_journal():
             try:
@@ -122,6 +126,8 @@ class Publisher:
                     publication = replace(publication, placements=tuple(placements))
                     self._ledger.rewrite_journal(entry, publication)
             self._write_sidecar(publication)
+            if publication.remove is not None:
+                (self._root / publication.remove).unlink(missing_ok=True)
         except OSError as error:
             raise explain(error) from error
         self._ledger.apply(entry, publication, self._clock())

@@ -27,8 +27,8 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str])
 
     Sub-folders and files that cannot be looked at just now are added to `unread`, relative to the root.
 
-    Links, FIFOs, sockets and devices are never followed or opened. Names that are not UTF-8 are passed over: the
-    ledger, and whatever reads it, holds text. Raises OSError when `folder` itself cannot be read.
+    Links, FIFOs, sockets and devices are never followed or opened. Raises OSError when `folder` itself cannot be
+    read.
     """
     prefix = os.fspath(root) + os.sep
     pending = [os.fspath(folder)]
@@ -43,7 +43,7 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str])
             continue
         with entries:
             for entry in entries:
-                if ignored(entry.name, patterns) or not is_text(entry.name):
+                if ignored(entry.name, patterns):
                     continue
                 try:
                     if entry.is_dir(follow_symlinks=False):
@@ -58,12 +58,3 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str])
                     continue
                 except OSError:
                     unread.append(entry.path.removeprefix(prefix))
-
-
-def is_text(name: str) -> bool:
-    """Whether a file name is valid UTF-8 (Python shows the bytes that are not as lone surrogates)."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import struct
+import sys
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from hotfolder.errors import (
     BadInput,
     EmptyFile,
+    FileTooLarge,
     ImageTooLarge,
     NotAnImage,
     TruncatedImage,
@@ -26,6 +29,7 @@ from hotfolder.errors import (
 )
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
+from hotfolder.regular import open_regular
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
@@ -34,6 +38,8 @@ _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
 _ORIENTATION = 0x0112
 #: Our own enlarged images may have so many times the pixels that others may have.
 OWN_PIXELS = 64
+#: Bytes of text, profiles and the like in one file.
+MAX_METADATA = 64 * 2**20
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 
@@ -104,15 +110,27 @@ class Opened:
         return Decoded(normal, facts, found, all_bits)
 
 
-def read(path: Path) -> Source:
-    """Reads a whole file. Raises Vanished, EmptyFile, or BadInput when it may not be read."""
+def read(path: Path, max_bytes: int, *, follow: bool = False) -> Source:
+    """Reads a whole regular file; through a link only with `follow`.
+
+    Raises Vanished, EmptyFile, FileTooLarge, or BadInput when it may not be read.
+    """
     try:
-        data = path.read_bytes()
+        with open_regular(path, follow=follow) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise FileTooLarge(
+                    f"{path.name} has {size:,} bytes, more than the {max_bytes:,} allowed",
+                    "make it smaller, or raise executor.max_file_bytes",
+                )
+            data = file.read(size)  # should it grow meanwhile, it is not what was taken
     except FileNotFoundError:
         raise Vanished(f"{path.name} is not there any more", "drop it again") from None
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise BadInput(f"{path.name} may not be read", "give this user permission to read it") from None
+        if error.errno == errno.ENOTSUP:
+            raise BadInput(f"{path.name} is no regular file", "copy the file itself") from None
         raise
     if not data:
         raise EmptyFile(f"{path.name} is empty", "copy it again: the copy may have failed")
@@ -129,10 +147,20 @@ def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ou
 
 
 def decode(
-    path: Path, max_pixels: int, *, deep: bool = False, first_frame: bool = False, ours_too: bool = False
+    path: Path,
+    max_pixels: int,
+    max_bytes: int = sys.maxsize,
+    *,
+    deep: bool = False,
+    first_frame: bool = False,
+    named: bool = False,
 ) -> Decoded:
-    """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise."""
-    return open_image(read(path), max_pixels, first_frame=first_frame, ours_too=ours_too).decode(deep=deep)
+    """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise.
+
+    `named` by a person, a file may be a link, and larger where it is our own.
+    """
+    source = read(path, max_bytes, follow=named)
+    return open_image(source, max_pixels, first_frame=first_frame, ours_too=named).decode(deep=deep)
 
 
 def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> Image.Image:
@@ -146,6 +174,8 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
     pixels = image.width * image.height
+    if pixels == 0:
+        raise NotAnImage(f"{name} is {image.width} × {image.height} pixels", _SIGHTS)
     if pixels > max_pixels and not (
         ours_too and pixels <= max_pixels * OWN_PIXELS and software_of(image).startswith("hotfolder ")
     ):
@@ -153,12 +183,15 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
             f"{name} has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed",
             "make it smaller, or raise executor.max_pixels",
         )
-    frames = int(getattr(image, "n_frames", 1))
-    # MPO is a JPEG with a second view behind it, as many phones write; TIFF pages are no animation.
-    if frames > 1 and not first_frame and image.format not in ("MPO", "TIFF"):
-        raise UnsupportedImage(
-            f"{name} is animated ({frames} frames)", "drop one frame as a picture; see also upscale.animated"
+    told = sum(len(value) for value in image.info.values() if isinstance(value, (str, bytes)))
+    if told > MAX_METADATA:
+        raise FileTooLarge(
+            f"{name} carries {told:,} bytes of metadata, more than the {MAX_METADATA:,} allowed", "strip it"
         )
+    # MPO is a JPEG with a second view behind it, as many phones write; TIFF pages are no animation. Frames are not
+    # counted: in a hostile file that takes for ever.
+    if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
+        raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
     return image
 
 

@@ -74,6 +74,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._counted: tuple[int, int] | None = None  # total_changes, open jobs
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
@@ -136,9 +137,18 @@ class Ledger:
         row = self._one("drop", id=drop_id)
         return to_drop(row) if row else None
 
-    def finished_drops(self) -> list[Drop]:
-        """Drops that still lie in their inbox although nothing is left to do for them (at most 500)."""
-        return [to_drop(row) for row in self._run("finished_drops").rows]
+    def placed_path(self, drop_id: int) -> str | None:
+        """Where the dropped file was placed, if its work has ended."""
+        row = self._one("drop", id=drop_id)
+        return row["placed_path"] if row else None
+
+    def finished_drops(self, among: Iterable[int] | None) -> list[Drop]:
+        """Drops that still lie in their inbox although nothing is left to do for them (at most 500).
+
+        With None all of them are looked through, which takes its time where there are very many.
+        """
+        ids = None if among is None else json.dumps(list(among))
+        return [to_drop(row) for row in self._run("finished_drops", ids=ids).rows]
 
     def failed_jobs(self, drop_id: int) -> list[dict[str, Any]]:
         return [dict(row) for row in self._run("failed_jobs_of_drop", drop_id=drop_id).rows]
@@ -207,13 +217,30 @@ class Ledger:
             error_kind=error and error.kind, error=error and error.message, fix=error and error.fix,
         )  # fmt: skip
 
+    def mark_begun(self, job: Job) -> None:
+        """The worker is at this very job."""
+        self._run("mark_begun", id=job.id)
+
+    def poisonous(self, deaths: int) -> list[Job]:
+        """Queued jobs on which so many workers or daemons have died."""
+        return [to_job(row) for row in self._run("poisonous", deaths=deaths).rows]
+
+    def failed(self, ids: Sequence[int]) -> list[Job]:
+        """Those of these jobs that have failed."""
+        rows = self._run("jobs_by_id", ids=json.dumps(list(ids))).rows
+        return [to_job(row) for row in rows if row["state"] == State.FAILED]
+
     def recover(self) -> int:
         """After a crash: puts running jobs back, except those that the journal holds. How many."""
         return self._run("recover_jobs").changed
 
     def open_job_count(self) -> int:
-        row = self._one("open_job_count")
-        return int(row["jobs"]) if row else 0
+        """How many jobs are queued or running. Asked often: counted only after this connection has written."""
+        changes = self._connection.total_changes
+        if self._counted is None or self._counted[0] != changes:
+            row = self._one("open_job_count")
+            self._counted = (changes, int(row["jobs"]) if row else 0)
+        return self._counted[1]
 
     # --- images ----------------------------------------------------------------------------------
 
@@ -250,6 +277,25 @@ class Ledger:
             vector = base64.b64decode(embedding.vector)
             self._run("add_embedding", sha256=judged.sha256, encoder=embedding.encoder, vector=vector)
         return added
+
+    def restore(self, images: Iterable[tuple[ImageRecord, float, Sequence[Score], Sequence[Embedding]]]) -> int:
+        """Puts rows back that a damaged database has lost: (image, when it was made, what is known). How many."""
+        count = 0
+        with self._transaction():
+            for image, made_at, scores, embeddings in images:
+                lost = Publication(drop_id=0, source_file="")
+                image_id = self._put_image(lost, image, None, None, made_at)
+                for score in scores:
+                    self._add_judged("add_score", Judged(image_id, image.sha256, score), None, made_at)
+                if embeddings:
+                    judged = Judged(image_id, image.sha256, None, embeddings=tuple(embeddings))
+                    self._add_judged("add_score", judged, None, made_at)
+                count += 1
+        return count
+
+    def adopt(self, child: str, parent: str) -> None:
+        """The image under one path was enlarged from the one under the other."""
+        self._run("adopt", child=child, parent=parent)
 
     # --- publishing ------------------------------------------------------------------------------
 
@@ -301,6 +347,11 @@ class Ledger:
                     error_kind=p.error and p.error.kind, error=p.error and p.error.message,
                     fix=p.error and p.error.fix,
                 )  # fmt: skip
+            new_source = p.placements[-1].dst if p.placements else None
+            if p.requeue:
+                self._run("requeue", ids=json.dumps(list(p.requeue)), new_source=new_source)
+            if p.reopen and new_source is not None:
+                self._run("reopen_drop", id=p.drop_id, path=new_source)
             if p.drop_placed:
                 placed = p.placements[-1].dst if p.placements else None
                 self._run(
@@ -322,7 +373,7 @@ class Ledger:
             parent_id=parent_id if image.parent_id is None else image.parent_id,
             prompt=image.prompt, negative_prompt=image.negative_prompt, seed=image.seed, model=image.model,
             settings=json.dumps(dict(image.settings)), source_file=p.source_file, job_id=p.job_id,
-            drop_id=p.drop_id, now=now,
+            drop_id=p.drop_id or None, now=now,
         ).rows[0]  # fmt: skip
         return int(row["id"])
 

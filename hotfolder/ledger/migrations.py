@@ -183,3 +183,11 @@ def m003_several_scorers_and_embeddings(db: Database) -> None:
         FROM scores JOIN images ON images.id = scores.image_id
         WHERE scores.id = (SELECT max(id) FROM scores AS newer
                            WHERE newer.image_id = scores.image_id AND newer.scorer = scores.scorer)""")
+
+
+@steps()
+def m004_crashes(db: Database) -> None:
+    """`crashes`: daemons that died while the job was claimed. `begun`: the worker really was at it, alone."""
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("CREATE INDEX jobs_due ON jobs (state, not_before)")

@@ -28,9 +28,9 @@ WHERE drop_id = :drop_id AND state IN ('queued', 'running')
   AND kind = (SELECT kind FROM drops WHERE id = :drop_id);
 
 -- name: finished_drops
--- Open drops all of whose jobs have ended.
+-- Open drops all of whose jobs have ended; among these, or among all.
 SELECT * FROM drops
-WHERE state = 'open'
+WHERE state = 'open' AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE drop_id = drops.id AND state IN ('queued', 'running'))
 LIMIT 500;
 
@@ -60,7 +60,7 @@ SELECT min(not_before) AS due FROM jobs WHERE state = 'queued';
 
 -- name: claim
 -- One statement, so that no other claim can come between. The attempt counts from here.
-UPDATE jobs SET state = 'running', attempt = attempt + 1, claim = claim + 1, started_at = :now
+UPDATE jobs SET state = 'running', attempt = attempt + 1, claim = claim + 1, begun = 0, started_at = :now
 WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids))
 RETURNING *;
 
@@ -72,11 +72,39 @@ SET state = 'queued', attempt = attempt - 1 + :spent, deaths = deaths + :died, n
 WHERE id = :id AND claim = :claim AND state = 'running';
 
 -- name: recover_jobs
--- After a crash of the daemon: what was running is not to blame. Journalled ones are being published.
-UPDATE jobs SET state = 'queued', attempt = attempt - 1, started_at = NULL
+-- After a crash of the daemon: what was running goes alone next time, and is to blame only if it was in work alone
+-- already when it happened. Journalled ones are being published.
+UPDATE jobs SET state = 'queued', attempt = attempt - 1, crashes = crashes + 1, deaths = deaths + begun,
+    started_at = NULL
 WHERE state = 'running'
   AND id NOT IN (SELECT json_extract(publication, '$.job_id') FROM journal
                  WHERE json_extract(publication, '$.job_id') IS NOT NULL);
+
+-- name: mark_begun
+UPDATE jobs SET begun = 1 WHERE id = :id AND state = 'running';
+
+-- name: poisonous
+-- What has cost so many workers or daemons that it is not tried again.
+SELECT * FROM jobs WHERE state = 'queued' AND deaths >= :deaths ORDER BY id;
+
+-- name: failed_jobs
+-- Every job that failed and has not been tried again, with where its file is now.
+SELECT jobs.*, drops.placed_path, drops.state AS drop_state, images.path AS image_path
+FROM jobs JOIN drops ON drops.id = jobs.drop_id LEFT JOIN images ON images.id = jobs.image_id
+WHERE jobs.state = 'failed' ORDER BY jobs.id;
+
+-- name: jobs_by_id
+SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
+
+-- name: requeue
+-- A person wants it tried again: as if it had never been tried. Its file may have got another name.
+UPDATE jobs SET state = 'queued', attempt = 0, deaths = 0, crashes = 0, not_before = 0, error_kind = NULL,
+    error = NULL, fix = NULL, started_at = NULL, finished_at = NULL,
+    source = CASE WHEN :new_source IS NOT NULL AND source IS NOT NULL THEN :new_source ELSE source END
+WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: reopen_drop
+UPDATE drops SET state = 'open', path = :path, placed_path = NULL, finished_at = NULL WHERE id = :id;
 
 -- name: jobs_of_drop
 SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
@@ -100,6 +128,9 @@ RETURNING id;
 -- name: move_image
 -- What a verdict changes of an image: where it is, and what was said.
 UPDATE images SET path = :path, verdict = coalesce(:verdict, verdict) WHERE id = :id;
+
+-- name: adopt
+UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE path = :child;
 
 -- name: image
 SELECT * FROM images WHERE id = :id;

@@ -51,6 +51,10 @@ class Reader:
     def recent_failures(self) -> list[dict[str, Any]]:
         return self._all("recent_failures")
 
+    def failed_jobs(self) -> list[dict[str, Any]]:
+        """Every failed job, with `placed_path` of the file it came from and `image_path` of the one it works on."""
+        return self._all("failed_jobs")
+
     def last_drop(self, path: str) -> dict[str, Any] | None:
         """The newest file dropped under this path (relative to the root)."""
         return self._first("last_drop_of_path", path=path)

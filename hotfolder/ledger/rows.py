@@ -23,6 +23,7 @@ def to_job(row: sqlite3.Row) -> Job:
         image_id=row["image_id"],
         try_number=row["try_number"],
         deaths=row["deaths"],
+        crashes=row["crashes"],
     )
 
 

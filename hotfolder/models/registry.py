@@ -112,6 +112,22 @@ def resolve(name: str, kind: str, folders: Sequence[str], *, with_twin: bool = F
     )
 
 
+def check_confined(name: str, folders: Sequence[str]) -> None:
+    """Whether a file that was dropped may name this model: a path must lie below the declared folders.
+
+    Raises UsageError, also for what leads out of them by links or '..'.
+    """
+    if name in _entries() or not (os.path.isabs(name) or "/" in name):  # noqa: PTH117 - never raise
+        return
+    real = os.path.realpath(name)
+    roots = [os.path.realpath(os.path.expanduser(folder)) for folder in (*folders, str(usual_folder()))]  # noqa: PTH111
+    if os.path.isabs(name) and any(real.startswith(root + os.sep) for root in roots):  # noqa: PTH117
+        return
+    raise UsageError(
+        f"the path {name} is not below the folders for models", "put it there, or add its folder to models.folders"
+    )
+
+
 def _places(name: str, folders: Sequence[str]) -> list[Path]:
     """`<folder>/<name>` before `<folder>` itself, for each folder."""
     roots = [*(Path(os.path.expanduser(folder)) for folder in folders), usual_folder()]  # noqa: PTH111

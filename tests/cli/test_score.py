@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hotfolder.cli.text import printable
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.folders.layout import Layout
+from hotfolder.printable import printable
 from hotfolder.types import Kind
 from tests.cli.test_commands import hotfolder
 from tests.support.roots import picture, rows

@@ -142,7 +142,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 def test_animations_are_refused(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), (i * 60, 0, 0)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(UnsupportedImage, match="3 frames"):
+    with pytest.raises(UnsupportedImage, match="animated"):
         decode(tmp_path / "a.gif", LIMIT)
 
 

@@ -159,7 +159,8 @@ def test_a_broken_model_that_one_prompt_asks_for_holds_up_nobody(layout: Layout,
     def script(kind: Kind, _: Item) -> float | ModelDamaged:
         return ModelDamaged("it is broken", "fetch it again") if kind is Kind.GENERATE else 6.6
 
-    report = daemon(layout, ScriptedExecutor(script)).run(once=True)
+    known = f'["{tmp_path}"]'
+    report = daemon(layout, ScriptedExecutor(script), MODELS__FOLDERS=known).run(once=True)
     assert (report.paused, report.failed) == (None, 1)
     assert files_in(layout, "keep", "failed") == ["failed/p.txt", "failed/p.txt.error.json", "keep/fine.png"]
 

@@ -54,6 +54,9 @@ class ScriptedExecutor:
     def interrupt(self) -> None:
         pass
 
+    def abandon(self, why: str) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hotfolder.core import naming
 from hotfolder.core.batching import BatchPolicy, pick_batch
 from hotfolder.core.gate import Gate, judge, next_seed
+from hotfolder.core.pulse import Pulse
 from hotfolder.core.retry import Action, RetryPolicy, decide
 from hotfolder.core.settle import SettlePolicy, Writers, ignored, observe, settle
 from hotfolder.types import ErrorInfo, FailureClass, Job, Kind, Role, Sighting, Verdict
@@ -32,7 +33,7 @@ SEEN = Sighting("inbox/score/a.png", 10, 1, 2, 3)
 )
 def test_a_file_is_taken_after_its_quiet_time(writers: Writers, quiet_for: float, ready: bool) -> None:
     seen = observe(None, SEEN, 100.0)
-    decision = settle(seen, writers, SettlePolicy(0.5, 3.0), 100.0 + quiet_for)
+    decision = settle(seen, writers, SettlePolicy(0.5, 3.0, 5.0), 100.0 + quiet_for)
     assert decision.ready is ready
     assert decision.reason
     assert ready or decision.look_again_at > 100.0
@@ -114,9 +115,46 @@ def test_what_follows_a_failure(
     action: Action,
     not_before: float | None,
 ) -> None:
-    decision = decide(ErrorInfo("x", failure, "x"), job(attempt, deaths), POLICY, 100.0, seen_at)
+    error = ErrorInfo("truncated_image", failure, "x")
+    decision = decide(error, job(attempt, deaths), POLICY, 100.0, seen_at, 0.0)
     assert decision.action is action
     assert not_before is None or decision.not_before == not_before
+
+
+def test_what_cannot_be_half_of_a_file_fails_at_once() -> None:
+    error = ErrorInfo("image_too_large", FailureClass.BAD_INPUT, "x")
+    assert decide(error, job(1, 0), POLICY, 100.0, 99.0, 0.0).action is Action.FAIL
+
+
+def test_pauses_are_drawn_out_by_chance_and_by_no_more_than_a_quarter() -> None:
+    error = ErrorInfo("x", FailureClass.TRANSIENT, "x")
+    moments = [decide(error, job(2, 0), POLICY, 100.0, None, jitter).not_before for jitter in (0.0, 0.5, 1.0)]
+    assert moments == [110.0, 111.25, 112.5]
+
+
+# --- a hanging worker ----------------------------------------------------------------------------
+
+
+def test_a_worker_hangs_after_ten_times_its_usual_silence() -> None:
+    pulse = Pulse(hang_seconds=10, load_seconds=100)
+    pulse.begin("a model", 0)
+    assert pulse.loading
+    assert pulse.too_long(100) is None
+    assert pulse.too_long(101) == 101
+    pulse.beat(50, loading=True)
+    assert pulse.loading
+    assert pulse.too_long(149) is None
+    pulse.beat(60, loading=False)
+    assert not pulse.loading
+    assert pulse.too_long(69) is None
+    assert pulse.too_long(71) == 11
+    for moment in range(65, 120, 5):  # it speaks every 5 s
+        pulse.beat(moment, loading=False)
+    assert pulse.too_long(115 + 49) is None
+    assert pulse.too_long(115 + 51) == 51
+    pulse.begin("another", 200)
+    pulse.beat(201, loading=False)
+    assert pulse.too_long(212) == 11  # what is usual of one model says nothing of another
 
 
 # --- batching ------------------------------------------------------------------------------------

@@ -66,7 +66,8 @@ class Looker:
         wanted = item.params.get("sha256")
         if wanted is not None and (known := self._recall(wanted)) and not self._panel.missing(known):
             return SourceFacts(wanted, known.width, known.height), self._panel.look(None, known)
-        source = read(Path(item.source or ""))
+        named = bool(item.params.get("named"))
+        source = read(Path(item.source or ""), self._settings.max_file_bytes, follow=named)
         if wanted not in (None, source.sha256):
             raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
         known = self._recall(source.sha256)
@@ -74,7 +75,7 @@ class Looker:
             return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known)
         # What we enlarged ourselves may be larger than what we take from others.
         limit = self._settings.max_pixels * (OWN_PIXELS if item.params.get("measure") else 1)
-        opened = open_image(source, limit, ours_too=bool(item.params.get("named")))
+        opened = open_image(source, limit, ours_too=named)
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)

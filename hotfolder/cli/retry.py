@@ -1,0 +1,65 @@
+"""`hotfolder retry`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hotfolder import control
+from hotfolder.core import naming
+from hotfolder.errors import ExitCode, UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import holder
+from hotfolder.ledger.reader import Reader
+from hotfolder.printable import printable
+from hotfolder.root import find_root
+
+#: Seconds that an answer of a running daemon is waited for.
+_PATIENCE = 10.0
+
+
+def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> ExitCode:
+    """Asks the daemon to try failed work again. Raises UsageError when nothing of that kind has failed."""
+    layout = Layout(find_root(given))
+    if everything == bool(files):
+        raise UsageError("either name what is to be tried again, or say --all", "hotfolder retry failed/cat.png")
+    with Reader(layout.database) as reader:
+        failed = reader.failed_jobs()
+    jobs = failed if everything else [job for file in files for job in _meant(layout, file, failed)]
+    ids = sorted({job["id"] for job in jobs})
+    answer = None
+    if ids:
+        wish = control.ask(layout, {"do": "retry", "jobs": ids})
+        answer = control.answer_to(wish, _PATIENCE) if holder(layout.lock) is not None else None
+    told: list[dict[str, Any]] = answer.get("retried", []) if answer else []
+    refused = [each for each in told if "error" in each]
+    if as_json:
+        document = {"schema_version": 1, "jobs": len(ids), "waits": bool(ids) and answer is None, "files": told}
+        sys.stdout.write(json.dumps(document) + "\n")
+    elif not ids:
+        sys.stdout.write("nothing has failed\n")
+    elif answer is None:
+        sys.stdout.write(f"{len(ids)} jobs will be tried again when the daemon gets to it (hotfolder run)\n")
+    else:
+        for each in told:
+            sys.stdout.write(f"{printable(each['file'])}: {each.get('error', 'tried again')}\n")
+    return ExitCode.PARTLY_FAILED if refused else ExitCode.DONE
+
+
+def _meant(layout: Layout, file: Path, failed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The failed jobs that a person means by a file: the failed file, its sidecar, or where it was dropped."""
+    names = {os.path.relpath(base / file, layout.root) for base in (Path.cwd(), layout.root)}
+    found = []
+    for job in failed:
+        paths = {job["source_file"], job["source"], job["placed_path"], job["image_path"]} - {None}
+        if job["source"]:
+            paths.add(naming.mirrored(job["source_file"], Path(job["source"]).name, "failed"))
+        if names & (paths | {naming.sidecar(path) for path in paths}):
+            found.append(job)
+    if not found:
+        raise UsageError(f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status")
+    return found

@@ -1,0 +1,67 @@
+"""Wishes of people to a daemon: small files in a folder, so that they wait for one that is not running."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.moves import write_durably
+
+log = logging.getLogger(__name__)
+_ANSWER = ".answer"
+_POLL = 0.05
+
+
+def ask(layout: Layout, wish: Mapping[str, Any]) -> Path:
+    """Leaves a wish for the daemon; gives its file. Raises OSError."""
+    layout.control.mkdir(parents=True, exist_ok=True)
+    path = layout.control / f"{time.time_ns():020d}-{os.getpid()}.json"
+    write_durably(path, json.dumps(dict(wish)))
+    return path
+
+
+def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
+    """What the daemon answered to a wish, waiting so long for it; None when it has not."""
+    answer = path.with_suffix(_ANSWER)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_POLL)
+            continue
+        answer.unlink(missing_ok=True)
+        return found
+
+
+def wishes(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The wishes that wait, oldest first. What cannot be read is put aside, and said."""
+    for path in sorted(layout.control.glob("*.json")):
+        try:
+            wish = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            log.error("%s cannot be read and is put aside: %s", path, error)
+            path.rename(path.with_suffix(".unreadable"))
+            continue
+        if isinstance(wish, dict):
+            yield path, wish
+
+
+def done(path: Path, answer: Mapping[str, Any]) -> None:
+    """Answers a wish that was carried out. Raises OSError."""
+    write_durably(path.with_suffix(_ANSWER), json.dumps(dict(answer)))
+    path.unlink(missing_ok=True)
+
+
+def forget_answers(layout: Layout) -> None:
+    """Answers that nobody waited for."""
+    for path in layout.control.glob(f"*{_ANSWER}"):
+        path.unlink(missing_ok=True)

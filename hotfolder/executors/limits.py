@@ -1,0 +1,39 @@
+"""What a worker may take of the machine: a hostile file must not take the machine with it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+_SHARE = 0.9
+
+
+def limit_worker(memory_mb: int, *, on_cpu: bool) -> None:
+    """Bounds this process's memory and lets it leave no core file.
+
+    RLIMIT_DATA of setrlimit(2): memory that is really asked for. RLIMIT_AS would count what allocators and drivers
+    only reserve. `memory_mb` 0: nine tenths of the machine's memory `on_cpu`, else nothing.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not memory_mb and not on_cpu:
+        return
+    most = memory_mb << 20 if memory_mb else int(_SHARE * machine_memory())
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (OSError, ValueError) as error:
+        log.warning("the worker's memory cannot be limited: %s", error)
+
+
+def machine_memory(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes of memory of this machine, or of this service if it has a limit."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        return min(whole, int(cgroup.read_text()))
+    return whole

@@ -1,0 +1,46 @@
+"""What kind of file system a folder lies on, and whether the kernel tells what happens there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+#: File systems whose changes may come from another machine, of which inotify(7) tells nothing.
+_REMOTE = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
+    "nfs4", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+))  # fmt: skip
+
+
+def type_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that a folder lies on ('ext4', 'nfs4', 'fuse.sshfs'); empty if that is not known.
+
+    From proc_pid_mountinfo(5): the mount point that is the longest prefix of the path, the last one of its name.
+    """
+    try:
+        real = os.path.realpath(path)
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, found = -1, ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= best:
+            best, found = len(point), after.split(" ")[0]
+    return found
+
+
+def tells_events(type_: str) -> bool:
+    """Whether inotify can be relied on for a file system of this type."""
+    return type_ not in _REMOTE and not type_.startswith("fuse.")
+
+
+def free_bytes(path: Path) -> int:
+    """What this user may still write to the file system. Raises OSError."""
+    return shutil.disk_usage(path).free

@@ -1,0 +1,111 @@
+"""Whether the folders are what they should be: apart from each other, on one disk, and really there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from hotfolder.errors import DiskFull, EnvironmentTrouble, UsageError
+from hotfolder.folders.filesystem import free_bytes
+from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UPSCALED, Layout
+from hotfolder.types import Kind
+
+log = logging.getLogger(__name__)
+_OUTPUTS = (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE)
+
+
+def check_folders(layout: Layout) -> None:
+    """Raises UsageError, naming both paths, when results would land in an inbox or on another file system."""
+    inboxes = [layout.inbox(kind) for kind in Kind]
+    outputs = [layout.root / name for name in _OUTPUTS]
+    home = layout.private.stat().st_dev
+    for folder in (*inboxes, *outputs):
+        if folder.stat().st_dev != home:
+            raise UsageError(
+                f"{folder} is on another file system than {layout.private}",
+                "keep all folders of a root on one file system; make another root on the other one",
+            )
+    for index, inbox in enumerate(inboxes):
+        for other in (*outputs, layout.private, *inboxes[index + 1 :]):
+            if _overlap(inbox, other):
+                raise UsageError(
+                    f"{inbox} and {other} are the same folder, or one lies in the other ({os.path.realpath(inbox)}, "
+                    f"{os.path.realpath(other)}): results would be taken for new files",
+                    "point the links apart, or remove them",
+                )
+
+
+def tidy_permissions(*files: Path) -> None:
+    """Whoever may write the database or the configuration decides what the daemon does: not everybody may."""
+    for path in files:
+        try:
+            mode = path.stat().st_mode
+            if mode & 0o002:
+                path.chmod(mode & 0o7775)
+                log.warning("%s was writable by everybody: not any more", path)
+        except OSError as error:
+            log.warning("%s: its permissions cannot be mended: %s", path, error)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """By identity, not by name: links and bind mounts may lead to the same folder."""
+    return _identity(one) in _chain(other) or _identity(other) in _chain(one)
+
+
+def _chain(folder: Path) -> list[tuple[int, int]]:
+    real = Path(os.path.realpath(folder))
+    return [_identity(step) for step in (real, *real.parents)]
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+class Guard:
+    """Watches over the folders of a running daemon.
+
+    The private folder is the marker: where it is not the one that was there at the start, the inboxes are not empty
+    but gone with their disk or share.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._home = _identity(layout.private)
+
+    def check_root(self) -> None:
+        """Raises EnvironmentTrouble when the root is not the one that the daemon was started on."""
+        try:
+            if _identity(self._layout.private) == self._home:
+                return
+        except OSError:
+            pass
+        raise EnvironmentTrouble(
+            f"{self._layout.root} is not there any more: was its disk or share unmounted?",
+            "mount it again; the queue goes on by itself",
+        )
+
+    def check_space(self, least_bytes: int) -> None:
+        """Raises DiskFull when less than that is free: work that cannot be stored is not begun."""
+        free = free_bytes(self._layout.private)
+        if free < least_bytes:
+            raise DiskFull(
+                f"only {free >> 20:,} MiB are free on the disk of {self._layout.root}, less than the "
+                f"{least_bytes >> 20:,} of output.min_free_mb",
+                "free some space, or lower output.min_free_mb; the queue goes on by itself",
+            )
+
+    def inbox(self, kind: Kind) -> Path:
+        """The inbox, made again if it was removed. Raises EnvironmentTrouble when it is another disk's now."""
+        self.check_root()
+        folder = self._layout.inbox(kind)
+        if not folder.is_dir():
+            log.warning("%s is missing: made again", folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        elif folder.stat().st_dev != self._home[0]:
+            raise EnvironmentTrouble(
+                f"{folder} is on another file system than before: was something mounted over it?",
+                "undo that; the queue goes on by itself",
+            )
+        return folder

@@ -1,0 +1,40 @@
+"""Text from files and their names, made safe to show."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+
+#: Joiners: invisible, harmless, and part of many emoji and scripts.
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """Control characters, changes of direction and bytes that are no text, escaped.
+
+    What a file says must not steer a terminal, nor look like another line of a log.
+    """
+    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS
+
+
+class SafeFormatter(logging.Formatter):
+    """Log lines whose messages are `printable`; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - as above
+        text = super().formatException(ei)  # type: ignore[arg-type]
+        return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def log_to_stderr(level: int, format_: str) -> None:
+    """Sends the log to stderr in this format."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter(format_, datefmt="%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler])
