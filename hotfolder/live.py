@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,10 @@ from hotfolder.types import Progress
 
 #: Seconds between two looks at a live display, and between two writings of status.json.
 SHOW_EVERY, WRITE_EVERY = 0.1, 0.5
+#: Bytes of status.json.
+_ROOM = 4096
+_TRIES = 5
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +66,35 @@ class Live:
         content = asdict(snapshot)
         if write and {**content, "updated_at": 0} != {**self._written, "updated_at": 0}:
             self._written_at, self._written = now, content
-            partial = self._path.with_suffix(".partial")
-            try:
-                partial.write_text(json.dumps(content), encoding="utf-8")
-                partial.replace(self._path)
-            except OSError:
-                return  # a full disk must not stop the daemon from showing why it waits
+            _overwrite(self._path, json.dumps(content).encode())
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
 
 
+def _overwrite(path: Path, data: bytes) -> None:
+    """In place and always of one size: a full disk takes no new file, and that is just when it is to be read."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(handle, data.ljust(_ROOM), 0)
+            os.ftruncate(handle, max(_ROOM, len(data)))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        log.debug("%s cannot be written: %s", path, error)  # nothing depends on it
+
+
 def read(path: Path) -> Snapshot | None:
     """The last snapshot that a daemon wrote; None when there is none that can be read."""
-    try:
-        return Snapshot(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+    for _ in range(_TRIES):  # it may just be written
+        try:
+            return Snapshot(**json.loads(path.read_bytes()))
+        except ValueError:
+            time.sleep(0.01)
+        except (OSError, TypeError):
+            break
+    return None
 
 
 def snapshot(

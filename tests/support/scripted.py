@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from hotfolder.errors import HotfolderError, Vanished
+from hotfolder.errors import HotfolderError
 from hotfolder.executors.base import Done
+from hotfolder.folders.publish import explain
+from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Score, SourceFacts
+from hotfolder.types import Batch, Item, Kind, Outcome, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -48,7 +49,11 @@ class ScriptedExecutor:
             answer = self.script(batch.kind, item)
             if isinstance(answer, str):
                 return [*told, Done(lost=answer)]
-            told.append(Done(outcome=self._work(batch.kind, item, answer)))
+            try:
+                outcome = self._work(batch.kind, item, answer)
+            except OSError as error:
+                outcome = Outcome(item.job_id, item.claim, error=explain(error).info())
+            told.append(Done(outcome=outcome))
         return [*told, Done(finished=batch.id)]
 
     def interrupt(self) -> None:
@@ -71,14 +76,13 @@ class ScriptedExecutor:
             return Outcome(item.job_id, item.claim, staged=staged)
         assert item.source is not None
         try:
-            data = Path(item.source).read_bytes()
-        except FileNotFoundError:
-            return Outcome(item.job_id, item.claim, error=Vanished("it is gone", "drop it again").info())
-        with Image.open(item.source) as image:
-            facts = SourceFacts(hashlib.sha256(data).hexdigest(), image.width, image.height)
-            if kind is Kind.SCORE:
-                score = Score(answer, "scripted", "0" * 64, "none", "float64")
-                return Outcome(item.job_id, item.claim, score=score, source=facts)
-            enlarged = image.resize((image.width * 4, image.height * 4), Image.Resampling.NEAREST)
-            staged = stage(enlarged, Path(item.staging), "output", "png", settings={"scale": 4})
-            return Outcome(item.job_id, item.claim, staged=staged, source=facts)
+            found = decode(Path(item.source), 10**9)
+        except HotfolderError as error:
+            return Outcome(item.job_id, item.claim, error=error.info())
+        if kind is Kind.SCORE:
+            score = Score(answer, "scripted", "0" * 64, "none", "float64")
+            return Outcome(item.job_id, item.claim, score=score, source=found.facts)
+        width, height = found.image.size
+        enlarged = found.image.resize((width * 4, height * 4), Image.Resampling.NEAREST)
+        staged = stage(enlarged, Path(item.staging), "output", "png", settings={"scale": 4})
+        return Outcome(item.job_id, item.claim, staged=staged, source=found.facts)
