@@ -289,9 +289,10 @@ class Daemon:
 
     def _hear(self, wait: float) -> None:
         told = self._executor.poll(wait)
-        if told:
-            self._pulse.beat(time.monotonic(), loading=_is_loading(told[-1]))
-        elif self._running and (silence := self._pulse.too_long(time.monotonic())) is not None:
+        alive = [done for done in told if done.lost is None]
+        if alive:
+            self._pulse.beat(time.monotonic(), loading=all(_is_loading(done) for done in alive))
+        elif not told and self._running and (silence := self._pulse.too_long(time.monotonic())) is not None:
             self._executor.abandon(f"the worker said nothing for {silence:.0f} s and was ended")
         for done in told:
             try:

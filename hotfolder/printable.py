@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import unicodedata
 
@@ -15,6 +16,12 @@ def printable(text: str) -> str:
     What a file says must not steer a terminal, nor look like another line of a log.
     """
     return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(value: object) -> str:
+    """JSON for people to read: other scripts as they are, but nothing in it that steers a terminal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(c if c == "\n" or _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def _is_harmless(character: str) -> bool:

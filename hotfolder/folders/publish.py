@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import filecmp
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from hotfolder.errors import DiskFull, EnvironmentTrouble
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.moves import fsync_folder, rename_noreplace, write_durably
 from hotfolder.ledger.ledger import Ledger
+from hotfolder.printable import json_text
 from hotfolder.types import Placement, Publication
 
 
@@ -164,9 +164,7 @@ class Publisher:
             return
         path = self._root / naming.sidecar(about)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(
-            path, json.dumps({**publication.sidecar, "file": about}, indent=2, ensure_ascii=False) + "\n"
-        )
+        write_durably(path, json_text({**publication.sidecar, "file": about}) + "\n")
 
 
 def _inode(path: Path) -> int | None:

@@ -139,8 +139,14 @@ def _pick(descriptor: spandrel.ImageModelDescriptor, dtype: torch.dtype) -> torc
 def read_descriptor(path: Path) -> spandrel.ImageModelDescriptor:
     """Raises ModelDamaged for a file that is not a network which enlarges pictures of 1 or 3 channels."""
     try:
-        # spandrel reads pickles with a restricted unpickler: no code of the file is run.
-        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(path)
+        loader = spandrel.ModelLoader(device="cpu")
+        if path.suffix.lower() == ".pt":
+            # spandrel would try these as TorchScript first, which is a program: only the tensors are wanted.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            descriptor = loader.load_from_state_dict(spandrel.canonicalize_state_dict(state))
+        else:
+            # Safetensors, or a pickle through a restricted unpickler: no code of the file is run.
+            descriptor = loader.load_from_file(path)
     except spandrel.UnsupportedModelError:
         raise ModelDamaged(f"{path} is of no architecture that spandrel knows", "use another model") from None
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way it likes

@@ -1,0 +1,92 @@
+"""Very many files at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.scan import scan
+from hotfolder.live import read
+from hotfolder.types import Kind
+from tests.support.live import wait_for
+from tests.support.roots import QUICK, rows, settings
+
+
+def make(inbox: Path, count: int) -> None:
+    for number in range(count):
+        handle = os.open(inbox / f"{number:06d}.png", os.O_CREAT | os.O_WRONLY)
+        os.write(handle, b"x")
+        os.close(handle)
+
+
+@contextmanager
+def daemon_whose_worker_never_ends(layout: Layout) -> Iterator[psutil.Process]:
+    """So that every file stays where it is."""
+    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "-1"]
+    process = subprocess.Popen(command, env={**os.environ, **QUICK}, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(layout.live_status.exists, 60, "it runs")
+        yield psutil.Process(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def taken(layout: Layout) -> int:
+    return int(rows(layout, "SELECT count(*) FROM drops")[0][0])
+
+
+def while_it_is_stopped(layout: Layout, count: int) -> str:
+    """SIGSTOP, so many files, SIGCONT: the kernel's queue overflows."""
+    with daemon_whose_worker_never_ends(layout) as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGSTOP)
+        make(layout.inbox(Kind.SCORE), count)
+        process.send_signal(signal.SIGCONT)
+        seconds = wait_for(lambda: taken(layout) >= count, 120, "all are taken")
+        assert rows(layout, "SELECT count(*), count(DISTINCT path) FROM drops") == [(count, count)]
+        told = ""
+        if count >= 20_000:
+            wait_for(lambda: "without an event" in str(read(layout.live_status)), 90, "status says so")
+            snapshot = read(layout.live_status)
+            assert snapshot is not None
+            told = f"; status: {snapshot.watcher}"
+    return f"{count:,} files made while it was stopped, all taken {seconds:.1f} s after it went on{told}"
+
+
+def at_start(layout: Layout, count: int) -> str:
+    """So many files lie there before it starts."""
+    inbox = layout.inbox(Kind.SCORE)
+    make(inbox, count)
+    started = time.perf_counter()
+    assert sum(1 for _ in scan(layout.root, inbox, settings(layout).watch.ignore, [])) == count
+    scanned = time.perf_counter() - started
+    peak = 0
+    with daemon_whose_worker_never_ends(layout) as process:
+        began = time.monotonic()
+        while taken(layout) < count:
+            peak = max(peak, process.memory_info().rss)
+            assert time.monotonic() - began < 300
+            time.sleep(0.2)
+        took = time.monotonic() - began
+        time.sleep(3)
+        before = process.cpu_times()
+        time.sleep(10)
+        after = process.cpu_times()
+        share = (after.user + after.system - before.user - before.system) / 10
+        peak = max(peak, process.memory_info().rss)
+    assert share < 0.01
+    assert peak < 150e6
+    return (
+        f"{count:,} files at the start: read in {scanned:.2f} s, {peak / 1e6:.0f} MB at most, taken in {took:.0f} s, "
+        f"{share:.2%} of a core when idle"
+    )
