@@ -92,7 +92,12 @@ class Opened:
             image.load()
             found = carried(image)
             upright = ImageOps.exif_transpose(image)
-        except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
+        except MemoryError:
+            raise ImageTooLarge(
+                f"{name} needs more memory than the worker may take",
+                "make it smaller, or see executor.memory_limit_mb",
+            ) from None
+        except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError) as error:
             raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
         _check_end(name, image.format, self.source.data)
         if image.mode == "CMYK" and found.icc:

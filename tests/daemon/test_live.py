@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.folders.layout import Layout
@@ -75,6 +77,32 @@ def test_an_idle_worker_goes_and_the_next_file_brings_another(layout: Layout, la
         drop(landscape, layout.inbox(Kind.SCORE), "b.png")
         wait_for(lambda: scored(layout, "b.png"), 90, "the second image is scored")
         assert daemon.stop() == 0
+
+
+def test_a_worker_that_is_stopped_is_replaced(layout: Layout, landscape: Path) -> None:
+    with LiveDaemon(layout, HOTFOLDER_GATE__UPSCALE="10", HOTFOLDER_EXECUTOR__LOAD_SECONDS="15") as daemon:
+        drop(landscape, layout.inbox(Kind.SCORE), "a.png")
+        wait_for(lambda: scored(layout, "a.png"), 90, "the first image is scored")
+        (first,) = daemon.workers()
+        first.suspend()
+        drop(landscape, layout.inbox(Kind.SCORE), "b.png")
+        wait_for(lambda: scored(layout, "b.png"), 90, f"the second image is scored\n{daemon.text()}")
+        assert [worker.pid for worker in daemon.workers()] != [first.pid]
+        assert "the worker said nothing for 15 s" in daemon.text()
+        assert daemon.stop() == 0
+    assert rows(layout, "SELECT state, attempt FROM queue") == [("done", 1)] * 2
+
+
+def test_a_picture_that_needs_too_much_memory_fails_alone(layout: Layout, landscape: Path) -> None:
+    inbox = layout.inbox(Kind.SCORE)
+    Image.new("L", (30_000, 30_000)).save(inbox / "large.png")  # 900 MB decoded, a small file
+    drop(landscape, inbox, "small.png")
+    limits = {"HOTFOLDER_EXECUTOR__MEMORY_LIMIT_MB": "1500", "HOTFOLDER_EXECUTOR__MAX_PIXELS": "1000000000"}
+    with LiveDaemon(layout, "--once", HOTFOLDER_GATE__UPSCALE="10", **limits) as daemon:
+        assert daemon.process.wait(120) == 3, daemon.text()
+    assert scored(layout, "small.png")
+    told = json.loads((layout.root / "failed/large.png.error.json").read_text())
+    assert told["kind"] == "image_too_large"
 
 
 def test_sigterm_in_the_middle_leaves_nothing_behind_and_loses_nothing(layout: Layout, landscape: Path) -> None:

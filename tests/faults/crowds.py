@@ -17,7 +17,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import scan
 from hotfolder.live import read
 from hotfolder.types import Kind
-from tests.support.live import wait_for
+from tests.support.live import REPOSITORY, wait_for
 from tests.support.roots import QUICK, rows, settings
 
 
@@ -32,7 +32,7 @@ def make(inbox: Path, count: int) -> None:
 def daemon_whose_worker_never_ends(layout: Layout) -> Iterator[psutil.Process]:
     """So that every file stays where it is."""
     command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "-1"]
-    process = subprocess.Popen(command, env={**os.environ, **QUICK}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env={**os.environ, **QUICK}, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
     try:
         wait_for(layout.live_status.exists, 60, "it runs")
         yield psutil.Process(process.pid)

@@ -14,7 +14,7 @@ import psutil
 
 from hotfolder.folders.layout import Layout
 from tests.faults.load import accounted_for, fill
-from tests.support.live import LiveDaemon
+from tests.support.live import REPOSITORY, LiveDaemon
 from tests.support.roots import QUICK
 
 
@@ -26,13 +26,15 @@ def of_a_daemon_without_models(layout: Layout, kills: int, files: int, seed: int
     environ = {**os.environ, **QUICK}
     for _ in range(kills):
         layout.live_status.unlink(missing_ok=True)
-        process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
         while not layout.live_status.exists() and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0.0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    ended = subprocess.run([*command, "--once"], env=environ, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(
+        [*command, "--once"], env=environ, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
+    )
     assert ended.returncode == 0, ended.stderr[-2000:]
     return f"{kills} kills of the daemon; {accounted_for(layout, dropped)}"
 

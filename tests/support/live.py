@@ -16,6 +16,8 @@ import psutil
 from hotfolder.folders.layout import Layout
 from tests.support.roots import QUICK
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
     """Waits until a condition holds; gives the seconds it took. Fails with `what` when it never does."""
