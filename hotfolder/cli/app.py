@@ -99,6 +99,67 @@ def why(
 
 
 @app.command()
+def top(
+    context: typer.Context,
+    most: Annotated[int, typer.Argument(min=1, help="So many.")] = 10,
+    by: Annotated[str, typer.Option(help="score, prompt or day.")] = "score",
+    verdict: Annotated[str | None, typer.Option(help="Only what the gate said keep, or reject, of.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Show the best images, prompts or days."""
+    from hotfolder.cli.top import show_top
+
+    show_top(root or context.obj, most, by, verdict, as_json=as_json)
+
+
+@app.command()
+def stats(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Show how scores are spread, and how much is kept by model, prompt and day."""
+    from hotfolder.cli.top import show_stats
+
+    show_stats(root or context.obj, as_json=as_json)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(help="An image of keep/, reject/, upscaled/ or archive/.")],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Show where an image comes from, what came of it, and how to make it again."""
+    from hotfolder.cli.show import run_show
+
+    run_show(root or context.obj, image, as_json=as_json)
+
+
+Csv = Annotated[bool, typer.Option("--csv", help="A table for spreadsheets on stdout.")]
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    sql: Annotated[str, typer.Argument(help="One SELECT, in quotation marks.")],
+    as_json: Json = False,
+    as_csv: Csv = False,
+    root: Root = None,
+) -> None:
+    """Ask the database in SQL; nothing can be changed."""
+    from hotfolder.cli.ask import run_query
+
+    run_query(root or context.obj, sql, as_json=as_json, as_csv=as_csv)
+
+
+@app.command()
+def export(context: typer.Context, as_json: Json = False, as_csv: Csv = False, root: Root = None) -> None:
+    """Write every image with its score to stdout: as JSON, or as CSV."""
+    from hotfolder.cli.ask import run_export
+
+    run_export(root or context.obj, as_json=as_json, as_csv=as_csv)
+
+
+@app.command()
 def retry(
     context: typer.Context,
     files: Annotated[list[Path] | None, typer.Argument(help="Files in failed/, or as they were dropped.")] = None,
@@ -138,7 +199,7 @@ def score(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
     scorer: Scorer = None,
     as_json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="A table for spreadsheets on stdout.")] = False,
+    as_csv: Csv = False,
     root: Root = None,
 ) -> None:
     """Judge images where they lie: nothing is moved or recorded."""

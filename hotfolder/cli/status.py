@@ -38,7 +38,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         "daemon": {
             "running": pid is not None,
             "pid": pid,
-            "started_at": _utc(live.started_at) if live else None,
+            "started_at": utc(live.started_at) if live else None,
             "watcher": live.watcher if live else None,
             "stage": live.stage if live else None,
             "step": live.step if live else None,
@@ -51,7 +51,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         "running": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
-                "attempt": row["attempt"], "started_at": _utc(row["started_at"]),
+                "attempt": row["attempt"], "started_at": utc(row["started_at"]),
             }
             for row in running
         ],
@@ -59,14 +59,14 @@ def gather(layout: Layout) -> dict[str, Any]:
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
                 "error": {"kind": row["error_kind"], "message": row["error"], "fix": row["fix"]},
-                "finished_at": _utc(row["finished_at"]),
+                "finished_at": utc(row["finished_at"]),
             }
             for row in failures
         ],
     }  # fmt: skip
 
 
-def _utc(moment: float | None) -> str | None:
+def utc(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

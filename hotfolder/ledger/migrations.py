@@ -191,3 +191,33 @@ def m004_crashes(db: Database) -> None:
     db.conn.execute("ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0")
     db.conn.execute("ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0")
     db.conn.execute("CREATE INDEX jobs_due ON jobs (state, not_before)")
+
+
+@steps()
+def m005_answers_at_once(db: Database) -> None:
+    """The score that counts stands in the image's row, and what people ask for has its index."""
+    time = _TIME.format
+    db.conn.execute("ALTER TABLE images ADD COLUMN score REAL")
+    db.conn.execute("ALTER TABLE images ADD COLUMN scorer TEXT")
+    db.conn.execute("""
+        UPDATE images SET (score, scorer) = (
+            SELECT score, scorer FROM scores WHERE image_id = images.id AND gate ORDER BY id DESC LIMIT 1)""")
+    db.conn.execute("""
+        CREATE TRIGGER newest_score AFTER INSERT ON scores WHEN NEW.gate BEGIN
+            UPDATE images SET score = NEW.score, scorer = NEW.scorer WHERE id = NEW.image_id;
+        END""")
+    db.conn.execute("CREATE INDEX images_score ON images (score)")
+    db.conn.execute("CREATE INDEX images_created ON images (created_at, score, verdict)")
+    db.conn.execute("CREATE INDEX images_prompt ON images (prompt, score, verdict)")
+    db.conn.execute("CREATE INDEX images_model ON images (model, verdict)")
+    db.conn.execute("CREATE INDEX images_role ON images (role, verdict)")
+    db.conn.execute("CREATE INDEX images_drop ON images (drop_id)")
+    db.conn.execute("CREATE INDEX jobs_kind ON jobs (kind, state)")
+    db.conn.execute("DROP VIEW results")
+    db.conn.execute(f"""
+        CREATE VIEW results AS
+        SELECT images.id AS image_id, images.path, images.sha256, images.role, images.verdict,
+               images.score, images.scorer, images.width, images.height, parents.path AS parent_path,
+               images.prompt, images.negative_prompt, images.seed, images.model, images.source_file,
+               images.job_id, {time("images.created_at")} AS created_at
+        FROM images LEFT JOIN images AS parents ON parents.id = images.parent_id""")

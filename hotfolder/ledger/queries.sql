@@ -219,3 +219,62 @@ SELECT * FROM results ORDER BY image_id;
 
 -- name: score_gain
 SELECT * FROM score_gain ORDER BY gain DESC;
+
+-- name: best_images
+SELECT image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at FROM results
+WHERE score IS NOT NULL AND (:verdict IS NULL OR verdict = :verdict)
+ORDER BY score DESC, image_id LIMIT :most;
+
+-- name: best_prompts
+SELECT prompt, max(score) AS best, avg(score) AS mean, count(*) AS images,
+    sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
+FROM images WHERE prompt IS NOT NULL AND score IS NOT NULL
+GROUP BY prompt ORDER BY best DESC, prompt LIMIT :most;
+
+-- name: days
+-- By days of the clock on the wall; `offset` is how far that is ahead of UTC, in seconds.
+SELECT CAST((created_at + :offset) / 86400 AS INTEGER) AS day, max(score) AS best, avg(score) AS mean,
+    count(*) AS images, sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
+FROM images WHERE created_at > 0 AND score IS NOT NULL
+GROUP BY day ORDER BY day DESC LIMIT :most;
+
+-- name: models
+SELECT model, count(*) AS judged, sum(verdict = 'keep') AS kept
+FROM images WHERE verdict IS NOT NULL GROUP BY model ORDER BY judged DESC;
+
+-- name: prompts_by_count
+SELECT prompt, count(*) AS judged, sum(verdict = 'keep') AS kept
+FROM images WHERE prompt IS NOT NULL AND verdict IS NOT NULL
+GROUP BY prompt ORDER BY judged DESC, prompt LIMIT :most;
+
+-- name: histogram
+-- Scores in steps of a half.
+SELECT CAST(score * 2 AS INTEGER) / 2.0 AS bin, count(*) AS images
+FROM images WHERE score IS NOT NULL GROUP BY bin ORDER BY bin;
+
+-- name: score_summary
+SELECT count(*) AS images, avg(score) AS mean, min(score) AS lowest, max(score) AS highest
+FROM images WHERE score IS NOT NULL;
+
+-- name: image_row
+SELECT images.*, drops.kind AS drop_kind FROM images LEFT JOIN drops ON drops.id = images.drop_id
+WHERE images.id = :id;
+
+-- name: children
+SELECT id FROM images WHERE parent_id = :id ORDER BY id;
+
+-- name: tries
+-- What was made of the same prompt of the same file.
+SELECT id FROM images WHERE drop_id = :drop_id AND prompt = :prompt AND role = 'generated' ORDER BY id LIMIT :most;
+
+-- name: scores_of_image
+SELECT scorer, score, gate, weights_sha256, preprocessing, precision FROM scores
+WHERE image_id = :id ORDER BY id;
+
+-- name: gain_of
+SELECT gain FROM score_gain WHERE upscaled_path = :path;
+
+-- name: export
+SELECT results.*, score_gain.gain FROM results
+LEFT JOIN score_gain ON results.role = 'upscaled' AND score_gain.upscaled_path = results.path
+ORDER BY results.image_id;

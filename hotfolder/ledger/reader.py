@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hotfolder.errors import UsageError
 from hotfolder.ledger.connection import open_reader
 from hotfolder.ledger.queries import queries
 
@@ -81,3 +83,73 @@ class Reader:
 
     def score_gain(self) -> list[dict[str, Any]]:
         return self._all("score_gain")
+
+    # --- what people ask -------------------------------------------------------------------------
+
+    def best_images(self, most: int, verdict: str | None = None) -> list[dict[str, Any]]:
+        return self._all("best_images", most=most, verdict=verdict)
+
+    def best_prompts(self, most: int) -> list[dict[str, Any]]:
+        """prompt, best, mean, images, kept, judged: the best one first."""
+        return self._all("best_prompts", most=most)
+
+    def days(self, most: int, offset: float) -> list[dict[str, Any]]:
+        """day (since the epoch, `offset` seconds ahead of UTC), best, mean, images, kept, judged: newest first."""
+        return self._all("days", most=most, offset=offset)
+
+    def models(self) -> list[dict[str, Any]]:
+        return self._all("models")
+
+    def prompts_by_count(self, most: int) -> list[dict[str, Any]]:
+        return self._all("prompts_by_count", most=most)
+
+    def histogram(self) -> list[dict[str, Any]]:
+        """bin (its lower end; each is half a point wide) and images."""
+        return self._all("histogram")
+
+    def score_summary(self) -> dict[str, Any]:
+        return self._all("score_summary")[0]
+
+    def image_row(self, image_id: int) -> dict[str, Any] | None:
+        return self._first("image_row", id=image_id)
+
+    def children(self, image_id: int) -> list[int]:
+        return [row["id"] for row in self._all("children", id=image_id)]
+
+    def tries(self, drop_id: int, prompt: str, most: int) -> list[int]:
+        return [row["id"] for row in self._all("tries", drop_id=drop_id, prompt=prompt, most=most)]
+
+    def scores_of_image(self, image_id: int) -> list[dict[str, Any]]:
+        return self._all("scores_of_image", id=image_id)
+
+    def gain_of(self, path: str) -> float | None:
+        row = self._first("gain_of", path=path)
+        return float(row["gain"]) if row else None
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Every row of `results`, with its gain, one after the other."""
+        for row in self._connection.execute(queries()["export"]):
+            yield dict(row)
+
+    def ask(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Columns and rows of one statement of a person's own. Raises UsageError for what is not understood, or
+        would change anything."""
+
+        def judge(action: int, *_: object) -> int:
+            harmless = (
+                sqlite3.SQLITE_SELECT,
+                sqlite3.SQLITE_READ,
+                sqlite3.SQLITE_FUNCTION,
+                sqlite3.SQLITE_RECURSIVE,
+            )
+            return sqlite3.SQLITE_OK if action in harmless else sqlite3.SQLITE_DENY
+
+        self._connection.set_authorizer(judge)
+        try:
+            cursor = self._connection.execute(sql)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise UsageError(
+                f"the query was not understood, or would change something: {error}",
+                "one SELECT over the views results, queue, score_gain and image_scores",
+            ) from None
+        return [column[0] for column in cursor.description or ()], (tuple(row) for row in cursor)

@@ -1,0 +1,50 @@
+"""Tables and documents on stdout."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hotfolder.printable import printable
+
+#: Wide enough for any row, where stdout is no terminal.
+_ENDLESS = 10_000
+
+
+def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+    """A table for people: as wide as the terminal, long texts shortened; `right` are the columns of numbers."""
+    from rich.console import Console  # 0.1 s: only for tables
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    console.print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return printable(str(value))
+
+
+def write_json(document: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"schema_version": 1, **document}) + "\n")
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    writer.writerows(rows)

@@ -1,0 +1,178 @@
+"""Questions to the database: top, stats, show, query, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from hotfolder.cli.top import histogram
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Item, Kind
+from tests.support.roots import daemon, files_in, picture, rows
+from tests.support.scripted import ScriptedExecutor
+
+SCORES = {1: 4.0, 2: 6.6, 3: 8.0}
+
+
+def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def answer(layout: Layout, *arguments: str) -> dict[str, object]:
+    done = hotfolder(layout, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, object] = json.loads(done.stdout)
+    assert document["schema_version"] == 1
+    return document
+
+
+@pytest.fixture
+def worked(layout: Layout) -> Layout:
+    """Three tries of one prompt, of which one is kept and one enlarged; and a dropped picture."""
+    (layout.inbox(Kind.GENERATE) / "cats.txt").write_text("a cat's hat --seed 1 --count 3")
+    picture(layout.inbox(Kind.SCORE) / "photo.png")
+
+    def script(kind: Kind, item: Item) -> float:
+        source = str(item.source)
+        if "_4x" in source:
+            return 8.5
+        return next((score for seed, score in SCORES.items() if f"-s{seed}." in source), 5.5)
+
+    daemon(layout, ScriptedExecutor(script), GATE__MAX_ATTEMPTS="1").run(once=True)
+    assert files_in(layout, "keep", "reject", "upscaled") == [
+        "keep/cats-s2.png", "keep/cats-s3.png", "reject/cats-s1.png", "reject/photo.png", "upscaled/cats-s3_4x.png",
+    ]  # fmt: skip
+    return layout
+
+
+def test_top(worked: Layout) -> None:
+    found = answer(worked, "top", "2")
+    assert [(row["path"], row["score"]) for row in found["top"]] == [  # type: ignore[attr-defined]
+        ("upscaled/cats-s3_4x.png", 8.5),
+        ("keep/cats-s3.png", 8.0),
+    ]
+    (rejected, _) = answer(worked, "top", "--verdict", "reject")["top"]  # type: ignore[misc]
+    assert rejected["path"] == "reject/photo.png"
+    (prompt,) = answer(worked, "top", "--by", "prompt")["top"]  # type: ignore[misc]
+    assert prompt == {
+        "prompt": "a cat's hat", "best": 8.5, "mean": pytest.approx(6.775), "images": 4, "kept": 2, "judged": 3,
+        "acceptance": pytest.approx(2 / 3),
+    }  # fmt: skip
+    (day,) = answer(worked, "top", "--by", "day")["top"]  # type: ignore[misc]
+    assert (day["images"], day["kept"], len(day["day"])) == (5, 2, 10)
+    lines = hotfolder(worked, "top").stdout.splitlines()
+    assert lines[0].split() == ["score", "verdict", "image", "seed", "prompt"]
+    assert lines[1].split()[:3] == ["8.50", "upscaled", "upscaled/cats-s3_4x.png"]
+    assert hotfolder(worked, "top", "--by", "colour").returncode == 2
+
+
+def test_stats(worked: Layout) -> None:
+    found = answer(worked, "stats")
+    assert found["images"] == 5
+    assert found["mean"] == pytest.approx((4 + 6.6 + 8 + 5.5 + 8.5) / 5)
+    assert {row["bin"]: row["images"] for row in found["histogram"]} == {  # type: ignore[attr-defined]
+        4.0: 1, 5.5: 1, 6.5: 1, 8.0: 1, 8.5: 1,
+    }  # fmt: skip
+    text = hotfolder(worked, "stats").stdout
+    assert " 6.5         1 " in text
+    assert "← keep 6.5" in text
+    assert "← upscale 7" in text
+
+
+def test_a_histogram_has_a_bar_for_each_half_point() -> None:
+    text = histogram([{"bin": 2.0, "images": 8}, {"bin": 3.5, "images": 1}], {"keep": 3.6})
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines] == ["2.0", "2.5", "3.0", "3.5"]
+    assert lines[0].count("█") == 50
+    assert lines[1].split() == ["2.5", "0"]
+    assert lines[3].endswith("← keep 3.6")
+
+
+def test_show_draws_the_lineage_and_how_to_make_it_again(worked: Layout) -> None:
+    found = answer(worked, "show", "upscaled/cats-s3_4x.png")
+    assert (found["gain"], found["role"]) == (0.5, "upscaled")
+    lineage = found["lineage"]
+    assert [row["seed"] for row in lineage] == [1, 2, 3]  # type: ignore[attr-defined]
+    assert lineage[2]["became"][0]["path"] == "upscaled/cats-s3_4x.png"  # type: ignore[index]
+    text = hotfolder(worked, "show", str(worked.root / "keep/cats-s3.png")).stdout
+    assert "“a cat's hat”" in text
+    assert "  ├─ seed 1, 4.00 reject  reject/cats-s1.png" in text
+    assert "  └─ seed 3, 8.00 keep  keep/cats-s3.png  ◀" in text
+    assert "     └─ 8.50, gain +0.50  upscaled/cats-s3_4x.png" in text
+    dropped = answer(worked, "show", "reject/photo.png")
+    assert dropped["reproduce"] is None
+    assert hotfolder(worked, "show", "keep/nothing.png").returncode == 2
+
+
+def test_the_command_that_makes_it_again_is_understood(worked: Layout) -> None:
+    command = answer(worked, "show", "keep/cats-s3.png")["reproduce"]
+    subprocess.run(["sh", "-c", str(command)], check=True)
+    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    assert rows(worked, "SELECT prompt, seed FROM results WHERE source_file LIKE '%again%' ORDER BY image_id") == [
+        ("a cat's hat", 3)
+    ]
+
+
+def test_query_answers_in_three_ways_and_changes_nothing(worked: Layout) -> None:
+    sql = "SELECT verdict, count(*) AS images FROM results GROUP BY verdict ORDER BY verdict"
+    assert answer(worked, "query", sql)["rows"] == [[None, 1], ["keep", 2], ["reject", 2]]
+    lines = hotfolder(worked, "query", sql).stdout.split("\n")
+    assert [line.split() for line in lines[:3]] == [["verdict", "images"], ["–", "1"], ["keep", "2"]]
+    assert list(csv.reader(io.StringIO(hotfolder(worked, "query", sql, "--csv").stdout)))[1] == ["", "1"]
+    before = worked.database.read_bytes()
+    for bad in (
+        "DELETE FROM scores",
+        "ATTACH 'x.db' AS x",
+        "PRAGMA journal_mode = DELETE",
+        "SELECT 1; DROP TABLE scores",
+        "CREATE TEMP TABLE t (a)",
+        "SELECT load_extension('x')",
+        "SELEKT",
+    ):
+        done = hotfolder(worked, "query", bad)
+        assert done.returncode == 2, bad
+        assert "Traceback" not in done.stderr
+    assert worked.database.read_bytes() == before
+
+
+def test_export(worked: Layout) -> None:
+    found = answer(worked, "export")["results"]
+    assert [row["path"] for row in found] == [  # type: ignore[attr-defined]
+        path for (path,) in rows(worked, "SELECT path FROM results ORDER BY image_id")
+    ]
+    (gain,) = [row["gain"] for row in found if row["gain"] is not None]  # type: ignore[attr-defined]
+    assert gain == 0.5
+    table = list(csv.DictReader(io.StringIO(hotfolder(worked, "export", "--csv").stdout)))
+    assert [row["path"] for row in table] == [row["path"] for row in found]  # type: ignore[attr-defined]
+    assert hotfolder(worked, "export", "--csv", "--json").returncode == 2
+
+
+def test_nothing_yet(layout: Layout) -> None:
+    done = hotfolder(layout, "top")
+    assert done.returncode == 1
+    assert "hotfolder run" in done.stderr
+    daemon(layout, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    assert hotfolder(layout, "stats").stdout == "no image has a score yet\n"
+    assert answer(layout, "top")["top"] == []
+
+
+def test_the_score_in_the_row_is_the_newest_that_counts(worked: Layout) -> None:
+    connection = sqlite3.connect(worked.database)
+    add = (
+        "INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, created_at) "
+        "SELECT image_id, ?, 'other', 'w', 'p', 'float32', ?, 1 FROM results WHERE path = 'keep/cats-s2.png'"
+    )
+    with connection:
+        connection.execute(add, (9.0, 0))
+    assert rows(worked, "SELECT score, scorer FROM results WHERE path = 'keep/cats-s2.png'") == [(6.6, "scripted")]
+    with connection:
+        connection.execute(add, (3.0, 1))
+    connection.close()
+    assert rows(worked, "SELECT score, scorer FROM results WHERE path = 'keep/cats-s2.png'") == [(3.0, "other")]
