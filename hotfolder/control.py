@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,9 +13,11 @@ from typing import Any
 
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.moves import write_durably
+from hotfolder.regular import open_regular
 
 log = logging.getLogger(__name__)
 _ANSWER = ".answer"
+_MOST_BYTES = 64 * 2**20
 _POLL = 0.05
 
 
@@ -43,16 +46,22 @@ def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
 
 
 def wishes(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The wishes that wait, oldest first. What cannot be read is put aside, and said."""
+    """The wishes that wait, oldest first. What is none is put aside, and said."""
     for path in sorted(layout.control.glob("*.json")):
         try:
-            wish = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            log.error("%s cannot be read and is put aside: %s", path, error)
-            path.rename(path.with_suffix(".unreadable"))
+            with open_regular(path) as file:
+                wish = json.loads(file.read(_MOST_BYTES))
+            if not isinstance(wish, dict):
+                raise ValueError("it is no table")
+            jobs = wish.get("jobs", [])
+            if not isinstance(jobs, list) or not all(isinstance(job, int) and 0 <= job < 2**63 for job in jobs):
+                raise ValueError("'jobs' is no list of numbers")
+        except (OSError, ValueError, RecursionError) as error:
+            log.error("%s is put aside: %s", path, error)
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".unreadable"))
             continue
-        if isinstance(wish, dict):
-            yield path, wish
+        yield path, wish
 
 
 def done(path: Path, answer: Mapping[str, Any]) -> None:

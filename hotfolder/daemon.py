@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shutil
@@ -92,6 +93,7 @@ class Daemon:
         self._progress: Progress | None = None
         self._paused: tuple[float, ErrorInfo] | None = None
         self._started_at = clock()
+        self._recovered = self._set_back = False
         self._live = live.Live(self._layout.live_status, show)
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
@@ -120,7 +122,7 @@ class Daemon:
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             while not self._stopping.is_set():
                 wait, scan_is_put_off = self._turn()
-                if once and (self._drained() or self._paused):
+                if once and (self._paused or self._drained()):
                     break
                 self._listen(wait, scan_is_put_off)
             orderly = True
@@ -151,10 +153,6 @@ class Daemon:
             self._layout.staging.mkdir(parents=True, exist_ok=True)
         except EnvironmentTrouble as error:
             self._pause(error.info())
-        recovered = self._ledger.recover()
-        if recovered:
-            log.info("%d jobs that were in work go back into the queue", recovered)
-            self._results.quarantine()
         control.forget_answers(self._layout)
         self._watcher.ensure()
         self._next_scan = self._scan_not_before = self._last_turn = 0.0
@@ -168,9 +166,14 @@ class Daemon:
         if now < self._last_turn:
             log.warning("the clock was set back by %.0f s", self._last_turn - now)
             self._next_scan = self._scan_not_before = now
+            self._resident_since = now
             self._paused = (now, self._paused[1]) if self._paused else None
+            self._set_back = True
         self._last_turn = now
         try:
+            if self._set_back:
+                self._ledger.clamp_waits(now + self._settings.retry.backoff_seconds)
+                self._set_back = False
             if now >= self._next_scan or (self._wake.is_set() and now >= self._scan_not_before):
                 self._scan(now)
             if self._paused and now >= self._paused[0]:
@@ -180,17 +183,17 @@ class Daemon:
                     self._next_take = self._intake.take(now)
                 self._feed(now)
                 self._results.finish_drops(now)
+            next_job = self._ledger.next_due() if self._is_free() else None
         except EnvironmentTrouble as error:
             self._pause(error.info())
+            next_job = None
         self._tell()
         put_off = self._wake.is_set()
         due = [max(self._scan_not_before, now) if put_off else self._next_scan]
         if self._paused:
             due.append(self._paused[0])
         else:
-            due += [self._next_take] if self._next_take is not None else []
-            next_job = self._ledger.next_due() if self._is_free() else None
-            due += [next_job] if next_job is not None else []
+            due += [moment for moment in (self._next_take, next_job) if moment is not None]
         return max(0.0, min(due) - self._clock()), put_off
 
     def _obey(self) -> None:
@@ -198,7 +201,7 @@ class Daemon:
         for path, wish in control.wishes(self._layout):
             answer: dict[str, Any]
             if wish.get("do") == "retry":
-                answer = {"retried": self._results.retry([int(job) for job in wish.get("jobs", ())])}
+                answer = {"retried": self._results.retry(wish.get("jobs", []))}
             else:
                 answer = {"error": f"a wish that is not known: {wish.get('do')}"}
                 log.error("%s", answer["error"])
@@ -356,6 +359,12 @@ class Daemon:
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
         self._results.finish_begun()
+        if not self._recovered:
+            recovered = self._ledger.recover()
+            self._recovered = True
+            if recovered:
+                log.info("%d jobs that were in work go back into the queue", recovered)
+                self._results.quarantine()
         if self._executor.capacity() > 0:
             self._batch_over()  # jobs whose release the trouble prevented
         if self._paused:
@@ -365,7 +374,8 @@ class Daemon:
     # --- telling, ending -------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        self._live.update(self._clock(), self._snapshot)
+        with contextlib.suppress(EnvironmentTrouble):  # of the database; whoever writes it next says so
+            self._live.update(self._clock(), self._snapshot)
 
     def _snapshot(self) -> live.Snapshot:
         return live.snapshot(
@@ -381,12 +391,13 @@ class Daemon:
         )
 
     def _drained(self) -> bool:
-        return not (
-            self._running
-            or self._intake.unsettled
-            or self._ledger.open_job_count()
-            or self._ledger.finished_drops(None)
-        )
+        if self._running or self._intake.unsettled:
+            return False
+        try:
+            return not (self._ledger.open_job_count() or self._ledger.finished_drops(None))
+        except EnvironmentTrouble as error:
+            self._pause(error.info())
+            return False
 
     def _shut_down(self, orderly: bool) -> None:
         """No new claims; the image in work is finished or put back; the executor, then the ledger.
@@ -404,10 +415,11 @@ class Daemon:
                 self._hear(_BUSY_WAIT)
         finally:
             self._executor.close()
-            if orderly:
-                for job in self._running.values():
+            with contextlib.suppress(EnvironmentTrouble):
+                for job in self._running.values() if orderly else ():
                     self._results.release(job)
-            # Else the next start sorts it out: the journal may hold what one of them has staged.
-            self._live.update(self._clock(), self._snapshot, force=True)
+            # What is not released, the next start sorts out: the journal may hold what one of them has staged.
+            with contextlib.suppress(EnvironmentTrouble):
+                self._live.update(self._clock(), self._snapshot, force=True)
             self._live.clear()
             self._ledger.close()

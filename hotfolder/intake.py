@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +18,6 @@ from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.moves import rename_noreplace
-from hotfolder.folders.publish import explain
 from hotfolder.folders.scan import scan, sight
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
@@ -55,6 +55,7 @@ class Intake:
         self._settings = settings
         self._ledger = ledger
         self._line = line
+        self._left_alone: set[str] = set()  # said already
         self._born_ended: set[int] = set()
         self._seen: dict[str, tuple[Kind, Observation]] = {}
         self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
@@ -104,7 +105,9 @@ class Intake:
             f"{drop.sighting.path} changed or was taken away", "it is taken anew if it is there"
         ).info()
         self._ledger.forget_drop(drop.id, error, now)
-        self._open.pop(drop.sighting.path, None)
+        held = self._open.get(drop.sighting.path)
+        if held is not None and held.id == drop.id:
+            del self._open[drop.sighting.path]
         log.info("%s changed or was taken away before it was done", drop.sighting.path)
 
     def closed(self, drop_id: int) -> None:
@@ -123,7 +126,11 @@ class Intake:
 
     def unchanged(self, drop: Drop) -> bool:
         """Whether the dropped file still is what was taken."""
-        return sight(self._layout.root, drop.sighting.path) == drop.sighting
+        try:
+            return sight(self._layout.root, drop.sighting.path) == drop.sighting
+        except OSError as error:
+            log.debug("%s cannot be looked at: %s", drop.sighting.path, error)
+            return True  # it may well be: nothing is given up for a folder that cannot be read just now
 
     def take(self, now: float) -> float | None:
         """Takes every file that is finished; gives the moment when the next may be, None if none waits."""
@@ -142,6 +149,9 @@ class Intake:
                 self._resight(path, kind, now)
                 look_again.append(now + policy.quiet_seconds)
                 continue
+            except OSError:
+                look_again.append(now + policy.quiet_seconds_without_lease)
+                continue
             if decision.ready:
                 ready.append((kind, seen))
             else:
@@ -150,12 +160,27 @@ class Intake:
             if seen.sighting.path in self._untold:
                 self._untold.discard(seen.sighting.path)
                 self._found(str(self._layout.root / seen.sighting.path))
+        ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
         text = [each for each in ready if not self._rename_to_text(each[1].sighting.path)]
         if len(text) < len(ready):
             look_again.append(now)  # under their new names
         for start in range(0, len(text), TAKE_AT_ONCE):
             self._take(text[start : start + TAKE_AT_ONCE], now)
         return min(look_again, default=None)
+
+    def _may_be_moved(self, path: str) -> bool:
+        """What cannot be moved out of its folder afterwards is not begun."""
+        if os.access((self._layout.root / path).parent, os.W_OK | os.X_OK):
+            self._left_alone.discard(path)
+            return True
+        self._leave_alone(path, "its folder may not be written by this user")
+        return False
+
+    def _leave_alone(self, path: str, why: str) -> None:
+        self._seen.pop(path, None)
+        if path not in self._left_alone:
+            self._left_alone.add(path)
+            log.warning("%s is left alone: %s", path, why)
 
     def _rename_to_text(self, path: str) -> bool:
         """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
@@ -177,7 +202,8 @@ class Intake:
             except FileNotFoundError:
                 return True
             except OSError as error:
-                raise explain(error) from error
+                self._leave_alone(path, f"it cannot be renamed to UTF-8: {error.strerror}")
+                return True
             break
         log.info("renamed to %s: %s is not UTF-8", new, path)
         again = sight(root, new)
@@ -186,7 +212,10 @@ class Intake:
         return True
 
     def _resight(self, path: str, kind: Kind, now: float) -> None:
-        again = sight(self._layout.root, path)
+        try:
+            again = sight(self._layout.root, path)
+        except OSError:
+            return
         if again is None:
             del self._seen[path]
         else:

@@ -255,8 +255,9 @@ class Line:
             base,
             placements=(Placement(placed, drop.sighting.path, there.inode if there else 0),),
             requeue=ids if again else (),
+            supersede=() if again else ids,
             reopen=again,
-            remove=naming.sidecar(placed),
+            remove=placed,
         )
 
     def retried_image(self, job: Job, row: Mapping[str, Any] | None) -> Publication:
@@ -265,14 +266,14 @@ class Line:
         base = Publication(drop_id=job.drop_id, source_file=job.source_file, requeue=(job.id,))
         if not row["path"].startswith(f"{FAILED}/"):
             name = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
-            return replace(base, remove=naming.sidecar(name))
+            return replace(base, remove=name)
         role = Role(row["role"])
         return replace(
             base,
             placements=(Placement(row["path"], job.source, 0),),
             image=ImageRecord(job.source, role, row["sha256"], row["width"], row["height"], id=row["id"]),
             image_move=0,
-            remove=naming.sidecar(row["path"]),
+            remove=row["path"],
         )
 
     def finished(self, drop: Drop, failures: Sequence[Mapping[str, Any]], now: float) -> Publication:

@@ -55,8 +55,8 @@ class Live:
 
     def update(self, now: float, make: Callable[[], Snapshot], *, force: bool = False) -> None:
         """Passes a snapshot on, and makes it only then, unless the last one is very young."""
-        show = self._show is not None and (force or now - self._shown_at >= SHOW_EVERY)
-        write = force or now - self._written_at >= WRITE_EVERY
+        show = self._show is not None and (force or abs(now - self._shown_at) >= SHOW_EVERY)
+        write = force or abs(now - self._written_at) >= WRITE_EVERY
         if not (show or write):
             return
         snapshot = make()

@@ -6,13 +6,12 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
-from hotfolder.errors import HotfolderError
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, UPSCALED, Layout
-from hotfolder.folders.moves import rename_noreplace
+from hotfolder.folders.moves import fsync_folder, rename_noreplace
 from hotfolder.folders.scan import scan
 from hotfolder.ledger import health
 from hotfolder.ledger.ledger import Ledger
@@ -25,19 +24,42 @@ _AT_ONCE = 200
 
 
 def open_or_rebuild(layout: Layout) -> Ledger:
-    """The ledger; a database that is damaged is set aside first, and a new one made in its place."""
+    """The ledger; in the place of a database that is damaged, or gone, a new one is made from the folders.
+
+    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing.
+    """
+    made = layout.database.with_name("hotfolder.rebuilt.db")
     wrong = health.problem(layout.database)
     if wrong is None:
         return Ledger.open(layout.database)
-    aside = health.set_aside(layout.database)
-    log.error("THE DATABASE IS DAMAGED (%s). It is %s now, and a new one is made from the folders.", wrong, aside)
-    ledger = Ledger.open(layout.database)
-    images, scored = rebuild(layout, ledger, health.salvage(aside))
-    log.error(
-        "the new database has %d images, %d of them with scores that could still be read; what was queued is taken "
-        "from the inboxes again. Scores that are missing: hotfolder rescore", images, scored,
-    )  # fmt: skip
-    return ledger
+    if layout.database.exists() or not made.exists():
+        if not any(_results(layout)) and not any(_unscored(layout)) and not _has_content(layout.database):
+            return Ledger.open(layout.database)  # a new root
+        log.error("THE DATABASE IS DAMAGED (%s: %s). A new one is made from the folders.", layout.database, wrong)
+        partial = layout.database.with_name("hotfolder.rebuilding.db")
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{partial}{ending}").unlink(missing_ok=True)
+        known = health.salvage(layout.database) if layout.database.exists() else {}
+        ledger = Ledger.open(partial)
+        images, scored = rebuild(layout, ledger, known)
+        ledger.close()
+        partial.replace(made)
+        log.error(
+            "The new database has %d images, %d of them with scores that could still be read. What was queued is "
+            "taken from the inboxes again; scores that are missing: hotfolder rescore", images, scored,
+        )  # fmt: skip
+        if layout.database.exists():
+            log.error("The old one is kept as %s.", health.set_aside(layout.database))
+    made.rename(layout.database)
+    fsync_folder(layout.root)
+    return Ledger.open(layout.database)
+
+
+def _has_content(database: Path) -> bool:
+    try:
+        return database.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def rebuild(layout: Layout, ledger: Ledger, known: dict[str, health.Known]) -> tuple[int, int]:
@@ -45,17 +67,18 @@ def rebuild(layout: Layout, ledger: Ledger, known: dict[str, health.Known]) -> t
 
     Generated images that were not judged yet go to inbox/score: they are pictures like others now.
     """
-    _hand_in_unscored(layout)
     count = scored = 0
     children: list[tuple[str, list[str]]] = []
     batch = []
     for path in _results(layout):
-        image = _describe(layout, path)
-        if image is None:
+        try:
+            image, made_at = _describe(layout, path), (layout.root / path).stat().st_mtime
+        except Exception as error:  # noqa: BLE001 - no file, however odd, may cost the others their rows
+            log.info("%s is left out: %s", path, error)
             continue
         about = known.get(image.sha256, health.Known())
         scored += bool(about.scores)
-        batch.append((image, (layout.root / path).stat().st_mtime, about.scores, about.embeddings))
+        batch.append((image, made_at, about.scores, about.embeddings))
         if image.role is Role.UPSCALED:
             children.append((path, _parents(layout, path)))
         if len(batch) >= _AT_ONCE:
@@ -64,7 +87,12 @@ def rebuild(layout: Layout, ledger: Ledger, known: dict[str, health.Known]) -> t
     for child, parents in children:
         if parents:
             ledger.adopt(child, parents[0])
+    _hand_in_unscored(layout)
     return count, scored
+
+
+def _unscored(layout: Layout) -> Iterator[str]:
+    yield from (sighting.path for sighting in scan(layout.root, layout.root / UNSCORED, (), []))
 
 
 def _results(layout: Layout) -> Iterator[str]:
@@ -72,35 +100,40 @@ def _results(layout: Layout) -> Iterator[str]:
         yield from sorted(s.path for s in scan(layout.root, layout.root / folder, (), []))
 
 
-def _describe(layout: Layout, path: str) -> ImageRecord | None:
-    """What the file and its place say; None for what is no image."""
+def _describe(layout: Layout, path: str) -> ImageRecord:
+    """What the file and its place say. Raises whatever reading a file raises that is no image."""
     from hotfolder.imaging.decode import open_image, read  # Pillow: only when it comes to this
 
-    try:
-        source = read(layout.root / path, 2**40)
-        image = open_image(source, 2**62, first_frame=True).image
-        text = getattr(image, "text", {})
-        told = _json(text.get("hotfolder", "")) if path.startswith((KEEP, REJECT, UPSCALED)) else {}
-    except (HotfolderError, OSError, ValueError, SyntaxError) as error:
-        log.info("%s is left out: %s", path, error)
-        return None
-    folder = path.partition("/")[0]
-    role = Role.UPSCALED if folder == UPSCALED else Role.GENERATED if "prompt" in told else Role.DROPPED
+    if naming.as_text(path) != path:
+        raise ValueError("its name is not UTF-8")
+    source = read(layout.root / path, 2**40)
+    image = open_image(source, 2**62, first_frame=True).image
     width, height = image.size
+    folder = path.partition("/")[0]
+    told = _told(getattr(image, "text", {}).get("hotfolder", "")) if folder != ARCHIVE else {}
+    role = Role.UPSCALED if folder == UPSCALED else Role.GENERATED if "prompt" in told else Role.DROPPED
     return ImageRecord(
-        path=path, role=role, sha256=source.sha256, width=width, height=height,
-        verdict=_VERDICTS.get(folder), prompt=told.get("prompt"),
-        negative_prompt=told.get("negative_prompt") or None, seed=told.get("seed"), model=told.get("model"),
-        settings=told,
+        path=path, role=role, sha256=source.sha256, width=width, height=height, verdict=_VERDICTS.get(folder),
+        prompt=told.get("prompt"), negative_prompt=told.get("negative_prompt") or None, seed=told.get("seed"),
+        model=told.get("model"), settings=told,
     )  # fmt: skip
 
 
-def _json(text: str) -> dict[str, Any]:
+def _told(text: str) -> dict[str, Any]:
+    """What an image says of how it was made; nothing, where it says what cannot be: anybody can write that."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    seed = found.get("seed")
+    texts = (found.get(key) for key in ("prompt", "negative_prompt", "model"))
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return {}
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**63):
+        return {}
+    return found
 
 
 def _parents(layout: Layout, path: str) -> list[str]:
@@ -119,14 +152,14 @@ def _parents(layout: Layout, path: str) -> list[str]:
 
 
 def _hand_in_unscored(layout: Layout) -> None:
-    for sighting in list(scan(layout.root, layout.root / UNSCORED, (), [])):
-        below = PurePosixPath(sighting.path).relative_to(UNSCORED)
+    for path in list(_unscored(layout)):
+        below = PurePosixPath(path).relative_to(UNSCORED)
         wanted = str(PurePosixPath("inbox", Kind.SCORE, below))
         for number in range(10_000):
             target = layout.root / naming.numbered(wanted, number)
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                rename_noreplace(layout.root / sighting.path, target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                rename_noreplace(layout.root / path, target)
                 break
-            except FileExistsError:
+            except (FileExistsError, NotADirectoryError):
                 continue

@@ -119,7 +119,8 @@ class Results:
         by_drop: dict[int, list[Job]] = {}
         for job in self._ledger.failed(job_ids):
             by_drop.setdefault(job.drop_id, []).append(job)
-        for drop_id, jobs in by_drop.items():
+        # The newest first: of several that were placed under one name, the file is the last one's.
+        for drop_id, jobs in sorted(by_drop.items(), reverse=True):
             drop = self._ledger.drop(drop_id)
             own = [job for job in jobs if job.image_id is None]
             wanted = [self._line.retried_image(job, self._image(job)) for job in jobs if job.image_id is not None]
@@ -127,6 +128,7 @@ class Results:
             if own and drop is not None:
                 there = sight(self._layout.root, placed) if placed else None
                 if placed and there is None:
+                    self._ledger.supersede(own)
                     answers.append({"file": placed, "error": "it is not there any more"})
                     continue
                 wanted.append(self._line.retried_drop(drop, own, placed, there))

@@ -313,4 +313,5 @@ class Publication:
     drop_placed: bool = False  # the dropped file has reached its last place
     requeue: tuple[int, ...] = ()  # failed jobs to be tried again
     reopen: bool = False  # the last placement brings the dropped file back into its inbox
-    remove: str | None = None  # a sidecar of ours that is not true any more
+    supersede: tuple[int, ...] = ()  # failed jobs whose file is taken as a new one
+    remove: str | None = None  # the file whose sidecar is not true any more, if it speaks of these jobs

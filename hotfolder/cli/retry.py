@@ -29,7 +29,7 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
         raise UsageError("either name what is to be tried again, or say --all", "hotfolder retry failed/cat.png")
     with Reader(layout.database) as reader:
         failed = reader.failed_jobs()
-    jobs = failed if everything else [job for file in files for job in _meant(layout, file, failed)]
+    jobs = failed if everything else _meant(layout, files, failed)
     ids = sorted({job["id"] for job in jobs})
     answer = None
     if ids:
@@ -50,16 +50,25 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     return ExitCode.PARTLY_FAILED if refused else ExitCode.DONE
 
 
-def _meant(layout: Layout, file: Path, failed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The failed jobs that a person means by a file: the failed file, its sidecar, or where it was dropped."""
-    names = {os.path.relpath(base / file, layout.root) for base in (Path.cwd(), layout.root)}
-    found = []
+def _meant(layout: Layout, files: Sequence[Path], failed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The failed jobs that a person means: by the failed file, its sidecar, or where it was dropped.
+
+    What is called the same now is the newest that was.
+    """
+    by_name: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for job in failed:
         paths = {job["source_file"], job["source"], job["placed_path"], job["image_path"]} - {None}
         if job["source"]:
             paths.add(naming.mirrored(job["source_file"], Path(job["source"]).name, "failed"))
-        if names & (paths | {naming.sidecar(path) for path in paths}):
-            found.append(job)
-    if not found:
-        raise UsageError(f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status")
+        for name in paths | {naming.sidecar(path) for path in paths}:
+            by_name.setdefault(name, {}).setdefault(job["drop_id"], []).append(job)
+    found = []
+    for file in files:
+        names = {os.path.relpath(base / file, layout.root) for base in (Path.cwd(), layout.root)}
+        drops = {drop_id: jobs for name in names for drop_id, jobs in by_name.get(name, {}).items()}
+        if not drops:
+            raise UsageError(
+                f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status"
+            )
+        found += drops[max(drops)]
     return found

@@ -21,7 +21,7 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.live import read
 from hotfolder.printable import printable
 from hotfolder.root import find_root
-from hotfolder.types import Kind
+from hotfolder.types import Kind, Sighting
 
 
 def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         return _answer(path, "waiting", *_arriving(layout, path, kind))
     with Reader(layout.database) as reader:
         drop = reader.last_drop(path)
-        there = sight(layout.root, path)
+        there = _sight(layout, path)
         is_current = drop and (
             drop["state"] != "open"
             or (there and (there.inode, there.mtime_ns) == (drop["inode"], drop["mtime_ns"]))
@@ -62,6 +62,15 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
     if there is None:
         return _answer(path, "unknown", "there is no such file, and none of this name was ever taken")
     return _answer(path, "unknown", "it is no result and lies in no inbox", "drop it into a folder of inbox/")
+
+
+def _sight(layout: Layout, path: str) -> Sighting | None:
+    try:
+        return sight(layout.root, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be looked at: {error.strerror}", "let this user read its folder"
+        ) from None
 
 
 def _answer(path: str, state: str, reason: str, fix: str = "") -> dict[str, Any]:
@@ -80,7 +89,12 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
                 f"'{part}' is left alone: watch.ignore has '{pattern}'",
                 "rename it, or change watch.ignore",
             )
-    there = sight(layout.root, path)
+    there = _sight(layout, path)
+    if there is not None and not os.access((layout.root / path).parent, os.W_OK | os.X_OK):
+        return (
+            "its folder may not be written, so it could not be moved",
+            f"chmod u+wx {(layout.root / path).parent}",
+        )
     if there is None:
         return "it is no regular file: links and devices are never followed", "copy the file itself"
     if holder(layout.lock) is None:

@@ -51,7 +51,9 @@ def as_text(path: str) -> str:
         return path
     text = "".join(f"%{ord(c) - 0xDC00:02X}" if c in _HALVES else c for c in path)
     parts = (PurePosixPath(part) for part in text.split("/"))
-    return "/".join(part.name if len(part.name) < 200 else _fit(part.stem, "", part.suffix) for part in parts)
+    return "/".join(
+        part.name if len(_bytes(part.name)) < 200 else _fit(part.stem, "", part.suffix) for part in parts
+    )
 
 
 def _fit(stem: str, suffix: str, ending: str = "") -> str:

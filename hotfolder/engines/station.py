@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,6 +30,9 @@ _AHEAD = 2
 #: What is said of a batch in work.
 _DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
 log = logging.getLogger(__name__)
+#: Seconds of silence while something is waited for.
+_SIGN_OF_LIFE = 5.0
+R = TypeVar("R")
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
 
@@ -129,7 +133,7 @@ class Station:
                 if should_stop():
                     return
                 try:
-                    picture = decoded[item.job_id] = future.result()
+                    picture = decoded[item.job_id] = _wait_for(future, item, "decoding", emit)
                 except Exception as error:  # noqa: BLE001 - as above
                     emit(_failed(item, error))
                     continue
@@ -198,9 +202,21 @@ def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]],
     while len(pending) > keep:
         item, future, facts = pending.pop(0)
         try:
-            emit(Outcome(item.job_id, item.claim, staged=future.result(), source=facts))
+            staged = _wait_for(future, item, "encoding", emit)
+            emit(Outcome(item.job_id, item.claim, staged=staged, source=facts))
         except Exception as error:  # noqa: BLE001 - as above
             emit(_failed(item, error))
+
+
+def _wait_for(future: Future[R], item: Item, doing: str, emit: Emit) -> R:
+    """The result of a future, and a sign of life now and then: a billion pixels take their time."""
+    while True:
+        try:
+            return future.result(timeout=_SIGN_OF_LIFE)
+        except FutureTimeout:
+            if future.done():
+                raise  # of the work itself
+            emit(Progress(item.job_id, doing))
 
 
 def _reporter(item: Item, stage_name: str, emit: Emit) -> Callable[[int, int], None]:

@@ -88,7 +88,14 @@ class Guard:
 
     def check_space(self, least_bytes: int) -> None:
         """Raises DiskFull when less than that is free: work that cannot be stored is not begun."""
-        free = free_bytes(self._layout.private)
+        try:
+            free = free_bytes(self._layout.private)
+        except OSError as error:
+            self.check_root()
+            raise EnvironmentTrouble(
+                f"the disk of {self._layout.root} cannot be asked for its space: {error.strerror}",
+                "look at the disk",
+            ) from error
         if free < least_bytes:
             raise DiskFull(
                 f"only {free >> 20:,} MiB are free on the disk of {self._layout.root}, less than the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -126,8 +127,7 @@ class Publisher:
                     publication = replace(publication, placements=tuple(placements))
                     self._ledger.rewrite_journal(entry, publication)
             self._write_sidecar(publication)
-            if publication.remove is not None:
-                (self._root / publication.remove).unlink(missing_ok=True)
+            self._remove_sidecar(publication)
         except OSError as error:
             raise explain(error) from error
         self._ledger.apply(entry, publication, self._clock())
@@ -152,6 +152,24 @@ class Publisher:
         fsync_folder(dst.parent)
         fsync_folder(src.parent)
         return True
+
+    def _remove_sidecar(self, publication: Publication) -> None:
+        """Of the file that `remove` names, or of a numbered one: but only one that speaks of these very jobs."""
+        if publication.remove is None:
+            return
+        jobs = {*publication.requeue, *publication.supersede}
+        for number in itertools.count():
+            path = self._root / naming.sidecar(naming.numbered(publication.remove, number))
+            try:
+                told = json.loads(path.read_bytes())
+            except FileNotFoundError:
+                return
+            except ValueError:
+                continue  # a person's
+            listed = told.get("jobs", ()) if isinstance(told, dict) else ()
+            if any(isinstance(job, dict) and job.get("job_id") in jobs for job in listed):
+                path.unlink(missing_ok=True)
+                return
 
     def _write_sidecar(self, publication: Publication) -> None:
         if publication.sidecar is None:

@@ -12,10 +12,13 @@ from hotfolder.types import Sighting
 
 
 def sight(root: Path, path: str) -> Sighting | None:
-    """One look at one regular file; None when it is gone or is something else."""
+    """One look at one regular file; None when it is gone or is something else.
+
+    Raises OSError when its folder cannot be looked into just now.
+    """
     try:
         found = os.lstat(root / path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISREG(found.st_mode):
         return None

@@ -35,6 +35,8 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]  # fmt: skip
 #: Names that events have told and no scan has asked for yet; more are forgotten.
 _MOST_NAMES = 200_000
+#: Seconds before a watch that cannot be had is asked for again: at first, and at most.
+_PATIENCE, _MOST_PATIENCE = 60.0, 6 * 3600.0
 #: Seconds after which an event comes no more.
 _LATE = 2.0
 Mode = Literal["auto", "events", "polling"]
@@ -57,6 +59,8 @@ class Watcher(FileSystemEventHandler):
         self._type = ""
         self._problem = "not started"
         self._fresh = False
+        self._not_before = 0.0
+        self._patience = _PATIENCE
         self._names: set[str] = set()
         self._untold: dict[str, float] = {}
         self._told_anything = False
@@ -81,10 +85,20 @@ class Watcher(FileSystemEventHandler):
                 return
             if died:
                 log.warning("the watch of the inboxes has died and is started anew")
+            if time.monotonic() < self._not_before:
+                self._watched = []
+                return
             observer = Observer()
-            for folder in self._folders:
-                observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
-            observer.start()
+            try:
+                for folder in self._folders:
+                    observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
+                observer.start()
+            except OSError:
+                # Seldom: the library does not close what failed.
+                self._not_before = time.monotonic() + self._patience
+                self._patience = min(2 * self._patience, _MOST_PATIENCE)
+                observer.unschedule_all()  # those of the other folders were started
+                raise
         except OSError as error:
             # No inotify left, for one: the scan finds everything, only later.
             if str(error) != self._problem:

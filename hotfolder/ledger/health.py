@@ -23,12 +23,15 @@ _PAGES = 512
 
 
 def problem(path: Path) -> str | None:
-    """What SQLite finds wrong with the file (PRAGMA quick_check); None when it is whole, or not there.
+    """What is wrong with the file: not there, empty, or what SQLite says (PRAGMA quick_check); None when it is whole.
 
     What passes (a lock, a full disk) is no damage.
     """
-    if not path.exists():
-        return None
+    try:
+        if path.stat().st_size == 0:
+            return "it is empty"
+    except FileNotFoundError:
+        return "it is not there"
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -70,15 +73,16 @@ def salvage(path: Path) -> dict[str, Known]:
         contents = {row["id"]: row["sha256"] for row in _readable(connection, "images")}
         for row in _readable(connection, "scores"):
             sha256 = contents.get(row["image_id"])
-            with contextlib.suppress(IndexError):
-                if sha256 and row["gate"]:
+            with contextlib.suppress(IndexError):  # of an earlier schema
+                if sha256 and row["gate"] and isinstance(row["score"], float):
                     score = Score(
                         row["score"], row["scorer"], row["weights_sha256"], row["preprocessing"], row["precision"]
                     )
                     found.setdefault(sha256, Known()).scores.append(score)
         for row in _readable(connection, "embeddings"):
-            embedding = Embedding(row["encoder"], base64.b64encode(row["vector"]).decode())
-            found.setdefault(row["sha256"], Known()).embeddings.append(embedding)
+            if isinstance(row["vector"], bytes) and isinstance(row["sha256"], str):
+                embedding = Embedding(str(row["encoder"]), base64.b64encode(row["vector"]).decode())
+                found.setdefault(row["sha256"], Known()).embeddings.append(embedding)
     return found
 
 

@@ -22,6 +22,7 @@ from hotfolder.types import (
     Drop,
     Embedding,
     ErrorInfo,
+    FailureClass,
     ImageRecord,
     Job,
     Kind,
@@ -156,8 +157,11 @@ class Ledger:
     def forget_drop(self, drop_id: int, error: ErrorInfo, now: float) -> None:
         """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""
         with self._transaction():
-            self._run("cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now)
-            self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
+            self._forget(drop_id, error, now)
+
+    def _forget(self, drop_id: int, error: ErrorInfo, now: float) -> None:
+        self._run("cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now)
+        self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -229,6 +233,14 @@ class Ledger:
         """Those of these jobs that have failed."""
         rows = self._run("jobs_by_id", ids=json.dumps(list(ids))).rows
         return [to_job(row) for row in rows if row["state"] == State.FAILED]
+
+    def clamp_waits(self, latest: float) -> None:
+        """No job waits longer than until then."""
+        self._run("clamp_waits", latest=latest)
+
+    def supersede(self, jobs: Sequence[Job]) -> None:
+        """Failed jobs that cannot be tried again, because their file is gone."""
+        self._run("supersede", ids=json.dumps([job.id for job in jobs]))
 
     def recover(self) -> int:
         """After a crash: puts running jobs back, except those that the journal holds. How many."""
@@ -350,7 +362,12 @@ class Ledger:
             new_source = p.placements[-1].dst if p.placements else None
             if p.requeue:
                 self._run("requeue", ids=json.dumps(list(p.requeue)), new_source=new_source)
+            if p.supersede:
+                self._run("supersede", ids=json.dumps(list(p.supersede)))
             if p.reopen and new_source is not None:
+                for row in self._run("open_drops_at", path=new_source, id=p.drop_id).rows:
+                    # Its file is gone, or the name would not have been free; only nobody has noticed yet.
+                    self._forget(row["id"], ErrorInfo("vanished", FailureClass.BAD_INPUT, "its file is gone"), now)
                 self._run("reopen_drop", id=p.drop_id, path=new_source)
             if p.drop_placed:
                 placed = p.placements[-1].dst if p.placements else None

@@ -45,14 +45,15 @@ VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :image_
     :error, :fix, :now, :finished_at);
 
 -- name: runnable
--- Jobs that may be claimed, oldest first; enough of them to choose a batch from.
+-- Jobs that may be claimed, oldest first; enough of them to choose a batch from. The plus keeps SQLite from taking
+-- the index of not_before, by which it would have to sort the whole queue.
 SELECT * FROM jobs
-WHERE state = 'queued' AND not_before <= :now ORDER BY id LIMIT 256;
+WHERE state = 'queued' AND +not_before <= :now ORDER BY id LIMIT 256;
 
 -- name: runnable_for_model
 -- The same for one kind and model, which may stand far back in a long queue.
 SELECT * FROM jobs
-WHERE state = 'queued' AND not_before <= :now AND kind = :kind AND model = :model ORDER BY id LIMIT 64;
+WHERE state = 'queued' AND +not_before <= :now AND +kind = :kind AND model = :model ORDER BY id LIMIT 64;
 
 -- name: next_due
 -- When the first job that has to wait may be claimed.
@@ -102,6 +103,17 @@ UPDATE jobs SET state = 'queued', attempt = 0, deaths = 0, crashes = 0, not_befo
     error = NULL, fix = NULL, started_at = NULL, finished_at = NULL,
     source = CASE WHEN :new_source IS NOT NULL AND source IS NOT NULL THEN :new_source ELSE source END
 WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: supersede
+-- A person had it tried again as something new, or its file is gone: nothing is left to be tried again.
+UPDATE jobs SET state = 'cancelled' WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: clamp_waits
+-- After the clock was set back: nothing waits for a time that is far ahead now.
+UPDATE jobs SET not_before = :latest WHERE state = 'queued' AND not_before > :latest;
+
+-- name: open_drops_at
+SELECT id FROM drops WHERE path = :path AND state = 'open' AND id != :id;
 
 -- name: reopen_drop
 UPDATE drops SET state = 'open', path = :path, placed_path = NULL, finished_at = NULL WHERE id = :id;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +57,22 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
         yield
 
 
+def work(layout: Layout, executor: ScriptedExecutor) -> None:
+    """One run; without the threads of a watch, which would take most of its time."""
+    daemon(layout, executor, WATCH__MODE="polling").run(once=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """In memory where that can be had: it is the order of the steps that counts, not that a disk is slow."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
 def prepare(layout: Layout) -> dict[str, bytes]:
     """Drops one of everything; gives the bytes that must survive."""
     score, upscale, generate = (layout.inbox(kind) for kind in (Kind.SCORE, Kind.UPSCALE, Kind.GENERATE))
@@ -80,32 +98,32 @@ def survivors(layout: Layout) -> list[bytes]:
     ]
 
 
-def steps_of_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def steps_of_a_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from tests.support.roots import new_root
 
-    layout, fuse = new_root(tmp_path / "dry"), _Fuse(None)
+    layout, fuse = new_root(place / "dry"), _Fuse(None)
     prepare(layout)
     with fused(monkeypatch, fuse):
-        daemon(layout, ScriptedExecutor(script)).run(once=True)
+        work(layout, ScriptedExecutor(script))
     return fuse.steps
 
 
-def test_a_power_cut_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_power_cut_at_any_step(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.roots import new_root
 
-    steps = steps_of_a_whole_run(tmp_path, monkeypatch)
+    steps = steps_of_a_whole_run(place, monkeypatch)
     assert len(steps) > 100
     assert {name.split()[1] for name in steps} >= {"rename_noreplace", "fsync_folder", "journal", "apply"}
     expected: list[str] | None = None
     for at in range(len(steps)):
-        layout = new_root(tmp_path / str(at))
+        layout = new_root(place / str(at))
         dropped = prepare(layout)
         with fused(monkeypatch, _Fuse(at)), pytest.raises(PowerCut):
-            daemon(layout, ScriptedExecutor(script)).run(once=True)
+            work(layout, ScriptedExecutor(script))
         found = survivors(layout)
         for name, data in dropped.items():
             assert found.count(data) == 1, f"{name} after a cut at step {at}, {steps[at]}"
-        daemon(layout, ScriptedExecutor(script)).run(once=True)
+        work(layout, ScriptedExecutor(script))
         found = survivors(layout)
         for name, data in dropped.items():
             assert found.count(data) == 1, f"{name} after the restart, cut at step {at}, {steps[at]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import subprocess
@@ -13,12 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image, PngImagePlugin
 from sqlite_utils import Database
 
+from hotfolder import control
 from hotfolder.errors import TruncatedImage
 from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
-from hotfolder.ledger import migrations
+from hotfolder.ledger import health, migrations
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Batch, Item, Kind, Progress
 from tests.faults.disks import working
@@ -86,6 +89,52 @@ def test_a_damaged_database_is_set_aside_and_made_anew(
         assert rows(layout, "SELECT count(*) FROM results WHERE score IS NOT NULL")[0][0] > 1
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)  # whole again
     assert len(list(layout.root.glob("hotfolder.damaged-*.db"))) == 1
+
+
+@pytest.mark.parametrize("cut_at", ["restore", "adopt", "close", "set_aside"])
+def test_a_power_cut_while_the_database_is_made_anew(
+    layout: Layout, cut_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = prepare(layout)
+    layout.database.write_bytes(b"no database" * 1000)
+
+    def cut(*_: object) -> None:
+        raise _Dies
+
+    with monkeypatch.context() as patch:
+        patch.setattr(health if cut_at == "set_aside" else Ledger, cut_at, cut)
+        with pytest.raises(_Dies):
+            daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert [row[0] for row in rows(layout, IMAGES)] == [row[0] for row in before]
+    assert [path.name for path in layout.root.glob("*.db") if "damaged" not in path.name] == ["hotfolder.db"]
+    check_consistent(layout)
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_a_database_that_is_gone_is_made_anew(layout: Layout, how: str) -> None:
+    before = prepare(layout)
+    waiting = picture(layout.root / ".hotfolder/unscored/x-s1.png", 7).read_bytes()
+    for path in layout.root.glob("hotfolder.db*"):
+        path.unlink() if how == "removed" else path.write_bytes(b"")
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert {row[0] for row in rows(layout, IMAGES)} == {row[0] for row in before} | {"keep/x-s1.png"}
+    assert (layout.root / "keep/x-s1.png").read_bytes() == waiting
+
+
+@pytest.mark.parametrize(
+    "told",
+    ['{"prompt": "a", "seed": "x"}', f'{{"prompt": "a", "seed": {10**20}}}', "[" * 100_000, '{"prompt": 7}'],
+)
+def test_what_images_say_cannot_stop_a_rebuild(layout: Layout, told: str) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("hotfolder", told)
+    Image.new("RGB", (8, 8)).save(layout.root / "keep/a.png", pnginfo=text)
+    picture(Path(os.fsdecode(os.fsencode(layout.root / "keep") + b"/odd-\xff.png")), 3)
+    (layout.root / "keep/notes.txt").write_text("no image")
+    layout.database.write_bytes(b"no database" * 1000)
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert rows(layout, "SELECT path, role FROM results") == [("keep/a.png", "dropped")]
 
 
 def test_a_picture_that_waited_for_its_score_is_not_lost_with_the_database(layout: Layout) -> None:
@@ -312,8 +361,8 @@ def test_retry_of_what_is_gone_or_in_the_way(layout: Layout) -> None:
         assert done.returncode == 3, done.stderr
         told = json.loads(done.stdout)
         assert told["files"] == [
-            {"file": "failed/gone.png", "error": "it is not there any more"},
             {"file": "inbox/score/here.png"},
+            {"file": "failed/gone.png", "error": "it is not there any more"},
         ]
         wait_for((layout.root / "keep/here-1.png").exists, 20, "the old one, too")
     assert (layout.root / "keep/here.png").read_bytes() == new
@@ -321,13 +370,77 @@ def test_retry_of_what_is_gone_or_in_the_way(layout: Layout) -> None:
     check_consistent(layout)
 
 
+def test_retry_while_the_name_is_taken_by_one_that_is_gone(layout: Layout) -> None:
+    old = picture(layout.inbox(Kind.SCORE) / "a.png", 1).read_bytes()
+    script = failing(1, "score")
+    daemon(layout, ScriptedExecutor(script), SETTLE__INCOMPLETE_GRACE_SECONDS="0").run(once=True)
+    in_work, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: Kind, item: Item) -> float:
+        in_work.set()
+        go_on.wait(20)
+        return 6.6
+
+    picture(layout.inbox(Kind.SCORE) / "a.png", 2)
+    with working(daemon(layout, ScriptedExecutor(slowly))):
+        assert in_work.wait(20)
+        (layout.inbox(Kind.SCORE) / "a.png").unlink()
+        control.ask(layout, {"do": "retry", "jobs": [1]})
+        go_on.set()
+        wait_for((layout.root / "keep/a.png").exists, 20, "the old one is kept")
+    assert (layout.root / "keep/a.png").read_bytes() == old
+    assert files_in(layout, "inbox", "failed") == []
+    check_consistent(layout)
+
+
+def test_retry_leaves_the_sidecars_of_others_alone(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    script = failing(1, "score")
+    daemon(layout, ScriptedExecutor(script), SETTLE__INCOMPLETE_GRACE_SECONDS="0").run(once=True)
+    picture(layout.inbox(Kind.SCORE) / "a.png", 2)
+    enlarging = failing(1, "upscale")
+    daemon(layout, ScriptedExecutor(enlarging)).run(once=True)
+    assert files_in(layout, "failed") == ["failed/a-1.png.error.json", "failed/a.png", "failed/a.png.error.json"]
+    (job,) = rows(layout, "SELECT job_id FROM queue WHERE kind = 'upscale'")
+    control.ask(layout, {"do": "retry", "jobs": list(job)})
+    daemon(layout, ScriptedExecutor(enlarging)).run(once=True)
+    assert files_in(layout, "failed", "upscaled") == [
+        "failed/a.png", "failed/a.png.error.json", "upscaled/a_4x.png",
+    ]  # fmt: skip
+
+
+def test_retry_of_a_name_that_two_had_takes_the_one_that_is_there(layout: Layout) -> None:
+    picture(layout.inbox(Kind.UPSCALE) / "a.png", 1)
+    quickly = {"SETTLE__INCOMPLETE_GRACE_SECONDS": "0"}
+    daemon(layout, ScriptedExecutor(failing(1, "upscale")), **quickly).run(once=True)
+    (layout.root / "failed/a.png").unlink()
+    (layout.root / "failed/a.png.error.json").unlink()
+    picture(layout.inbox(Kind.SCORE) / "a.png", 2)
+    daemon(layout, ScriptedExecutor(failing(1, "score")), **quickly).run(once=True)
+    retried(layout, "failed/a.png")
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert files_in(layout, "keep", "upscaled", "failed", "inbox") == ["keep/a.png"]
+    done = hotfolder(layout, "retry", "--all", "--json")
+    assert json.loads(done.stdout)["jobs"] == 1  # the one that is gone
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert hotfolder(layout, "retry", "--all").stdout == "nothing has failed\n"
+
+
+WISHES = [
+    "{", '{"do": "dance"}', '{"do": "retry", "jobs": ["x"]}', '{"do": "retry", "jobs": null}', "[" * 100_000, "[]",
+    '{"do": "retry", "jobs": [1e400]}', '{"do": "retry", "jobs": [99999999999999999999]}', "7", "",
+]  # fmt: skip
+
+
 def test_a_wish_that_cannot_be_read_harms_nobody(layout: Layout) -> None:
     layout.control.mkdir(parents=True, exist_ok=True)
-    (layout.control / "1.json").write_text("{")
-    (layout.control / "2.json").write_text('{"do": "dance"}')
+    for number, wish in enumerate(WISHES):
+        (layout.control / f"{number}.json").write_text(wish)
+    os.mkfifo(layout.control / "pipe.json")
     picture(layout.inbox(Kind.SCORE) / "a.png")
     report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert (report.done, report.failed) == (1, 0)
+    assert list(layout.control.glob("*.json")) == []
 
 
 # --- workers -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli import why
 from hotfolder.core.settle import Observation, SettlePolicy, Writers, observe, settle
 from hotfolder.folders import filesystem, lease
 from hotfolder.folders.layout import Layout
@@ -143,8 +144,8 @@ def test_the_same_file_dropped_again_while_it_is_in_work(layout: Layout) -> None
 NAMES: list[bytes] = [
     "caf\u00e9 \u732b.png".encode(), b"caf\xe9.png", b"5%.png", b"\xff\xfe" * 60 + b".png", b"new\nline.png",
     b"tab\tand\x1b[31m.png", b"-rf.png", b"$(touch x).png", b"a;b&c.png", b"%s%n.png", b" .png",
-    b"x" * 251 + b".png", "\u202egnp.png".encode(), b"CON.png", b"A.png", b"a.png", b"quote'\".png",
-    b"back\\slash.png",
+    b"x" * 251 + b".png", ("a" + "\u6f22" * 84).encode() + b"\xe6\xbc", b"\xff" * 255, "\u202egnp.png".encode(),
+    b"CON.png", b"A.png", b"a.png", b"quote'\".png", b"back\\slash.png",
 ]  # fmt: skip
 
 
@@ -328,3 +329,67 @@ def test_a_link_put_in_the_place_of_a_taken_file_is_not_followed(layout: Layout,
     assert files_in(layout, "keep", "reject", "failed") == []
     assert secret.exists()
     shutil.rmtree(layout.root)
+
+
+def test_a_file_that_could_not_be_moved_holds_up_nobody(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = picture(layout.inbox(Kind.SCORE) / "theirs/a.png", 1)
+    picture(layout.inbox(Kind.SCORE) / "b.png", 2)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "theirs" and real(path, mode))
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert (report.done, report.failed, report.paused) == (1, 0, None)
+    assert theirs.exists()
+    assert "may not be written" in why.explain(layout, theirs)["reason"]
+    monkeypatch.undo()
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert files_in(layout, "keep") == ["keep/b.png", "keep/theirs/a.png"]
+
+
+def test_a_folder_that_cannot_be_read_for_a_moment_costs_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (layout.inbox(Kind.GENERATE) / "sub").mkdir()
+    (layout.inbox(Kind.GENERATE) / "sub/p.txt").write_text("a --count 3")
+    real, blind = os.lstat, threading.Event()
+
+    def lstat(path: object, **options: object) -> os.stat_result:
+        if blind.is_set() and "generate/sub" in str(path):
+            raise PermissionError(errno.EACCES, "not just now", str(path))
+        return real(path, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "lstat", lstat)
+
+    def script(kind: Kind, _: Item) -> float:
+        if kind is Kind.GENERATE:
+            blind.set()
+        else:
+            blind.clear()
+        return 6.6
+
+    daemon(layout, ScriptedExecutor(script)).run(once=True)
+    assert len(files_in(layout, "keep/sub")) == 3
+    assert rows(layout, "SELECT state, count(*) FROM queue GROUP BY state") == [("done", 6)]
+    assert files_in(layout, "archive") == ["archive/sub/p.txt"]
+
+
+def test_a_watch_that_cannot_be_had_leaves_no_threads_behind(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from watchdog.observers.inotify_c import Inotify
+
+    real = Inotify._add_watch
+
+    def refuse(self: Inotify, path: bytes, mask: int) -> int:
+        if b"upscale" in path:
+            raise OSError(errno.ENOSPC, "inotify watch limit reached")
+        return real(self, path, mask)
+
+    monkeypatch.setattr(Inotify, "_add_watch", refuse)
+    before = threading.active_count()
+    watcher = Watcher([layout.inbox(kind) for kind in Kind], threading.Event(), "auto")
+    for _ in range(5):
+        watcher.ensure()
+        assert not watcher.alive
+    assert threading.active_count() <= before
+    assert "limit reached" in watcher.mode
+    watcher.stop()

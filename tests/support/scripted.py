@@ -12,7 +12,7 @@ from hotfolder.executors.base import Done
 from hotfolder.folders.publish import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Score
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -48,7 +48,7 @@ class ScriptedExecutor:
         for item in batch.items:
             answer = self.script(batch.kind, item)
             if isinstance(answer, str):
-                return [*told, Done(lost=answer)]
+                return [*told, Done(progress=Progress(item.job_id, "at work")), Done(lost=answer)]
             try:
                 outcome = self._work(batch.kind, item, answer)
             except OSError as error:
