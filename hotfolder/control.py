@@ -53,9 +53,10 @@ def wishes(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
                 wish = json.loads(file.read(_MOST_BYTES))
             if not isinstance(wish, dict):
                 raise ValueError("it is no table")
-            jobs = wish.get("jobs", [])
-            if not isinstance(jobs, list) or not all(isinstance(job, int) and 0 <= job < 2**63 for job in jobs):
-                raise ValueError("'jobs' is no list of numbers")
+            for key in ("jobs", "drops"):
+                ids = wish.get(key, [])
+                if not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < 2**63 for i in ids):
+                    raise ValueError(f"'{key}' is no list of numbers")
         except (OSError, ValueError, RecursionError) as error:
             log.error("%s is put aside: %s", path, error)
             with contextlib.suppress(OSError):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hotfolder import control, live
 from hotfolder.core.batching import pick_batch
@@ -21,7 +20,6 @@ from hotfolder.executors.base import Done, Executor
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
-from hotfolder.folders.publish import explain
 from hotfolder.folders.watch import Watcher
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
@@ -41,6 +39,7 @@ from hotfolder.types import (
     Outcome,
     Progress,
 )
+from hotfolder.wishes import Hold, Wishes
 
 log = logging.getLogger(__name__)
 _MODEL_TROUBLE = ("model_missing", "model_damaged")
@@ -86,6 +85,7 @@ class Daemon:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._running: dict[int, Job] = {}
+        self._cancelled: set[int] = set()  # in work, and not wanted any more
         self._batch_ids = itertools.count(1)
         self._pulse = Pulse(settings.executor.hang_seconds, settings.executor.load_seconds)
         self._resident: tuple[Kind, str] | None = None
@@ -100,6 +100,8 @@ class Daemon:
         self._guard: Guard
         self._intake: Intake
         self._results: Results
+        self._hold: Hold
+        self._wishes: Wishes
         self._watcher: Watcher
 
     def stop(self) -> None:
@@ -122,12 +124,11 @@ class Daemon:
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             while not self._stopping.is_set():
                 wait, scan_is_put_off = self._turn()
-                if once and (self._paused or self._drained()):
+                if once and (self._waits() or self._drained()):
                     break
                 self._listen(wait, scan_is_put_off)
             orderly = True
-            paused = self._paused[1].message if self._paused else None
-            return Report(self._results.done, self._results.failed, paused)
+            return Report(self._results.done, self._results.failed, self._waits())
         finally:
             self._shut_down(orderly)
             lock.release()
@@ -145,6 +146,11 @@ class Daemon:
         self._results = Results(
             self._layout, self._settings, self._ledger, self._intake, line, self._guard, self._clock,
             rescan=self._wake.set, pause=self._pause,
+        )  # fmt: skip
+        self._hold = Hold(self._layout)
+        self._wishes = Wishes(
+            self._layout, self._ledger, self._intake, self._results, self._hold, self._clock,
+            drop_running=self._drop_running,
         )  # fmt: skip
         self._watcher = watcher
         try:
@@ -183,7 +189,8 @@ class Daemon:
                     self._next_take = self._intake.take(now)
                 self._feed(now)
                 self._results.finish_drops(now)
-            next_job = self._ledger.next_due() if self._is_free() else None
+            held = self._hold.until(now)
+            next_job = self._ledger.next_due() if self._is_free() and held is None else held
         except EnvironmentTrouble as error:
             self._pause(error.info())
             next_job = None
@@ -196,24 +203,10 @@ class Daemon:
             due += [moment for moment in (self._next_take, next_job) if moment is not None]
         return max(0.0, min(due) - self._clock()), put_off
 
-    def _obey(self) -> None:
-        """Does what people ask for."""
-        for path, wish in control.wishes(self._layout):
-            answer: dict[str, Any]
-            if wish.get("do") == "retry":
-                answer = {"retried": self._results.retry(wish.get("jobs", []))}
-            else:
-                answer = {"error": f"a wish that is not known: {wish.get('do')}"}
-                log.error("%s", answer["error"])
-            try:
-                control.done(path, answer)
-            except OSError as error:
-                raise explain(error) from error
-
     def _scan(self, now: float) -> None:
         self._wake.clear()
         self._guard.check_root()
-        self._obey()
+        self._wishes.obey()
         self._intake.scan(now, self._is_running, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
@@ -231,7 +224,7 @@ class Daemon:
 
     def _feed(self, now: float) -> None:
         """Claims a batch and submits it."""
-        if not self._is_free():
+        if not self._is_free() or self._hold.until(now) is not None:
             return
         turn = now - self._resident_since
         waiting = self._ledger.runnable(now, self._resident)
@@ -272,6 +265,9 @@ class Daemon:
         self._intake.give_up(drop, now)
         self._wake.set()
         return False
+
+    def _drop_running(self, drop_id: int) -> None:
+        self._cancelled |= {job.id for job in self._running.values() if job.drop_id == drop_id}
 
     def _is_running(self, drop: Drop) -> bool:
         return any(job.drop_id == drop.id for job in self._running.values())
@@ -343,6 +339,11 @@ class Daemon:
 
     def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         """The job is not in work any more. It stays in `_running` until the ledger knows."""
+        if job.id in self._cancelled:
+            self._results.discard(job)
+            self._running.pop(job.id, None)
+            self._cancelled.discard(job.id)
+            return
         error = outcome.error if outcome else None
         if error is not None and error.failure is FailureClass.ENVIRONMENT:
             self._resident = None  # so that what fails is not preferred for being what was tried last
@@ -355,6 +356,10 @@ class Daemon:
         if self._paused is None or self._paused[1] != error:
             log.error("paused: %s (%s)", error.message, error.fix)
         self._paused = (until or self._clock() + self._settings.retry.pause_seconds, error)
+
+    def _waits(self) -> str | None:
+        """Why nothing is begun, if so."""
+        return self._paused[1].message if self._paused else self._hold.reason(self._clock())
 
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
@@ -387,7 +392,7 @@ class Daemon:
             failed=self._results.failed,
             open_jobs=self._ledger.open_job_count(),
             unsettled=self._intake.unsettled,
-            paused=self._paused[1].message if self._paused else None,
+            paused=self._waits(),
         )
 
     def _drained(self) -> bool:

@@ -100,6 +100,14 @@ class Results:
         else:
             self.release(job)
 
+    def has_ended(self, drop_id: int) -> None:
+        """Something of this drop ended without a job that was in work: it may have to be placed."""
+        self._ended.add(drop_id)
+
+    def discard(self, job: Job) -> None:
+        """The job was cancelled while it was in work: what it made does not count."""
+        self._clear_claim(job)
+
     def release(self, job: Job) -> None:
         """Back into the queue, without blame."""
         self._clear_claim(job)

@@ -174,6 +174,43 @@ def retry(
 
 
 @app.command()
+def pause(
+    context: typer.Context,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="How long: 90s, 30m, 2h, 1d; else until resume.")
+    ] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Begin nothing new; what is in work is finished, and files are still taken."""
+    from hotfolder.cli.queue import run_pause
+
+    run_pause(root or context.obj, for_, as_json=as_json)
+
+
+@app.command()
+def resume(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Go on after a pause."""
+    from hotfolder.cli.queue import run_resume
+
+    run_resume(root or context.obj, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    files: Annotated[list[Path] | None, typer.Argument(help="Dropped files that are still waited for.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever is waited for.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Leave what was dropped: it goes to archive/. What was made of it already is kept."""
+    from hotfolder.cli.queue import run_cancel
+
+    run_cancel(root or context.obj, files or [], everything=everything, as_json=as_json)
+
+
+@app.command()
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],

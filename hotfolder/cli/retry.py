@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hotfolder import control
+from hotfolder.cli import table
+from hotfolder.cli.queue import ask, relative_names
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.root import find_root
-
-#: Seconds that an answer of a running daemon is waited for.
-_PATIENCE = 10.0
 
 
 def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> ExitCode:
@@ -33,13 +28,11 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     ids = sorted({job["id"] for job in jobs})
     answer = None
     if ids:
-        wish = control.ask(layout, {"do": "retry", "jobs": ids})
-        answer = control.answer_to(wish, _PATIENCE) if holder(layout.lock) is not None else None
+        answer = ask(layout, {"do": "retry", "jobs": ids})
     told: list[dict[str, Any]] = answer.get("retried", []) if answer else []
     refused = [each for each in told if "error" in each]
     if as_json:
-        document = {"schema_version": 1, "jobs": len(ids), "waits": bool(ids) and answer is None, "files": told}
-        sys.stdout.write(json.dumps(document) + "\n")
+        table.write_json({"jobs": len(ids), "waits": bool(ids) and answer is None, "files": told})
     elif not ids:
         sys.stdout.write("nothing has failed\n")
     elif answer is None:
@@ -64,8 +57,11 @@ def _meant(layout: Layout, files: Sequence[Path], failed: Sequence[dict[str, Any
             by_name.setdefault(name, {}).setdefault(job["drop_id"], []).append(job)
     found = []
     for file in files:
-        names = {os.path.relpath(base / file, layout.root) for base in (Path.cwd(), layout.root)}
-        drops = {drop_id: jobs for name in names for drop_id, jobs in by_name.get(name, {}).items()}
+        drops = {
+            drop_id: jobs
+            for name in relative_names(layout, file)
+            for drop_id, jobs in by_name.get(name, {}).items()
+        }
         if not drops:
             raise UsageError(
                 f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status"

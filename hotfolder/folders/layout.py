@@ -40,6 +40,11 @@ class Layout:
         return self.private / "control"
 
     @property
+    def hold(self) -> Path:
+        """That a person wants nothing to be begun."""
+        return self.private / "hold.json"
+
+    @property
     def live_status(self) -> Path:
         """What the daemon is doing right now, for `status`; nothing depends on it."""
         return self.private / "status.json"

@@ -163,6 +163,12 @@ class Ledger:
         self._run("cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now)
         self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
 
+    def cancel_drop(self, drop_id: int, error: ErrorInfo, now: float) -> int:
+        """A person does not want it any more: its own open jobs are cancelled. How many."""
+        return self._run(
+            "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now
+        ).changed
+
     # --- jobs ------------------------------------------------------------------------------------
 
     def _add_job(

@@ -53,6 +53,10 @@ class Reader:
     def recent_failures(self) -> list[dict[str, Any]]:
         return self._all("recent_failures")
 
+    def open_drops(self) -> list[dict[str, Any]]:
+        """Files that are taken and whose work has not ended."""
+        return self._all("open_drops")
+
     def failed_jobs(self) -> list[dict[str, Any]]:
         """Every failed job, with `placed_path` of the file it came from and `image_path` of the one it works on."""
         return self._all("failed_jobs")

@@ -35,7 +35,8 @@ ALLOWED = {
     "intake": {"core", "settings", "folders", "ledger", "line", "models"},
     "results": {"core", "folders", "intake", "ledger", "line", "settings"},
     "rebuild": {"core", "folders", "imaging", "ledger"},
-    "daemon": {"results", "rebuild", "control", "core", "root", "settings", "executors", "folders"}
+    "wishes": {"control", "folders", "intake", "ledger", "results"},
+    "daemon": {"results", "rebuild", "wishes", "control", "core", "root", "settings", "executors", "folders"}
     | {"intake", "ledger", "line", "live"},
     "demo": {"folders"},
     "cli": {"__init__", "config", "control", "core", "daemon", "demo", "executors", "folders", "ledger"}

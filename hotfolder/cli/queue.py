@@ -1,0 +1,102 @@
+"""`hotfolder pause`, `resume` and `cancel`: wishes to the daemon."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hotfolder import control
+from hotfolder.cli import table
+from hotfolder.cli.status import utc
+from hotfolder.errors import UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import holder
+from hotfolder.ledger.reader import Reader
+from hotfolder.printable import printable
+from hotfolder.root import find_root
+
+#: Seconds that an answer of a running daemon is waited for.
+_PATIENCE = 10.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LATER = "no daemon runs; it will be so when one does (hotfolder run)\n"
+
+
+def ask(layout: Layout, wish: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Leaves a wish; gives the answer of a running daemon, None where none runs or none answers in time.
+
+    Raises UsageError where the root cannot be written.
+    """
+    try:
+        path = control.ask(layout, wish)
+    except OSError as error:
+        raise UsageError(f"{layout.control} cannot be written: {error.strerror}", "is this your root?") from None
+    return control.answer_to(path, _PATIENCE) if holder(layout.lock) is not None else None
+
+
+def relative_names(layout: Layout, file: Path) -> set[str]:
+    """The paths below the root that a person may mean, who stands here or in the root."""
+    return {os.path.relpath(os.path.normpath(base / file), layout.root) for base in (Path.cwd(), layout.root)}
+
+
+def seconds_of(text: str) -> float:
+    """'90s', '30m', '2h', '1.5d' in seconds. Raises UsageError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= 366 * 86_400:
+        raise UsageError(f"--for {text} is no time", "write 90s, 30m, 2h or 1d")
+    return seconds
+
+
+def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
+    layout = Layout(find_root(given))
+    answer = ask(layout, {"do": "pause", "seconds": seconds_of(for_) if for_ else None})
+    until = answer.get("until") if answer else None
+    if as_json:
+        table.write_json({"paused": answer is not None, "until": utc(until), "waits": answer is None})
+    elif answer is None:
+        sys.stdout.write(_LATER)
+    else:
+        when = datetime.fromtimestamp(until).astimezone().strftime(" until %Y-%m-%d %H:%M") if until else ""
+        sys.stdout.write(f"paused{when}; go on with: hotfolder resume\n")
+
+
+def run_resume(given: Path | None, *, as_json: bool) -> None:
+    answer = ask(Layout(find_root(given)), {"do": "resume"})
+    if as_json:
+        table.write_json({"was_paused": answer["was_paused"] if answer else None, "waits": answer is None})
+    elif answer is None:
+        sys.stdout.write(_LATER)
+    else:
+        sys.stdout.write("it goes on\n" if answer["was_paused"] else "it was not paused by you\n")
+
+
+def run_cancel(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> None:
+    """Raises UsageError for a file that nothing is waited of."""
+    layout = Layout(find_root(given))
+    if everything == bool(files):
+        raise UsageError(
+            "either name what is to be left, or say --all", "hotfolder cancel inbox/generate/cats.txt"
+        )
+    with Reader(layout.database) as reader:
+        open_drops = {drop["path"]: drop["id"] for drop in reader.open_drops()}
+    wanted = list(open_drops.values()) if everything else []
+    for file in files:
+        found = [open_drops[name] for name in relative_names(layout, file) if name in open_drops]
+        if not found:
+            raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
+        wanted += found
+    answer = ask(layout, {"do": "cancel", "drops": wanted}) if wanted else {"cancelled": []}
+    cancelled = answer.get("cancelled", []) if answer else []
+    if as_json:
+        table.write_json({"cancelled": cancelled, "waits": answer is None})
+    elif answer is None:
+        sys.stdout.write(_LATER)
+    else:
+        for each in cancelled:
+            sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs cancelled\n")
+        sys.stdout.write("" if cancelled else "nothing is waited for\n")

@@ -1,0 +1,118 @@
+"""pause, resume and cancel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hotfolder.cli.queue import seconds_of
+from hotfolder.errors import UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Item, Kind
+from tests.faults.disks import paused, wait_for_pause, working
+from tests.support.live import wait_for
+from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.scripted import ScriptedExecutor, always
+
+
+def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_pause_and_resume(layout: Layout) -> None:
+    executor = ScriptedExecutor(always(6.6))
+    with working(daemon(layout, executor)):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        assert hotfolder(layout, "pause").stdout == "paused; go on with: hotfolder resume\n"
+        wait_for_pause(layout, "you asked for it")
+        picture(layout.inbox(Kind.SCORE) / "a.png")
+        wait_for(lambda: rows(layout, "SELECT 1 FROM drops") != [], 20, "it is still taken")
+        time.sleep(0.5)
+        assert executor.batches == []
+        assert hotfolder(layout, "resume").stdout == "it goes on\n"
+        wait_for((layout.root / "keep/a.png").exists, 20, "it is done")
+        assert paused(layout) == ""
+        assert hotfolder(layout, "resume").stdout == "it was not paused by you\n"
+
+
+def test_a_pause_outlives_a_restart_and_ends_by_itself(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    assert "no daemon runs" in hotfolder(layout, "pause", "--for", "3s").stdout
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert report.paused is not None
+    assert "until" in report.paused
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert report.paused is not None
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for((layout.root / "keep/a.png").exists, 20, "it goes on by itself")
+    assert not layout.hold.exists()
+
+
+def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> None:
+    in_work, go_on = threading.Event(), threading.Event()
+
+    def script(kind: Kind, item: Item) -> float:
+        if kind is Kind.GENERATE and item.params["seed"] >= 4:
+            in_work.set()
+            go_on.wait(20)
+        return 6.6
+
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a --seed 0 --count 20")
+    with working(daemon(layout, ScriptedExecutor(script))):
+        assert in_work.wait(20)
+        asked = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "hotfolder",
+                "--root",
+                str(layout.root),
+                "cancel",
+                "inbox/generate/p.txt",
+                "--json",
+            ],
+            stdout=subprocess.PIPE,
+        )
+        wait_for(lambda: list(layout.control.glob("*.json")) != [], 20, "the wish is there")
+        go_on.set()
+        told = json.loads(asked.communicate(timeout=20)[0])
+        assert told["cancelled"][0]["file"] == "inbox/generate/p.txt"
+        assert 1 <= told["cancelled"][0]["jobs"] <= 16
+        wait_for((layout.root / "archive/p.txt").exists, 20, "the prompt file is in the archive")
+        wait_for(
+            lambda: not rows(layout, "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"), 20, "it ends"
+        )
+    made = files_in(layout, "keep")
+    assert 4 <= len(made) <= 20
+    assert rows(layout, "SELECT count(*) FROM queue WHERE kind = 'generate' AND state = 'done'") == [(len(made),)]
+    assert files_in(layout, "failed", "inbox") == []
+    check_consistent(layout)
+
+
+def test_cancel_everything_and_nothing(layout: Layout) -> None:
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert hotfolder(layout, "cancel", "--all").stdout == "nothing is waited for\n"
+    assert hotfolder(layout, "cancel", "inbox/score/x.png").returncode == 2
+    assert hotfolder(layout, "cancel").returncode == 2
+    for number in range(3):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(layout.live_status.exists, 20, "it runs")
+    assert len(files_in(layout, "keep", "archive", "inbox")) == 3
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600)])
+def test_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "-1h", "0s", "2 weeks", "1e9d", "99999d"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time"):
+        seconds_of(text)
