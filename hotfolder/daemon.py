@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import shutil
 import threading
@@ -13,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder import control, live
-from hotfolder.core.batching import pick_batch
-from hotfolder.core.pulse import Pulse
-from hotfolder.errors import EnvironmentTrouble, WorkerLost
-from hotfolder.executors.base import Done, Executor
+from hotfolder.errors import EnvironmentTrouble
+from hotfolder.executors.base import Executor
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
@@ -28,21 +25,11 @@ from hotfolder.rebuild import open_or_rebuild
 from hotfolder.results import Results
 from hotfolder.root import FILE_NAME
 from hotfolder.settings import Settings
-from hotfolder.types import (
-    Batch,
-    Drop,
-    ErrorInfo,
-    FailureClass,
-    Item,
-    Job,
-    Kind,
-    Outcome,
-    Progress,
-)
+from hotfolder.shift import Shift
+from hotfolder.types import ErrorInfo, Kind
 from hotfolder.wishes import Hold, Wishes
 
 log = logging.getLogger(__name__)
-_MODEL_TROUBLE = ("model_missing", "model_damaged")
 #: Longest wait, in seconds, while a batch is in work: files that arrive meanwhile are noticed this soon.
 _BUSY_WAIT = 0.2
 #: After a scan, events cause no other one for so many times what it took.
@@ -51,10 +38,6 @@ _SCAN_SHARE = 9
 _RESCAN_SHARE = 200
 #: Longest wait, in seconds, with nothing to do: an idle worker is let go about on time.
 _IDLE_WAIT = 5.0
-
-
-def _is_loading(done: Done) -> bool:
-    return done.progress is not None and done.progress.loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +67,6 @@ class Daemon:
         self._clock = clock
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._running: dict[int, Job] = {}
-        self._cancelled: set[int] = set()  # in work, and not wanted any more
-        self._batch_ids = itertools.count(1)
-        self._pulse = Pulse(settings.executor.hang_seconds, settings.executor.load_seconds)
-        self._resident: tuple[Kind, str] | None = None
-        self._resident_since = 0.0
-        self._progress: Progress | None = None
         self._paused: tuple[float, ErrorInfo] | None = None
         self._started_at = clock()
         self._recovered = self._set_back = False
@@ -100,6 +76,7 @@ class Daemon:
         self._guard: Guard
         self._intake: Intake
         self._results: Results
+        self._shift: Shift
         self._hold: Hold
         self._wishes: Wishes
         self._watcher: Watcher
@@ -147,10 +124,14 @@ class Daemon:
             self._layout, self._settings, self._ledger, self._intake, line, self._guard, self._clock,
             rescan=self._wake.set, pause=self._pause,
         )  # fmt: skip
+        self._shift = Shift(
+            self._layout, self._settings, self._ledger, self._executor, self._intake, self._results, self._guard,
+            rescan=self._wake.set, pause=self._pause,
+        )  # fmt: skip
         self._hold = Hold(self._layout)
         self._wishes = Wishes(
             self._layout, self._ledger, self._intake, self._results, self._hold, self._clock,
-            drop_running=self._drop_running,
+            drop_running=self._shift.leave,
         )  # fmt: skip
         self._watcher = watcher
         try:
@@ -172,7 +153,7 @@ class Daemon:
         if now < self._last_turn:
             log.warning("the clock was set back by %.0f s", self._last_turn - now)
             self._next_scan = self._scan_not_before = now
-            self._resident_since = now
+            self._shift.clock_was_set_back(now)
             self._paused = (now, self._paused[1]) if self._paused else None
             self._set_back = True
         self._last_turn = now
@@ -187,10 +168,11 @@ class Daemon:
             if not self._paused:
                 if self._next_take is not None and now >= self._next_take:
                     self._next_take = self._intake.take(now)
-                self._feed(now)
+                if self._hold.until(now) is None:
+                    self._shift.feed(now)
                 self._results.finish_drops(now)
             held = self._hold.until(now)
-            next_job = self._ledger.next_due() if self._is_free() and held is None else held
+            next_job = self._ledger.next_due() if self._shift.is_free and held is None else held
         except EnvironmentTrouble as error:
             self._pause(error.info())
             next_job = None
@@ -205,9 +187,11 @@ class Daemon:
 
     def _scan(self, now: float) -> None:
         self._wake.clear()
+        # Should it not come to its end: not again at once.
+        self._next_scan = now + self._settings.retry.pause_seconds
         self._guard.check_root()
         self._wishes.obey()
-        self._intake.scan(now, self._is_running, fresh=self._watcher.is_fresh())
+        self._intake.scan(now, self._shift.works_on, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
         # Our own moves cause events, too: a huge inbox is not read again for each of them.
@@ -218,137 +202,18 @@ class Daemon:
         self._next_scan = now + max(every, (_RESCAN_SHARE if self._watcher.alive else _SCAN_SHARE) * took)
         self._next_take = now
 
-    def _is_free(self) -> bool:
-        """Whether a batch may be submitted."""
-        return not self._running and self._executor.capacity() > 0
-
-    def _feed(self, now: float) -> None:
-        """Claims a batch and submits it."""
-        if not self._is_free() or self._hold.until(now) is not None:
-            return
-        turn = now - self._resident_since
-        waiting = self._ledger.runnable(now, self._resident)
-        if not waiting:
-            return
-        self._guard.check_space(self._settings.output.min_free_mb << 20)
-        picked = pick_batch(waiting, self._resident, turn, self._settings.batch_policy())
-        wanted = [job for job in picked if self._is_wanted(job, now)]
-        if not wanted:
-            return
-        jobs = self._ledger.claim(wanted, now)
-        self._running = {job.id: job for job in jobs}
-        items = tuple(
-            Item(
-                job_id=job.id,
-                claim=job.claim,
-                source=str(self._layout.root / job.source) if job.source else None,
-                staging=str(self._layout.claim_folder(job.id, job.claim)),
-                params=job.params,
-            )
-            for job in jobs
-        )
-        model = (jobs[0].kind, jobs[0].model)
-        if model != self._resident:
-            self._resident, self._resident_since = model, now
-        try:
-            self._executor.submit(Batch(next(self._batch_ids), *model, items))
-            self._pulse.begin(model, time.monotonic())
-        except EnvironmentTrouble:
-            self._batch_over()
-            raise
-
-    def _is_wanted(self, job: Job, now: float) -> bool:
-        """Whether the dropped file that asks for the job is still what was taken."""
-        drop = self._ledger.drop(job.drop_id) if job.image_id is None else None
-        if drop is None or self._intake.unchanged(drop):
-            return True
-        self._intake.give_up(drop, now)
-        self._wake.set()
-        return False
-
-    def _drop_running(self, drop_id: int) -> None:
-        self._cancelled |= {job.id for job in self._running.values() if job.drop_id == drop_id}
-
-    def _is_running(self, drop: Drop) -> bool:
-        return any(job.drop_id == drop.id for job in self._running.values())
-
-    # --- what the executor tells -----------------------------------------------------------------
-
     def _listen(self, wait: float, scan_is_put_off: bool) -> None:
         """Waits for the executor, for an event of the file system, or until something is due."""
-        if self._running:
-            self._hear(min(wait, _BUSY_WAIT))
+        if self._shift.is_busy:
+            self._shift.hear(min(wait, _BUSY_WAIT))
+            self._tell()
             return
-        self._hear(0)  # lets an idle worker go
+        self._shift.hear(0)  # lets an idle worker go
         wait = min(wait, _IDLE_WAIT)
         if scan_is_put_off:
             self._stopping.wait(wait)
         elif self._wake.wait(wait):
             self._stopping.wait(0.02)  # a copied folder comes as a burst of events: one scan for all of them
-
-    def _hear(self, wait: float) -> None:
-        told = self._executor.poll(wait)
-        alive = [done for done in told if done.lost is None]
-        if alive:
-            self._pulse.beat(time.monotonic(), loading=all(_is_loading(done) for done in alive))
-        elif not told and self._running and (silence := self._pulse.too_long(time.monotonic())) is not None:
-            self._executor.abandon(f"the worker said nothing for {silence:.0f} s and was ended")
-        for done in told:
-            try:
-                self._handle(done)
-            except EnvironmentTrouble as error:
-                self._pause(error.info())
-            self._tell()
-
-    def _handle(self, done: Done) -> None:
-        if done.progress is not None:
-            self._progress = done.progress
-            job = self._running.get(done.progress.job_id)
-            if job is not None and job.crashes and not done.progress.loading:
-                self._ledger.mark_begun(
-                    job
-                )  # it was in work when a daemon died: should that happen again, it is it
-        elif done.outcome is not None:
-            self._outcome(done.outcome)
-        elif done.finished is not None:
-            self._batch_over()
-        elif done.lost is not None:
-            model, self._resident = self._resident, None
-            if not done.started:
-                self._batch_over()
-                raise EnvironmentTrouble(f"the worker cannot start: {done.lost}", "see the log for its last words")
-            if self._pulse.loading and model is not None and model[1] == self._settings.default_model(model[0]):
-                # No file is to blame. Of a model that only some prompt asks for, that prompt is.
-                self._batch_over()
-                raise EnvironmentTrouble(
-                    f"loading '{model[1]}' failed: {done.lost}", "see the log; is there memory enough for it?"
-                )
-            self._batch_over(WorkerLost(done.lost, "the file may be too much for the device; see the log"))
-
-    def _outcome(self, outcome: Outcome) -> None:
-        job = self._running.get(outcome.job_id)
-        if job is None or job.claim != outcome.claim:
-            return  # of an older claim: somebody else has the job now
-        self._end(job, outcome, None)
-
-    def _batch_over(self, lost: WorkerLost | None = None) -> None:
-        """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
-        self._progress = None
-        for job in list(self._running.values()):
-            self._end(job, None, lost.info() if lost else None)
-
-    def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
-        """The job is not in work any more. It stays in `_running` until the ledger knows."""
-        if job.id in self._cancelled:
-            self._results.discard(job)
-            self._running.pop(job.id, None)
-            self._cancelled.discard(job.id)
-            return
-        error = outcome.error if outcome else None
-        if error is not None and error.failure is FailureClass.ENVIRONMENT:
-            self._resident = None  # so that what fails is not preferred for being what was tried last
-        self._results.settle(job, outcome, lost)
-        self._running.pop(job.id, None)
 
     # --- pausing ---------------------------------------------------------------------------------
 
@@ -370,8 +235,7 @@ class Daemon:
             if recovered:
                 log.info("%d jobs that were in work go back into the queue", recovered)
                 self._results.quarantine()
-        if self._executor.capacity() > 0:
-            self._batch_over()  # jobs whose release the trouble prevented
+        self._shift.tidy()
         if self._paused:
             log.info("going on")
         self._paused = None
@@ -387,7 +251,7 @@ class Daemon:
             started_at=self._started_at,
             now=self._clock(),
             watcher=self._watcher.mode,
-            progress=self._progress,
+            progress=self._shift.progress,
             done=self._results.done,
             failed=self._results.failed,
             open_jobs=self._ledger.open_job_count(),
@@ -396,7 +260,7 @@ class Daemon:
         )
 
     def _drained(self) -> bool:
-        if self._running or self._intake.unsettled:
+        if self._shift.is_busy or self._intake.unsettled:
             return False
         try:
             return not (self._ledger.open_job_count() or self._ledger.finished_drops(None))
@@ -413,17 +277,8 @@ class Daemon:
             return
         self._watcher.stop()
         try:
-            self._executor.interrupt()
-            grace = self._settings.executor.stop_grace_seconds if orderly else 0
-            deadline = time.monotonic() + grace
-            while self._running and time.monotonic() < deadline:
-                self._hear(_BUSY_WAIT)
+            self._shift.finish(self._settings.executor.stop_grace_seconds if orderly else None)
         finally:
-            self._executor.close()
-            with contextlib.suppress(EnvironmentTrouble):
-                for job in self._running.values() if orderly else ():
-                    self._results.release(job)
-            # What is not released, the next start sorts out: the journal may hold what one of them has staged.
             with contextlib.suppress(EnvironmentTrouble):
                 self._live.update(self._clock(), self._snapshot, force=True)
             self._live.clear()

@@ -276,6 +276,27 @@ class Line:
             remove=row["path"],
         )
 
+    def rerouted(self, row: Mapping[str, Any], verdict: Verdict, reroute_id: int | None) -> Publication:
+        """An image that was judged is to lie in the other folder; its sub-folder and name stay."""
+        below = row["path"].partition("/")[2]
+        image = ImageRecord(
+            row["path"],
+            Role(row["role"]),
+            row["sha256"],
+            row["width"],
+            row["height"],
+            id=row["id"],
+            verdict=verdict,
+        )
+        return Publication(
+            drop_id=row["drop_id"] or 0,
+            source_file=row["source_file"] or row["path"],
+            image=image,
+            image_move=0,
+            placements=(Placement(row["path"], f"{_VERDICT_FOLDER[verdict]}/{below}", 0),),
+            reroute_id=reroute_id,
+        )
+
     def finished(self, drop: Drop, failures: Sequence[Mapping[str, Any]], now: float) -> Publication:
         """A prompt file all of whose jobs have ended: to archive/, or to failed/ if not all went well."""
         path = drop.sighting.path

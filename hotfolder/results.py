@@ -30,6 +30,7 @@ from hotfolder.types import (
     Publication,
     Role,
     State,
+    Verdict,
 )
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,11 @@ class Results:
                     answers.append({"file": publication.source_file})
         self._rescan()
         return answers
+
+    def reroute(self, image_id: int, verdict: Verdict, reroute_id: int | None) -> bool:
+        """Puts a judged image into the other folder; False when its file is gone or has to wait."""
+        row = self._ledger.image(image_id)
+        return row is not None and self._publish(self._line.rerouted(row, verdict, reroute_id)) is not None
 
     def finish_drops(self, now: float) -> None:
         """Places prompt files all of whose jobs have ended."""

@@ -311,6 +311,7 @@ class Publication:
     sidecar_for: str | None = None  # path in failed/ whose name it takes; a placement's, if there is one
     followups: tuple[NewJob, ...] = ()
     drop_placed: bool = False  # the dropped file has reached its last place
+    reroute_id: int | None = None  # the image is sorted anew: where it was is noted under this
     requeue: tuple[int, ...] = ()  # failed jobs to be tried again
     reopen: bool = False  # the last placement brings the dropped file back into its inbox
     supersede: tuple[int, ...] = ()  # failed jobs whose file is taken as a new one

@@ -15,9 +15,13 @@ from hotfolder.folders.publish import explain
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.results import Results
-from hotfolder.types import ErrorInfo, FailureClass
+from hotfolder.types import ErrorInfo, FailureClass, Verdict
 
 log = logging.getLogger(__name__)
+#: Images that are looked up at a time when they are sorted anew.
+_PAGE = 500
+#: Seconds that a pause may last, unless it has no end.
+_LONGEST = 366 * 86_400
 
 
 class Hold:
@@ -29,7 +33,7 @@ class Hold:
         self._held = False
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            self._until, self._held = found["until"], True
+            self._until, self._held = _moment(found["until"]), True
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -65,6 +69,15 @@ class Hold:
         return f"you asked for it, until {when}; earlier with: hotfolder resume"
 
 
+def _moment(value: object) -> float | None:
+    """A moment that a calendar has, or None for no end. Raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not 0 <= value < 2**33:
+        raise ValueError(f"{value} is no moment")
+    return float(value)
+
+
 class Wishes:
     """Carries wishes out, one after the other."""
 
@@ -92,6 +105,8 @@ class Wishes:
             "pause": self._pause,
             "resume": self._resume,
             "cancel": self._cancel,
+            "reroute": self._reroute,
+            "undo": self._undo,
         }
 
     def obey(self) -> None:
@@ -113,7 +128,8 @@ class Wishes:
 
     def _pause(self, wish: dict[str, Any]) -> dict[str, Any]:
         seconds = wish.get("seconds")
-        until = self._clock() + seconds if isinstance(seconds, int | float) else None
+        now = self._clock()
+        until = now + seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST else None
         self._hold.set(until)
         log.info("paused: %s", self._hold.reason(self._clock()))
         return {"until": until}
@@ -124,6 +140,38 @@ class Wishes:
         if held:
             log.info("going on, as you asked for")
         return {"was_paused": held}
+
+    def _reroute(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Sorts what was judged by another threshold, from its stored score."""
+        keep = wish.get("keep")
+        if not isinstance(keep, int | float) or not 1 <= keep <= 10:
+            return {"error": f"a threshold from 1 to 10 is wanted, not {keep}"}
+        reroute_id = self._ledger.add_reroute(keep, self._clock())
+        moved = {"kept": 0, "rejected": 0, "missing": 0}
+        after = 0
+        while page := self._ledger.misplaced(keep, after, _PAGE):
+            for image_id in page:
+                score = (self._ledger.image(image_id) or {}).get("score")
+                verdict = Verdict.KEEP if score is not None and score >= keep else Verdict.REJECT
+                done = self._results.reroute(image_id, verdict, reroute_id)
+                moved["missing" if not done else "kept" if verdict is Verdict.KEEP else "rejected"] += 1
+            after = page[-1]
+            log.info("sorting anew by %g: %d images so far", keep, sum(moved.values()))
+        return moved
+
+    def _undo(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Puts back what the last reroute moved, but for what has been judged otherwise since."""
+        last = self._ledger.last_reroute()
+        if last is None:
+            return {"kept": 0, "rejected": 0, "missing": 0}
+        reroute_id, moves = last
+        moved = {"kept": 0, "rejected": 0, "missing": 0}
+        for image_id, before in moves:
+            done = self._results.reroute(image_id, Verdict(before), None)
+            moved["missing" if not done else "kept" if before == Verdict.KEEP else "rejected"] += 1
+        self._ledger.undo_reroute(reroute_id, self._clock())
+        log.info("the last reroute is undone: %s", moved)
+        return moved
 
     def _cancel(self, wish: dict[str, Any]) -> dict[str, Any]:
         """What was dropped is left; it goes to archive/, and what was made of it already takes its way."""

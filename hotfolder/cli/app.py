@@ -211,6 +211,21 @@ def cancel(
 
 
 @app.command()
+def reroute(
+    context: typer.Context,
+    keep: Annotated[float | None, typer.Option(min=1, max=10, help="The threshold.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last one back.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Sort what was judged by another threshold, from stored scores: nothing is judged again."""
+    from hotfolder.cli.queue import run_reroute
+
+    run_reroute(root or context.obj, keep, undo=undo, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],

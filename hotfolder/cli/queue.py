@@ -1,4 +1,4 @@
-"""`hotfolder pause`, `resume` and `cancel`: wishes to the daemon."""
+"""`hotfolder pause`, `resume`, `cancel` and `reroute`: wishes to the daemon."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from hotfolder.root import find_root
 #: Seconds that an answer of a running daemon is waited for.
 _PATIENCE = 10.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+#: Images that a dry run names.
+_SOME = 20
 _LATER = "no daemon runs; it will be so when one does (hotfolder run)\n"
 
 
-def ask(layout: Layout, wish: Mapping[str, Any]) -> dict[str, Any] | None:
+def ask(layout: Layout, wish: Mapping[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
     """Leaves a wish; gives the answer of a running daemon, None where none runs or none answers in time.
 
     Raises UsageError where the root cannot be written.
@@ -35,7 +37,7 @@ def ask(layout: Layout, wish: Mapping[str, Any]) -> dict[str, Any] | None:
         path = control.ask(layout, wish)
     except OSError as error:
         raise UsageError(f"{layout.control} cannot be written: {error.strerror}", "is this your root?") from None
-    return control.answer_to(path, _PATIENCE) if holder(layout.lock) is not None else None
+    return control.answer_to(path, patience) if holder(layout.lock) is not None else None
 
 
 def relative_names(layout: Layout, file: Path) -> set[str]:
@@ -100,3 +102,39 @@ def run_cancel(given: Path | None, files: Sequence[Path], *, everything: bool, a
         for each in cancelled:
             sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs cancelled\n")
         sys.stdout.write("" if cancelled else "nothing is waited for\n")
+
+
+def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: bool, as_json: bool) -> None:
+    """Raises UsageError unless it is told either a threshold or to undo."""
+    layout = Layout(find_root(given))
+    if (keep is None) == (not undo):
+        raise UsageError("either name a threshold, or say --undo", "hotfolder reroute --keep 6.8 --dry-run")
+    with Reader(layout.database) as reader:
+        counts = reader.misplaced_counts(keep) if keep is not None else {}
+        some = reader.misplaced(keep, _SOME) if keep is not None and dry_run else []
+        last = reader.last_reroute()
+    if undo and last is None:
+        raise UsageError("there is nothing to undo", "hotfolder reroute --keep 6.8")
+    if dry_run:
+        found = {"to_keep": counts.get("reject", 0), "to_reject": counts.get("keep", 0), "examples": some}
+        if as_json:
+            table.write_json({"keep": keep, "undo": undo, **found})
+        elif undo and last is not None:
+            sys.stdout.write(f"the reroute with --keep {last['keep']:g} would be undone\n")
+        else:
+            sys.stdout.write(f"{found['to_keep']:,} images would go to keep/, {found['to_reject']:,} to reject/\n")
+            for each in some:
+                sys.stdout.write(f"  {each['score']:.2f}  {printable(each['path'])}\n")
+        return
+    # One move is a few writes that must reach the disk: so many take their time.
+    patience = _PATIENCE + 0.1 * sum(counts.values()) if keep is not None else 3600
+    answer = ask(layout, {"do": "undo"} if undo else {"do": "reroute", "keep": keep}, patience)
+    if as_json:
+        table.write_json({"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})})
+    elif answer is None:
+        sys.stdout.write(_LATER)
+    else:
+        missing = f", {answer['missing']:,} are not there any more" if answer["missing"] else ""
+        sys.stdout.write(f"{answer['kept']:,} images went to keep/, {answer['rejected']:,} to reject/{missing}\n")
+        if not undo:
+            sys.stdout.write("take it back with: hotfolder reroute --undo. For new images, set gate.keep\n")

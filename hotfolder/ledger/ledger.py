@@ -311,6 +311,24 @@ class Ledger:
                 count += 1
         return count
 
+    def misplaced(self, keep: float, after: int, most: int) -> list[int]:
+        """Images with a higher id than `after` whose verdict would be another with this threshold, by id."""
+        return [row["id"] for row in self._run("misplaced", keep=keep, after=after, most=most).rows]
+
+    def add_reroute(self, keep: float, now: float) -> int:
+        """Images are about to be sorted anew."""
+        return int(self._run("add_reroute", keep=keep, now=now).rows[0]["id"])
+
+    def last_reroute(self) -> tuple[int, list[tuple[int, str]]] | None:
+        """The last one that was not undone: its id, and (image, verdict before) for what it changed."""
+        row = self._one("last_reroute")
+        if row is None:
+            return None
+        return row["id"], [(move["id"], move["verdict"]) for move in self._run("reroute_moves", id=row["id"]).rows]
+
+    def undo_reroute(self, reroute_id: int, now: float) -> None:
+        self._run("undo_reroute", id=reroute_id, now=now)
+
     def adopt(self, child: str, parent: str) -> None:
         """The image under one path was enlarged from the one under the other."""
         self._run("adopt", child=child, parent=parent)
@@ -388,6 +406,8 @@ class Ledger:
     ) -> int:
         path = _final_path(p, image, move)
         if image.id is not None:
+            if p.reroute_id is not None:
+                self._run("note_reroute", reroute_id=p.reroute_id, image_id=image.id)
             self._run("move_image", id=image.id, path=path, verdict=image.verdict)
             return image.id
         row = self._run(

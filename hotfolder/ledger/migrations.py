@@ -221,3 +221,22 @@ def m005_answers_at_once(db: Database) -> None:
                images.prompt, images.negative_prompt, images.seed, images.model, images.source_file,
                images.job_id, {time("images.created_at")} AS created_at
         FROM images LEFT JOIN images AS parents ON parents.id = images.parent_id""")
+
+
+@steps()
+def m006_reroutes(db: Database) -> None:
+    """Which images were sorted anew by another threshold, and where they were, so that it can be undone."""
+    db.conn.execute("""
+        CREATE TABLE reroutes (
+            id INTEGER PRIMARY KEY,
+            keep REAL NOT NULL,
+            created_at REAL NOT NULL,
+            undone_at REAL
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE reroute_moves (
+            reroute_id INTEGER NOT NULL REFERENCES reroutes (id),
+            image_id INTEGER NOT NULL REFERENCES images (id),
+            verdict TEXT NOT NULL,
+            UNIQUE (reroute_id, image_id)
+        ) STRICT""")

@@ -290,3 +290,37 @@ SELECT gain FROM score_gain WHERE upscaled_path = :path;
 SELECT results.*, score_gain.gain FROM results
 LEFT JOIN score_gain ON results.role = 'upscaled' AND score_gain.upscaled_path = results.path
 ORDER BY results.image_id;
+
+-- name: misplaced
+-- Judged images that a threshold would put into the other folder, a page at a time.
+SELECT id FROM images
+WHERE id > :after AND role IN ('generated', 'dropped')
+  AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
+    OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
+ORDER BY id LIMIT :most;
+
+-- name: misplaced_counts
+SELECT verdict, count(*) AS images FROM images
+WHERE role IN ('generated', 'dropped')
+  AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
+    OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
+GROUP BY verdict;
+
+-- name: add_reroute
+INSERT INTO reroutes (keep, created_at) VALUES (:keep, :now) RETURNING id;
+
+-- name: note_reroute
+INSERT INTO reroute_moves (reroute_id, image_id, verdict)
+SELECT :reroute_id, id, verdict FROM images WHERE id = :image_id ON CONFLICT DO NOTHING;
+
+-- name: last_reroute
+SELECT id, keep FROM reroutes WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1;
+
+-- name: reroute_moves
+-- Images that were sorted anew and still are where that put them, with where they were.
+SELECT reroute_moves.image_id AS id, reroute_moves.verdict FROM reroute_moves
+JOIN images ON images.id = reroute_moves.image_id
+WHERE reroute_id = :id AND images.verdict != reroute_moves.verdict ORDER BY image_id;
+
+-- name: undo_reroute
+UPDATE reroutes SET undone_at = :now WHERE id = :id;

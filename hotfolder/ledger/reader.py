@@ -88,6 +88,21 @@ class Reader:
     def score_gain(self) -> list[dict[str, Any]]:
         return self._all("score_gain")
 
+    def misplaced_counts(self, keep: float) -> dict[str, int]:
+        """How many images would leave keep/ ('keep') and reject/ ('reject') with this threshold."""
+        found = {"keep": 0, "reject": 0}
+        found.update((row["verdict"], row["images"]) for row in self._all("misplaced_counts", keep=keep))
+        return found
+
+    def misplaced(self, keep: float, most: int) -> list[dict[str, Any]]:
+        """path and score of some of them."""
+        ids = [row["id"] for row in self._all("misplaced", keep=keep, after=0, most=most)]
+        rows = (self.image_row(image_id) for image_id in ids)
+        return [{"path": row["path"], "score": row["score"]} for row in rows if row is not None]
+
+    def last_reroute(self) -> dict[str, Any] | None:
+        return self._first("last_reroute")
+
     # --- what people ask -------------------------------------------------------------------------
 
     def best_images(self, most: int, verdict: str | None = None) -> list[dict[str, Any]]:

@@ -116,3 +116,61 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(UsageError, match="is no time"):
         seconds_of(text)
+
+
+# --- reroute -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(layout: Layout) -> Layout:
+    scores = {"a": 4.0, "b": 6.0, "c": 6.6, "d": 6.9}
+    for number, name in enumerate(scores):
+        picture(layout.inbox(Kind.SCORE) / f"sub/{name}.png", number)
+    daemon(layout, ScriptedExecutor(lambda _, item: scores[str(item.source)[-5]])).run(once=True)
+    assert sorted_into(layout) == "reject/sub: ab, keep/sub: cd"
+    return layout
+
+
+def sorted_into(layout: Layout) -> str:
+    found = {folder: "".join(p[-5] for p in files_in(layout, folder)) for folder in ("reject/sub", "keep/sub")}
+    return ", ".join(f"{folder}: {names}" for folder, names in found.items())
+
+
+def test_reroute_moves_by_stored_scores_and_can_be_undone(judged: Layout) -> None:
+    dry = hotfolder(judged, "reroute", "--keep", "6.8", "--dry-run")
+    assert dry.stdout == "0 images would go to keep/, 1 to reject/\n  6.60  keep/sub/c.png\n"
+    assert sorted_into(judged) == "reject/sub: ab, keep/sub: cd"
+    executor = ScriptedExecutor(always(9.9))
+    with working(daemon(judged, executor)):
+        wait_for(judged.live_status.exists, 20, "it runs")
+        done = hotfolder(judged, "reroute", "--keep", "6.8")
+        assert done.stdout.startswith("0 images went to keep/, 1 to reject/\n"), done.stderr
+        assert sorted_into(judged) == "reject/sub: abc, keep/sub: d"
+        assert json.loads(hotfolder(judged, "reroute", "--keep", "5", "--json").stdout)["kept"] == 2
+        assert sorted_into(judged) == "reject/sub: a, keep/sub: bcd"
+        assert rows(judged, "SELECT path, verdict FROM results ORDER BY path")[0] == ("keep/sub/b.png", "keep")
+        assert hotfolder(judged, "reroute", "--undo").stdout == "0 images went to keep/, 2 to reject/\n"
+        assert sorted_into(judged) == "reject/sub: abc, keep/sub: d"
+        assert hotfolder(judged, "reroute", "--undo").stdout == "1 images went to keep/, 0 to reject/\n"
+        assert sorted_into(judged) == "reject/sub: ab, keep/sub: cd"
+        assert hotfolder(judged, "reroute", "--undo").returncode == 2
+    assert executor.batches == []
+    check_consistent(judged)
+
+
+def test_reroute_of_what_a_person_took_or_put_there(judged: Layout) -> None:
+    (judged.root / "keep/sub/c.png").unlink()
+    theirs = picture(judged.root / "reject/sub/d.png", 99).read_bytes()
+    with working(daemon(judged, ScriptedExecutor(always(9.9)))):
+        wait_for(judged.live_status.exists, 20, "it runs")
+        told = json.loads(hotfolder(judged, "reroute", "--keep", "7", "--json").stdout)
+        assert (told["kept"], told["rejected"], told["missing"]) == (0, 1, 1)
+    assert (judged.root / "reject/sub/d.png").read_bytes() == theirs
+    assert (judged.root / "reject/sub/d-1.png").exists()
+
+
+def test_reroute_that_is_not_understood(judged: Layout) -> None:
+    for arguments in ((), ("--keep", "11"), ("--keep", "5", "--undo"), ("--undo",)):
+        done = hotfolder(judged, "reroute", *arguments)
+        assert done.returncode == 2, arguments
+        assert "Traceback" not in done.stderr

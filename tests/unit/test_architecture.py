@@ -36,7 +36,19 @@ ALLOWED = {
     "results": {"core", "folders", "intake", "ledger", "line", "settings"},
     "rebuild": {"core", "folders", "imaging", "ledger"},
     "wishes": {"control", "folders", "intake", "ledger", "results"},
-    "daemon": {"results", "rebuild", "wishes", "control", "core", "root", "settings", "executors", "folders"}
+    "shift": {"core", "executors", "folders", "intake", "ledger", "results", "settings"},
+    "daemon": {
+        "results",
+        "shift",
+        "rebuild",
+        "wishes",
+        "control",
+        "core",
+        "root",
+        "settings",
+        "executors",
+        "folders",
+    }
     | {"intake", "ledger", "line", "live"},
     "demo": {"folders"},
     "cli": {"__init__", "config", "control", "core", "daemon", "demo", "executors", "folders", "ledger"}
