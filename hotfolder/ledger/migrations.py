@@ -206,6 +206,12 @@ def m005_answers_at_once(db: Database) -> None:
         CREATE TRIGGER newest_score AFTER INSERT ON scores WHEN NEW.gate BEGIN
             UPDATE images SET score = NEW.score, scorer = NEW.scorer WHERE id = NEW.image_id;
         END""")
+    db.conn.execute("""
+        CREATE TRIGGER removed_score AFTER DELETE ON scores WHEN OLD.gate BEGIN
+            UPDATE images SET (score, scorer) = (
+                SELECT score, scorer FROM scores WHERE image_id = OLD.image_id AND gate ORDER BY id DESC LIMIT 1)
+            WHERE id = OLD.image_id;
+        END""")
     db.conn.execute("CREATE INDEX images_score ON images (score)")
     db.conn.execute("CREATE INDEX images_created ON images (created_at, score, verdict)")
     db.conn.execute("CREATE INDEX images_prompt ON images (prompt, score, verdict)")

@@ -6,6 +6,7 @@ Kills are repeated, with other seeds, until the time is over; everything else ru
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # it is run as a s
 from tests.faults import crowds, kills
 from tests.support.roots import new_root
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 #: Tests that are as long as they get already.
 SUITES = {
     "every step of publishing, a power cut before and after it": "test_publish_crash.py",
@@ -31,7 +34,8 @@ SUITES = {
 
 def suite(name: str) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", f"{Path(__file__).parent / name}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environ = {**os.environ, "HOTFOLDER_TEST_PAUSE": "10"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=REPOSITORY)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
     assert done.returncode == 0, last
     return last.strip("= ")

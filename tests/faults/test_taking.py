@@ -25,10 +25,13 @@ from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
+#: Seconds that a writer pauses in the middle; the soak has them pause longer.
+PAUSE = float(os.environ.get("HOTFOLDER_TEST_PAUSE", "2"))
+
 
 @pytest.fixture
 def at_work(layout: Layout) -> Iterator[Layout]:
-    overrides = {"SETTLE__INCOMPLETE_GRACE_SECONDS": "4", "SETTLE__QUIET_SECONDS": "0.2"}
+    overrides = {"SETTLE__INCOMPLETE_GRACE_SECONDS": str(PAUSE + 2), "SETTLE__QUIET_SECONDS": "0.2"}
     with working(daemon(layout, ScriptedExecutor(always(6.6)), **overrides)):
         wait_for(layout.live_status.exists, 20, "it runs")
         yield layout
@@ -52,7 +55,7 @@ def test_a_writer_that_pauses_with_the_file_open(at_work: Layout, whole: bytes) 
     with (at_work.inbox(Kind.SCORE) / "a.png").open("wb") as file:
         file.write(whole[:1000])
         file.flush()
-        time.sleep(2)
+        time.sleep(PAUSE)
         file.write(whole[1000:])
     taken_once(at_work, "a.png", whole)
 
@@ -60,7 +63,7 @@ def test_a_writer_that_pauses_with_the_file_open(at_work: Layout, whole: bytes) 
 def test_a_writer_that_closes_the_file_and_goes_on_later(at_work: Layout, whole: bytes) -> None:
     path = at_work.inbox(Kind.SCORE) / "a.png"
     path.write_bytes(whole[:1000])
-    time.sleep(2)
+    time.sleep(PAUSE)
     with path.open("ab") as file:
         file.write(whole[1000:])
     taken_once(at_work, "a.png", whole)
