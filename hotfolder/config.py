@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,24 @@ from typing import Any
 
 import tomli
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from hotfolder.errors import ConfigError, UsageError
+from hotfolder.regular import open_regular
 from hotfolder.root import FILE_NAME
-from hotfolder.settings import Settings, describe, keys
+from hotfolder.sections import OVERRIDES
+from hotfolder.settings import ARRAYS, Settings, sections
 
 ENV_PREFIX = "HOTFOLDER_"
-#: Environment variables with our prefix that are not settings.
-_ENV_RESERVED = {"HOTFOLDER_ROOT"}
+#: A configuration is text that people write: more than this is something else.
+_MOST_BYTES = 1 << 20
+Loc = tuple[int | str, ...]
+#: pydantic's words, and what people say.
+_PLAIN = {
+    "valid array": "list, such as [\"a\", \"b\"]", "valid string": "text in quotation marks",
+    "valid boolean": "true or false, without quotation marks", "valid number": "number, without quotation marks",
+    "valid integer": "whole number, without quotation marks",
+}  # fmt: skip
 
 
 def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -27,32 +38,95 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     and what is allowed.
     """
     path = (root or Path()) / FILE_NAME
-    document: dict[str, Any] = {} if root is None else _read(root, path)
+    document: dict[str, Any] = {}
+    if root is not None:
+        try:
+            document = read(path)
+        except FileNotFoundError:
+            raise UsageError(f"{path} does not exist", f"hotfolder init {root}") from None
     overridden = _apply_environment(document, environ)
     try:
-        return Settings.model_validate(document)
+        # As JSON, because only there are lists tuples and yet "7" no number.
+        settings = Settings.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
-        raise _explain(error, path, overridden) from None
+        raise _explain(error.errors(include_url=False)[0], str(path), overridden) from None
+    _check_inboxes(settings, str(path))
+    return settings
 
 
-def _read(root: Path, path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A configuration file as it stands. Raises ConfigError, FileNotFoundError."""
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ConfigError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", "it is no configuration")
+        return tomli.loads(data.decode("utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist", f"hotfolder init {root}") from None
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
     except tomli.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}", "mend the line it names") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply", "mend it") from None
+
+
+def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: Loc = ()) -> Settings:
+    """The settings with what an inbox or a sub-folder has otherwise. Raises ConfigError, naming them."""
+    for section, values in document.items():
+        if section not in OVERRIDES:
+            raise ConfigError(
+                f"{where}: [{section}] cannot differ from folder to folder",
+                f"only {', '.join(OVERRIDES)} can; the rest belongs into the root's {FILE_NAME}",
+            )
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{where}: {section} should be a section", f"write [{section}] and its keys below it"
+            )
+        allowed = OVERRIDES[section]
+        for key in values:
+            if allowed is not None and key not in allowed and key in _keys(section):
+                raise ConfigError(
+                    f"{where}: {section}.{key} cannot differ from folder to folder",
+                    f"of this section only {', '.join(allowed)} can",
+                )
+    try:
+        return settings.overridden(document)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        section = next(name for name, kind in sections() if kind.__name__ == error.title)
+        raise _explain({**problem, "loc": (*at, section, *problem["loc"])}, where, {}) from None
+
+
+def _check_inboxes(settings: Settings, where: str) -> None:
+    names: set[str] = set()
+    for number, inbox in enumerate(settings.inbox):
+        if inbox.name.lower() in names:
+            raise ConfigError(f"{where}: two inboxes are called '{inbox.name}'", "give one of them another name")
+        names.add(inbox.name.lower())
+        overridden(settings, {k: v for k, v in inbox.changes.items() if v}, where, ("inbox", number))
+    known: set[str] = set()
+    for entry in settings.model:
+        if entry.name in known:
+            raise ConfigError(f"{where}: two models are called '{entry.name}'", "give one of them another name")
+        known.add(entry.name)
 
 
 def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Puts HOTFOLDER_SECTION__KEY into the document; gives back 'section.key' -> variable."""
     overridden = {}
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(ENV_PREFIX) or variable in _ENV_RESERVED or "__" not in variable:
+        if not variable.startswith(ENV_PREFIX):
             continue
         section, _, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not key:
+            _check_not_meant(variable)
+            continue
+        if section in ARRAYS:
+            raise ConfigError(
+                f"{variable}: [[{section}]] cannot be set by the environment", f"write it in {FILE_NAME}"
+            )
         try:
             value = tomli.loads(f"value = {text}")["value"]
         except tomli.TOMLDecodeError:
@@ -64,21 +138,79 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
     return overridden
 
 
-def _explain(error: ValidationError, path: Path, overridden: Mapping[str, str]) -> ConfigError:
-    """The first problem in words a person can act on."""
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    where = overridden.get(key, str(path))
-    section = str(problem["loc"][0]) if problem["loc"] else ""
+def _check_not_meant(variable: str) -> None:
+    """HOTFOLDER_GATE_KEEP would do nothing, and nobody would know."""
+    name = variable.removeprefix(ENV_PREFIX).lower()
+    for section, _ in sections():
+        if name.startswith(f"{section}_") and name.removeprefix(f"{section}_") in _keys(section):
+            right = f"{ENV_PREFIX}{section}__{name.removeprefix(f'{section}_')}".upper()
+            raise ConfigError(f"{variable}: no setting is called so", f"write two underscores: {right}")
+
+
+def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) -> ConfigError:
+    """A problem in words a person can act on."""
+    # Without the names that pydantic gives to the members of a union.
+    loc = tuple(p for p in problem["loc"] if not (isinstance(p, str) and ("[" in p or p == "constrained-str")))
+    key = dotted(loc)
+    where = overridden.get(".".join(map(str, loc[:2])), path)
     if problem["type"] == "extra_forbidden":
-        known = keys(section) if len(problem["loc"]) > 1 else list(Settings.model_fields)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        what = "key" if len(problem["loc"]) > 1 else "section"
+        known = _known_at(loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        what = "key" if len(loc) > 1 else "section"
         fix = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return ConfigError(f"{where}: unknown {what} '{key}'", fix)
-    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return ConfigError(f"{where}: {key} is missing", _description(loc))
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    for technical, plain in _PLAIN.items():
+        message = message.replace(technical, plain)
+    described = _description(loc)
     given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" is {problem['input']!r}"
-    described = describe(section, str(problem["loc"][1])) if len(problem["loc"]) > 1 else ""
-    if not key or problem["type"] == "value_error":
-        return ConfigError(f"{where}: [{section}] {message}", "change one of the two")
-    return ConfigError(f"{where}: {key}{given}: {message}", described or "see the comments in the file")
+    if problem["type"] == "value_error" and _section_at(loc) is not None:
+        fix = "mend that entry" if loc[0] in ARRAYS and len(loc) < 3 else "change one of the two"
+        return ConfigError(f"{where}: [{key}] {message}", fix)
+    if len(loc) == 1 and isinstance(loc[0], str):
+        form = f"[[{loc[0]}]]" if loc[0] in ARRAYS else f"[{loc[0]}]"
+        return ConfigError(f"{where}: {key}{given}: it should be a section", f"write {form} and its keys below it")
+    return ConfigError(f"{where}: {key}{given}: {message}", described or f"see the comments in {FILE_NAME}")
+
+
+def dotted(loc: Loc) -> str:
+    """'inbox[0].gate.keep'."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".")
+
+
+def _section_at(loc: Loc) -> type[BaseModel] | None:
+    """The class of the table that a place lies in."""
+    found: type[BaseModel] | None = Settings
+    for part in loc:
+        if found is Settings and isinstance(part, str):
+            found = {**dict(sections()), **ARRAYS}.get(part)
+        elif isinstance(part, str) and found is not None:
+            # What an inbox has of another section.
+            found = dict(sections()).get(part) if part in OVERRIDES else getattr(found, "FILES", None)
+    return found
+
+
+def _known_at(loc: Loc) -> list[str]:
+    found = _section_at(loc)
+    return list(found.model_fields) if found is not None else []
+
+
+def _description(loc: Loc) -> str:
+    """What the key at this place means; empty where that is not known."""
+    for end in range(len(loc), 0, -1):
+        if not isinstance(loc[end - 1], str):
+            continue
+        table = _section_at(loc[: end - 1])
+        described = table.model_fields.get(str(loc[end - 1])) if table is not None else None
+        if described is not None and table is not Settings:
+            default = described.get_default()
+            told = "" if described.is_required() or default in (None, "", ()) else f" Without it: {default}."
+            return f"{described.description or ''}{told}"
+    return ""
+
+
+def _keys(section: str) -> list[str]:
+    return _known_at((section,))

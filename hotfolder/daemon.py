@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder import control, live
-from hotfolder.errors import EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble, HotfolderError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.folders.watch import Watcher
+from hotfolder.herald import Herald
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
 from hotfolder.rebuild import open_or_rebuild
 from hotfolder.results import Results
 from hotfolder.root import FILE_NAME
-from hotfolder.settings import Settings
+from hotfolder.rules import Rules
+from hotfolder.settings import Settings, differences
 from hotfolder.shift import Shift
-from hotfolder.types import ErrorInfo, Kind
+from hotfolder.systemd import Notifier
+from hotfolder.types import ErrorInfo
 from hotfolder.wishes import Hold, Wishes
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ _SCAN_SHARE = 9
 _RESCAN_SHARE = 200
 #: Longest wait, in seconds, with nothing to do: an idle worker is let go about on time.
 _IDLE_WAIT = 5.0
+#: Longest wait, in seconds, for hooks and messages that are still to be run at the end.
+_LAST_WORDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,17 @@ class Daemon:
         *,
         clock: Callable[[], float] = time.time,
         show: Callable[[live.Snapshot], None] | None = None,
+        load: Callable[[], Settings] | None = None,
     ) -> None:
+        """`show` is told how far it is; `load` reads the settings anew, and raises HotfolderError where it cannot."""
         self._layout = Layout(root)
-        self._settings = settings
+        self._rules = Rules(root, settings)
+        self._load = load
+        self._reloading = threading.Event()
+        self._notifier = Notifier()
+        self._herald = Herald(str(root), settings.hooks, settings.notify)
+        self._told_pause: str | None = None
+        self._idle_since_jobs = 0  # ended, when it was told last that all is done
         self._executor = executor
         self._clock = clock
         self._wake = threading.Event()
@@ -70,7 +83,7 @@ class Daemon:
         self._paused: tuple[float, ErrorInfo] | None = None
         self._started_at = clock()
         self._recovered = self._set_back = False
-        self._live = live.Live(self._layout.live_status, show)
+        self._live = live.Live(self._layout.live_status, show, lambda told: self._notifier.status(live.line(told)))
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
         self._guard: Guard
@@ -86,21 +99,28 @@ class Daemon:
         self._stopping.set()
         self._wake.set()
 
+    def reload(self) -> None:
+        """Asks for the settings to be read anew; may be called from a signal handler."""
+        self._reloading.set()
+        self._wake.set()
+
     def run(self, *, once: bool = False) -> Report:
         """Works until `stop` is called; with `once`, until nothing is left to do.
 
         Raises AlreadyRunning when another daemon has the root, UsageError when it spans file systems, LedgerError.
         """
-        self._layout.make()
-        check_folders(self._layout)
+        self._layout.make(self._rules.inboxes)
+        check_folders(self._layout, self._rules.inboxes)
         lock = RootLock(self._layout.lock)
         lock.acquire()
         orderly = False
         try:
             self._open()
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
+            self._notifier.ready()
             while not self._stopping.is_set():
                 wait, scan_is_put_off = self._turn()
+                self._alive()
                 if once and (self._waits() or self._drained()):
                     break
                 self._listen(wait, scan_is_put_off)
@@ -112,28 +132,30 @@ class Daemon:
 
     def _open(self) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
+        self._notifier.alive()
         self._ledger = open_or_rebuild(self._layout)
+        self._notifier.alive()
         tidy_permissions(self._layout.database, self._layout.root / FILE_NAME)
-        models = {kind: self._settings.default_model(kind) for kind in Kind}
-        line = Line(self._settings.gate_policy(), models, self._settings.upscale.min_gain)
+        line = Line(self._rules.course)
         self._guard = Guard(self._layout)
-        inboxes = [self._layout.inbox(kind) for kind in Kind]
-        watcher = Watcher([*inboxes, self._layout.control], self._wake, self._settings.watch.mode)
-        self._intake = Intake(self._layout, self._settings, self._ledger, line, self._guard, watcher.found)
+        self._watcher = self._new_watcher()
+        self._intake = Intake(
+            self._layout, self._rules, self._ledger, line, self._guard,
+            found=lambda path: self._watcher.found(path), alive=self._alive,
+        )  # fmt: skip
         self._results = Results(
-            self._layout, self._settings, self._ledger, self._intake, line, self._guard, self._clock,
-            rescan=self._wake.set, pause=self._pause,
+            self._layout, self._rules, self._ledger, self._intake, line, self._guard, self._clock,
+            rescan=self._wake.set, pause=self._pause, tell=self._herald.tell,
         )  # fmt: skip
         self._shift = Shift(
-            self._layout, self._settings, self._ledger, self._executor, self._intake, self._results, self._guard,
-            rescan=self._wake.set, pause=self._pause,
+            self._layout, self._rules, self._ledger, self._executor, self._intake, self._results, self._guard,
+            rescan=self._wake.set, pause=self._pause, alive=self._alive,
         )  # fmt: skip
         self._hold = Hold(self._layout)
         self._wishes = Wishes(
             self._layout, self._ledger, self._intake, self._results, self._hold, self._clock,
-            drop_running=self._shift.leave,
+            drop_running=self._shift.leave, alive=self._alive,
         )  # fmt: skip
-        self._watcher = watcher
         try:
             self._resume()
             shutil.rmtree(self._layout.staging, ignore_errors=True)
@@ -157,9 +179,11 @@ class Daemon:
             self._paused = (now, self._paused[1]) if self._paused else None
             self._set_back = True
         self._last_turn = now
+        if self._reloading.is_set() and not self._shift.is_busy:
+            self._apply_new_settings()
         try:
             if self._set_back:
-                self._ledger.clamp_waits(now + self._settings.retry.backoff_seconds)
+                self._ledger.clamp_waits(now + self._rules.settings.retry.backoff_seconds)
                 self._set_back = False
             if now >= self._next_scan or (self._wake.is_set() and now >= self._scan_not_before):
                 self._scan(now)
@@ -168,7 +192,7 @@ class Daemon:
             if not self._paused:
                 if self._next_take is not None and now >= self._next_take:
                     self._next_take = self._intake.take(now)
-                if self._hold.until(now) is None:
+                if self._hold.until(now) is None and not self._reloading.is_set():
                     self._shift.feed(now)
                 self._results.finish_drops(now)
             held = self._hold.until(now)
@@ -177,6 +201,7 @@ class Daemon:
             self._pause(error.info())
             next_job = None
         self._tell()
+        self._announce()
         put_off = self._wake.is_set()
         due = [max(self._scan_not_before, now) if put_off else self._next_scan]
         if self._paused:
@@ -188,7 +213,7 @@ class Daemon:
     def _scan(self, now: float) -> None:
         self._wake.clear()
         # Should it not come to its end: not again at once.
-        self._next_scan = now + self._settings.retry.pause_seconds
+        self._next_scan = now + self._rules.settings.retry.pause_seconds
         self._guard.check_root()
         self._wishes.obey()
         self._intake.scan(now, self._shift.works_on, fresh=self._watcher.is_fresh())
@@ -196,7 +221,7 @@ class Daemon:
         self._watcher.ensure()
         # Our own moves cause events, too: a huge inbox is not read again for each of them.
         self._scan_not_before = self._clock() + _SCAN_SHARE * (self._clock() - now)
-        watch = self._settings.watch
+        watch = self._rules.settings.watch
         every = watch.rescan_seconds if self._watcher.alive else min(watch.rescan_seconds, watch.poll_seconds)
         took = self._clock() - now
         self._next_scan = now + max(every, (_RESCAN_SHARE if self._watcher.alive else _SCAN_SHARE) * took)
@@ -220,7 +245,7 @@ class Daemon:
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
         if self._paused is None or self._paused[1] != error:
             log.error("paused: %s (%s)", error.message, error.fix)
-        self._paused = (until or self._clock() + self._settings.retry.pause_seconds, error)
+        self._paused = (until or self._clock() + self._rules.settings.retry.pause_seconds, error)
 
     def _waits(self) -> str | None:
         """Why nothing is begun, if so."""
@@ -240,11 +265,64 @@ class Daemon:
             log.info("going on")
         self._paused = None
 
+    # --- other settings --------------------------------------------------------------------------
+
+    def _apply_new_settings(self) -> None:
+        """Between two batches: what is in work is done as it was begun. A bad file changes nothing."""
+        self._reloading.clear()
+        if self._load is None:
+            return
+        self._notifier.reloading()
+        before = self._rules.settings
+        try:
+            settings = self._load()
+            names = Rules(self._layout.root, settings).inboxes
+            self._layout.make(names)
+            check_folders(self._layout, names)
+        except (HotfolderError, OSError) as error:
+            fix = f" ({error.fix})" if isinstance(error, HotfolderError) else ""
+            log.error("the configuration stays as it was: %s%s", error, fix)
+            self._notifier.ready()
+            return
+        changed = differences(before, settings)
+        for line in changed:
+            log.info("configuration: %s", line)
+        log.info("configuration read anew: %s", f"{len(changed)} changes" if changed else "nothing has changed")
+        self._rules.change(settings)
+        self._herald.change(settings.hooks, settings.notify)
+        self._shift.settings_changed(self._layout.database, before)
+        if (before.inbox, before.watch.mode) != (settings.inbox, settings.watch.mode):
+            self._watcher.stop()
+            self._watcher = self._new_watcher()
+            self._watcher.ensure()
+        self._wake.set()
+        self._notifier.ready()
+
+    def _new_watcher(self) -> Watcher:
+        inboxes = [self._layout.inbox(name) for name in self._rules.inboxes]
+        return Watcher([*inboxes, self._layout.control], self._wake, self._rules.settings.watch.mode)
+
     # --- telling, ending -------------------------------------------------------------------------
 
     def _tell(self) -> None:
         with contextlib.suppress(EnvironmentTrouble):  # of the database; whoever writes it next says so
             self._live.update(self._clock(), self._snapshot)
+
+    def _alive(self) -> None:
+        """The loop makes progress: nobody has to fear that it is stuck."""
+        progress = self._shift.progress if hasattr(self, "_shift") else None
+        self._notifier.alive(loading=progress is not None and progress.loading)
+
+    def _announce(self) -> None:
+        """To hooks and people: that nothing is begun any more, or that everything is done."""
+        waits = self._waits()
+        if waits is not None and waits != self._told_pause:
+            self._herald.tell("paused", {"reason": waits})
+        self._told_pause = waits
+        ended = self._results.done + self._results.failed
+        if ended != self._idle_since_jobs and waits is None and self._drained():
+            self._herald.tell("idle", {"done": self._results.done, "failed": self._results.failed})
+            self._idle_since_jobs = ended
 
     def _snapshot(self) -> live.Snapshot:
         return live.snapshot(
@@ -252,6 +330,7 @@ class Daemon:
             now=self._clock(),
             watcher=self._watcher.mode,
             progress=self._shift.progress,
+            since=self._shift.stage_since,
             done=self._results.done,
             failed=self._results.failed,
             open_jobs=self._ledger.open_job_count(),
@@ -273,13 +352,15 @@ class Daemon:
 
         After an error, or a second signal, nothing is waited for.
         """
-        if not hasattr(self, "_watcher"):
+        self._notifier.stopping()
+        if not hasattr(self, "_wishes"):
             return
         self._watcher.stop()
         try:
-            self._shift.finish(self._settings.executor.stop_grace_seconds if orderly else None)
+            self._shift.finish(self._rules.settings.executor.stop_grace_seconds if orderly else None)
         finally:
             with contextlib.suppress(EnvironmentTrouble):
                 self._live.update(self._clock(), self._snapshot, force=True)
             self._live.clear()
             self._ledger.close()
+            self._herald.close(_LAST_WORDS if orderly else 0)

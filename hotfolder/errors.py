@@ -84,6 +84,12 @@ class ModelDamaged(HotfolderError):
     failure = FailureClass.ENVIRONMENT
 
 
+class DownloadFailed(HotfolderError):
+    """A model could not be fetched."""
+
+    kind = "download"
+
+
 class BadInput(HotfolderError):
     """The file itself cannot be worked."""
 

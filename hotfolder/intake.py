@@ -13,7 +13,7 @@ from pathlib import Path
 from hotfolder.core import naming
 from hotfolder.core.prompts import MAX_SEED, parse
 from hotfolder.core.settle import Observation, Writers, observe, settle
-from hotfolder.errors import EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
+from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
@@ -21,9 +21,9 @@ from hotfolder.folders.moves import rename_noreplace
 from hotfolder.folders.scan import scan, sight
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
-from hotfolder.models.registry import check_confined, resolve
 from hotfolder.regular import open_regular
-from hotfolder.settings import Settings
+from hotfolder.root import FILE_NAME
+from hotfolder.rules import Rules
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
 
 log = logging.getLogger(__name__)
@@ -36,23 +36,27 @@ TAKE_AT_ONCE = 500
 class Intake:
     """Knows what lies in the inboxes. The clock is an argument everywhere.
 
-    `found` is told the path of each file that is taken and did not lie there when the watch began.
+    `found` is told the path of each file that is taken and did not lie there when the watch began, `alive` that many
+    files are on their way in.
     """
 
     def __init__(
         self,
         layout: Layout,
-        settings: Settings,
+        rules: Rules,
         ledger: Ledger,
         line: Line,
         guard: Guard,
+        *,
         found: Callable[[str], None],
+        alive: Callable[[], None],
     ) -> None:
         self._layout = layout
         self._guard = guard
         self._found = found
+        self._alive = alive
         self._untold: set[str] = set()  # seen since the watch began: some event should have told of them
-        self._settings = settings
+        self._rules = rules
         self._ledger = ledger
         self._line = line
         self._left_alone: set[str] = set()  # said already
@@ -72,11 +76,12 @@ class Intake:
         """
         found: dict[str, tuple[Kind, Sighting]] = {}
         unread: list[str] = []
-        for kind in Kind:
-            folder = self._layout.inbox(kind)
+        ignore = (*self._rules.settings.watch.ignore, FILE_NAME)
+        for name, kind in self._rules.inboxes.items():
+            folder = self._layout.inbox(name)
             try:
-                self._guard.inbox(kind)
-                for sighting in scan(self._layout.root, folder, self._settings.watch.ignore, unread):
+                self._guard.inbox(name)
+                for sighting in scan(self._layout.root, folder, ignore, unread):
                     found[sighting.path] = (kind, sighting)
             except OSError as error:
                 raise EnvironmentTrouble(
@@ -134,7 +139,7 @@ class Intake:
 
     def take(self, now: float) -> float | None:
         """Takes every file that is finished; gives the moment when the next may be, None if none waits."""
-        policy, ready, look_again = self._settings.settle_policy(), [], []
+        policy, ready, look_again = self._rules.settings.settle_policy(), [], []
         for path, (kind, seen) in list(self._seen.items()):
             decision = settle(seen, Writers.NONE, policy, now)
             if not decision.ready:  # nobody needs to ask the kernel
@@ -161,11 +166,13 @@ class Intake:
                 self._untold.discard(seen.sighting.path)
                 self._found(str(self._layout.root / seen.sighting.path))
         ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
+        ready = [each for each in ready if self._rules_are_clear(each[1].sighting.path)]
         text = [each for each in ready if not self._rename_to_text(each[1].sighting.path)]
         if len(text) < len(ready):
             look_again.append(now)  # under their new names
         for start in range(0, len(text), TAKE_AT_ONCE):
             self._take(text[start : start + TAKE_AT_ONCE], now)
+            self._alive()
         return min(look_again, default=None)
 
     def _may_be_moved(self, path: str) -> bool:
@@ -175,6 +182,17 @@ class Intake:
             return True
         self._leave_alone(path, "its folder may not be written by this user")
         return False
+
+    def _rules_are_clear(self, path: str) -> bool:
+        """While the configuration of its folder cannot be understood, a file waits; once it is, it is taken."""
+        try:
+            self._rules.of(path)
+        except ConfigError as error:
+            if error.message not in self._left_alone:
+                self._left_alone.add(error.message)
+                log.error("what lies beside it waits: %s (%s)", error.message, error.fix)
+            return False
+        return True
 
     def _leave_alone(self, path: str, why: str) -> None:
         self._seen.pop(path, None)
@@ -235,14 +253,14 @@ class Intake:
             return self._line.first_jobs(kind, path)
         told: HotfolderError
         try:
-            return self._line.prompt_jobs(list(self._read_prompts(path)))
+            return self._line.prompt_jobs(path, list(self._read_prompts(path)))
         except HotfolderError as error:
             told = error
         except Exception as error:
             log.warning("%s: unexpected %s", path, type(error).__name__, exc_info=error)
             told = PromptSyntax(f"{Path(path).name} cannot be read: {error}", "simplify it, or report this")
         # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
-        return [NewJob(kind, self._settings.generate.model, error=told.info())]
+        return [NewJob(kind, self._rules.settings.generate.model, error=told.info())]
 
     def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
         """The images that a prompt file asks for, with the configuration's defaults filled in."""
@@ -259,12 +277,12 @@ class Intake:
             ) from None
         except OSError as error:
             raise PromptSyntax(f"{name} cannot be read: {error.strerror}", "let this user read it") from None
-        defaults = self._settings.generate
+        defaults, catalogue = self._rules.of(path).generate, self._rules.catalogue
         for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1)):
             if spec.model is not None:
                 try:
-                    check_confined(spec.model, self._settings.models.folders)
-                    resolve(spec.model, Kind.GENERATE, self._settings.models.folders)
+                    catalogue.check_confined(spec.model)
+                    catalogue.resolve(spec.model, Kind.GENERATE)
                 except HotfolderError as error:
                     raise PromptSyntax(f"{name}:{spec.line or 1}: {error.message}", error.fix) from None
             yield replace(

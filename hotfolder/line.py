@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -35,21 +35,31 @@ MEASURE: Mapping[str, Any] = {"measure": True}
 _VERDICT_FOLDER = {Verdict.KEEP: KEEP, Verdict.REJECT: REJECT}
 
 
-class Line:
-    """What follows from what. `models` names the model for each kind of work."""
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What holds for one dropped file and all that comes of it."""
 
-    def __init__(self, gate: Gate, models: Mapping[Kind, str], min_gain: float | None = None) -> None:
-        self._gate = gate
-        self._models = models
-        self._min_gain = min_gain
+    gate: Gate
+    models: Mapping[Kind, str]  # for each kind of work
+    min_gain: float | None = None
+    upscaling: Mapping[str, Any] = field(default_factory=dict)  # parameters of upscale jobs
+
+
+class Line:
+    """What follows from what. `course_of` knows what holds for a dropped file, by its path."""
+
+    def __init__(self, course_of: Callable[[str], Course]) -> None:
+        self._course_of = course_of
 
     def first_jobs(self, kind: Kind, path: str) -> list[NewJob]:
         """The job of an image that was dropped."""
-        return [NewJob(kind, self._models[kind], source=path)]
+        course = self._course_of(path)
+        params = course.upscaling if kind is Kind.UPSCALE else {}
+        return [NewJob(kind, course.models[kind], source=path, params=params)]
 
-    def prompt_jobs(self, specs: Sequence[PromptSpec]) -> list[NewJob]:
+    def prompt_jobs(self, path: str, specs: Sequence[PromptSpec]) -> list[NewJob]:
         """The jobs of a prompt file: one for each image."""
-        default = self._models[Kind.GENERATE]
+        default = self._course_of(path).models[Kind.GENERATE]
         return [NewJob(Kind.GENERATE, spec.model or default, params=asdict(spec)) for spec in specs]
 
     def after(
@@ -101,7 +111,7 @@ class Line:
             placements=(Placement(staged, naming.mirrored(job.source_file, name, UNSCORED), 0),),
             followups=(
                 NewJob(
-                    Kind.SCORE, self._models[Kind.SCORE], about="image", params=params,
+                    Kind.SCORE, self._course_of(job.source_file).models[Kind.SCORE], about="image", params=params,
                     try_number=job.try_number,
                 ),
             ),
@@ -117,6 +127,7 @@ class Line:
         parent_score: float | None,
     ) -> Publication:
         assert outcome.score is not None and job.source is not None
+        course = self._course_of(job.source_file)
         base = Publication(
             drop_id=job.drop_id,
             source_file=job.source_file,
@@ -136,7 +147,7 @@ class Line:
             id=row["id"] if row else None,
         )
         if job.params.get("measure"):
-            if not self._has_regressed(role, outcome.score.value, parent_score):
+            if not _has_regressed(role, outcome.score.value, parent_score, course.min_gain):
                 return replace(base, image=image)
             # It stays beside the others under a name that says so, and nothing else happens to it.
             return replace(
@@ -145,15 +156,16 @@ class Line:
                 image_move=0,
                 placements=(Placement(job.source, naming.regressed(job.source), 0),),
             )
-        decision = judge(outcome.score.value, role, job.try_number, self._gate)
+        decision = judge(outcome.score.value, role, job.try_number, course.gate)
         folder = _VERDICT_FOLDER[decision.verdict or Verdict.REJECT]
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, folder)
         followups = []
         if decision.upscale:
-            followups.append(NewJob(Kind.UPSCALE, self._models[Kind.UPSCALE], about="image"))
+            model = course.models[Kind.UPSCALE]
+            followups.append(NewJob(Kind.UPSCALE, model, about="image", params=course.upscaling))
         if decision.regenerate:
             again = {**job.params, "seed": next_seed(job.params["seed"], job.try_number + 1)}
-            model = again.get("model") or self._models[Kind.GENERATE]
+            model = again.get("model") or course.models[Kind.GENERATE]
             followups.append(NewJob(Kind.GENERATE, model, params=again, try_number=job.try_number + 1))
         return replace(
             base,
@@ -163,11 +175,6 @@ class Line:
             followups=tuple(followups),
             drop_placed=row is None,
         )
-
-    def _has_regressed(self, role: Role, score: float, parent_score: float | None) -> bool:
-        if role is not Role.UPSCALED or self._min_gain is None or parent_score is None:
-            return False
-        return score - parent_score < self._min_gain
 
     def _upscaled(
         self, job: Job, made: Staged, source: SourceFacts, row: Mapping[str, Any] | None, staged: str, inode: int
@@ -185,7 +192,8 @@ class Line:
             **({key: row[key] for key in ("prompt", "negative_prompt", "seed")} if row else {}),
             parent_id=row["id"] if row else None,
         )
-        measure = NewJob(Kind.SCORE, self._models[Kind.SCORE], about="image", params=MEASURE)
+        scorer = self._course_of(job.source_file).models[Kind.SCORE]
+        measure = NewJob(Kind.SCORE, scorer, about="image", params=MEASURE)
         publication = Publication(
             drop_id=job.drop_id,
             source_file=job.source_file,
@@ -309,6 +317,12 @@ class Line:
             sidecar=_sidecar(path, failures, now) if failures else None,
             drop_placed=True,
         )
+
+
+def _has_regressed(role: Role, score: float, parent_score: float | None, min_gain: float | None) -> bool:
+    if role is not Role.UPSCALED or min_gain is None or parent_score is None:
+        return False
+    return score - parent_score < min_gain
 
 
 def _as_error(job: Job, error: ErrorInfo) -> dict[str, Any]:

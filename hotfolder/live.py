@@ -32,6 +32,10 @@ class Snapshot:
     stage: str  # 'idle', 'loading …', 'scoring', …
     step: int
     steps: int
+    stage_since: float  # when this stage began
+    device: str  # what the worker works on; empty while there is none
+    memory_used: int  # bytes
+    memory_total: int
     done: int  # jobs ended well since the start
     failed: int
     open: int  # jobs queued and running
@@ -47,9 +51,13 @@ class Snapshot:
 class Live:
     """Tells a display and `status` about it, seldom enough to cost nothing."""
 
-    def __init__(self, path: Path, show: Callable[[Snapshot], None] | None) -> None:
+    def __init__(
+        self, path: Path, show: Callable[[Snapshot], None] | None, tell: Callable[[Snapshot], None]
+    ) -> None:
+        """`show` is a display, told often; `tell` is told as often as the file is written."""
         self._path = path
         self._show = show
+        self._tell = tell
         self._shown_at = self._written_at = 0.0
         self._written: dict[str, Any] = {}
 
@@ -67,9 +75,18 @@ class Live:
         if write and {**content, "updated_at": 0} != {**self._written, "updated_at": 0}:
             self._written_at, self._written = now, content
             _overwrite(self._path, json.dumps(content).encode())
+            self._tell(snapshot)
 
     def clear(self) -> None:
         self._path.unlink(missing_ok=True)
+
+
+def line(snapshot: Snapshot) -> str:
+    """A snapshot in one line."""
+    if snapshot.paused:
+        return f"paused: {snapshot.paused}; {snapshot.open} jobs wait"
+    step = f" {snapshot.step}/{snapshot.steps}" if snapshot.steps else ""
+    return f"{snapshot.stage}{step}; {snapshot.open} jobs open, {snapshot.done} done, {snapshot.failed} failed"
 
 
 def _overwrite(path: Path, data: bytes) -> None:
@@ -98,12 +115,13 @@ def read(path: Path) -> Snapshot | None:
 
 
 def snapshot(
-    *, started_at: float, now: float, watcher: str, progress: Progress | None, done: int, failed: int,
+    *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
     open_jobs: int, unsettled: int, paused: str | None,
 ) -> Snapshot:  # fmt: skip
-    """A snapshot of this process."""
-    stage = progress.stage if progress else ("idle" if not open_jobs else "waiting")
+    """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
+    told = progress or Progress(0, "idle" if not open_jobs else "waiting")
     return Snapshot(
-        os.getpid(), started_at, now, watcher, stage, progress.step if progress else 0,
-        progress.steps if progress else 0, done, failed, open_jobs, unsettled, paused,
+        pid=os.getpid(), started_at=started_at, updated_at=now, watcher=watcher, stage=told.stage, step=told.step,
+        steps=told.steps, stage_since=since, device=told.device, memory_used=told.memory_used,
+        memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
     )  # fmt: skip

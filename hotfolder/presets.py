@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from hotfolder.settings import Settings
+from hotfolder.settings import ARRAYS, Settings, sections
 
 #: What each preset changes, and what it is for.
 PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
@@ -40,29 +41,64 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     ),
 }
 _WIDTH = 100
+#: Where `init` puts the JSON Schema, below the root.
+SCHEMA = ".hotfolder/hotfolder.schema.json"
 
 
 def render(preset: str) -> str:
     """The text of hotfolder.toml for a preset: every key with its description; defaults commented out."""
     purpose, changes = PRESETS[preset]
-    lines = [f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
+    lines = [f"#:schema {SCHEMA}", f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
     lines += ["# Keys that are commented out show the default. Any key can also be set by the environment:"]
-    lines += ["# HOTFOLDER_GATE__KEEP=7 overrides gate.keep."]
-    for section, field in Settings.model_fields.items():
-        model: Any = field.annotation
-        lines += ["", f"[{section}]", f"# {(model.__doc__ or '').strip()}"]
-        for key, info in model.model_fields.items():
-            changed = changes.get(section, {})
+    lines += ["# HOTFOLDER_GATE__KEEP=7 overrides gate.keep. A running daemon reads this anew on SIGHUP."]
+    for name, section in sections():
+        lines += ["", f"[{name}]", *_commented(_doc(section))]
+        for key, info in section.model_fields.items():
+            changed = changes.get(name, {})
             value = changed.get(key, info.default)
-            lines += [f"# {line}" for line in _wrap(info.description or "")]
+            lines += _commented(info.description or "")
             if value is None:
                 lines.append(f"# {key} = …")
-            elif key in changed or (section, key) in _ALWAYS_SHOWN:
+            elif key in changed or (name, key) in _ALWAYS_SHOWN:
                 lines.append(f"{key} = {_toml(value)}")
             else:
                 lines.append(f"# {key} = {_toml(value)}")
+    for name, table in ARRAYS.items():
+        lines += ["", *_commented(f"{_doc(table)} As many as you like:"), f"# [[{name}]]"]
+        for key, value in _EXAMPLES[name].items():
+            lines += _commented(table.model_fields[key].description or "", indent="# # ")
+            lines.append(f"# {key} = {value}")
     return "\n".join(lines) + "\n"
 
+
+def schema() -> str:
+    """The JSON Schema of hotfolder.toml, for editors that complete and check it."""
+    found = Settings.model_json_schema()
+    found["$schema"], found["title"] = "http://json-schema.org/draft-07/schema#", "hotfolder.toml"
+    # What an inbox has otherwise is keys of those very sections.
+    inbox = found["$defs"]["InboxSettings"]["properties"]
+    for name, section in sections():
+        if name in inbox:
+            inbox[name] = {"$ref": f"#/$defs/{section.__name__}", "description": inbox[name]["description"]}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _doc(table: type[Any]) -> str:
+    return " ".join((table.__doc__ or "").split())
+
+
+def _commented(text: str, indent: str = "# ") -> list[str]:
+    return [f"{indent}{line}" for line in textwrap.wrap(text, _WIDTH)]
+
+
+#: An entry of each array, as it could stand there.
+_EXAMPLES: Mapping[str, Mapping[str, str]] = {
+    "inbox": {"name": '"portraits"', "kind": '"score"', "gate": "{ keep = 7.0, upscale = 7.5 }"},
+    "model": {
+        "name": '"my-upscaler"', "kind": '"upscale"',
+        "files": '[{ path = "my-upscaler.safetensors", url = "https://…", sha256 = "…" }]',
+    },
+}  # fmt: skip
 
 #: Keys that stand in the file uncommented, because people change them first.
 _ALWAYS_SHOWN = {
@@ -74,9 +110,3 @@ _ALWAYS_SHOWN = {
 def _toml(value: Any) -> str:
     # JSON's numbers, texts and arrays of them are TOML's, too.
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-
-
-def _wrap(text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, _WIDTH)

@@ -38,10 +38,3 @@ class SafeFormatter(logging.Formatter):
     def formatException(self, ei: object) -> str:  # noqa: N802 - as above
         text = super().formatException(ei)  # type: ignore[arg-type]
         return "\n".join(printable(line) for line in text.split("\n"))
-
-
-def log_to_stderr(level: int, format_: str) -> None:
-    """Sends the log to stderr in this format."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter(format_, datefmt="%Y-%m-%d %H:%M:%S"))
-    logging.basicConfig(level=level, handlers=[handler])

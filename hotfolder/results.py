@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from hotfolder.folders.scan import sight
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
-from hotfolder.settings import Settings
+from hotfolder.rules import Rules
 from hotfolder.types import (
     Drop,
     ErrorInfo,
@@ -46,13 +46,14 @@ class Pause(Protocol):
 class Results:
     """Turns outcomes into what the ledger and the folders say. `done` and `failed` count jobs of this run.
 
-    `rescan` asks for another look at the inboxes, `pause` stops the queue: both are the loop's.
+    `rescan` asks for another look at the inboxes, `pause` stops the queue: both are the loop's. `tell` hears what
+    was kept and what failed.
     """
 
     def __init__(
         self,
         layout: Layout,
-        settings: Settings,
+        rules: Rules,
         ledger: Ledger,
         intake: Intake,
         line: Line,
@@ -61,10 +62,11 @@ class Results:
         *,
         rescan: Callable[[], None],
         pause: Pause,
+        tell: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
         self.done = self.failed = 0
         self._layout = layout
-        self._settings = settings
+        self._rules = rules
         self._ledger = ledger
         self._intake = intake
         self._line = line
@@ -72,6 +74,7 @@ class Results:
         self._clock = clock
         self._rescan = rescan
         self._pause = pause
+        self._tell = tell
         self._ended: set[int] = set()  # drops of which some job has ended
         self._look_at_all = True  # those of an earlier run, too
         self._publisher = Publisher(layout.root, ledger, guard, clock)
@@ -116,7 +119,7 @@ class Results:
 
     def quarantine(self) -> None:
         """What has cost too many daemons is not begun again."""
-        for job in self._ledger.poisonous(self._settings.retry.max_deaths):
+        for job in self._ledger.poisonous(self._rules.settings.retry.max_deaths):
             error = WorkerLost(
                 f"the daemon died {job.deaths} times while this was in work", "look at it; then: hotfolder retry"
             )
@@ -191,10 +194,11 @@ class Results:
         if published.score is not None:
             log.info(
                 "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
-                f" -> {published.placements[0].dst}" if published.placements else "",
+                f" -> {published.placements[0].dst}" if published.placements else "", extra=_fields(job),
             )  # fmt: skip
         elif published.placements:
-            log.info("job %d: %s made %s", job.id, job.source_file, published.placements[0].dst)
+            made = published.placements[0].dst
+            log.info("job %d: %s made %s", job.id, job.source_file, made, extra=_fields(job))
 
     def _image(self, job: Job) -> dict[str, Any] | None:
         """The row of the image that the job works on, if it has one already."""
@@ -228,25 +232,30 @@ class Results:
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
         environment = error.failure is FailureClass.ENVIRONMENT
-        if environment and error.kind in _MODEL_TROUBLE and job.model != self._settings.default_model(job.kind):
+        if (
+            environment
+            and error.kind in _MODEL_TROUBLE
+            and job.model != self._rules.settings.default_model(job.kind)
+        ):
             # A model that only this job asks for must not hold up the others.
             error = replace(error, failure=FailureClass.BAD_INPUT)
         seen_at = drop.seen_at if drop else None
-        decision = decide(error, job, self._settings.retry_policy(), now, seen_at, random.random())
+        decision = decide(error, job, self._rules.settings.retry_policy(), now, seen_at, random.random())
         self._clear_claim(job)
         match decision.action:
             case Action.FAIL:
-                log.warning("job %d: %s failed: %s", job.id, job.source or job.source_file, error.message)
+                source = job.source or job.source_file
+                log.warning("job %d: %s failed: %s", job.id, source, error.message, extra=_fields(job))
                 self._publish(self._line.failed(job, error, self._image(job), _inode(drop), now))
             case Action.RETRY:
                 died = error.failure is FailureClass.POISON
-                log.warning("job %d: %s; tried again", job.id, error.message)
+                log.warning("job %d: %s; tried again", job.id, error.message, extra=_fields(job))
                 self._ledger.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
             case Action.WAIT:
                 self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
             case Action.PAUSE:
                 # Behind the others: should it be this file alone, they go on after the pause.
-                later = decision.not_before + self._settings.retry.pause_seconds
+                later = decision.not_before + self._rules.settings.retry.pause_seconds
                 self._ledger.release(job, not_before=later, spent=False, error=error)
                 self._pause(error, decision.not_before)
 
@@ -273,6 +282,21 @@ class Results:
             shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
             self.done += published.state is State.DONE
             self.failed += published.state is State.FAILED
+            self._announce(published)
+
+    def _announce(self, published: Publication) -> None:
+        moved = published.placements[0].dst if published.placements else None
+        if published.state is State.FAILED and published.error is not None:
+            error = published.error
+            facts = {"kind": error.kind, "message": error.message, "fix": error.fix}
+            self._tell("failed", {"source_file": published.source_file, "path": moved, "error": facts})
+        elif (
+            published.image is not None and published.image.verdict is Verdict.KEEP and published.score is not None
+        ):
+            row = self._ledger.image(published.image.id) if published.image.id is not None else None
+            known = {key: row[key] for key in ("prompt", "seed", "model")} if row else {}
+            told = {"path": moved, "score": published.score.value, "scorer": published.score.scorer, **known}
+            self._tell("keep", {"source_file": published.source_file, **told})
 
     def _nothing_to_publish(self, wanted: Publication) -> None:
         """A person took the file away, or put another one in its place, at the last moment."""
@@ -286,6 +310,11 @@ class Results:
 
     def _clear_claim(self, job: Job) -> None:
         shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
+
+
+def _fields(job: Job) -> dict[str, Any]:
+    """For the log: what becomes fields of their own in the journal."""
+    return {"job_id": job.id, "source_file": job.source_file}
 
 
 def _inode(drop: Drop | None) -> int:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from hotfolder.core.batching import pick_batch
 from hotfolder.core.pulse import Pulse
@@ -17,6 +18,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.results import Pause, Results
+from hotfolder.rules import Rules
 from hotfolder.settings import Settings
 from hotfolder.types import Batch, Drop, ErrorInfo, FailureClass, Item, Job, Kind, Outcome, Progress
 
@@ -26,13 +28,14 @@ log = logging.getLogger(__name__)
 class Shift:
     """One batch at a time goes to the executor.
 
-    `pause` stops the queue, `rescan` asks for another look at the inboxes: both are the loop's.
+    `pause` stops the queue, `rescan` asks for another look at the inboxes, `alive` is told of progress while a stop is
+    waited for: all are the loop's.
     """
 
     def __init__(
         self,
         layout: Layout,
-        settings: Settings,
+        rules: Rules,
         ledger: Ledger,
         executor: Executor,
         intake: Intake,
@@ -41,10 +44,12 @@ class Shift:
         *,
         rescan: Callable[[], None],
         pause: Pause,
+        alive: Callable[[], None],
     ) -> None:
         self.progress: Progress | None = None
+        self.stage_since = 0.0  # seconds since the epoch
         self._layout = layout
-        self._settings = settings
+        self._rules = rules
         self._ledger = ledger
         self._executor = executor
         self._intake = intake
@@ -52,10 +57,11 @@ class Shift:
         self._guard = guard
         self._rescan = rescan
         self._pause = pause
+        self._alive = alive
         self._running: dict[int, Job] = {}
         self._cancelled: set[int] = set()  # in work, and not wanted any more
         self._batch_ids = itertools.count(1)
-        self._pulse = Pulse(settings.executor.hang_seconds, settings.executor.load_seconds)
+        self._pulse = Pulse(rules.settings.executor.hang_seconds, rules.settings.executor.load_seconds)
         self._resident: tuple[Kind, str] | None = None
         self._resident_since = 0.0
 
@@ -76,6 +82,17 @@ class Shift:
         """The jobs of this drop that are in work do not count any more."""
         self._cancelled |= {job.id for job in self._running.values() if job.drop_id == drop_id}
 
+    def settings_changed(self, database: Path, before: Settings) -> None:
+        """The settings in force are others now. Only between two batches: the worker starts anew if it has to know."""
+        now = self._rules.settings
+        self._pulse = Pulse(now.executor.hang_seconds, now.executor.load_seconds)
+        station, idle = now.station(database), now.executor.idle_unload_seconds
+        if (station, idle) != (before.station(database), before.executor.idle_unload_seconds):
+            self._executor.reconfigure(station, idle)
+            self._resident = None
+        if now.executor.kind != before.executor.kind:
+            log.warning("executor.kind takes effect at the next start")
+
     def clock_was_set_back(self, now: float) -> None:
         self._resident_since = now
 
@@ -86,9 +103,9 @@ class Shift:
         waiting = self._ledger.runnable(now, self._resident)
         if not waiting:
             return
-        self._guard.check_space(self._settings.output.min_free_mb << 20)
+        self._guard.check_space(self._rules.settings.output.min_free_mb << 20)
         turn = now - self._resident_since
-        picked = pick_batch(waiting, self._resident, turn, self._settings.batch_policy())
+        picked = pick_batch(waiting, self._resident, turn, self._rules.settings.batch_policy())
         wanted = [job for job in picked if self._is_wanted(job, now)]
         if not wanted:
             return
@@ -140,7 +157,9 @@ class Shift:
 
     def _handle(self, done: Done) -> None:
         if done.progress is not None:
-            self.progress = done.progress
+            before, self.progress = self.progress, done.progress
+            if before is None or (before.stage, before.steps) != (done.progress.stage, done.progress.steps):
+                self.stage_since = time.time()
             job = self._running.get(done.progress.job_id)
             if job is not None and job.crashes and not done.progress.loading:
                 # It was in work when a daemon died: should that happen again, it is the one.
@@ -159,7 +178,7 @@ class Shift:
         if not started:
             self._batch_over()
             raise EnvironmentTrouble(f"the worker cannot start: {how}", "see the log for its last words")
-        if self._pulse.loading and model is not None and model[1] == self._settings.default_model(model[0]):
+        if self._pulse.loading and model is not None and model[1] == self._rules.settings.default_model(model[0]):
             # No file is to blame. Of a model that only some prompt asks for, that prompt is.
             self._batch_over()
             raise EnvironmentTrouble(
@@ -201,6 +220,7 @@ class Shift:
             deadline = time.monotonic() + (grace or 0)
             while self._running and time.monotonic() < deadline:
                 self.hear(0.2)
+                self._alive()
         finally:
             self._executor.close()
             with contextlib.suppress(EnvironmentTrouble):

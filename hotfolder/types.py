@@ -124,6 +124,7 @@ class StationSettings:
     precision: str = "auto"  # or 'float32', 'float16', 'bfloat16'
     compile: bool = False
     model_folders: tuple[str, ...] = ()
+    model_entries: tuple[Mapping[str, Any], ...] = ()  # models of the configuration: fields of ModelEntry
     decode_threads: int = 2
     max_pixels: int = 200_000_000
     max_file_bytes: int = 2**31
@@ -241,6 +242,9 @@ class Progress:
     step: int = 0
     steps: int = 0
     loading: bool = False  # a model is being loaded: no file is in work yet
+    device: str = ""  # 'cuda:0', 'cpu'
+    memory_used: int = 0  # bytes of the device's memory; of this process where it works on the CPU
+    memory_total: int = 0
 
 
 @dataclass(frozen=True, slots=True)

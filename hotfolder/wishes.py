@@ -91,8 +91,9 @@ class Wishes:
         clock: Callable[[], float],
         *,
         drop_running: Callable[[int], None],
+        alive: Callable[[], None],
     ) -> None:
-        """`drop_running` is told the id of a drop whose jobs in work do not count any more."""
+        """`drop_running` is told the id of a drop whose jobs in work do not count any more; `alive` of progress."""
         self._layout = layout
         self._ledger = ledger
         self._intake = intake
@@ -100,6 +101,7 @@ class Wishes:
         self._hold = hold
         self._clock = clock
         self._drop_running = drop_running
+        self._alive = alive
         self._known: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "retry": self._retry,
             "pause": self._pause,
@@ -155,6 +157,7 @@ class Wishes:
                 verdict = Verdict.KEEP if score is not None and score >= keep else Verdict.REJECT
                 done = self._results.reroute(image_id, verdict, reroute_id)
                 moved["missing" if not done else "kept" if verdict is Verdict.KEEP else "rejected"] += 1
+                self._alive()
             after = page[-1]
             log.info("sorting anew by %g: %d images so far", keep, sum(moved.values()))
         return moved
@@ -168,6 +171,7 @@ class Wishes:
         moved = {"kept": 0, "rejected": 0, "missing": 0}
         for image_id, before in moves:
             done = self._results.reroute(image_id, Verdict(before), None)
+            self._alive()
             moved["missing" if not done else "kept" if before == Verdict.KEEP else "rejected"] += 1
         self._ledger.undo_reroute(reroute_id, self._clock())
         log.info("the last reroute is undone: %s", moved)

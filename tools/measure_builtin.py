@@ -15,7 +15,7 @@ from PIL import Image
 from hotfolder.engines.generate import Generator
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscaling.upscaler import Upscaler
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, StationSettings
 from tools.builtin import measure
 
@@ -26,13 +26,13 @@ def main(
 ) -> None:
     """Prints one JSON document with the figures that the model cards give."""
     cpu = torch.device("cpu")
-    generator = Generator(resolve("shapes", Kind.GENERATE, ()), cpu)
+    generator = Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), cpu)
 
     def draw(prompt: str, seed: int) -> Image.Image:
         return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
-    upscaler = Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), cpu, StationSettings())
+    upscaler = Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), cpu, StationSettings())
     panel = Panel.load("technical", StationSettings(), cpu)
     figures: dict[str, Any] = {
         "shapes": asdict(measure.measure_shapes(draw, images)),

@@ -25,7 +25,7 @@ from hotfolder.engines.upscaling.network import Network, read_descriptor
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.executors.base import Executor
 from hotfolder.executors.local import LocalExecutor
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.oneshot import work
 from hotfolder.types import Item, Kind, StationSettings
 
@@ -92,7 +92,9 @@ def _measure(
             theirs += seconds(partial(plain, [Path(item.source or "") for item in part]), device)
             done_plainly += len(part)
     tell("the network alone", len(paths), len(paths))
-    upscaler = Upscaler(resolve(model, Kind.UPSCALE, settings.model_folders), device, settings)
+    upscaler = Upscaler(
+        Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE), device, settings
+    )
     with Image.open(paths[0]) as file:
         pixels = np.asarray(file.convert("RGB"))[:256, :256]
     upscaler.enlarge_one(pixels)
@@ -138,7 +140,7 @@ class _PlainLoop:
         folder.mkdir()
         self._folder = folder
         self._device = device
-        spec = resolve(model, Kind.UPSCALE, settings.model_folders)
+        spec = Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE)
         self._net = read_descriptor(spec.files[0].path).model.eval().float().to(device)
 
     def warm(self, path: Path) -> None:

@@ -78,11 +78,24 @@ def run(
 
 
 @app.command()
-def status(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+def status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
     """Show what is waiting, running, done and failed."""
     from hotfolder.cli.status import show_status
 
-    show_status(root or context.obj, as_json=as_json)
+    show_status(root or context.obj, as_json=as_json, watch=watch)
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Look at everything the line stands on, and say how to mend what is wrong."""
+    from hotfolder.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(root or context.obj, as_json=as_json))
 
 
 @app.command()
@@ -296,6 +309,125 @@ def upscale(
 
     options = Options(scale, long_edge, megapixels, model, denoise, picture_format, tile, out, recursive)
     raise typer.Exit(run_upscale(root or context.obj, paths, options, as_json=as_json))
+
+
+models = typer.Typer(help="Fetch, check and share models.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models, name="models")
+Names = Annotated[list[str] | None, typer.Argument(help="Models; else those that the configuration names.")]
+
+
+@models.command("list")
+def models_list(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Show every model that can be named: whether it is here, its size and licence, whether it fits."""
+    from hotfolder.cli.models import run_list
+
+    run_list(root or context.obj, as_json=as_json)
+
+
+@models.command("pull")
+def models_pull(context: typer.Context, names: Names = None, as_json: Json = False, root: Root = None) -> None:
+    """Fetch models and what they need; goes on where it was cut off, and checks what comes."""
+    from hotfolder.cli.models import run_pull
+
+    raise typer.Exit(run_pull(root or context.obj, names or [], as_json=as_json))
+
+
+@models.command("verify")
+def models_verify(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="Models; else all that are here.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Read the files of models and compare them with what they should be."""
+    from hotfolder.cli.models import run_verify
+
+    raise typer.Exit(run_verify(root or context.obj, names or [], as_json=as_json))
+
+
+@models.command("rm")
+def models_rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Models that were fetched or linked.")],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Remove models; of linked ones only the link."""
+    from hotfolder.cli.models import run_rm
+
+    run_rm(root or context.obj, names, as_json=as_json)
+
+
+@models.command("link")
+def models_link(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The models folder of ComfyUI, A1111 or any other program.")],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Use models where another program has them; nothing is copied."""
+    from hotfolder.cli.models import run_link
+
+    raise typer.Exit(run_link(root or context.obj, folder, as_json=as_json))
+
+
+service = typer.Typer(help="Run as a service of systemd.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(service, name="service")
+System = Annotated[bool, typer.Option("--system", help="Of the machine, not of your session; needs root.")]
+User = Annotated[str | None, typer.Option(help="With --system: whose; else yours.")]
+Name = Annotated[str, typer.Option(help="Of the service, where there are several roots.")]
+
+
+@service.command("install")
+def service_install(
+    context: typer.Context,
+    system: System = False,
+    user: User = None,
+    name: Name = "hotfolder",
+    start: Annotated[bool, typer.Option(help="Start it now.")] = True,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Write the unit, have systemd check it, and start it."""
+    from hotfolder.cli.service import run_install
+
+    raise typer.Exit(
+        run_install(root or context.obj, system=system, user=user, name=name, start=start, as_json=as_json)
+    )
+
+
+@service.command("uninstall")
+def service_uninstall(
+    system: System = False, user: User = None, name: Name = "hotfolder", as_json: Json = False
+) -> None:
+    """Stop the service and remove its unit; the root stays."""
+    from hotfolder.cli.service import run_uninstall
+
+    run_uninstall(system=system, user=user, name=name, as_json=as_json)
+
+
+@service.command("status")
+def service_status(
+    system: System = False, user: User = None, name: Name = "hotfolder", as_json: Json = False
+) -> None:
+    """Show what systemd knows of it."""
+    from hotfolder.cli.service import run_status
+
+    raise typer.Exit(run_status(system=system, user=user, name=name, as_json=as_json))
+
+
+@service.command("logs")
+def service_logs(
+    system: System = False,
+    user: User = None,
+    name: Name = "hotfolder",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last ones.")] = 50,
+) -> None:
+    """Show its log from the journal."""
+    from hotfolder.cli.service import run_logs
+
+    raise typer.Exit(run_logs(system=system, user=user, name=name, follow=follow, lines=lines))
 
 
 bench = typer.Typer(

@@ -18,8 +18,8 @@ from hotfolder.errors import ExitCode, Interrupted, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
 from hotfolder.live import Snapshot
-from hotfolder.models.registry import ModelSpec, resolve
-from hotfolder.printable import log_to_stderr
+from hotfolder.logs import log_to_stderr
+from hotfolder.models.registry import ModelSpec
 from hotfolder.root import find_root
 from hotfolder.settings import Settings
 from hotfolder.types import Kind
@@ -41,7 +41,7 @@ def resolve_upscaler(settings: Settings) -> ModelSpec:
     """The configured upscaler. Raises ModelMissing or UsageError."""
     denoise = settings.upscale.denoise
     name = settings.upscale.model
-    spec = resolve(name, Kind.UPSCALE, settings.models.folders, with_twin=denoise is not None)
+    spec = settings.catalogue().resolve(name, Kind.UPSCALE, with_twin=denoise is not None)
     if denoise is not None and spec.twin is None:
         raise UsageError(
             f"model '{name}' has no twin to set the denoising with",
@@ -50,18 +50,43 @@ def resolve_upscaler(settings: Settings) -> ModelSpec:
     return spec
 
 
+def load_checked(root: Path) -> Settings:
+    """The settings of a root whose models are known to be there; missing ones are fetched if the settings say so.
+
+    Raises ConfigError, ModelMissing or UsageError.
+    """
+    settings = config.load(root)
+    if settings.models.auto_pull:
+        from hotfolder.cli.models import pull_missing
+
+        pull_missing(settings)
+    check_models(settings)
+    return settings
+
+
+def check_models(settings: Settings) -> None:
+    """Whether every model that work may ask for is there. Raises ModelMissing or UsageError."""
+    catalogue = settings.catalogue()
+    changes = [inbox.changes for inbox in settings.inbox]
+    for each in (settings, *(settings.overridden({k: v for k, v in c.items() if v}) for c in changes)):
+        for kind, name in each.models_needed():
+            if kind is not Kind.UPSCALE:
+                catalogue.resolve(name, kind)
+        resolve_upscaler(each)
+
+
 def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:
     """A daemon whose models are known to be there. Raises ModelMissing or UsageError before anything is begun."""
-    for kind, name in settings.models_needed():
-        if kind is not Kind.UPSCALE:
-            resolve(name, kind, settings.models.folders)
-    resolve_upscaler(settings)
-    return Daemon(root, settings, make_executor(settings, root), show=show)
+    check_models(settings)
+    return Daemon(root, settings, make_executor(settings, root), show=show, load=lambda: load_checked(root))
 
 
 @contextlib.contextmanager
 def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
-    """The first SIGTERM or SIGINT ends the daemon in order, a second one at once. Yields the signals received."""
+    """The first SIGTERM or SIGINT ends the daemon in order, a second one at once; SIGHUP has it read its settings.
+
+    Yields the signals to end that were received.
+    """
     received: list[int] = []
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -71,6 +96,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
         daemon.stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     try:
         yield received
     finally:
@@ -81,7 +107,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
 def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
     log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
     root = find_root(given)
-    settings = config.load(root)
+    settings = load_checked(root)
     if settings.output.umask:
         os.umask(int(settings.output.umask, 8))
     with contextlib.ExitStack() as stack:

@@ -17,7 +17,6 @@ from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
 from hotfolder.errors import ExitCode, UsageError
-from hotfolder.models.registry import resolve
 from hotfolder.oneshot import work
 from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
@@ -64,7 +63,7 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
         settings = settings.judged_by(existing_file(scorer) or scorer)
     for kind, name in settings.models_needed():
         if kind is Kind.SCORE:
-            resolve(name, kind, settings.models.folders)
+            settings.catalogue().resolve(name, kind)
     return settings
 
 

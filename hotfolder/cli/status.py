@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
@@ -17,6 +20,8 @@ from hotfolder.printable import printable
 from hotfolder.root import find_root
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
+#: Seconds whose jobs make the pace, and between two looks.
+_PACE_SECONDS, _WATCH_EVERY = 600, 1.0
 
 
 def gather(layout: Layout) -> dict[str, Any]:
@@ -24,13 +29,15 @@ def gather(layout: Layout) -> dict[str, Any]:
     pid = holder(layout.lock)
     live = read(layout.live_status) if pid is not None else None
     queue: dict[str, dict[str, int]] = {}
-    images = {"keep": 0, "reject": 0, "upscaled": 0}
+    images = today = {"keep": 0, "reject": 0, "upscaled": 0}
+    pace: dict[str, float] = {}
     running: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     if layout.database.exists():
         with Reader(layout.database) as reader:
             queue, images = reader.counts(), reader.outcome_counts()
             running, failures = reader.running(), reader.recent_failures()
+            today, pace = reader.outcome_counts(_midnight()), reader.pace(time.time() - _PACE_SECONDS)
     kinds = ("generate", "score", "upscale")
     return {
         "schema_version": 1,
@@ -45,9 +52,16 @@ def gather(layout: Layout) -> dict[str, Any]:
             "steps": live.steps if live else None,
             "paused": live.paused if live else None,
             "unsettled": live.unsettled if live else None,
+            "eta_seconds": _step_eta(live),
+            "device": live.device or None if live else None,
+            "memory_used": live.memory_used or None if live else None,
+            "memory_total": live.memory_total or None if live else None,
         },
         "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},
         "images": images,
+        "today": today,
+        "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
+        "eta_seconds": _eta(queue, pace),
         "running": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
@@ -66,19 +80,56 @@ def gather(layout: Layout) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _midnight() -> float:
+    """When today began here, in seconds since the epoch."""
+    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def _eta(queue: Mapping[str, Mapping[str, int]], pace: Mapping[str, float]) -> float | None:
+    """Seconds until what waits is done, at the pace of the last minutes; None where that is not known."""
+    waiting = {kind: states.get("queued", 0) + states.get("running", 0) for kind, states in queue.items()}
+    if not any(waiting.values()) or any(count and kind not in pace for kind, count in waiting.items()):
+        return None
+    return round(sum(count / pace[kind] for kind, count in waiting.items() if count), 1)
+
+
+def _step_eta(live: Snapshot | None) -> float | None:
+    """Seconds until the last step of what is in work."""
+    if live is None or not live.step or not live.steps:
+        return None
+    return round((live.steps - live.step) * (live.updated_at - live.stage_since) / live.step, 1)
+
+
 def utc(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def show_status(given: Path | None, *, as_json: bool) -> None:
+def show_status(given: Path | None, *, as_json: bool, watch: bool) -> None:
+    """Once, or again and again until Ctrl-C. Raises UsageError for JSON that would not end."""
     layout = Layout(find_root(given))
-    found = gather(layout)
+    if watch and as_json:
+        raise UsageError("--watch does not end, so it cannot be one JSON document", "leave one of the two out")
     if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
-        return
-    sys.stdout.write(_text(found, read(layout.live_status)))
+        sys.stdout.write(json.dumps(gather(layout), indent=2) + "\n")
+    elif not watch:
+        sys.stdout.write(_text(gather(layout), read(layout.live_status)))
+    else:
+        _watch(layout)
+
+
+def _watch(layout: Layout) -> None:
+    from rich.live import Live  # only here: it takes its time
+    from rich.text import Text
+
+    with contextlib.suppress(KeyboardInterrupt), Live(auto_refresh=False, screen=sys.stdout.isatty()) as display:
+        while True:
+            clock = datetime.now().astimezone().strftime("%H:%M:%S")
+            display.update(
+                Text(f"{_text(gather(layout), read(layout.live_status))}\n{clock}, Ctrl-C ends"), refresh=True
+            )
+            time.sleep(_WATCH_EVERY)
 
 
 def _text(found: dict[str, Any], live: Snapshot | None) -> str:
@@ -87,22 +138,30 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     if not daemon["running"]:
         lines.append("daemon   not running (start it with: hotfolder run)")
     else:
-        since = f" for {_span(time.time() - live.started_at)}" if live else ""
+        since = f" for {span(time.time() - live.started_at)}" if live else ""
         lines.append(f"daemon   running, process {daemon['pid']}{since}, watching by {daemon['watcher']}")
         step = f" {daemon['step']}/{daemon['steps']}" if daemon["steps"] else ""
-        lines.append(f"now      {daemon['stage']}{step}")
+        left = f", {span(daemon['eta_seconds'])} left" if daemon["eta_seconds"] else ""
+        lines.append(f"now      {daemon['stage']}{step}{left}")
+        if daemon["memory_total"]:
+            used, total = daemon["memory_used"] / 2**30, daemon["memory_total"] / 2**30
+            lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use")
         if daemon["paused"]:
             lines.append(f"paused   {daemon['paused']}")
         if daemon["unsettled"]:
             lines.append(f"arriving {daemon['unsettled']} files that are not complete yet")
-    lines += ["", f"{'':<9}" + "".join(f"{state:>11}" for state in STATES)]
+    lines += ["", f"{'':<9}" + "".join(f"{state:>11}" for state in STATES) + f"{'pace':>13}"]
     for kind, states in found["queue"].items():
-        lines.append(f"{kind:<9}" + "".join(f"{states[state]:>11}" for state in STATES))
-    images = found["images"]
-    lines += [
-        "",
-        f"images   {images['keep']} kept, {images['reject']} rejected, {images['upscaled']} enlarged",
-    ]
+        rate = found["jobs_per_second"].get(kind)
+        pace = f"{rate:>10.1f}/s" if rate and rate >= 1 else f"{rate * 60:>8.1f}/min" if rate else ""
+        lines.append(f"{kind:<9}" + "".join(f"{states[state]:>11}" for state in STATES) + f" {pace}".rstrip())
+    if found["eta_seconds"] is not None and daemon["running"]:
+        lines.append(
+            f"\ndone in  about {span(found['eta_seconds'])}, at the pace of the last {_PACE_SECONDS // 60} minutes"
+        )
+    lines.append("")
+    for name, counts in (("images", found["images"]), ("today", found["today"])):
+        lines.append(f"{name:<9}{counts['keep']} kept, {counts['reject']} rejected, {counts['upscaled']} enlarged")
     if found["recent_failures"]:
         lines += ["", "latest failures"]
         for failure in found["recent_failures"]:
@@ -112,7 +171,8 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -12,15 +12,16 @@ from typing import Any
 from hotfolder import config
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
-from hotfolder.errors import UsageError
-from hotfolder.folders.layout import Layout
+from hotfolder.errors import ConfigError, UsageError
+from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.scan import sight
 from hotfolder.ledger.reader import Reader
 from hotfolder.live import read
 from hotfolder.printable import printable
-from hotfolder.root import find_root
+from hotfolder.root import FILE_NAME, find_root
+from hotfolder.rules import Rules
 from hotfolder.types import Kind, Sighting
 
 
@@ -42,7 +43,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
     if absolute is None:
         raise UsageError(f"{file} is not below {layout.root}", "name a file of this root, or give --root")
     path = absolute.relative_to(layout.root).as_posix()
-    kind = layout.kind_of(path)
+    kind = _inbox_of(layout, path)
     if not layout.database.exists() or naming.as_text(path) != path:
         return _answer(path, "waiting", *_arriving(layout, path, kind))
     with Reader(layout.database) as reader:
@@ -64,6 +65,16 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
     return _answer(path, "unknown", "it is no result and lies in no inbox", "drop it into a folder of inbox/")
 
 
+def _inbox_of(layout: Layout, path: str) -> Kind | None:
+    """What is done with the files of the inbox that a path lies in; None where that is none."""
+    parts = path.split("/")
+    if len(parts) < 3 or parts[0] != INBOX:
+        return None
+    if parts[1] in list(Kind):
+        return Kind(parts[1])  # the configuration may be broken, and is not needed for these
+    return Rules(layout.root, config.load(layout.root)).inboxes.get(parts[1])
+
+
 def _sight(layout: Layout, path: str) -> Sighting | None:
     try:
         return sight(layout.root, path)
@@ -82,6 +93,8 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     if kind is None:
         return "it lies in no inbox", "drop it into inbox/generate, inbox/score or inbox/upscale"
     settings = config.load(layout.root)
+    if path.endswith(f"/{FILE_NAME}"):
+        return "it holds the settings of its folder, and stays there", ""
     for part in path.split("/")[2:]:
         pattern = ignored(part, settings.watch.ignore)
         if pattern:
@@ -97,6 +110,10 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         )
     if there is None:
         return "it is no regular file: links and devices are never followed", "copy the file itself"
+    try:
+        Rules(layout.root, settings).of(path)
+    except ConfigError as error:
+        return f"the settings of its folder were not understood: {error.message}", error.fix
     if holder(layout.lock) is None:
         return "no daemon runs on this root", "start it with: hotfolder run"
     live = read(layout.live_status)

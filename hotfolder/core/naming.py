@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from hotfolder.types import Kind
+
 #: Longest file name, in bytes, that common Linux file systems take.
 MAX_NAME_BYTES = 255
 
@@ -26,9 +28,13 @@ def regressed(path: str) -> str:
 
 
 def mirrored(source_file: str, name: str, into: str) -> str:
-    """The path of `name` in folder `into`, with the sub-folders that the dropped file had in its inbox."""
-    below_inbox = PurePosixPath(source_file).parts[2:-1]
-    return str(PurePosixPath(into, *below_inbox, name))
+    """The path of `name` in folder `into`, with the sub-folders that the dropped file had in its inbox.
+
+    Inboxes beside the usual ones have their results apart: in a sub-folder of the inbox's name.
+    """
+    parts = PurePosixPath(source_file).parts
+    usual = len(parts) > 1 and parts[1] in list(Kind)
+    return str(PurePosixPath(into, *parts[2 if usual else 1 : -1], name))
 
 
 def numbered(path: str, number: int) -> str:

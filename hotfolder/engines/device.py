@@ -42,6 +42,16 @@ def pick_dtype(device: torch.device, wanted: str = "auto") -> torch.dtype:
     return torch.bfloat16 if has_native_bfloat16() else torch.float32
 
 
+def memory_of(device: torch.device) -> tuple[int, int]:
+    """Bytes that are taken, and bytes in all: of a GPU by everybody, on a CPU by this process of the machine's."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total - free, total
+    page = os.sysconf("SC_PAGE_SIZE")
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    return resident * page, os.sysconf("SC_PHYS_PAGES") * page
+
+
 def decode_threads(settings: StationSettings) -> int:
     """As configured, else one for each core; beyond 16 the memory they hold outweighs what they add."""
     return settings.decode_threads or min(16, os.cpu_count() or 1)

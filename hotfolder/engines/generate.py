@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -30,7 +31,9 @@ class Generator:
         self._defaults = spec.defaults
         dtype = torch.bfloat16 if device.type == "cuda" else pick_dtype(device)
         try:
-            pipeline = AutoPipelineForText2Image.from_pretrained(spec.folder, dtype=dtype, local_files_only=True)
+            pipeline = AutoPipelineForText2Image.from_pretrained(
+                spec.folder, dtype=dtype, variant=_variant(spec.folder), local_files_only=True
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ModelDamaged(
                 f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again"
@@ -93,3 +96,9 @@ class Generator:
         settings["guidance"] = float(settings["guidance"] if settings["guidance"] is not None else 0)
         settings["width"], settings["height"] = image.size
         return image, settings
+
+
+def _variant(folder: Path) -> str | None:
+    """'fp16' for a folder that has its weights in that variant alone, as `models pull` fetches them."""
+    names = [path.name for path in folder.glob("*/*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +15,7 @@ import torch
 
 from hotfolder import __version__
 from hotfolder.core.sizes import Target
-from hotfolder.engines.device import classify, decode_threads, pick_device
+from hotfolder.engines.device import classify, decode_threads, memory_of, pick_device
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
 from hotfolder.engines.upscaling.upscaler import Answer, Request, Upscaler
@@ -22,7 +24,7 @@ from hotfolder.imaging.carried import Carried, resized
 from hotfolder.imaging.decode import Decoded, decode
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import text_chunks
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, Staged, StationSettings
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
@@ -32,6 +34,8 @@ _DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "ups
 log = logging.getLogger(__name__)
 #: Seconds of silence while something is waited for.
 _SIGN_OF_LIFE = 5.0
+#: Seconds between two looks at the device's memory.
+_METER_EVERY = 1.0
 R = TypeVar("R")
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -43,6 +47,7 @@ class Station:
     def __init__(self, settings: StationSettings, memory: Memory | None = None) -> None:
         self._settings = settings
         self._memory = memory
+        self._catalogue = Catalogue(settings.model_folders, settings.model_entries)
         self._threads = decode_threads(settings)
         self._device: torch.device | None = None
         self._models: dict[Kind, tuple[str, Any]] = {}
@@ -56,6 +61,7 @@ class Station:
 
     def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         """Works a batch, emitting one outcome per item; items after a stop get none."""
+        emit = self._metered(emit)
         try:
             first = batch.items[0].job_id
             emit(Progress(first, f"loading {batch.model}", loading=True))
@@ -72,6 +78,20 @@ class Station:
                 self._score(model, batch, emit, should_stop)
             case Kind.UPSCALE:
                 self._upscale(model, batch, emit, should_stop)
+
+    def _metered(self, emit: Emit) -> Emit:
+        """Adds to each report how much of the device's memory is taken; asked for seldom."""
+        asked_at, found = float("-inf"), ("", 0, 0)
+
+        def metered(event: Outcome | Progress) -> None:
+            nonlocal asked_at, found
+            if isinstance(event, Progress):
+                if self._device is not None and time.monotonic() - asked_at >= _METER_EVERY:
+                    asked_at, found = time.monotonic(), (str(self._device), *memory_of(self._device))
+                event = replace(event, device=found[0], memory_used=found[1], memory_total=found[2])
+            emit(event)
+
+        return metered
 
     def _model(self, kind: Kind, name: str) -> Any:
         loaded = self._models.get(kind)
@@ -90,10 +110,10 @@ class Station:
         elif kind is Kind.GENERATE:
             from hotfolder.engines.generate import Generator
 
-            model = Generator(resolve(name, kind, self._settings.model_folders), self._device)
+            model = Generator(self._catalogue.resolve(name, kind), self._device)
         else:
             with_twin = self._settings.denoise is not None
-            spec = resolve(name, kind, self._settings.model_folders, with_twin=with_twin)
+            spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
             model = Upscaler(spec, self._device, self._settings)
         self._models[kind] = (name, model)
         return model
@@ -170,7 +190,7 @@ class Station:
         mark = str(item.params.get("mark", ""))
         carried = resized(picture.carried, width, height, software=f"hotfolder {__version__} {mark}".strip())
         return stage(
-            answer.pixels, Path(item.staging), "output", self._settings.format,
+            answer.pixels, Path(item.staging), "output", item.params.get("format", self._settings.format),
             carried=carried, background=self._settings.background, settings=settings,
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotfolder.types import Batch, Outcome, Progress
+from hotfolder.types import Batch, Outcome, Progress, StationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ class Executor(Protocol):
 
     def interrupt(self) -> None:
         """Asks the batch in work to end after the image in work; its other items get no outcome."""
+        ...
+
+    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+        """From the next batch on, works by other settings. Only between two batches."""
         ...
 
     def abandon(self, why: str) -> None:

@@ -38,6 +38,10 @@ class InlineExecutor:
     def interrupt(self) -> None:
         self._stopping = True
 
+    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+        self._station.close()
+        self._station = make_station(settings)
+
     def abandon(self, why: str) -> None:
         """It works only while it is polled, so there is nothing to end."""
 

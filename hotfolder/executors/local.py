@@ -93,6 +93,11 @@ class LocalExecutor:
             with contextlib.suppress(OSError):
                 self._connection.send(STOP)
 
+    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+        self._settings, self._idle_seconds = settings, idle_seconds
+        if self._process is not None:
+            self._leave()
+
     def abandon(self, why: str) -> None:
         if self._process is not None:
             self._abandoned = why

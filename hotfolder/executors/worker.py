@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
 from hotfolder.executors.wire import FINISHED, READY, STOP
-from hotfolder.printable import log_to_stderr
+from hotfolder.logs import log_to_stderr
 from hotfolder.types import Batch, Outcome, Progress, StationSettings
 
 _PR_SET_PDEATHSIG = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from hotfolder.errors import DiskFull, EnvironmentTrouble, UsageError
@@ -15,19 +16,19 @@ log = logging.getLogger(__name__)
 _OUTPUTS = (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE)
 
 
-def check_folders(layout: Layout) -> None:
+def check_folders(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
     """Raises UsageError, naming both paths, when results would land in an inbox or on another file system."""
-    inboxes = [layout.inbox(kind) for kind in Kind]
+    folders = [layout.inbox(name) for name in inboxes]
     outputs = [layout.root / name for name in _OUTPUTS]
     home = layout.private.stat().st_dev
-    for folder in (*inboxes, *outputs):
+    for folder in (*folders, *outputs):
         if folder.stat().st_dev != home:
             raise UsageError(
                 f"{folder} is on another file system than {layout.private}",
                 "keep all folders of a root on one file system; make another root on the other one",
             )
-    for index, inbox in enumerate(inboxes):
-        for other in (*outputs, layout.private, *inboxes[index + 1 :]):
+    for index, inbox in enumerate(folders):
+        for other in (*outputs, layout.private, *folders[index + 1 :]):
             if _overlap(inbox, other):
                 raise UsageError(
                     f"{inbox} and {other} are the same folder, or one lies in the other ({os.path.realpath(inbox)}, "
@@ -103,10 +104,10 @@ class Guard:
                 "free some space, or lower output.min_free_mb; the queue goes on by itself",
             )
 
-    def inbox(self, kind: Kind) -> Path:
+    def inbox(self, name: str) -> Path:
         """The inbox, made again if it was removed. Raises EnvironmentTrouble when it is another disk's now."""
         self.check_root()
-        folder = self._layout.inbox(kind)
+        folder = self._layout.inbox(name)
         if not folder.is_dir():
             log.warning("%s is missing: made again", folder)
             folder.mkdir(parents=True, exist_ok=True)

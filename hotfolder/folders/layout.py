@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.types import Kind
 
 KEEP, REJECT, UPSCALED, FAILED, ARCHIVE = "keep", "reject", "upscaled", "failed", "archive"
+INBOX = "inbox"
 #: Generated images wait here for their score.
 UNSCORED = ".hotfolder/unscored"
 
@@ -49,23 +51,19 @@ class Layout:
         """What the daemon is doing right now, for `status`; nothing depends on it."""
         return self.private / "status.json"
 
-    def inbox(self, kind: Kind) -> Path:
-        return self.root / "inbox" / kind
+    def inbox(self, name: str) -> Path:
+        """An inbox by the name of its folder: a Kind, or one of the configuration's."""
+        return self.root / INBOX / name
 
     def claim_folder(self, job_id: int, claim: int) -> Path:
         """The staging folder of one claim of one job."""
         return self.staging / str(job_id) / str(claim)
 
-    def make(self) -> None:
+    def make(self, inboxes: Iterable[str] = tuple(Kind)) -> None:
         """Makes every folder that is missing."""
-        for kind in Kind:
-            self.inbox(kind).mkdir(parents=True, exist_ok=True)
+        for name in inboxes:
+            self.inbox(name).mkdir(parents=True, exist_ok=True)
         for name in (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE, UNSCORED):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.staging.mkdir(parents=True, exist_ok=True)
         self.control.mkdir(parents=True, exist_ok=True)
-
-    def kind_of(self, path: str) -> Kind | None:
-        """The inbox that a path relative to the root lies in."""
-        parts = path.split("/")
-        return Kind(parts[1]) if len(parts) > 2 and parts[0] == "inbox" and parts[1] in list(Kind) else None

@@ -213,12 +213,13 @@ def m005_answers_at_once(db: Database) -> None:
             WHERE id = OLD.image_id;
         END""")
     db.conn.execute("CREATE INDEX images_score ON images (score)")
-    db.conn.execute("CREATE INDEX images_created ON images (created_at, score, verdict)")
+    db.conn.execute("CREATE INDEX images_created ON images (created_at, score, verdict, role)")
     db.conn.execute("CREATE INDEX images_prompt ON images (prompt, score, verdict)")
     db.conn.execute("CREATE INDEX images_model ON images (model, verdict)")
     db.conn.execute("CREATE INDEX images_role ON images (role, verdict)")
     db.conn.execute("CREATE INDEX images_drop ON images (drop_id)")
     db.conn.execute("CREATE INDEX jobs_kind ON jobs (kind, state)")
+    db.conn.execute("CREATE INDEX jobs_finished ON jobs (state, finished_at, kind)")
     db.conn.execute("DROP VIEW results")
     db.conn.execute(f"""
         CREATE VIEW results AS

@@ -222,6 +222,14 @@ WHERE state = 'running' ORDER BY id LIMIT 20;
 -- Images by role and verdict.
 SELECT role, verdict, count(*) AS images FROM images GROUP BY role, verdict;
 
+-- name: outcome_counts_since
+SELECT role, verdict, count(*) AS images FROM images WHERE created_at >= :since GROUP BY role, verdict;
+
+-- name: pace
+-- Jobs that ended well of late, by kind: how many, and when the first and the last of them did.
+SELECT kind, count(*) AS jobs, min(finished_at) AS first, max(finished_at) AS last FROM jobs
+WHERE state = 'done' AND finished_at >= :since GROUP BY kind;
+
 -- name: recent_failures
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
 WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;

@@ -38,14 +38,24 @@ class Reader:
             found.setdefault(row["kind"], {})[row["state"]] = row["jobs"]
         return found
 
-    def outcome_counts(self) -> dict[str, int]:
-        """How many images were kept, rejected and enlarged."""
+    def outcome_counts(self, since: float | None = None) -> dict[str, int]:
+        """How many images were kept, rejected and enlarged, since a moment (seconds since the epoch) or ever."""
         found = {"keep": 0, "reject": 0, "upscaled": 0}
-        for row in self._all("outcome_counts"):
+        rows = self._all("outcome_counts") if since is None else self._all("outcome_counts_since", since=since)
+        for row in rows:
             name = "upscaled" if row["role"] == "upscaled" else row["verdict"]
             if name:
                 found[name] += row["images"]
         return found
+
+    def pace(self, since: float) -> dict[str, float]:
+        """Jobs a second by kind, of those that ended well since a moment; of two or more of a kind."""
+        rows = self._all("pace", since=since)
+        return {
+            row["kind"]: (row["jobs"] - 1) / (row["last"] - row["first"])
+            for row in rows
+            if row["last"] > row["first"]
+        }
 
     def running(self) -> list[dict[str, Any]]:
         return self._all("running")

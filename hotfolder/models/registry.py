@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any
 import tomli
 
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
+from hotfolder.models import records
+from hotfolder.models.entry import FileEntry, ModelEntry
 from hotfolder.types import Kind
 
 BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
@@ -23,6 +26,7 @@ BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
 ENCODER = "encoder"
 #: The encoder that a head named by its path reads.
 HEADS_READ = "clip-vit-l-14"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class ModelSpec:
         """
         digests = []
         for file in self.files:
-            digest = _sha256(file.path)
+            digest = sha256_of(file.path)
             if file.sha256 not in (None, digest):
                 raise ModelDamaged(
                     f"{file.path} is not the file that '{self.name}' should be (sha256 {digest[:16]}…, expected "
@@ -72,95 +76,153 @@ def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(data) / "hotfolder" / "models"
 
 
-def resolve(name: str, kind: str, folders: Sequence[str], *, with_twin: bool = False) -> ModelSpec:
-    """The model of this name in the registry, or at this path, found in `folders` or the usual place.
+class Catalogue:
+    """Every model that can be named: those of the registry, of the configuration, and linked ones.
 
-    Its twin is looked for only `with_twin`: nobody needs it who does not ask for it.
-    Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
-    not here.
+    `entries` are fields of ModelEntry; one with a name of the registry takes its place.
     """
-    entry = _entries().get(name)
-    if entry is None:
-        return _by_path(name, kind, folders)
-    if entry["kind"] != kind:
-        known = [e["name"] for e in _entries().values() if e["kind"] == kind]
+
+    def __init__(self, folders: Sequence[str] = (), entries: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._folders = tuple(folders)
+        own = {entry.name: entry for entry in map(ModelEntry.model_validate, entries)}
+        self._entries = {**_registry(), **own}
+
+    def entry(self, name: str) -> ModelEntry | None:
+        """What is known of this model; None for a name that is not."""
+        found = self._entries.get(name)
+        if found is None and _NAME.fullmatch(name):
+            record = records.read(usual_folder(), name)
+            return ModelEntry.model_validate(record.entry) if record and record.entry else None
+        return found
+
+    def entries(self) -> list[ModelEntry]:
+        """All of them: the registry's, the configuration's, then linked ones."""
+        linked = [r for r in records.read_all(usual_folder()) if r.entry and r.name not in self._entries]
+        return [*self._entries.values(), *(ModelEntry.model_validate(record.entry) for record in linked)]
+
+    def needs(self, name: str) -> list[ModelEntry]:
+        """This model and those that it cannot do without, or is meant to work with. Raises UsageError."""
+        entry = self.entry(name)
+        if entry is None:
+            raise UsageError(f"no model is called '{name}'", self._suggest(name, None))
+        others = [other for other in (entry.encoder, entry.twin) if other]
+        return [entry, *(found for other in others if (found := self.entry(other)))]
+
+    def resolve(self, name: str, kind: str, *, with_twin: bool = False) -> ModelSpec:
+        """The model of this name, or at this path, and its files on this machine.
+
+        Its twin is looked for only `with_twin`: nobody needs it who does not ask for it.
+        Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
+        not here.
+        """
+        entry = self.entry(name)
+        if entry is None:
+            return self._by_path(name, kind)
+        if entry.kind != kind:
+            raise UsageError(
+                f"model '{name}' does not {kind}, it is for '{entry.kind}'", f"use one of {self._names(kind)}"
+            )
+        folder, files, golden = self._find(entry)
+        return ModelSpec(
+            name=name,
+            kind=kind,
+            loader=entry.read_by,
+            folder=folder,
+            files=files,
+            defaults=entry.defaults,
+            golden=golden,
+            encoder=self.resolve(entry.encoder, ENCODER) if entry.encoder else None,
+            twin=self.resolve(entry.twin, kind) if entry.twin and with_twin else None,
+        )
+
+    def check_confined(self, name: str) -> None:
+        """Whether a file that was dropped may name this model: a path must lie below the declared folders.
+
+        Raises UsageError, also for what leads out of them by links or '..'.
+        """
+        if not (os.path.isabs(name) or "/" in name):  # noqa: PTH117 - never raise
+            return
+        real = os.path.realpath(name)
+        folders = (*self._folders, str(usual_folder()))
+        roots = [os.path.realpath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH111
+        if os.path.isabs(name) and any(real.startswith(root + os.sep) for root in roots):  # noqa: PTH117
+            return
         raise UsageError(
-            f"model '{name}' does not {kind}, it is for '{entry['kind']}'", f"use one of {', '.join(known)}"
+            f"the path {name} is not below the folders for models",
+            "put it there, or add its folder to models.folders",
         )
-    if entry.get("builtin"):
-        entry = {**entry, **_manifest(name)}
-        places = [BUILTIN / name, BUILTIN]
-    else:
-        places = _places(name, folders)
-    wanted = [file["path"] for file in entry.get("files", ())]
-    folder = next((p for p in places if all((p / w).is_file() for w in wanted)), None)
-    if folder is None:
-        raise ModelMissing(
-            f"model '{name}' is not on this machine: no folder with {' and '.join(wanted)}",
-            f"put it into {places[-2]} (source: {entry.get('source', 'hotfolder itself: reinstall it')})",
+
+    def find(self, entry: ModelEntry) -> tuple[ModelFile, ...]:
+        """Its files on this machine, without the models it needs. Raises ModelMissing."""
+        return self._find(entry)[1]
+
+    def _find(self, entry: ModelEntry) -> tuple[Path, tuple[ModelFile, ...], Mapping[str, Any]]:
+        if entry.builtin:
+            manifest = _manifest(entry.name)
+            folder = BUILTIN / entry.name
+            pinned = [(file["path"], file.get("sha256")) for file in manifest.get("files", ())]
+            if not all((folder / path).is_file() for path, _ in pinned):
+                raise ModelMissing(f"the built-in model '{entry.name}' is incomplete", "reinstall hotfolder")
+            return folder, tuple(ModelFile(folder / p, sha) for p, sha in pinned), manifest.get("golden", {})
+        for place in self._places(entry.name):
+            if all((place / file.path).is_file() for file in entry.files):
+                files = tuple(ModelFile(place / file.path, self._pinned(entry, file)) for file in entry.files)
+                return place, files, entry.golden
+        record = records.read(usual_folder(), entry.name)
+        if record is not None and record.is_whole:
+            recorded = tuple(ModelFile(Path(file.path), file.sha256) for file in record.files)
+            return Path(record.folder), recorded, entry.golden
+        raise self._missing(entry)
+
+    def _pinned(self, entry: ModelEntry, file: FileEntry) -> str | None:
+        """What a file that a person put there has to be: nothing, where it may come in several layouts."""
+        return None if entry.kind == ENCODER else file.sha256
+
+    def _missing(self, entry: ModelEntry) -> ModelMissing:
+        wanted = " and ".join(file.path for file in entry.files)
+        fetch = f"hotfolder models pull {entry.name}, or put it" if entry.is_pullable else "put it"
+        return ModelMissing(
+            f"model '{entry.name}' is not on this machine: no folder with {wanted}",
+            f"{fetch} into {usual_folder() / entry.name}" + (f" (source: {entry.source})" if entry.source else ""),
         )
-    return ModelSpec(
-        name=name,
-        kind=kind,
-        loader=entry["loader"],
-        folder=folder,
-        files=tuple(ModelFile(folder / file["path"], file.get("sha256")) for file in entry.get("files", ())),
-        defaults=entry.get("defaults", {}),
-        golden=entry.get("golden", {}),
-        encoder=resolve(entry["encoder"], ENCODER, folders) if "encoder" in entry else None,
-        twin=resolve(entry["twin"], kind, folders) if "twin" in entry and with_twin else None,
-    )
 
+    def _places(self, name: str) -> list[Path]:
+        """`<folder>/<name>` before `<folder>` itself, for each folder."""
+        roots = [*(Path(os.path.expanduser(folder)) for folder in self._folders), usual_folder()]  # noqa: PTH111
+        return [place for root in roots for place in (root / name, root)]
 
-def check_confined(name: str, folders: Sequence[str]) -> None:
-    """Whether a file that was dropped may name this model: a path must lie below the declared folders.
+    def _by_path(self, name: str, kind: str) -> ModelSpec:
+        path = Path(name)
+        # os.path answers False where Path.exists would raise: no permission, a name too long.
+        if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
+            raise UsageError(
+                f"no model is called '{name}'", f"{self._suggest(name, kind)}; or give an absolute path"
+            )
+        if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
+            return ModelSpec(path.name, kind, "diffusers", path, ())
+        if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
+            return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
+        if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
+            tower = self.resolve(HEADS_READ, ENCODER)
+            return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
+        raise UsageError(
+            f"{path} is not a model that can {kind}",
+            "generate takes a diffusers folder (with model_index.json), score a head, upscale a weights file",
+        )
 
-    Raises UsageError, also for what leads out of them by links or '..'.
-    """
-    if name in _entries() or not (os.path.isabs(name) or "/" in name):  # noqa: PTH117 - never raise
-        return
-    real = os.path.realpath(name)
-    roots = [os.path.realpath(os.path.expanduser(folder)) for folder in (*folders, str(usual_folder()))]  # noqa: PTH111
-    if os.path.isabs(name) and any(real.startswith(root + os.sep) for root in roots):  # noqa: PTH117
-        return
-    raise UsageError(
-        f"the path {name} is not below the folders for models", "put it there, or add its folder to models.folders"
-    )
+    def _names(self, kind: str | None) -> str:
+        return ", ".join(entry.name for entry in self.entries() if kind in (None, entry.kind))
 
-
-def _places(name: str, folders: Sequence[str]) -> list[Path]:
-    """`<folder>/<name>` before `<folder>` itself, for each folder."""
-    roots = [*(Path(os.path.expanduser(folder)) for folder in folders), usual_folder()]  # noqa: PTH111
-    return [place for root in roots for place in (root / name, root)]
-
-
-def _by_path(name: str, kind: str, folders: Sequence[str]) -> ModelSpec:
-    path = Path(name)
-    # os.path answers False where Path.exists would raise: no permission, a name too long.
-    if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
-        known = [e["name"] for e in _entries().values() if e["kind"] == kind]
+    def _suggest(self, name: str, kind: str | None) -> str:
+        known = [entry.name for entry in self.entries() if kind in (None, entry.kind)]
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UsageError(
-            f"no model is called '{name}'", f"{hint}Known are {', '.join(known)}; or give an absolute path"
-        )
-    if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
-        return ModelSpec(path.name, kind, "diffusers", path, ())
-    if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
-        return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
-    if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
-        tower = resolve(HEADS_READ, ENCODER, folders)
-        return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
-    raise UsageError(
-        f"{path} is not a model that can {kind}",
-        "generate takes a diffusers folder (with model_index.json), score a head, upscale a weights file",
-    )
+        return (f"did you mean '{near[0]}'? " if near else "") + f"Known are {', '.join(known)}"
 
 
 @cache
-def _entries() -> dict[str, dict[str, Any]]:
+def _registry() -> dict[str, ModelEntry]:
     document = tomli.loads((files("hotfolder.models") / "registry.toml").read_text(encoding="utf-8"))
-    return {entry["name"]: entry for entry in document["model"]}
+    return {entry["name"]: ModelEntry.model_validate(entry) for entry in document["model"]}
 
 
 def _manifest(name: str) -> dict[str, Any]:
@@ -173,6 +235,7 @@ def _manifest(name: str) -> dict[str, Any]:
     return manifest
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -63,6 +63,7 @@ def test_questions_import_no_model_library(worked: Layout, arguments: list[str])
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.alone
 def test_help_and_status_answer_at_once(worked: Layout) -> None:
     # The promise is 0.4 s on a machine that does nothing else; the fastest of five comes near to that.
     assert best_of(5, "--help") < 0.4

@@ -29,6 +29,7 @@ def scored(layout: Layout, name: str) -> bool:
     return any((layout.root / folder / name).exists() for folder in ("keep", "reject"))
 
 
+@pytest.mark.alone
 def test_a_day_in_the_life(layout: Layout, landscape: Path) -> None:
     """Warm, a dropped image is routed within 2 s; idle, next to no CPU; then an orderly end."""
     # No enlarging here: it would be what the worker does while the second image waits.

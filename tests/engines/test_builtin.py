@@ -17,7 +17,7 @@ from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.errors import ModelDamaged
 from hotfolder.models import registry
-from hotfolder.models.registry import BUILTIN, resolve
+from hotfolder.models.registry import BUILTIN, Catalogue
 from hotfolder.types import Kind, StationSettings
 from tools.builtin import measure
 
@@ -26,12 +26,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return Generator(resolve("shapes", Kind.GENERATE, ()), CPU)
+    return Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), CPU)
 
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    return Upscaler(resolve("x4-compact", Kind.UPSCALE, ()), CPU, StationSettings())
+    return Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), CPU, StationSettings())
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_wrong_golden_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = resolve("technical", Kind.SCORE, ())
+    spec = Catalogue(()).resolve("technical", Kind.SCORE)
     monkeypatch.setitem(spec.golden, "score", spec.golden["score"] + 0.1)  # type: ignore[arg-type]
     with pytest.raises(ModelDamaged, match="golden"):
         load_scorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))

@@ -24,7 +24,7 @@ from hotfolder.engines.scoring.laion import HeadScorer, golden_embedding, load_h
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.errors import DeviceTrouble, ModelDamaged
 from hotfolder.models import registry
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, StationSettings
 
 CPU = torch.device("cpu")
@@ -160,7 +160,7 @@ def test_another_head_is_refused(tmp_path: Path, real_weights: Path) -> None:
 
 
 def test_a_head_that_does_not_give_the_golden_score_is_refused(models: Path) -> None:
-    spec = resolve("laion-v2", Kind.SCORE, (str(models),))
+    spec = Catalogue((str(models),)).resolve("laion-v2", Kind.SCORE)
     spec = replace(spec, golden={**spec.golden, "score": spec.golden["score"] + 0.001})
     with pytest.raises(ModelDamaged, match="golden embedding"):
         HeadScorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))
@@ -407,6 +407,7 @@ def test_the_same_pixels_in_any_file_have_the_same_score(formula: str, models: P
 
 
 def test_the_registry_knows_the_family() -> None:
-    entries = {name: entry for name, entry in registry._entries().items() if entry["kind"] == "score"}
-    assert set(entries) == {"technical", "laion-v2", "laion-v1", "clip-prompt"}
-    assert registry.HEADS_READ in registry._entries()
+    entries = {entry.name: entry for entry in Catalogue().entries()}
+    scorers = {name for name, entry in entries.items() if entry.kind == "score"}
+    assert scorers == {"technical", "laion-v2", "laion-v1", "clip-prompt"}
+    assert entries[registry.HEADS_READ].kind == registry.ENCODER

@@ -29,7 +29,7 @@ from hotfolder.engines.upscaling.upscaler import Request, Upscaler
 from hotfolder.errors import ImageTooLarge, ModelDamaged, UsageError
 from hotfolder.imaging.colour import srgb
 from hotfolder.imaging.decode import decode
-from hotfolder.models.registry import ModelFile, ModelSpec, resolve
+from hotfolder.models.registry import Catalogue, ModelFile, ModelSpec
 from hotfolder.types import Kind, StationSettings
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ Pixels = NDArray[Any]
 
 
 def load(path: Path | str, **settings: Any) -> Upscaler:
-    return Upscaler(resolve(str(path), Kind.UPSCALE, ()), CPU, StationSettings(**settings))
+    return Upscaler(Catalogue(()).resolve(str(path), Kind.UPSCALE), CPU, StationSettings(**settings))
 
 
 def difference(a: Pixels, b: Pixels) -> int:
@@ -544,7 +544,7 @@ def test_denoising_without_a_pair_is_refused(tmp_path: Path) -> None:
 
 
 def test_findings_that_were_damaged_are_found_anew(tmp_path: Path) -> None:
-    spec = resolve(str(save_compact(tmp_path / "small.safetensors")), Kind.UPSCALE, ())
+    spec = Catalogue(()).resolve(str(save_compact(tmp_path / "small.safetensors")), Kind.UPSCALE)
     network = Network(spec, CPU, StationSettings())
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     first = probes.probe(network, environ)

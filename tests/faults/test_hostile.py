@@ -14,7 +14,7 @@ import torch
 
 from hotfolder.errors import ConfigError, HotfolderError, ModelDamaged
 from hotfolder.folders.layout import Layout
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.printable import printable
 from hotfolder.types import Item, Kind
 from tests.faults import hostile
@@ -185,7 +185,7 @@ def test_a_file_with_too_many_bytes_is_not_read(layout: Layout, tmp_path: Path) 
 
 def test_a_model_that_a_person_configures_may_lie_anywhere(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    assert resolve(str(tmp_path), Kind.GENERATE, ()).folder == tmp_path
+    assert Catalogue(()).resolve(str(tmp_path), Kind.GENERATE).folder == tmp_path
 
 
 def test_an_item_that_changes_into_a_pipe_is_not_waited_for(layout: Layout) -> None:

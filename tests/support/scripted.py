@@ -12,7 +12,7 @@ from hotfolder.executors.base import Done
 from hotfolder.folders.publish import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Progress, Score
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, Score, StationSettings
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -30,6 +30,7 @@ class ScriptedExecutor:
         self.script = script
         self.batches: list[Batch] = []
         self.closed = False
+        self.reconfigured: StationSettings | None = None
         self._batch: Batch | None = None
 
     def capacity(self) -> int:
@@ -58,6 +59,9 @@ class ScriptedExecutor:
 
     def interrupt(self) -> None:
         pass
+
+    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+        self.reconfigured = settings
 
     def abandon(self, why: str) -> None:
         pass

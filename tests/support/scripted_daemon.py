@@ -14,7 +14,7 @@ from pathlib import Path
 from hotfolder import config
 from hotfolder.daemon import Daemon
 from hotfolder.executors.base import Done
-from hotfolder.printable import log_to_stderr
+from hotfolder.logs import log_to_stderr
 from hotfolder.types import Item, Kind
 from tests.support.scripted import ScriptedExecutor
 

@@ -19,7 +19,7 @@ from hotfolder.engines.device import is_out_of_memory, pick_dtype, precision_nam
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench, Encoder, Scorer, View
 from hotfolder.errors import ScoreFailed
-from hotfolder.models.registry import resolve
+from hotfolder.models.registry import Catalogue
 from hotfolder.types import Embedding, Kind, Remembered, Score, StationSettings
 
 #: Sizes tried first: on a CPU one image keeps all cores busy.
@@ -106,7 +106,8 @@ class Panel:
         """
         bench = Bench(device, pick_dtype(device, settings.precision), settings, {})
         names = dict.fromkeys((*formula.parse(text).names, *settings.scorers))
-        scorers = {n: load_scorer(resolve(n, Kind.SCORE, settings.model_folders), bench) for n in names}
+        catalogue = Catalogue(settings.model_folders, settings.model_entries)
+        scorers = {n: load_scorer(catalogue.resolve(n, Kind.SCORE), bench) for n in names}
         return cls(text, scorers, device)
 
     @property

@@ -1,0 +1,169 @@
+"""`hotfolder service install|uninstall|status|logs`."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli import table
+from hotfolder.errors import ExitCode, HotfolderError, UsageError
+from hotfolder.root import find_root
+from hotfolder.service import Unit, system_unit, user_unit
+
+#: Properties of a unit that `status` shows.
+_SHOWN = (
+    "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "StatusText",
+    "ActiveEnterTimestamp", "MemoryCurrent", "FragmentPath",
+)  # fmt: skip
+
+
+def _command() -> str:
+    """This very program, by its absolute path."""
+    beside = Path(sys.executable).with_name("hotfolder")
+    found = str(beside) if beside.is_file() else shutil.which("hotfolder")
+    if found is None:
+        raise UsageError("the command 'hotfolder' is not installed", "install it: uv tool install .")
+    return str(Path(found).absolute())
+
+
+class _Manager:
+    """systemctl, of the user or of the machine."""
+
+    def __init__(self, *, system: bool, user: str | None, name: str) -> None:
+        self.system = system
+        self._scope = [] if system else ["--user"]
+        self.user = user or pwd.getpwuid(os.getuid()).pw_name
+        self.unit = f"{name}@{self.user}.service" if system else f"{name}.service"
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Raises HotfolderError where there is no systemd."""
+        tool = shutil.which("systemctl")
+        if tool is None:
+            raise HotfolderError("there is no systemctl on this machine", "start 'hotfolder run' by other means")
+        return subprocess.run([tool, *self._scope, *words], capture_output=True, text=True, timeout=120)
+
+    def properties(self) -> dict[str, str]:
+        told = self.call("show", self.unit, f"--property={','.join(_SHOWN)}")
+        if told.returncode:
+            raise HotfolderError(f"systemd does not answer: {told.stderr.strip()}", "is it running for this user?")
+        return dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
+
+
+def _unit(manager: _Manager, root: str, name: str) -> Unit:
+    make = system_unit if manager.system else user_unit
+    return make(_command(), root, name)
+
+
+def run_install(
+    given: Path | None, *, system: bool, user: str | None, name: str, start: bool, as_json: bool
+) -> ExitCode:
+    """Writes the unit, has systemd check it, and starts it unless told not to.
+
+    Raises UsageError for a root that is none or whose configuration is wrong, HotfolderError where it cannot be
+    written.
+    """
+    root = find_root(given)
+    config.load(root)  # what would not start is not installed
+    manager = _Manager(system=system, user=user, name=name)
+    unit = _unit(manager, str(root), name)
+    path = Path(unit.folder) / unit.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        staged.write_text(unit.text, encoding="utf-8")
+        staged.rename(path)
+    except OSError as error:
+        hint = "run it as root: sudo hotfolder service install --system" if system else "may you write there?"
+        raise HotfolderError(f"{path} cannot be written: {error.strerror}", hint) from None
+    problems = verify(path, system=system)
+    steps = [("daemon-reload",), ("enable", manager.unit), *([("restart", manager.unit)] if start else [])]
+    trouble = ""
+    for words in steps:
+        try:
+            told = manager.call(*words)
+        except HotfolderError as error:
+            trouble = f"{error.message} ({error.fix})"
+            break
+        if told.returncode:
+            trouble = f"systemctl {' '.join(words)}: {told.stderr.strip()}"
+            break
+    if as_json:
+        table.write_json(
+            {"unit": manager.unit, "path": str(path), "problems": problems, "started": start and not trouble,
+             "trouble": trouble or None}
+        )  # fmt: skip
+    else:
+        sys.stdout.write(f"written: {path}\n")
+        says = ["there is no such tool here"] if problems is None else problems or ["nothing to object"]
+        sys.stdout.writelines(f"systemd-analyze verify: {line}\n" for line in says)
+        if trouble:
+            sys.stderr.write(f"error: {trouble}\n  fix: log in to a session with systemd, then: systemctl ")
+            sys.stderr.write(f"{'' if system else '--user '}enable --now {manager.unit}\n")
+        else:
+            sys.stdout.write(
+                f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status\n"
+            )
+    return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
+
+
+def verify(path: Path, *, system: bool) -> list[str] | None:
+    """What `systemd-analyze verify` has against a unit; None where there is no such tool."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        return None
+    scope = [] if system else ["--user"]
+    # It wants a place for sockets that it does not use.
+    environ = {"XDG_RUNTIME_DIR": tempfile.gettempdir(), **os.environ}
+    words = [tool, *scope, "--man=no", "verify", str(path)]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environ)
+    lines = told.stderr.strip().splitlines()
+    # Not of other units that this one leads to.
+    ours = [line for line in lines if path.name.split("@")[0].removesuffix(".service") in line]
+    return ours or (lines if told.returncode else [])
+
+
+def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -> None:
+    """Stops the service and takes its unit away. Raises UsageError where there is none."""
+    manager = _Manager(system=system, user=user, name=name)
+    path = Path(_unit(manager, "%h/hotfolder", name).folder) / f"{name}{'@' if system else ''}.service"
+    if not path.exists():
+        raise UsageError(f"{path} is not there", "hotfolder service install writes it")
+    told = manager.call("disable", "--now", manager.unit)
+    path.unlink()
+    manager.call("daemon-reload")
+    if as_json:
+        table.write_json({"unit": manager.unit, "path": str(path), "stopped": told.returncode == 0})
+    else:
+        sys.stdout.write(f"{manager.unit} is stopped, {path} removed; your root and its files are untouched\n")
+
+
+def run_status(*, system: bool, user: str | None, name: str, as_json: bool) -> ExitCode:
+    """Exit 0 when it is active, 3 (as systemctl) becomes 1 when not."""
+    found = _Manager(system=system, user=user, name=name).properties()
+    if as_json:
+        table.write_json({"unit": name, **found})
+    else:
+        sys.stdout.writelines(f"{key:<22}{value}\n" for key, value in found.items() if value)
+    return ExitCode.DONE if found.get("ActiveState") == "active" else ExitCode.FAILURE
+
+
+def run_logs(*, system: bool, user: str | None, name: str, follow: bool, lines: int) -> ExitCode:
+    """journalctl for the unit; its exit code."""
+    tool = shutil.which("journalctl")
+    if tool is None:
+        raise HotfolderError("there is no journalctl on this machine", "the log goes to stderr of 'hotfolder run'")
+    manager = _Manager(system=system, user=user, name=name)
+    scope: Sequence[Any] = ["--unit", manager.unit] if system else ["--user", "--unit", manager.unit]
+    words = [tool, *scope, "--lines", str(lines), *(["--follow"] if follow else ["--no-pager"])]
+    try:
+        return ExitCode.DONE if subprocess.call(words) == 0 else ExitCode.FAILURE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED

@@ -1,0 +1,115 @@
+"""What is known of a model before it is on this machine: an entry of registry.toml, or [[model]] in hotfolder.toml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+_SHA256 = r"^[0-9a-f]{64}$"
+_LOADERS = {
+    "generate": ("diffusers",),
+    "score": ("laion", "clip_prompt", "technical"),
+    "upscale": ("spandrel",),
+    "encoder": ("clip",),
+}
+
+
+class FileEntry(BaseModel):
+    """One file of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(description="Its name below the model's folder.")
+    sha256: str | None = Field(None, pattern=_SHA256, description="64 hexadecimal digits, checked before use.")
+    size: int | None = Field(None, ge=1, description="Bytes.")
+    url: str | None = Field(None, pattern=r"^https?://", description="Where it is fetched from; needs a sha256.")
+    hub_path: str | None = Field(None, description="Its name in the hub's repository, when it is another.")
+
+    @field_validator("path")
+    @classmethod
+    def _below(cls, path: str) -> str:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or path.startswith("."):
+            raise ValueError(f"'{path}' has to lie below the model's folder")
+        return path
+
+    @model_validator(mode="after")
+    def _pinned(self) -> FileEntry:
+        if self.url and not self.sha256:
+            raise ValueError(f"'{self.path}' has a url, so it needs a sha256, too: nothing unchecked is fetched")
+        return self
+
+
+class ModelEntry(BaseModel):
+    """A model that can be named in hotfolder.toml and in prompt files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    FILES: ClassVar[type[BaseModel]] = FileEntry
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="What it is called: a-z, 0-9, '.', '_', '-'.")
+    kind: Literal["generate", "score", "upscale", "encoder"] = Field(description="What it does.")
+    loader: str = Field(
+        "",
+        description="The code that reads it: diffusers, spandrel, clip; for scorers laion, clip_prompt or technical. "
+        "Empty: the usual one of its kind.",
+    )
+    family: str = Field("", description="The architecture, for people.")
+    about: str = Field("", description="A sentence, for people.")
+    licence: str = Field("", description="The licence of the weights.")
+    gated: bool = Field(False, description="Whether the hub wants its licence accepted, and a token.")
+    builtin: bool = Field(False, description="Part of hotfolder itself.")
+    source: str = Field("", description="Where it comes from, for people.")
+    repo: str | None = Field(
+        None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the model hub, 'owner/name'."
+    )
+    revision: str | None = Field(
+        None, pattern=r"^[0-9a-f]{40}$", description="The commit of the repository: 40 hexadecimal digits."
+    )
+    include: tuple[str, ...] = Field((), description="Patterns of the repository's files that are wanted.")
+    files: tuple[FileEntry, ...] = Field((), description="Its files. A diffusers folder: model_index.json.")
+    encoder: str | None = Field(None, description="For scorers: the model whose embedding it reads.")
+    twin: str | None = Field(
+        None, description="The same network trained to keep noise: upscale.denoise mixes them."
+    )
+    defaults: Mapping[str, Any] = Field({}, description="For generators: steps, guidance, width, height, …")
+    golden: Mapping[str, Any] = Field({}, description="A value that it has to give when it is loaded.")
+    memory_mb: Mapping[str, int] = Field({}, description="MiB that the weights take, by precision.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> ModelEntry:
+        known = _LOADERS[self.kind]
+        if self.loader and self.loader not in known:
+            raise ValueError(f"loader '{self.loader}' does not {self.kind}: use {' or '.join(known)}")
+        if self.repo and not self.revision:
+            raise ValueError(f"'{self.name}' has a repo, so it needs a revision (a commit of 40 hex digits), too")
+        return self
+
+    @property
+    def read_by(self) -> str:
+        """The loader, or the usual one of its kind."""
+        return self.loader or _LOADERS[self.kind][0]
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of the hub whose files are not listed here one by one."""
+        return bool(self.include)
+
+    @property
+    def is_pullable(self) -> bool:
+        """Whether `models pull` knows where to get it, and how to check it."""
+        return bool(self.repo) or (bool(self.files) and all(file.url for file in self.files))
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of its files, where that is known."""
+        sizes = [file.size for file in self.files]
+        return None if self.is_folder or not sizes or None in sizes else sum(s for s in sizes if s)
+
+
+def slug(text: str) -> str:
+    """A name for an entry, made of a file's name."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._") or "model"

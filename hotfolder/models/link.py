@@ -1,0 +1,88 @@
+"""Models that other programs have already, used where they lie: the folders of ComfyUI and of A1111, and any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotfolder.errors import UsageError
+from hotfolder.models import records
+from hotfolder.models.entry import slug
+from hotfolder.models.registry import Catalogue, sha256_of, usual_folder
+
+_WEIGHTS = {".safetensors", ".pth", ".pt"}
+#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging.
+_UPSCALERS = {"upscale_models", "esrgan", "realesrgan", "swinir", "dat"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model in another program's folder; `name` is empty where hotfolder has no use for it."""
+
+    path: Path
+    name: str
+    what: str  # in words
+
+
+def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
+    """Notes where the models below a folder lie; nothing is copied or changed there.
+
+    A file of the registry is known by its sha256, whatever it is called; other networks for enlarging, and diffusers
+    folders, can be named by their file's name. Raises UsageError for what is no folder, OSError.
+    """
+    folder = folder.expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", "name the 'models' folder of ComfyUI or A1111")
+    by_size = {
+        file.size: (entry, file)
+        for entry in catalogue.entries()
+        for file in entry.files
+        if len(entry.files) == 1 and file.size and file.sha256
+    }
+    for path in _candidates(folder):
+        if path.name == "model_index.json":
+            yield _link_new(path.parent, "generate", (), catalogue)
+            continue
+        entry, file = by_size.get(path.stat().st_size, (None, None))
+        if entry is not None and file is not None and sha256_of(path) == file.sha256:
+            _record(entry.name, path.parent, (path,), {})
+            yield Found(path, entry.name, "known by its sha256")
+        elif any(part.lower() in _UPSCALERS for part in path.relative_to(folder.parent).parts[:-1]):
+            yield _link_new(path, "upscale", (path,), catalogue)
+        else:
+            yield Found(path, "", "not an upscaler, and no file of the registry")
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        if "model_index.json" in names:
+            folders.clear()
+            yield Path(here) / "model_index.json"
+            continue
+        folders.sort()
+        for name in sorted(names):
+            if Path(name).suffix.lower() in _WEIGHTS:
+                yield Path(here) / name
+
+
+def _link_new(path: Path, kind: str, files: tuple[Path, ...], catalogue: Catalogue) -> Found:
+    name = slug(path.stem if files else path.name)
+    known = catalogue.entry(name)
+    record = records.read(usual_folder(), name)
+    if known is not None and (record is None or Path(record.folder) != (path.parent if files else path)):
+        name = slug(f"{name}-{path.parent.name}")  # another one has the name
+    entry: dict[str, object] = {
+        "name": name,
+        "kind": kind,
+        "source": str(path),
+        "files": [{"path": path.name}] if files else [],
+    }
+    _record(name, path.parent if files else path, files, entry)
+    return Found(path, name, f"can {kind}")
+
+
+def _record(name: str, folder: Path, files: tuple[Path, ...], entry: dict[str, object]) -> None:
+    installed = tuple(records.InstalledFile(str(f), f.stat().st_size, sha256_of(f)) for f in files)
+    records.write(usual_folder(), records.Record(name, "linked", str(folder), installed, entry))

@@ -1,0 +1,132 @@
+"""Which settings hold for which dropped file: the root's, its inbox's, and those of its sub-folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.errors import ConfigError, HotfolderError
+from hotfolder.folders.layout import INBOX
+from hotfolder.line import Course
+from hotfolder.models.registry import Catalogue
+from hotfolder.root import FILE_NAME
+from hotfolder.settings import Settings
+from hotfolder.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A sub-folder's file as it was read last."""
+
+    stamp: tuple[int, ...] | None
+    document: Mapping[str, Any]
+    problem: ConfigError | None = None
+
+
+class Rules:
+    """`settings` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root = root
+        self._files: dict[str, _Read] = {}
+        self.change(settings)
+
+    def change(self, settings: Settings) -> None:
+        """From now on, the root's settings are others."""
+        self.settings = settings
+        self.catalogue: Catalogue = settings.catalogue()
+        self._own = {inbox.name: inbox for inbox in settings.inbox}
+        self._made: dict[tuple[str, ...], Settings] = {}
+
+    @property
+    def inboxes(self) -> dict[str, Kind]:
+        """The name of each folder in inbox/, and what is done with the files in it."""
+        return {**{kind.value: kind for kind in Kind}, **{name: Kind(own.kind) for name, own in self._own.items()}}
+
+    def of(self, source_file: str) -> Settings:
+        """The settings for a file, by its path relative to the root. Raises ConfigError, naming file and key."""
+        return self._merged(source_file, lenient=False)
+
+    def course(self, source_file: str) -> Course:
+        """The same for what was taken already: files that cannot be read now count as they were read last."""
+        settings = self._merged(source_file, lenient=True)
+        changed = {
+            key: value
+            for key in ("scale", "format")
+            if (value := getattr(settings.upscale, key)) != getattr(self.settings.upscale, key)
+        }
+        models = {kind: settings.default_model(kind) for kind in Kind}
+        return Course(settings.gate_policy(), models, settings.upscale.min_gain, changed)
+
+    def _merged(self, source_file: str, *, lenient: bool) -> Settings:
+        parts = source_file.split("/")
+        if len(parts) < 3 or parts[0] != INBOX:
+            return self.settings
+        folders = ["/".join(parts[:end]) for end in range(2, len(parts))]
+        found = {folder: self._read(f"{folder}/{FILE_NAME}") for folder in folders}
+        key = (parts[1], *(f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem))
+        if key in self._made:
+            return self._made[key]
+        settings = self.settings
+        own = self._own.get(parts[1])
+        if own is not None:
+            settings = settings.overridden({k: v for k, v in own.changes.items() if v})
+        faulty = False
+        for folder, read in found.items():
+            try:
+                if read.problem is not None and not lenient:
+                    raise read.problem
+                settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}")
+            except ConfigError:
+                if not lenient:
+                    raise
+                faulty = True
+        if not faulty:
+            if len(self._made) > 1000:
+                self._made.clear()
+            self._made[key] = settings
+        return settings
+
+    def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:
+        """Raises ConfigError; what was dropped may name no model outside of the folders for models."""
+        changed = config.overridden(settings, document, where)
+        for kind, name in changed.models_needed():
+            if (kind, name) in settings.models_needed():
+                continue
+            try:
+                self.catalogue.check_confined(name)
+                self.catalogue.resolve(name, kind)
+            except HotfolderError as error:
+                raise ConfigError(f"{where}: {error.message}", error.fix) from None
+        return changed
+
+    def _read(self, path: str) -> _Read:
+        """A file of a sub-folder; one that became unreadable keeps what it said, and its problem beside it."""
+        stamp = _stamp(self._root / path)
+        before = self._files.get(path)
+        if before is not None and before.stamp == stamp:
+            return before
+        try:
+            found = _Read(stamp, config.read(self._root / path) if stamp else {})
+        except FileNotFoundError:
+            found = _Read(None, {})
+        except ConfigError as error:
+            named = ConfigError(error.message.replace(str(self._root / path), path), error.fix)
+            found = _Read(stamp, before.document if before else {}, named)
+        if found.stamp is None:
+            self._files.pop(path, None)
+        else:
+            self._files[path] = found
+        return found
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)

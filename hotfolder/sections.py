@@ -1,0 +1,355 @@
+"""The sections of hotfolder.toml: what each key is, what it may be, what it is without being set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hotfolder.core import formula
+from hotfolder.types import Kind
+
+Rating = Annotated[float, Field(ge=1, le=10)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+
+
+class Section(BaseModel):
+    """A table of hotfolder.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GateSettings(Section):
+    """What a score means. Scores run from 1 to 10."""
+
+    score: str = Field(
+        "",
+        description="What the gate looks at: a scorer, or a formula of several such as "
+        "0.8*laion-v2 + 0.2*technical (also -, min, max and brackets; a space before a minus). "
+        "Empty: the first of score.scorer.",
+    )
+    keep: Rating = Field(6.5, description="At or above this an image goes to keep/, below it to reject/.")
+    upscale: Rating = Field(7.0, description="At or above this a kept image is enlarged, too.")
+    regenerate_below: Rating = Field(
+        5.0, description="Below this a generated image is tried again with a new seed."
+    )
+    max_attempts: int = Field(3, ge=1, le=100, description="Tries for one prompt and seed, the first included.")
+
+    @field_validator("score")
+    @classmethod
+    def _one_spelling(cls, text: str) -> str:
+        return formula.parse(text).text if text.strip() else ""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GateSettings:
+        if self.upscale < self.keep:
+            raise ValueError(f"upscale ({self.upscale:g}) must not be below keep ({self.keep:g})")
+        if self.regenerate_below > self.keep:
+            raise ValueError(
+                f"regenerate_below ({self.regenerate_below:g}) must not be above keep ({self.keep:g})"
+            )
+        if self.score and not formula.reachable(formula.parse(self.score), self.keep):
+            raise ValueError(f"no image can reach keep ({self.keep:g}) with the score {self.score}")
+        return self
+
+
+class GenerateSettings(Section):
+    """What is used where a prompt file does not say. Without a value here, the model's own default."""
+
+    model: str = Field("shapes", min_length=1, description="A name from the registry, or the path of a folder.")
+    negative_prompt: str = Field("", description="Used where a prompt has none of its own.")
+    steps: int | None = Field(None, ge=1, le=1000, description="Sampling steps.")
+    guidance: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance scale.")
+    width: Side | None = Field(None, description="Pixels, a multiple of 8.")
+    height: Side | None = Field(None, description="Pixels, a multiple of 8.")
+
+
+class ScoreSettings(Section):
+    """How images are judged."""
+
+    scorer: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        "technical",
+        description="A name from the registry, or the absolute path of a head for CLIP ViT-L/14; or several of "
+        "them: each one's score is recorded, the gate looks at the first unless gate.score says otherwise.",
+    )
+    batch_size: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Images that are taken together. How many of them go through the network at once is found by "
+        "itself.",
+    )
+    background: str = Field(
+        "white", description="What transparent pixels are laid over before judging: white, black or #rrggbb.",
+        pattern=r"^(white|black|#[0-9a-fA-F]{6})$",
+    )  # fmt: skip
+    crop: Literal["centre", "letterbox"] = Field(
+        "centre",
+        description="What CLIP sees of a picture that is not square. centre: its middle, as the published scorers "
+        "do. letterbox: all of it, smaller; another scale than the published one.",
+    )
+    positive: tuple[str, ...] = Field(
+        ("Good photo.",),
+        min_length=1,
+        description="For the scorer clip-prompt: what is looked for, each against the one of the same place in "
+        "negative.",
+    )
+    negative: tuple[str, ...] = Field(("Bad photo.",), min_length=1, description="What is not wanted.")
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> ScoreSettings:
+        if len(self.positive) != len(self.negative):
+            raise ValueError(f"positive has {len(self.positive)} prompts, negative {len(self.negative)}")
+        return self
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """`scorer` as a list."""
+        return (self.scorer,) if isinstance(self.scorer, str) else self.scorer
+
+
+class UpscaleSettings(Section):
+    """How images are enlarged."""
+
+    model: str = Field("x4-compact", min_length=1, description="A name from the registry, or the path of a file.")
+    scale: Annotated[float, Field(gt=0, le=64)] | None = Field(
+        None,
+        description="How many times larger in each direction. Without a value the model's own factor; else as "
+        "many passes as it takes, and a reduction.",
+    )
+    denoise: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="How much noise is removed, 0 to 1, by models that come as a pair (realesr-general-x4v3).",
+    )
+    format: Literal["png", "webp", "jpeg", "tiff", "avif"] = Field(
+        "png", description="png, webp (lossless), jpeg, tiff or avif. 16 bits stay 16 in png and tiff."
+    )
+    min_gain: Annotated[float, Field(ge=-9, le=9)] | None = Field(
+        None,
+        description="An enlarged image whose score is not better by this than its original's is marked as "
+        "regressed: -0.5 forgives half a point. Without a value, gains are only recorded.",
+    )
+    animated: Literal["refuse", "first-frame"] = Field(
+        "refuse", description="What to do with animations: refuse, or first-frame to enlarge that alone."
+    )
+    tile: int = Field(
+        0, ge=0, le=8192, description="Side of the tiles, in input pixels; 0: as large as the memory allows."
+    )
+    overlap: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="What the network sees around a tile, in input pixels; 0: as far as it can reach, which is "
+        "found by trying.",
+    )
+    max_output_pixels: int = Field(
+        1_000_000_000,
+        ge=1,
+        description="Nothing is enlarged to more pixels than that: each takes 3 bytes or more.",
+    )
+
+    @field_validator("tile")
+    @classmethod
+    def _not_tiny(cls, tile: int) -> int:
+        if 0 < tile < 16:
+            raise ValueError("should be 0 or at least 16")
+        return tile
+
+
+class SettleSettings(Section):
+    """When a dropped file is taken."""
+
+    quiet_seconds: Seconds = Field(
+        0.5, description="Without a change, where the kernel tells that no program still has the file open."
+    )
+    quiet_seconds_without_lease: Seconds = Field(
+        3.0, description="The same where it cannot tell (network file systems, files of other users)."
+    )
+    incomplete_grace_seconds: Seconds = Field(
+        12.0, description="How long a file that is empty or looks damaged may still turn whole."
+    )
+
+
+class WatchSettings(Section):
+    """How files are noticed. Events only hasten it; the scan is what counts."""
+
+    mode: Literal["auto", "events", "polling"] = Field(
+        "auto",
+        description="auto: by events, and by polling on network file systems, which tell none, and wherever events "
+        "turn out to be missing. events or polling: that, whatever the file system.",
+    )
+    poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        2.0, description="Polling: every so often the inboxes are read. Huge ones less often."
+    )
+
+    rescan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0, description="Every so often the inboxes are read, whatever the events say."
+    )
+    ignore: tuple[str, ...] = Field(
+        (".*", "*~", "*.part", "*.crdownload", "*.download", "*.tmp", "*.swp", "thumbs.db", "desktop.ini"),
+        description="Names of files and folders that are left alone (shell patterns, case ignored).",
+    )
+
+
+class ExecutorSettings(Section):
+    """Where the models run."""
+
+    kind: Literal["local", "inline"] = Field(
+        "local",
+        description="local: in a child process, so that a crash there is harmless. inline: for tests.",
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="auto: half precision where the device has it natively, else float32. float16 is refused on a "
+        "CPU.",
+    )
+    compile: bool = Field(
+        False, description="Compiles networks with torch.compile: a minute at each load, then faster on a GPU."
+    )
+    idle_unload_seconds: Seconds = Field(
+        300.0, description="Idle for so long, the worker ends and the device is free."
+    )
+    stop_grace_seconds: Seconds = Field(
+        30.0, description="How long a stop waits for the image in work before it is put back."
+    )
+    fairness_seconds: Seconds = Field(
+        60.0, description="How long a loaded model is preferred before another model's jobs get their turn."
+    )
+    decode_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads that read images ahead of the device; 0: one for each core, at most 16.",
+    )
+    max_pixels: int = Field(
+        200_000_000, ge=1, description="Images with more pixels are refused before they are decoded."
+    )
+    max_file_bytes: int = Field(
+        2_147_483_648, ge=1, description="Image files with more bytes are refused before they are read."
+    )
+    memory_limit_mb: int = Field(
+        0,
+        ge=0,
+        description="Memory that the worker may take, in MiB: a file that would need more fails alone. 0: nine "
+        "tenths of the machine's where it works on the CPU, none with CUDA, whose drivers reserve more than they "
+        "use.",
+    )
+    hang_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        300.0,
+        description="A worker that says nothing for so long, and for ten times longer than usual, is taken for "
+        "hung and replaced.",
+    )
+    load_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        1800.0, description="The same while it loads a model."
+    )
+
+
+class RetrySettings(Section):
+    """How patient the line is with failures that are not the file's fault."""
+
+    max_attempts: int = Field(3, ge=1, le=100, description="Attempts at one job.")
+    backoff_seconds: Seconds = Field(5.0, description="Before the second attempt; doubled with every further one.")
+    max_deaths: int = Field(3, ge=1, le=100, description="Workers that may die on one job before it is failed.")
+    pause_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        15.0, description="Disk full or device gone: how long the queue waits before it tries again."
+    )
+
+
+class OutputSettings(Section):
+    """The files that the line writes."""
+
+    umask: str = Field(
+        "",
+        pattern=r"^(0?[0-7]{3})?$",
+        description="Permissions that new files and folders do not get, as for umask(1): 022, 027, 002. Empty: as "
+        "the process has it.",
+    )
+    min_free_mb: int = Field(
+        512,
+        ge=0,
+        description="With less space than that on the disk, in MiB, nothing is begun: the queue waits until there "
+        "is more.",
+    )
+
+
+class ModelSettings(Section):
+    """Where models are found."""
+
+    folders: tuple[str, ...] = Field(
+        (),
+        description="Folders with models, searched before the usual one (~/.local/share/hotfolder/models).",
+    )
+    auto_pull: bool = Field(
+        False, description="Fetches what is named here and missing when the daemon starts, as `models pull` does."
+    )
+    mirror: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Takes the place of https://github.com in sources of models. The hub's address is $HF_ENDPOINT.",
+    )
+
+
+#: What may differ from the rest in an inbox of its own, and in a sub-folder: these keys, or with None all.
+OVERRIDES: Mapping[str, tuple[str, ...] | None] = {
+    "gate": None,
+    "generate": None,
+    "upscale": ("model", "scale", "format", "min_gain"),
+}
+
+
+class InboxSettings(Section):
+    """One more inbox, inbox/<name>/, whose results go to sub-folders of that name."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$",
+        description="Its folder below inbox/, and below the results' folders.",
+    )
+    kind: Literal["generate", "score", "upscale"] = Field(description="What is done with the files in it.")
+    gate: Mapping[str, Any] = Field({}, description="Keys of [gate] that are different here.")
+    generate: Mapping[str, Any] = Field({}, description="Keys of [generate] that are different here.")
+    upscale: Mapping[str, Any] = Field(
+        {}, description="Keys of [upscale] that are different here: model, scale, format, min_gain."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in list(Kind):
+            raise ValueError(f"inbox/{name} is there anyway; choose another name")
+        return name
+
+    @property
+    def changes(self) -> dict[str, Mapping[str, Any]]:
+        """What is different here, by section."""
+        return {"gate": self.gate, "generate": self.generate, "upscale": self.upscale}
+
+
+class HookSettings(Section):
+    """Programs of yours that are told: each a list, the program and its arguments, no shell. JSON comes on stdin."""
+
+    on_keep: tuple[str, ...] = Field((), description="An image was kept.")
+    on_failed: tuple[str, ...] = Field((), description="A file could not be worked.")
+    on_idle: tuple[str, ...] = Field((), description="Everything that was dropped is done.")
+    on_paused: tuple[str, ...] = Field(
+        (), description="The queue waits: disk full, device gone, or you asked for it."
+    )
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        30.0, description="Longer than that no such program runs: it is ended then."
+    )
+
+
+class NotifySettings(Section):
+    """Messages to a phone, a chat, a desktop, by apprise: uv pip install 'hotfolder[notify]'."""
+
+    urls: tuple[str, ...] = Field(
+        (), description="Where to, as apprise writes it: ntfy://topic, mailto://…, dbus://"
+    )
+    on: tuple[Literal["keep", "failed", "idle", "paused"], ...] = Field(
+        ("failed", "paused"), description="What is told: keep, failed, idle, paused."
+    )
+    every_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60.0, description="No more than one message in so many seconds: what happens meanwhile comes together."
+    )

@@ -1,0 +1,147 @@
+"""The systemd units: as they stand in systemd/, and as `hotfolder service install` writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from hotfolder.errors import UsageError
+
+_COMMON = """\
+Type=notify
+NotifyAccess=main
+ExecStart={command} run
+ExecReload=/bin/kill -HUP $MAINPID
+# Ready only when the inboxes are watched; fed only by turns of the daemon's loop. A start, a stop or a model's loading
+# that takes its time says so.
+WatchdogSec=180
+TimeoutStartSec=300
+# The image in work is finished, or put back after executor.stop_grace_seconds. The daemon ends its worker itself; a
+# second signal would cut that short, so only the daemon is told.
+KillMode=mixed
+KillSignal=SIGTERM
+TimeoutStopSec=90
+# When memory runs out the kernel takes the worker; the daemon goes on and quarantines what caused it.
+OOMPolicy=continue
+Restart=on-failure
+RestartSec=5
+# 2: the configuration is wrong, 4: a model is missing. Starting again would not help.
+RestartPreventExitStatus=2 4
+
+# The machine stays usable. For a hard limit on memory add MemoryMax=…: it counts the worker, too.
+Nice=5
+IOSchedulingClass=best-effort
+IOSchedulingPriority=6
+LimitNOFILE=65536
+LimitCORE=0
+TasksMax=4096
+
+# Without PrivateDevices, DevicePolicy or ProtectClock, which would hide the GPU, and without MemoryDenyWriteExecute,
+# which CUDA and torch.compile do not survive.
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
+_USER = """\
+# User unit, written by `hotfolder service install`; by hand: copy it to ~/.config/systemd/user/, then
+#   systemctl --user daemon-reload && systemctl --user enable --now hotfolder
+# It starts with your session; to start with the machine: loginctl enable-linger
+[Unit]
+Description=hotfolder: drop prompts and pictures, get the good ones
+StartLimitIntervalSec=600
+StartLimitBurst=5
+
+[Service]
+Environment={variable}
+{common}
+[Install]
+WantedBy=default.target
+"""
+_SYSTEM = """\
+# System unit for one user, written by `hotfolder service install --system`; by hand: copy it to /etc/systemd/system/,
+# mend the two paths, then
+#   systemctl daemon-reload && systemctl enable --now hotfolder@$USER
+[Unit]
+Description=hotfolder of %i: drop prompts and pictures, get the good ones
+After=local-fs.target remote-fs.target
+RequiresMountsFor={root}
+StartLimitIntervalSec=600
+StartLimitBurst=5
+
+[Service]
+User=%i
+Environment={variable}
+{common}
+# Only a system manager can do these. Nothing but the root may be written.
+ProtectSystem=strict
+ReadWritePaths={root}
+PrivateTmp=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+RemoveIPC=yes
+KeyringMode=private
+CapabilityBoundingSet=
+AmbientCapabilities=
+UMask=0022
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit file: its name, where it goes, and its text."""
+
+    name: str  # 'hotfolder.service', 'hotfolder@.service'
+    folder: str
+    text: str
+
+
+def user_unit(command: str, root: str, name: str = "hotfolder") -> Unit:
+    """For the user's own systemd. `command` and `root` are absolute, or begin with %h/. Raises UsageError."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    return Unit(f"{_checked(name)}.service", f"{home}/systemd/user", _filled(_USER, command, root))
+
+
+def system_unit(command: str, root: str, name: str = "hotfolder") -> Unit:
+    """A template for the machine's systemd: hotfolder@USER. Raises UsageError."""
+    return Unit(f"{_checked(name)}@.service", "/etc/systemd/system", _filled(_SYSTEM, command, root))
+
+
+def _filled(template: str, command: str, root: str) -> str:
+    # Only in a command '$' begins a variable.
+    common = _COMMON.format(command=_quoted(_escaped(command).replace("$", "$$")))
+    where = _escaped(root)
+    return template.format(root=_quoted(where), variable=_quoted(f"HOTFOLDER_ROOT={where}"), common=common)
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"'{name}' is no name for a service", "use letters, digits, '-' and '_'")
+    return name
+
+
+def _escaped(path: str) -> str:
+    """A path whose '%' are no specifiers, but for that of a folder to be filled in: see systemd.unit(5)."""
+    if any(ord(c) < 32 for c in path):
+        raise UsageError("a path with control characters cannot stand in a unit", "use another folder")
+    start = next((s for s in ("%h/", "/home/%i/") if path.startswith(s)), "")
+    return start + path.removeprefix(start).replace("%", "%%")
+
+
+def _quoted(text: str) -> str:
+    """As one word: see 'Quoting' in systemd.syntax(7)."""
+    if not re.search(r"[\s\"'\\;#]", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,215 @@
+"""doctor, service and status --watch."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotfolder.cli.doctor import examine
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Kind
+from tests.faults.disks import working
+from tests.support.live import wait_for
+from tests.support.roots import daemon, picture
+from tests.support.scripted import ScriptedExecutor, always
+from tests.support.shell import Home
+
+
+def hotfolder(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hotfolder", *arguments]
+    env = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+def checks(layout: Layout, *names: str) -> list[tuple[str, str, str]]:
+    """Status, message and fix of the checks with these names, without asking the devices."""
+    return [(c.status, c.message, c.fix) for c in examine(layout.root) if c.name in names]
+
+
+@pytest.fixture
+def without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch takes its time; one test asks it."""
+    monkeypatch.setattr("hotfolder.cli.doctor._devices", lambda _: iter(()))
+
+
+def test_a_healthy_root_has_no_failure(layout: Layout) -> None:
+    done = hotfolder("doctor", "--json", "--root", str(layout.root), HOTFOLDER_OUTPUT__MIN_FREE_MB="1")
+    assert done.returncode == 0, done.stdout
+    document = json.loads(done.stdout)
+    assert document["fail"] == 0
+    found: dict[str, list[dict[str, Any]]] = {}
+    for check in document["checks"]:
+        found.setdefault(check["name"], []).append(check)
+    assert set(found) >= {
+        "python", "packages", "configuration", "torch", "device", "inbox", "disk", "database", "inotify", "model",
+        "daemon", "service",
+    }  # fmt: skip
+    assert len(found["inbox"]) == 3
+    assert all("events come" in check["message"] for check in found["inbox"])
+    assert [check["message"] for check in found["model"]] == [
+        "shapes (generate), sha256 verified",
+        "technical (score), sha256 verified",
+        "x4-compact (upscale), sha256 verified",
+    ]
+    assert any(check["message"].startswith("cpu: ") for check in found["device"])
+    assert all(check["fix"] for name in found for check in found[name] if check["status"] != "ok")
+    assert list((layout.root / "inbox").rglob(".doctor*")) == []
+
+
+def test_without_a_root_it_looks_at_the_machine(tmp_path: Path, without_devices: None) -> None:
+    found = {check.name: check.status for check in examine(None)}
+    assert found["root"] == "warn"
+    assert "inbox" not in found
+
+
+@pytest.mark.usefixtures("without_devices")
+def test_each_thing_that_is_wrong_is_found_with_its_remedy(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def configure(text: str) -> None:
+        (layout.root / "hotfolder.toml").write_text(text)
+
+    configure("[gate]\nkep = 7")
+    ((status, message, fix),) = checks(layout, "configuration")
+    assert (status, fix) == ("fail", "did you mean 'keep'?")
+    configure('[score]\nscorer = "laion-v2"\n')
+    assert ("fail", True) in [(s, "hotfolder models pull" in f) for s, _, f in checks(layout, "model")]
+    configure("[output]\nmin_free_mb = 1000000000\n")
+    ((status, message, _),) = checks(layout, "disk")
+    assert status == "fail" and "nothing is begun" in message
+    configure("")
+    layout.database.write_bytes(b"no database" * 1000)
+    ((status, _, fix),) = checks(layout, "database")
+    assert status == "fail" and "sets it aside" in fix
+    layout.inbox(Kind.SCORE).rmdir()
+    layout.inbox(Kind.SCORE).symlink_to(layout.root / "keep")
+    ((status, message, _),) = checks(layout, "folders")
+    assert status == "fail" and "the same folder" in message
+
+
+@pytest.mark.usefixtures("without_devices")
+def test_what_the_daemon_does_is_seen(layout: Layout) -> None:
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        ((status, message, _),) = checks(layout, "daemon")
+        assert status == "ok" and "watching by inotify" in message
+        picture(layout.inbox(Kind.SCORE) / "a.png")
+        wait_for((layout.root / "keep/a.png").exists, 20, "the trial files did not disturb it")
+
+
+def test_a_torch_that_cannot_be_used_is_said(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    found = [check for check in examine(layout.root) if check.name == "torch"]
+    assert [check.status for check in found] == ["fail"]
+
+
+# --- the service ---------------------------------------------------------------------------------
+
+
+def test_install_writes_a_unit_that_systemd_takes_and_uninstall_removes_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.run("hotfolder service install").returncode == 2  # there is no root
+    assert (
+        home.run("hotfolder init '~/my root' --preset tiny".replace("~", "$HOME").replace("'", '"')).returncode
+        == 0
+    )
+    done = home.run('hotfolder service install --root "$HOME/my root" --name hot-two --json')
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    unit = Path(told["path"])
+    assert unit == home.path / ".config/systemd/user/hot-two.service"
+    assert (told["problems"], told["started"]) == ([], True)
+    text = unit.read_text()
+    assert f'Environment="HOTFOLDER_ROOT={home.path}/my root"' in text
+    assert re.search(r"^ExecStart=/\S*hotfolder run$", text, re.MULTILINE)
+    calls = home.calls.read_text().splitlines()
+    assert [line.removeprefix("systemctl --user ") for line in calls] == [
+        "daemon-reload",
+        "enable hot-two.service",
+        "restart hot-two.service",
+    ]
+    assert home.run("hotfolder service status --name hot-two").returncode == 0
+    assert home.run("hotfolder service uninstall --name hot-two").returncode == 0
+    assert not unit.exists()
+    assert (home.path / "my root/hotfolder.toml").exists()
+    assert "disable --now hot-two.service" in home.calls.read_text()
+    assert home.run("hotfolder service uninstall --name hot-two").returncode == 2
+
+
+def test_nothing_is_installed_for_a_root_that_would_not_start(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.run("hotfolder init ~/hotfolder --preset tiny")
+    (home.path / "hotfolder/hotfolder.toml").write_text("[gate]\nkep = 7")
+    done = home.run("hotfolder service install")
+    assert done.returncode == 2
+    assert "did you mean 'keep'?" in done.stderr
+    assert not (home.path / ".config").exists()
+    assert home.run("hotfolder service install --name '../x'").returncode == 2
+
+
+def test_a_systemd_that_does_not_answer_is_said(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.run("hotfolder init ~/hotfolder --preset tiny")
+    home.command("systemctl", 'echo "Failed to connect to bus" >&2; exit 1')
+    done = home.run("hotfolder service install")
+    assert done.returncode == 1
+    assert "written: " in done.stdout
+    assert "Failed to connect to bus" in done.stderr
+    assert "systemctl --user enable --now hotfolder.service" in done.stderr
+    assert home.run("hotfolder service status").returncode == 1
+
+
+# --- status --watch ------------------------------------------------------------------------------
+
+
+def test_status_watches_until_it_is_told_to_end(layout: Layout) -> None:
+    assert hotfolder("status", "--watch", "--json", "--root", str(layout.root)).returncode == 2
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "hotfolder", "status", "--watch", "--root", str(layout.root)]
+    process = subprocess.Popen(command, stdout=follower, stdin=follower, stderr=subprocess.PIPE)
+    os.close(follower)
+    seen = b""
+    deadline = time.monotonic() + 60
+    while seen.count(b"Ctrl-C ends") < 2 and time.monotonic() < deadline:
+        seen += os.read(leader, 65536)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    os.close(leader)
+    assert seen.count(b"Ctrl-C ends") >= 2
+    assert b"not running" in seen
+    assert process.returncode == 0
+
+
+def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
+    def slow(kind: Kind, item: object) -> float:
+        time.sleep(0.15)
+        return 6.6
+
+    for number in range(40):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    with working(daemon(layout, ScriptedExecutor(slow), SCORE__BATCH_SIZE="5")):
+
+        def told() -> dict[str, Any]:
+            found: dict[str, Any] = json.loads(hotfolder("status", "--json", "--root", str(layout.root)).stdout)
+            return found
+
+        wait_for(lambda: told()["images"]["keep"] >= 10, 30, "some are done")
+        found = told()
+        text = hotfolder("status", "--root", str(layout.root)).stdout
+    assert 1 < found["jobs_per_second"]["score"] < 20
+    left = found["queue"]["score"]["queued"] + found["queue"]["score"]["running"]
+    assert found["eta_seconds"] == pytest.approx(left / found["jobs_per_second"]["score"], rel=0.05)
+    assert found["today"]["keep"] == found["images"]["keep"]
+    assert re.search(r"today +\d+ kept", text)
+    assert re.search(r"done in +about \d+ s", text)
+    assert "/s" in text

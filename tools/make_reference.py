@@ -1,0 +1,241 @@
+"""Writes docs/reference/ from the code: every command, every key, every view. `uv run python -m tools.make_reference`.
+
+A test fails where what is committed is not what this writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from typer.main import get_command
+
+from hotfolder.cli.app import app
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.models.entry import FileEntry
+from hotfolder.sections import OVERRIDES
+from hotfolder.settings import ARRAYS, sections
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
+_MADE = "<!-- Made by tools/make_reference.py from the code: not to be edited. -->\n\n"
+#: What each view is, and each of its columns.
+VIEWS = {
+    "results": (
+        "One row for each image that was judged, or is about to be.",
+        {
+            "image_id": "number of the image",
+            "path": "where it is, relative to the root",
+            "sha256": "of the file",
+            "role": "`generated`, `dropped` or `upscaled`",
+            "verdict": "`keep`, `reject`, or null where the gate said nothing",
+            "score": "the newest one that the gate looked at, 1 to 10; null before",
+            "scorer": "who gave it: a scorer, or a formula of several",
+            "width": "pixels, upright",
+            "height": "pixels, upright",
+            "parent_path": "of an enlarged image: what it was enlarged from",
+            "prompt": "of a generated image, and of what was enlarged from it",
+            "negative_prompt": "as for prompt",
+            "seed": "as for prompt",
+            "model": "that generated or enlarged it",
+            "source_file": "the dropped file that it comes from",
+            "job_id": "the job that made it, as in `queue`",
+            "created_at": "UTC, ISO 8601",
+        },
+    ),
+    "queue": (
+        "One row for each piece of work, done ones included.",
+        {
+            "job_id": "number of the job",
+            "kind": "`generate`, `score` or `upscale`",
+            "state": "`queued`, `running`, `done`, `failed` or `cancelled`",
+            "source_file": "the dropped file that asks for it",
+            "attempt": "how often it was begun",
+            "error_kind": "a stable word for what went wrong",
+            "error": "the same as a sentence",
+            "created_at": "UTC, ISO 8601",
+            "started_at": "UTC, of the latest attempt",
+            "finished_at": "UTC",
+        },
+    ),
+    "score_gain": (
+        "One row for each enlarged image and scorer that has judged both: did enlarging improve it?",
+        {
+            "parent_path": "the image before",
+            "parent_score": "its score",
+            "upscaled_path": "the enlarged one",
+            "upscaled_score": "its score, by the same scorer, weights and preprocessing",
+            "gain": "the difference",
+        },
+    ),
+    "image_scores": (
+        "Every scorer's newest score of every image.",
+        {
+            "image_id": "as in `results`",
+            "path": "where the image is",
+            "scorer": "who gave it",
+            "score": "1 to 10",
+            "is_gate": "1 for the one that the gate looked at",
+            "weights_sha256": "of the scorer's weights",
+            "preprocessing": "how the picture was prepared for it",
+            "precision": "`float32`, `bfloat16`, `float16`",
+            "created_at": "UTC, ISO 8601",
+        },
+    ),
+}
+
+
+def commands() -> str:
+    """docs/reference/commands.md."""
+    lines = ["# Commands\n", "`--root DIR` may stand anywhere; without it: `$HOTFOLDER_ROOT`, the current folder"]
+    lines += [
+        "if it has a `hotfolder.toml`, `~/hotfolder`. Exit codes: 0 all done, 1 failure, 2 usage or configuration,"
+    ]
+    lines += ["3 partly failed, 4 a model is missing, 130 interrupted. With `--json` stdout is one document with"]
+    lines += ["`schema_version`; an error in it has a stable `kind`, a `message` and a `fix`.\n"]
+    for path, command in _walk(get_command(app), "hotfolder"):
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        usage = " ".join([path, "[OPTIONS]", *(_metavar(p) for p in arguments)])
+        lines += [f"## {path.removeprefix('hotfolder ')}\n", f"`{usage}`\n", f"{(command.help or '').strip()}\n"]
+        rows = [_parameter(p) for p in command.params if p.name not in ("root", "help")]
+        if rows:
+            lines += ["| | |", "| --- | --- |", *rows, ""]
+    return _MADE + "\n".join(lines)
+
+
+def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name, child in command.commands.items():
+        if hasattr(child, "commands"):
+            yield from _walk(child, f"{path} {name}")
+        else:
+            yield f"{path} {name}", child
+
+
+def _metavar(parameter: Any) -> str:
+    name = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+    return name if parameter.required else f"[{name}]"
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        name = f"`{parameter.name.upper()}`"
+    else:
+        name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+    default = parameter.default
+    told = (
+        f" Default: {default}." if isinstance(default, int | float | str) and not isinstance(default, bool) else ""
+    )
+    return f"| {name} | {_cell(parameter.help or '')}{told} |"
+
+
+def settings() -> str:
+    """docs/reference/settings.md."""
+    lines = [
+        "# Settings\n",
+        "What can stand in `hotfolder.toml`. `HOTFOLDER_GATE__KEEP=7` in the environment overrides `gate.keep`.",
+        "A running daemon reads the file anew on SIGHUP (`systemctl --user reload hotfolder`); a bad file leaves",
+        "the settings as they were. Editors that know TOML complete it by the JSON Schema that",
+        "[init](commands.md#init) writes, also in [config/](../../config/hotfolder.schema.json).\n",
+    ]
+    for name, section in sections():
+        lines += [f"## [{name}]\n", " ".join((section.__doc__ or "").split()) + "\n"]
+        if name in OVERRIDES:
+            some = OVERRIDES[name]
+            keys = "All keys" if some is None else ", ".join(f"`{key}`" for key in some)
+            lines += [f"{keys} may differ in an `[[inbox]]` and in the `hotfolder.toml` of a sub-folder.\n"]
+        lines += _keys(section)
+    for name, table in ARRAYS.items():
+        lines += [f"## [[{name}]]\n", " ".join((table.__doc__ or "").split()) + "\n", *_keys(table)]
+    lines += ["### files of a [[model]]\n", *_keys(FileEntry)]
+    return _MADE + "\n".join(lines)
+
+
+def _keys(table: type[BaseModel]) -> list[str]:
+    schema = table.model_json_schema()
+    rows = ["| key | default | allowed | |", "| --- | --- | --- | --- |"]
+    for key, field in table.model_fields.items():
+        default = "required" if field.is_required() else _value(field.get_default())
+        allowed = _allowed(schema["properties"][key], schema)
+        rows.append(f"| `{key}` | {default} | {_cell(allowed)} | {_cell(field.description or '')} |")
+    return [*rows, ""]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple | list):
+        return "`[" + ", ".join(f'"{each}"' for each in value) + "]`"
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    return "" if value == {} else f"`{value}`"
+
+
+def _allowed(schema: dict[str, Any], whole: dict[str, Any]) -> str:
+    """A JSON Schema's limits in words."""
+    if "$ref" in schema:
+        return "a table"
+    if "anyOf" in schema:
+        return " or ".join(_allowed(each, whole) for each in schema["anyOf"] if each.get("type") != "null")
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if schema.get("type") == "array":
+        return f"a list of {_allowed(schema.get('items') or schema.get('prefixItems', [{}])[0], whole)}"
+    if schema.get("type") in ("number", "integer"):
+        limits = [
+            f"{word} {schema[key]:g}"
+            for key, word in (
+                ("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"), ("exclusiveMaximum", "below"),
+                ("multipleOf", "multiple of"),
+            )
+            if key in schema
+        ]  # fmt: skip
+        return " ".join(["whole number" if schema["type"] == "integer" else "number", *limits])
+    if schema.get("type") == "boolean":
+        return "`true`, `false`"
+    return {"string": "text", "object": "a table"}.get(str(schema.get("type")), "")
+
+
+def views() -> str:
+    """docs/reference/views.md. Raises KeyError for a view or a column that has no description here."""
+    lines = ["# Views of the database\n", "`hotfolder.db` is SQLite: whatever reads that can ask it, also while"]
+    lines += [
+        "the daemon works. Scripts may rely on these views; the tables behind them may change. Paths are relative to"
+    ]
+    lines += ["the root. `hotfolder query` asks in SQL and can change nothing.\n"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hotfolder.db"
+        Ledger.open(path).close()
+        connection = sqlite3.connect(path)
+        found = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'")]
+        columns = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in found}
+        connection.close()
+    assert set(found) == set(VIEWS), set(found) ^ set(VIEWS)
+    for name, (about, described) in VIEWS.items():
+        lines += [f"## {name}\n", f"{about}\n", "| column | |", "| --- | --- |"]
+        lines += [f"| `{column}` | {described[column]} |" for column in columns[name]]
+        lines.append("")
+    return _MADE + "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+PAGES = {"commands.md": commands, "settings.md": settings, "views.md": views}
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        (FOLDER / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
