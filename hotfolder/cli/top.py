@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli import table
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
@@ -46,6 +45,8 @@ def show_top(given: Path | None, most: int, by: str, verdict: str | None, *, as_
 
 
 def show_stats(given: Path | None, *, as_json: bool) -> None:
+    from hotfolder import config  # `top` does without
+
     root = find_root(given)
     gate = config.load(root).gate
     with Reader(Layout(root).database) as reader:

@@ -209,7 +209,11 @@ DELETE FROM journal WHERE id = :id;
 
 -- name: counts
 -- The queue by kind and state.
-SELECT kind, state, count(*) AS jobs FROM jobs GROUP BY kind, state;
+-- Each pair is counted for itself: so no row of the index is compared with the one before it.
+SELECT kinds.column1 AS kind, states.column1 AS state,
+    (SELECT count(*) FROM jobs WHERE kind = kinds.column1 AND state = states.column1) AS jobs
+FROM (VALUES ('generate'), ('score'), ('upscale')) AS kinds,
+    (VALUES ('queued'), ('running'), ('done'), ('failed'), ('cancelled')) AS states;
 
 -- name: open_job_count
 SELECT count(*) AS jobs FROM jobs WHERE state IN ('queued', 'running');
@@ -223,7 +227,7 @@ WHERE state = 'running' ORDER BY id LIMIT 20;
 SELECT role, verdict, count(*) AS images FROM images GROUP BY role, verdict;
 
 -- name: outcome_counts_since
-SELECT role, verdict, count(*) AS images FROM images WHERE created_at >= :since GROUP BY role, verdict;
+SELECT role, verdict, count(*) AS images FROM images WHERE created_at >= :since GROUP BY +role, +verdict;
 
 -- name: pace
 -- Jobs that ended well of late, by kind: how many, and when the first and the last of them did.
@@ -252,11 +256,21 @@ FROM images WHERE prompt IS NOT NULL AND score IS NOT NULL
 GROUP BY prompt ORDER BY best DESC, prompt LIMIT :most;
 
 -- name: days
--- By days of the clock on the wall; `offset` is how far that is ahead of UTC, in seconds.
-SELECT CAST((created_at + :offset) / 86400 AS INTEGER) AS day, max(score) AS best, avg(score) AS mean,
-    count(*) AS images, sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
-FROM images WHERE created_at > 0 AND score IS NOT NULL
-GROUP BY day ORDER BY day DESC LIMIT :most;
+-- By days of the clock on the wall, newest first; `offset` is how far that is ahead of UTC, in seconds. From one day to
+-- the one before it that has any: only the rows of the days that are asked for are read.
+WITH RECURSIVE newest (day) AS (
+    SELECT CAST((max(created_at) + :offset) / 86400 AS INTEGER) FROM images WHERE score IS NOT NULL
+    UNION ALL
+    SELECT (SELECT CAST((max(created_at) + :offset) / 86400 AS INTEGER) FROM images
+            WHERE created_at < newest.day * 86400 - :offset AND score IS NOT NULL)
+    FROM newest WHERE newest.day IS NOT NULL LIMIT :most
+)
+SELECT newest.day AS day, max(score) AS best, avg(score) AS mean, count(*) AS images,
+    sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
+FROM newest JOIN images ON created_at >= newest.day * 86400 - :offset
+    AND created_at < (newest.day + 1) * 86400 - :offset AND score IS NOT NULL
+WHERE newest.day IS NOT NULL
+GROUP BY newest.day ORDER BY newest.day DESC;
 
 -- name: models
 SELECT model, count(*) AS judged, sum(verdict = 'keep') AS kept

@@ -35,7 +35,8 @@ class Reader:
         """kind -> state -> jobs."""
         found: dict[str, dict[str, int]] = {}
         for row in self._all("counts"):
-            found.setdefault(row["kind"], {})[row["state"]] = row["jobs"]
+            if row["jobs"]:
+                found.setdefault(row["kind"], {})[row["state"]] = row["jobs"]
         return found
 
     def outcome_counts(self, since: float | None = None) -> dict[str, int]:
