@@ -80,9 +80,9 @@ def _show(check: Check) -> None:
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     code = {"ok": "32", "warn": "33", "fail": "31"}[check.status]
     status = f"\x1b[{code}m{check.status:<4}\x1b[0m" if colour else f"{check.status:<4}"
-    sys.stdout.write(f"{status}  {check.name:<12} {printable(check.message)}\n")
+    sys.stdout.write(f"{status}  {check.name:<13} {printable(check.message)}\n")
     if check.fix and check.status != "ok":
-        sys.stdout.write(f"{'':<19}fix: {printable(check.fix)}\n")
+        sys.stdout.write(f"{'':<20}fix: {printable(check.fix)}\n")
     sys.stdout.flush()
 
 
@@ -159,7 +159,7 @@ def _devices(settings: Settings) -> Iterator[Check]:
             "there is an NVIDIA driver, but torch sees no GPU" if driver else "no GPU: everything runs on the CPU"
         )
         fix = "see: nvidia-smi; is torch built for a CUDA that the driver knows?" if driver else ""
-        yield Check("device", "warn", why, fix or "fine for the presets tiny and cpu")
+        yield Check("device", "warn", why, fix or "nothing, for the presets tiny and cpu; the others need one")
 
 
 def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:

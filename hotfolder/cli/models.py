@@ -22,7 +22,7 @@ from hotfolder.models import records
 from hotfolder.models.entry import ModelEntry
 from hotfolder.models.link import link
 from hotfolder.models.pull import Puller, remove
-from hotfolder.models.registry import Catalogue, ModelFile, sha256_of, usual_folder
+from hotfolder.models.registry import ENCODER, Catalogue, ModelFile, sha256_of, usual_folder
 from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
 from hotfolder.settings import Settings
@@ -56,6 +56,8 @@ def _row(entry: ModelEntry, catalogue: Catalogue, device: int | None, wanted: se
     size: int | None
     try:
         files = catalogue.find(entry)
+        if not entry.files and entry.encoder:  # it is nothing but another way to read that
+            catalogue.resolve(entry.encoder, ENCODER)
         state = "built in" if entry.builtin else record.origin if record else "yes"
         size = sum(file.size for file in record.files) if record else _bytes_of(files)
     except ModelMissing:

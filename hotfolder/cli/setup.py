@@ -37,6 +37,7 @@ def run_init(given: Path | None, preset: str) -> None:
     make_root(root, preset)
     sys.stdout.write(
         f"{root} is ready, preset '{preset}': {presets.PRESETS[preset][0]}\n\n"
-        f"  hotfolder run --root {root}\n\n"
+        + ("" if preset == "tiny" else f"  hotfolder models pull --root {root}\n")
+        + f"  hotfolder run --root {root}\n\n"
         f"then drop prompts into {root / 'inbox' / 'generate'}, pictures into inbox/score or inbox/upscale.\n"
     )

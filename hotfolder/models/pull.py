@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hotfolder.errors import DiskFull, DownloadFailed, ModelDamaged, UsageError
 from hotfolder.models import records
@@ -202,7 +203,11 @@ def _explained(entry: ModelEntry) -> Iterator[None]:
         ) from None
     except OfflineModeIsEnabled:
         raise DownloadFailed("HF_HUB_OFFLINE is set: nothing is fetched", "unset it for this command") from None
-    except (HTTPError, LocalEntryNotFoundError, requests.RequestException) as error:
+    except (requests.ConnectionError, requests.Timeout, LocalEntryNotFoundError) as error:
+        asked = getattr(error, "request", None)
+        host = urlsplit(asked.url).netloc if asked is not None and asked.url else "the hub"
+        raise DownloadFailed(f"'{entry.name}' could not be fetched: {host} cannot be reached", _AGAIN) from None
+    except (HTTPError, requests.RequestException) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise DownloadFailed(f"'{entry.name}' could not be fetched: {said[0]}", _AGAIN) from None
     except OSError as error:

@@ -17,6 +17,7 @@ from spandrel.architectures.Compact import Compact
 
 from hotfolder.models.registry import Catalogue
 from tests.support.hub import Hub, Repository, serve, sha256
+from tests.support.roots import picture as draw
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -287,11 +288,8 @@ def test_models_of_other_programs_are_used_where_they_lie(home: Path, hub: Hub) 
     assert files_below(home / ".local/share/hotfolder") == {"installed.json"}
     again = run(home, hub, "models", "link", str(comfy), "--json")
     assert {Path(each["path"]).name: each["name"] for each in json.loads(again.stdout)["found"]} == found
-    picture = home / "a.png"
-    from tests.support.roots import picture as draw
-
-    draw(picture)
-    enlarged = run(home, None, "upscale", str(picture), "--model", "4x-ultra", "--out", str(home / "out"))
+    draw(home / "a.png")
+    enlarged = run(home, None, "upscale", str(home / "a.png"), "--model", "4x-ultra", "--out", str(home / "out"))
     assert enlarged.returncode == 0, enlarged.stderr
     assert (home / "out/a_4x.png").exists()
     # Gone there, it is gone here; and removing the link leaves the file alone.
@@ -300,6 +298,19 @@ def test_models_of_other_programs_are_used_where_they_lie(home: Path, hub: Hub) 
     assert run(home, hub, "models", "rm", "4x-ultra").returncode == 0
     assert (comfy / "upscale_models/4x Ultra.safetensors").exists()
     assert "4x-ultra" not in listed(home, hub)
+
+
+def test_what_the_configuration_names_is_fetched_at_the_start_only_if_it_says_so(home: Path, hub: Hub) -> None:
+    configure(home, hub)
+    draw(home / "root/inbox/upscale/a.png")
+    environ = {"HOTFOLDER_UPSCALE__MODEL": "small", "HOTFOLDER_OUTPUT__MIN_FREE_MB": "1"}
+    refused = run(home, hub, "run", "--once", **environ)
+    assert refused.returncode == 4
+    assert hub.asked == []
+    done = run(home, hub, "run", "--once", HOTFOLDER_MODELS__AUTO_PULL="true", **environ)
+    assert done.returncode == 0, done.stderr
+    assert (home / "root/upscaled/a_4x.png").exists()
+    assert hub.ranges("small.safetensors") == [None]
 
 
 def test_a_missing_model_says_how_to_get_it(home: Path, hub: Hub) -> None:
