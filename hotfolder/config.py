@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tomli
 from pydantic import BaseModel, ValidationError
@@ -17,9 +16,11 @@ from hotfolder.errors import ConfigError, UsageError
 from hotfolder.regular import open_regular
 from hotfolder.root import FILE_NAME
 from hotfolder.sections import OVERRIDES
-from hotfolder.settings import ARRAYS, Settings, sections
+from hotfolder.settings import ARRAYS, Settings, as_json, sections
 
 ENV_PREFIX = "HOTFOLDER_"
+#: Environment variables with our prefix that are not settings.
+_ENV_RESERVED, _ENV_OF_TESTS = {"HOTFOLDER_ROOT"}, "HOTFOLDER_TEST_"
 #: A configuration is text that people write: more than this is something else.
 _MOST_BYTES = 1 << 20
 Loc = tuple[int | str, ...]
@@ -27,7 +28,7 @@ Loc = tuple[int | str, ...]
 _PLAIN = {
     "valid array": "list, such as [\"a\", \"b\"]", "valid string": "text in quotation marks",
     "valid boolean": "true or false, without quotation marks", "valid number": "number, without quotation marks",
-    "valid integer": "whole number, without quotation marks",
+    "valid integer": "whole number, without quotation marks", "an object": "a table",
 }  # fmt: skip
 
 
@@ -47,9 +48,11 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     overridden = _apply_environment(document, environ)
     try:
         # As JSON, because only there are lists tuples and yet "7" no number.
-        settings = Settings.model_validate_json(json.dumps(document, default=str), strict=True)
+        settings = Settings.model_validate_json(as_json(document), strict=True)
     except ValidationError as error:
         raise _explain(error.errors(include_url=False)[0], str(path), overridden) from None
+    except ValueError as error:  # a number with thousands of digits
+        raise ConfigError(f"{path}: not valid: {_short(error)}", "write a smaller number") from None
     _check_inboxes(settings, str(path))
     return settings
 
@@ -66,14 +69,15 @@ def read(path: Path) -> dict[str, Any]:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
-    except tomli.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}", "mend the line it names") from None
+    except ValueError as error:  # also of a number with thousands of digits
+        raise ConfigError(f"{path}: not valid TOML: {_short(error)}", "mend the line it names") from None
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply", "mend it") from None
 
 
 def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: Loc = ()) -> Settings:
     """The settings with what an inbox or a sub-folder has otherwise. Raises ConfigError, naming them."""
+    inside = f"{dotted(at)}." if at else ""
     for section, values in document.items():
         if section not in OVERRIDES:
             raise ConfigError(
@@ -88,7 +92,7 @@ def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: 
         for key in values:
             if allowed is not None and key not in allowed and key in _keys(section):
                 raise ConfigError(
-                    f"{where}: {section}.{key} cannot differ from folder to folder",
+                    f"{where}: {inside}{section}.{key} cannot differ from folder to folder",
                     f"of this section only {', '.join(allowed)} can",
                 )
     try:
@@ -97,6 +101,8 @@ def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: 
         problem = error.errors(include_url=False)[0]
         section = next(name for name, kind in sections() if kind.__name__ == error.title)
         raise _explain({**problem, "loc": (*at, section, *problem["loc"])}, where, {}) from None
+    except ValueError as error:  # as above
+        raise ConfigError(f"{where}: not valid: {_short(error)}", "write a smaller number") from None
 
 
 def _check_inboxes(settings: Settings, where: str) -> None:
@@ -121,16 +127,18 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
             continue
         section, _, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
         if not key:
-            _check_not_meant(variable)
+            if variable not in _ENV_RESERVED and not variable.startswith(_ENV_OF_TESTS):
+                _refuse(variable)
             continue
         if section in ARRAYS:
             raise ConfigError(
                 f"{variable}: [[{section}]] cannot be set by the environment", f"write it in {FILE_NAME}"
             )
         try:
-            value = tomli.loads(f"value = {text}")["value"]
-        except tomli.TOMLDecodeError:
-            value = text  # a bare word is a text
+            found = tomli.loads(f"value = {text}")
+        except (ValueError, RecursionError):
+            found = {}
+        value = found["value"] if len(found) == 1 else text  # a bare word is a text
         table = document.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = value
@@ -138,13 +146,17 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
     return overridden
 
 
-def _check_not_meant(variable: str) -> None:
+def _refuse(variable: str) -> NoReturn:
     """HOTFOLDER_GATE_KEEP would do nothing, and nobody would know."""
-    name = variable.removeprefix(ENV_PREFIX).lower()
-    for section, _ in sections():
-        if name.startswith(f"{section}_") and name.removeprefix(f"{section}_") in _keys(section):
-            right = f"{ENV_PREFIX}{section}__{name.removeprefix(f'{section}_')}".upper()
-            raise ConfigError(f"{variable}: no setting is called so", f"write two underscores: {right}")
+    known = [f"{ENV_PREFIX}{section}__{key}".upper() for section, _ in sections() for key in _keys(section)]
+    near = difflib.get_close_matches(variable, known, n=1, cutoff=0.8)
+    fix = f"did you mean {near[0]}, with two underscores?" if near else "unset it, or write HOTFOLDER_SECTION__KEY"
+    raise ConfigError(f"{variable}: no setting is called so", fix)
+
+
+def _short(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) < 200 else f"{text[:200]}…"
 
 
 def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) -> ConfigError:
@@ -152,7 +164,7 @@ def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) ->
     # Without the names that pydantic gives to the members of a union.
     loc = tuple(p for p in problem["loc"] if not (isinstance(p, str) and ("[" in p or p == "constrained-str")))
     key = dotted(loc)
-    where = overridden.get(".".join(map(str, loc[:2])), path)
+    where = _source(loc, problem["type"], overridden) or path
     if problem["type"] == "extra_forbidden":
         known = _known_at(loc[:-1])
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
@@ -173,6 +185,16 @@ def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) ->
         form = f"[[{loc[0]}]]" if loc[0] in ARRAYS else f"[{loc[0]}]"
         return ConfigError(f"{where}: {key}{given}: it should be a section", f"write {form} and its keys below it")
     return ConfigError(f"{where}: {key}{given}: {message}", described or f"see the comments in {FILE_NAME}")
+
+
+def _source(loc: Loc, type_: str, overridden: Mapping[str, str]) -> str:
+    """The variables that an error may come from: that of the key, or of a section any of its keys."""
+    key = ".".join(map(str, loc[:2]))
+    if key in overridden:
+        return overridden[key]
+    if len(loc) == 1 and type_ in ("value_error", "extra_forbidden"):
+        return ", ".join(variable for name, variable in overridden.items() if name.startswith(f"{loc[0]}."))
+    return ""
 
 
 def dotted(loc: Loc) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 import threading
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder import control, live
-from hotfolder.errors import EnvironmentTrouble, HotfolderError
+from hotfolder.errors import EnvironmentTrouble, HotfolderError, Interrupted
 from hotfolder.executors.base import Executor
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
 from hotfolder.folders.layout import Layout
@@ -22,6 +23,7 @@ from hotfolder.herald import Herald
 from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
+from hotfolder.logs import ALWAYS
 from hotfolder.rebuild import open_or_rebuild
 from hotfolder.results import Results
 from hotfolder.root import FILE_NAME
@@ -43,6 +45,8 @@ _RESCAN_SHARE = 200
 _IDLE_WAIT = 5.0
 #: Longest wait, in seconds, for hooks and messages that are still to be run at the end.
 _LAST_WORDS = 10.0
+#: Seconds before people are told again of the same pause.
+_TOLD_AGAIN = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Report:
     done: int
     failed: int
     paused: str | None  # what stopped a run with `once` before it was through
+    held: int = 0  # files that wait because the settings of their folder are not understood
 
 
 class Daemon:
@@ -74,7 +79,8 @@ class Daemon:
         self._reloading = threading.Event()
         self._notifier = Notifier()
         self._herald = Herald(str(root), settings.hooks, settings.notify)
-        self._told_pause: str | None = None
+        self._said_pause = ""  # why it was paused, as it was logged; empty when it goes on
+        self._told_pauses: dict[str, float] = {}  # why it was paused -> when somebody was told
         self._idle_since_jobs = 0  # ended, when it was told last that all is done
         self._executor = executor
         self._clock = clock
@@ -125,7 +131,7 @@ class Daemon:
                     break
                 self._listen(wait, scan_is_put_off)
             orderly = True
-            return Report(self._results.done, self._results.failed, self._waits())
+            return Report(self._results.done, self._results.failed, self._waits(), self._intake.held)
         finally:
             self._shut_down(orderly)
             lock.release()
@@ -133,7 +139,7 @@ class Daemon:
     def _open(self) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
         self._notifier.alive()
-        self._ledger = open_or_rebuild(self._layout)
+        self._ledger = open_or_rebuild(self._layout, self._notifier.alive)
         self._notifier.alive()
         tidy_permissions(self._layout.database, self._layout.root / FILE_NAME)
         line = Line(self._rules.course)
@@ -145,7 +151,7 @@ class Daemon:
         )  # fmt: skip
         self._results = Results(
             self._layout, self._rules, self._ledger, self._intake, line, self._guard, self._clock,
-            rescan=self._wake.set, pause=self._pause, tell=self._herald.tell,
+            rescan=self._wake.set, pause=self._pause, tell=self._herald.tell, alive=self._alive,
         )  # fmt: skip
         self._shift = Shift(
             self._layout, self._rules, self._ledger, self._executor, self._intake, self._results, self._guard,
@@ -195,6 +201,9 @@ class Daemon:
                 if self._hold.until(now) is None and not self._reloading.is_set():
                     self._shift.feed(now)
                 self._results.finish_drops(now)
+            if self._said_pause and not self._paused:  # and that went well
+                self._said_pause = ""
+                log.info("going on")
             held = self._hold.until(now)
             next_job = self._ledger.next_due() if self._shift.is_free and held is None else held
         except EnvironmentTrouble as error:
@@ -229,6 +238,8 @@ class Daemon:
 
     def _listen(self, wait: float, scan_is_put_off: bool) -> None:
         """Waits for the executor, for an event of the file system, or until something is due."""
+        if self._live.is_late:  # the last moment was not told, for being so soon after another
+            wait = min(wait, live.WRITE_EVERY)
         if self._shift.is_busy:
             self._shift.hear(min(wait, _BUSY_WAIT))
             self._tell()
@@ -243,7 +254,8 @@ class Daemon:
     # --- pausing ---------------------------------------------------------------------------------
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
-        if self._paused is None or self._paused[1] != error:
+        if _gist(error.message) != self._said_pause:
+            self._said_pause = _gist(error.message)
             log.error("paused: %s (%s)", error.message, error.fix)
         self._paused = (until or self._clock() + self._rules.settings.retry.pause_seconds, error)
 
@@ -261,8 +273,6 @@ class Daemon:
                 log.info("%d jobs that were in work go back into the queue", recovered)
                 self._results.quarantine()
         self._shift.tidy()
-        if self._paused:
-            log.info("going on")
         self._paused = None
 
     # --- other settings --------------------------------------------------------------------------
@@ -279,9 +289,11 @@ class Daemon:
             names = Rules(self._layout.root, settings).inboxes
             self._layout.make(names)
             check_folders(self._layout, names)
-        except (HotfolderError, OSError) as error:
+        except Interrupted:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing that a file says may end a daemon that works
             fix = f" ({error.fix})" if isinstance(error, HotfolderError) else ""
-            log.error("the configuration stays as it was: %s%s", error, fix)
+            log.error("the configuration stays as it was: %s%s", error, fix, extra=ALWAYS)
             self._notifier.ready()
             return
         changed = differences(before, settings)
@@ -316,9 +328,12 @@ class Daemon:
     def _announce(self) -> None:
         """To hooks and people: that nothing is begun any more, or that everything is done."""
         waits = self._waits()
-        if waits is not None and waits != self._told_pause:
+        if (
+            waits is not None
+            and time.monotonic() - self._told_pauses.get(_gist(waits), -_TOLD_AGAIN) >= _TOLD_AGAIN
+        ):
+            self._told_pauses[_gist(waits)] = time.monotonic()
             self._herald.tell("paused", {"reason": waits})
-        self._told_pause = waits
         ended = self._results.done + self._results.failed
         if ended != self._idle_since_jobs and waits is None and self._drained():
             self._herald.tell("idle", {"done": self._results.done, "failed": self._results.failed})
@@ -339,7 +354,7 @@ class Daemon:
         )
 
     def _drained(self) -> bool:
-        if self._shift.is_busy or self._intake.unsettled:
+        if self._shift.is_busy or self._intake.unsettled > self._intake.held:
             return False
         try:
             return not (self._ledger.open_job_count() or self._ledger.finished_drops(None))
@@ -364,3 +379,8 @@ class Daemon:
             self._live.clear()
             self._ledger.close()
             self._herald.close(_LAST_WORDS if orderly else 0)
+
+
+def _gist(reason: str) -> str:
+    """A reason without its numbers: the space that is left changes all the time."""
+    return re.sub(r"[\d.,]+", "#", reason)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import queue
+import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,7 +39,8 @@ class Herald:
         self._left_out = 0
         self._untold: list[tuple[str, Mapping[str, Any]]] = []
         self._sent_at = float("-inf")
-        self._closing = threading.Event()
+        self._closing, self._over = threading.Event(), threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
         self.change(hooks, notify)
 
     def change(self, hooks: HookSettings, notify: NotifySettings) -> None:
@@ -57,21 +62,26 @@ class Herald:
                 log.warning("hooks are slower than what they are told of: some events are left out")
 
     def close(self, seconds: float) -> None:
-        """Waits so long for what is still to be told."""
-        if self._thread is not None:
-            self._closing.set()
-            try:
-                self._queue.put(None, timeout=seconds)
-            except queue.Full:
-                return
-            self._thread.join(seconds)
+        """Waits so long for what is still to be told; then a program that runs is ended, and the rest left out."""
+        if self._thread is None:
+            return
+        deadline = time.monotonic() + seconds
+        self._closing.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            self._over.set()
+            if (process := self._process) is not None:
+                _end(process)
+            log.warning("hooks took too long for the end: %d events were not told", self._queue.qsize())
 
     def _hook(self, event: str) -> tuple[str, ...]:
         command: tuple[str, ...] = getattr(self._hooks, f"on_{event}")
         return command
 
     def _work(self) -> None:
-        while True:
+        while not self._over.is_set():
             wait = None
             if self._untold:
                 wait = (
@@ -86,25 +96,41 @@ class Herald:
                 self._send()
                 return
             event, facts = told
-            if command := self._hook(event):
-                self._run(command, facts)
             if self._notify.urls and event in self._notify.on:
                 self._untold.append(told)
+            if command := self._hook(event):
+                if self._is_due():  # before a program that may take its time
+                    self._send()
+                self._run(command, facts)
+
+    def _is_due(self) -> bool:
+        return bool(self._untold) and time.monotonic() - self._sent_at >= self._notify.every_seconds
 
     def _run(self, command: tuple[str, ...], facts: Mapping[str, Any]) -> None:
-        try:
-            done = subprocess.run(
-                command, input=json.dumps(facts) + "\n", text=True, timeout=self._hooks.timeout_seconds,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, errors="replace",
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            log.warning("hook %s took more than %g s and was ended", command[0], self._hooks.timeout_seconds)
-        except (OSError, ValueError) as error:
-            log.warning("hook %s cannot be run: %s", command[0], error)
-        else:
-            if done.returncode:
-                said = done.stderr.strip().splitlines()
-                log.warning("hook %s ended with %d: %s", command[0], done.returncode, said[-1] if said else "")
+        """Its output goes to a file: a child that it leaves behind may hold a pipe for ever."""
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
+            told.write(json.dumps(facts).encode() + b"\n")
+            told.seek(0)
+            try:
+                process = subprocess.Popen(
+                    command, stdin=told, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                )
+            except (OSError, ValueError) as error:
+                log.warning("hook %s cannot be run: %s", command[0], error)
+                return
+            self._process = process
+            try:
+                code = process.wait(self._hooks.timeout_seconds)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                log.warning("hook %s took more than %g s and was ended", command[0], self._hooks.timeout_seconds)
+                return
+            finally:
+                self._process = None
+            if code and not self._over.is_set():
+                said.seek(max(0, said.seek(0, os.SEEK_END) - 2000))
+                lines = said.read().decode(errors="replace").strip().splitlines()
+                log.warning("hook %s ended with %d: %s", command[0], code, lines[-1] if lines else "")
 
     def _send(self) -> None:
         untold, self._untold = self._untold, []
@@ -126,6 +152,13 @@ class Herald:
                 log.warning("a message could not be sent to every one of notify.urls")
         except Exception as error:  # noqa: BLE001 - of some service's plugin
             log.warning("a message could not be sent: %s", error)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program and what it has started."""
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def message(events: list[tuple[str, Mapping[str, Any]]]) -> tuple[str, str]:

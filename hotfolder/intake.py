@@ -60,6 +60,7 @@ class Intake:
         self._ledger = ledger
         self._line = line
         self._left_alone: set[str] = set()  # said already
+        self._held: set[str] = set()  # complete, but the settings of their folder are not understood
         self._born_ended: set[int] = set()
         self._seen: dict[str, tuple[Kind, Observation]] = {}
         self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
@@ -68,6 +69,11 @@ class Intake:
     def unsettled(self) -> int:
         """How many files are seen and not yet taken."""
         return len(self._seen)
+
+    @property
+    def held(self) -> int:
+        """How many of them wait for the settings of their folder to be mended."""
+        return len(self._held)
 
     def scan(self, now: float, is_running: Callable[[Drop], bool], *, fresh: bool) -> None:
         """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now.
@@ -87,6 +93,7 @@ class Intake:
                 raise EnvironmentTrouble(
                     f"{folder} cannot be read: {error.strerror}", "make it readable; the queue goes on by itself"
                 ) from error
+        self._look_into_former_inboxes(found, ignore, unread)
         for path, drop in list(self._open.items()):
             there = found.get(path)
             if there is None and any(path == u or path.startswith(f"{u}/") for u in unread):
@@ -103,6 +110,18 @@ class Intake:
             for path, (kind, sighting) in found.items()
             if path not in self._open
         }
+
+    def _look_into_former_inboxes(
+        self, found: dict[str, tuple[Kind, Sighting]], ignore: tuple[str, ...], unread: list[str]
+    ) -> None:
+        """What was taken from an inbox that the configuration has no more is finished; nothing new is taken there."""
+        names = {path.split("/")[1]: drop.kind for path, drop in self._open.items()}
+        for name in names.keys() - self._rules.inboxes.keys():
+            folder = self._layout.inbox(name)
+            if folder.is_dir():
+                for sighting in scan(self._layout.root, folder, ignore, unread):
+                    if sighting.path in self._open:
+                        found[sighting.path] = (names[name], sighting)
 
     def give_up(self, drop: Drop, now: float) -> None:
         """The dropped file changed or was taken away: what is queued of it is cancelled."""
@@ -166,6 +185,7 @@ class Intake:
                 self._untold.discard(seen.sighting.path)
                 self._found(str(self._layout.root / seen.sighting.path))
         ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
+        self._held &= self._seen.keys()
         ready = [each for each in ready if self._rules_are_clear(each[1].sighting.path)]
         text = [each for each in ready if not self._rename_to_text(each[1].sighting.path)]
         if len(text) < len(ready):
@@ -188,10 +208,12 @@ class Intake:
         try:
             self._rules.of(path)
         except ConfigError as error:
+            self._held.add(path)
             if error.message not in self._left_alone:
                 self._left_alone.add(error.message)
                 log.error("what lies beside it waits: %s (%s)", error.message, error.fix)
             return False
+        self._held.discard(path)
         return True
 
     def _leave_alone(self, path: str, why: str) -> None:

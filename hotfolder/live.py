@@ -60,11 +60,13 @@ class Live:
         self._tell = tell
         self._shown_at = self._written_at = 0.0
         self._written: dict[str, Any] = {}
+        self.is_late = False  # the last update came too soon after another one, and was passed over
 
     def update(self, now: float, make: Callable[[], Snapshot], *, force: bool = False) -> None:
         """Passes a snapshot on, and makes it only then, unless the last one is very young."""
         show = self._show is not None and (force or abs(now - self._shown_at) >= SHOW_EVERY)
         write = force or abs(now - self._written_at) >= WRITE_EVERY
+        self.is_late = not write
         if not (show or write):
             return
         snapshot = make()
@@ -75,6 +77,7 @@ class Live:
         if write and {**content, "updated_at": 0} != {**self._written, "updated_at": 0}:
             self._written_at, self._written = now, content
             _overwrite(self._path, json.dumps(content).encode())
+        if write:
             self._tell(snapshot)
 
     def clear(self) -> None:

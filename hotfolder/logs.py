@@ -13,27 +13,31 @@ _QUIET_SECONDS = 60.0
 _MOST_LINES = 1000
 
 
+#: `extra` of a line that answers somebody: it is written each time.
+ALWAYS = {"always": True}
+
+
 class NoRepeats(logging.Filter):
-    """Lets a line through once a minute, then with the number of times that it was left out."""
+    """Lets the same warning or error through once a minute, then with the number of times that it was left out."""
 
     def __init__(self, quiet_seconds: float = _QUIET_SECONDS) -> None:
         super().__init__()
         self._quiet_seconds = quiet_seconds
-        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._said: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        key = (record.name, record.levelno, record.getMessage())
+        if record.levelno < logging.WARNING or getattr(record, "always", False):
+            return True
+        key = (record.name, record.levelno, record.getMessage(), str(record.exc_info and record.exc_info[1]))
         now = time.monotonic()
-        said_at, left_out = self._said.get(key, (float("-inf"), 0))
-        if now - said_at < self._quiet_seconds:
-            self._said[key] = (said_at, left_out + 1)
-            return False
-        if left_out:
-            record.msg, record.args = f"{key[2]} (and {left_out} times before)", None
-        if len(self._said) >= _MOST_LINES:
-            self._said = {k: v for k, v in self._said.items() if now - v[0] < self._quiet_seconds}
-        self._said[key] = (now, 0)
-        return True
+        said_at, left_out = self._said.pop(key, (float("-inf"), 0))
+        quiet = now - said_at < self._quiet_seconds
+        self._said[key] = (said_at, left_out + 1) if quiet else (now, 0)
+        if len(self._said) > _MOST_LINES:
+            del self._said[next(iter(self._said))]  # the one that was heard of least lately
+        if left_out and not quiet:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} times before)", None
+        return not quiet
 
 
 def log_to_stderr(level: int, format_: str) -> None:

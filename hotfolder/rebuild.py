@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,10 +23,11 @@ _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
 _AT_ONCE = 200
 
 
-def open_or_rebuild(layout: Layout) -> Ledger:
+def open_or_rebuild(layout: Layout, alive: Callable[[], None] = lambda: None) -> Ledger:
     """The ledger; in the place of a database that is damaged, or gone, a new one is made from the folders.
 
-    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing.
+    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. `alive`
+    is told of progress.
     """
     made = layout.database.with_name("hotfolder.rebuilt.db")
     wrong = health.problem(layout.database)
@@ -41,7 +42,7 @@ def open_or_rebuild(layout: Layout) -> Ledger:
             Path(f"{partial}{ending}").unlink(missing_ok=True)
         known = health.salvage(layout.database) if layout.database.exists() else {}
         ledger = Ledger.open(partial)
-        images, scored = rebuild(layout, ledger, known)
+        images, scored = rebuild(layout, ledger, known, alive)
         ledger.close()
         partial.replace(made)
         log.error(
@@ -62,7 +63,9 @@ def _has_content(database: Path) -> bool:
         return False
 
 
-def rebuild(layout: Layout, ledger: Ledger, known: dict[str, health.Known]) -> tuple[int, int]:
+def rebuild(
+    layout: Layout, ledger: Ledger, known: dict[str, health.Known], alive: Callable[[], None] = lambda: None
+) -> tuple[int, int]:
     """Records every image of the result folders; gives how many, and how many of them have a score.
 
     Generated images that were not judged yet go to inbox/score: they are pictures like others now.
@@ -71,6 +74,7 @@ def rebuild(layout: Layout, ledger: Ledger, known: dict[str, health.Known]) -> t
     children: list[tuple[str, list[str]]] = []
     batch = []
     for path in _results(layout):
+        alive()
         try:
             image, made_at = _describe(layout, path), (layout.root / path).stat().st_mtime
         except Exception as error:  # noqa: BLE001 - no file, however odd, may cost the others their rows

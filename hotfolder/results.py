@@ -47,7 +47,7 @@ class Results:
     """Turns outcomes into what the ledger and the folders say. `done` and `failed` count jobs of this run.
 
     `rescan` asks for another look at the inboxes, `pause` stops the queue: both are the loop's. `tell` hears what
-    was kept and what failed.
+    was kept and what failed, `alive` of each publication.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Results:
         rescan: Callable[[], None],
         pause: Pause,
         tell: Callable[[str, Mapping[str, Any]], None],
+        alive: Callable[[], None],
     ) -> None:
         self.done = self.failed = 0
         self._layout = layout
@@ -75,6 +76,7 @@ class Results:
         self._rescan = rescan
         self._pause = pause
         self._tell = tell
+        self._alive = alive
         self._ended: set[int] = set()  # drops of which some job has ended
         self._look_at_all = True  # those of an earlier run, too
         self._publisher = Publisher(layout.root, ledger, guard, clock)
@@ -83,6 +85,7 @@ class Results:
         """Finishes what was begun before a crash or an error; raises EnvironmentTrouble while that cannot be."""
         for wanted, published in self._publisher.resume():
             self._after_publishing(wanted, published)
+            self._alive()
 
     def settle(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         """What follows when a job is not in work any more: its outcome, or how its worker was lost, or neither.
@@ -170,7 +173,13 @@ class Results:
                 self._intake.give_up(drop, now)
                 continue
             failures = self._ledger.failed_jobs(drop.id)
-            self.failed += sum(1 for failure in failures if failure["attempt"] == 0)  # never ran: not counted yet
+            for failure in failures:
+                if failure["attempt"] == 0:  # never ran: not counted or told yet
+                    self.failed += 1
+                    log.warning("%s failed: %s", drop.sighting.path, failure["error"])
+                    self._tell_failure(
+                        drop.sighting.path, None, failure["error_kind"], failure["error"], failure["fix"] or ""
+                    )
             self._publish(self._line.finished(drop, failures, now))
         self._look_at_all = bool(found)  # there may be more, or one that could not be placed
         self._ended.clear()
@@ -266,6 +275,8 @@ class Results:
         except EnvironmentTrouble as error:
             self._pause(error.info())  # the publisher keeps it until it is resumed
             return None
+        finally:
+            self._alive()
         self._after_publishing(publication, published)
         return published
 
@@ -288,8 +299,7 @@ class Results:
         moved = published.placements[0].dst if published.placements else None
         if published.state is State.FAILED and published.error is not None:
             error = published.error
-            facts = {"kind": error.kind, "message": error.message, "fix": error.fix}
-            self._tell("failed", {"source_file": published.source_file, "path": moved, "error": facts})
+            self._tell_failure(published.source_file, moved, error.kind, error.message, error.fix)
         elif (
             published.image is not None and published.image.verdict is Verdict.KEEP and published.score is not None
         ):
@@ -297,6 +307,10 @@ class Results:
             known = {key: row[key] for key in ("prompt", "seed", "model")} if row else {}
             told = {"path": moved, "score": published.score.value, "scorer": published.score.scorer, **known}
             self._tell("keep", {"source_file": published.source_file, **told})
+
+    def _tell_failure(self, source_file: str, path: str | None, kind: str, message: str, fix: str) -> None:
+        error = {"kind": kind, "message": message, "fix": fix}
+        self._tell("failed", {"source_file": source_file, "path": path, "error": error})
 
     def _nothing_to_publish(self, wanted: Publication) -> None:
         """A person took the file away, or put another one in its place, at the last moment."""

@@ -24,7 +24,7 @@ def find_root(given: Path | None, environ: Mapping[str, str] = os.environ) -> Pa
         return Path.cwd()
     else:
         root, named = Path.home() / "hotfolder", "the default root"
-    root = root.expanduser().absolute()
+    root = Path(os.path.normpath(root.expanduser().absolute()))
     if not (root / FILE_NAME).is_file():
         raise UsageError(
             f"{root} ({named}) has no {FILE_NAME}", f"make it with: hotfolder init {root} --preset tiny"

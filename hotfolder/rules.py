@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,12 @@ from hotfolder.models.registry import Catalogue
 from hotfolder.root import FILE_NAME
 from hotfolder.settings import Settings
 from hotfolder.types import Kind
+
+log = logging.getLogger(__name__)
+#: Settings that are remembered, one for each folder with files of its own.
+_MOST_MADE = 1000
+#: So long a mistake is not looked for again: hundreds of files may lie beside it. Not for ever: a model may come.
+_FAILED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,8 @@ class Rules:
         self.settings = settings
         self.catalogue: Catalogue = settings.catalogue()
         self._own = {inbox.name: inbox for inbox in settings.inbox}
-        self._made: dict[tuple[str, ...], Settings] = {}
+        self._made: dict[tuple[tuple[str, ...], bool], Settings] = {}
+        self._failed: dict[tuple[str, ...], tuple[float, ConfigError]] = {}
 
     @property
     def inboxes(self) -> dict[str, Kind]:
@@ -49,18 +58,25 @@ class Rules:
 
     def of(self, source_file: str) -> Settings:
         """The settings for a file, by its path relative to the root. Raises ConfigError, naming file and key."""
-        return self._merged(source_file, lenient=False)
+        try:
+            return self._merged(source_file, lenient=False)
+        except HotfolderError:
+            raise
+        except Exception as error:
+            # Whoever may drop files may write anything into one of that name: it must not stop the daemon.
+            log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
+            raise ConfigError(f"the settings for {source_file} cannot be used: {error}", "simplify them") from None
 
     def course(self, source_file: str) -> Course:
         """The same for what was taken already: files that cannot be read now count as they were read last."""
-        settings = self._merged(source_file, lenient=True)
-        changed = {
-            key: value
-            for key in ("scale", "format")
-            if (value := getattr(settings.upscale, key)) != getattr(self.settings.upscale, key)
-        }
+        try:
+            settings = self._merged(source_file, lenient=True)
+        except Exception as error:
+            log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
+            settings = self.settings
+        upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
         models = {kind: settings.default_model(kind) for kind in Kind}
-        return Course(settings.gate_policy(), models, settings.upscale.min_gain, changed)
+        return Course(settings.gate_policy(), models, settings.upscale.min_gain, upscaling)
 
     def _merged(self, source_file: str, *, lenient: bool) -> Settings:
         parts = source_file.split("/")
@@ -69,26 +85,28 @@ class Rules:
         folders = ["/".join(parts[:end]) for end in range(2, len(parts))]
         found = {folder: self._read(f"{folder}/{FILE_NAME}") for folder in folders}
         key = (parts[1], *(f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem))
-        if key in self._made:
-            return self._made[key]
+        if (key, lenient) in self._made:
+            return self._made[key, lenient]
+        failed_at, failure = self._failed.get(key, (float("-inf"), None))
+        if failure is not None and not lenient and time.monotonic() - failed_at < _FAILED_SECONDS:
+            raise failure
         settings = self.settings
+        if len(self._made) > _MOST_MADE:
+            self._made.clear()
+            self._failed.clear()
         own = self._own.get(parts[1])
         if own is not None:
             settings = settings.overridden({k: v for k, v in own.changes.items() if v})
-        faulty = False
         for folder, read in found.items():
             try:
                 if read.problem is not None and not lenient:
                     raise read.problem
                 settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}")
-            except ConfigError:
+            except ConfigError as error:
                 if not lenient:
+                    self._failed[key] = (time.monotonic(), error)
                     raise
-                faulty = True
-        if not faulty:
-            if len(self._made) > 1000:
-                self._made.clear()
-            self._made[key] = settings
+        self._made[key, lenient] = settings
         return settings
 
     def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:

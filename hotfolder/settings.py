@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -67,7 +68,9 @@ class Settings(Section):
         for name, values in changes.items():
             section: Section = getattr(self, name)
             if values:
-                update[name] = type(section).model_validate({**section.model_dump(), **values})
+                merged = {**section.model_dump(), **values}
+                # As strict as the root's file: see config.load.
+                update[name] = type(section).model_validate_json(as_json(merged), strict=True)
         return self.model_copy(update=update)
 
     def gate_policy(self) -> Gate:
@@ -153,6 +156,11 @@ class Settings(Section):
             Kind.SCORE: self.gate.score or formula.of(self.score.scorers[0]).text,
             Kind.UPSCALE: self.upscale.model,
         }[kind]
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """A TOML document as JSON; dates become tables, so that no text is what was none."""
+    return json.dumps(document, default=lambda value: {"a date": str(value)})
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:

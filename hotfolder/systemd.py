@@ -13,7 +13,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 _JOURNAL = "/run/systemd/journal/socket"
 #: Seconds between two texts of STATUS=.
-_STATUS_EVERY = 1.0
+_STATUS_EVERY = 0.4
 #: What a start or a stop that still makes progress is given, again and again, in seconds.
 _EXTENSION = 60
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -65,6 +65,7 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         now = time.monotonic()
+        text = text.encode(errors="backslashreplace").decode().replace("\n", " ")
         if text != self._status and now - self._told_at >= _STATUS_EVERY:
             self._status, self._told_at = text, now
             self._send(f"STATUS={text}")

@@ -188,6 +188,7 @@ class Wishes:
             jobs = self._ledger.cancel_drop(drop_id, error, now)
             self._drop_running(drop_id)
             self._results.has_ended(drop_id)
+            self._alive()
             cancelled.append({"file": drop.sighting.path, "jobs": jobs})
             log.info("cancelled: %s (%d jobs)", drop.sighting.path, jobs)
         return {"cancelled": cancelled}

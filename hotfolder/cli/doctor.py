@@ -295,8 +295,10 @@ def _service() -> Check:
     )  # fmt: skip
     found = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
     if told.returncode or found.get("LoadState") != "loaded":
-        why = "no service is installed" if not told.returncode else "systemd runs no session for this user"
-        return Check("service", "warn", why, "hotfolder service install")
+        if told.returncode:
+            fix = "log in to a session of your own for 'service install'; until then: hotfolder run"
+            return Check("service", "warn", "systemd runs no session for this user", fix)
+        return Check("service", "warn", "no service is installed", "hotfolder service install")
     text = (
         f"hotfolder.service is {found.get('ActiveState')}, {found.get('UnitFileState')} {found.get('StatusText')}"
     )

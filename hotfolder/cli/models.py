@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +116,19 @@ def run_pull(given: Path | None, names: Sequence[str], *, as_json: bool) -> Exit
     )
 
 
-def pull_missing(settings: Settings) -> None:
-    """Fetches what the configuration names and is not here. Raises what fetching raises."""
+def pull_missing(settings: Settings, alive: Callable[[], None]) -> None:
+    """Fetches what the configuration names and is not here; `alive` hears of progress. Raises what fetching raises."""
     catalogue = settings.catalogue()
     for _, name in settings.models_needed():
         for entry in catalogue.needs(name) if catalogue.entry(name) else ():
             if not _is_here(catalogue, entry) and entry.is_pullable:
                 with _Bars() as bars:
-                    Puller(catalogue, settings.models.mirror, bars.show).pull(entry)
+
+                    def report(name: str, done: int, total: int, bars: _Bars = bars) -> None:
+                        alive()
+                        bars.show(name, done, total)
+
+                    Puller(settings.models.mirror, report).pull(entry)
 
 
 def _pull(settings: Settings, names: Sequence[str], *, quiet: bool) -> list[dict[str, Any]]:
@@ -131,7 +136,7 @@ def _pull(settings: Settings, names: Sequence[str], *, quiet: bool) -> list[dict
     entries = {entry.name: entry for name in names for entry in catalogue.needs(name)}
     done: list[dict[str, Any]] = []
     with _Bars() as bars:
-        puller = Puller(catalogue, settings.models.mirror, bars.show)
+        puller = Puller(settings.models.mirror, bars.show)
         for entry in entries.values():
             if _is_here(catalogue, entry):
                 done.append({"name": entry.name, "state": "here already"})
@@ -212,7 +217,7 @@ def run_verify(given: Path | None, names: Sequence[str], *, as_json: bool) -> Ex
         damaged = [str(file.path) for file in files if file.sha256 not in (None, sha256_of(file.path))]
         unpinned = [file for file in files if file.sha256 is None]
         state = "damaged" if damaged else "no sha256 is known for it" if unpinned else "ok"
-        fix = f"hotfolder models rm {entry.name}, then hotfolder models pull {entry.name}" if damaged else ""
+        fix = _mend(entry) if damaged else ""
         found.append({"name": entry.name, "state": state, "files": damaged, "fix": fix})
     if as_json:
         table.write_json({"models": found})
@@ -223,6 +228,13 @@ def run_verify(given: Path | None, names: Sequence[str], *, as_json: bool) -> Ex
                 sys.stdout.write(f"  fix: {each['fix']}\n")
     bad = any(each["state"] in ("damaged", "missing") for each in found)
     return ExitCode.FAILURE if bad else ExitCode.DONE
+
+
+def _mend(entry: ModelEntry) -> str:
+    record = records.read(usual_folder(), entry.name)
+    if record is not None and record.origin == "linked":
+        return f"mend it in {record.folder}, then: hotfolder models link {record.folder}"
+    return f"hotfolder models rm {entry.name}, then hotfolder models pull {entry.name}"
 
 
 def run_rm(given: Path | None, names: Sequence[str], *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from hotfolder.logs import log_to_stderr
 from hotfolder.models.registry import ModelSpec
 from hotfolder.root import find_root
 from hotfolder.settings import Settings
+from hotfolder.systemd import Notifier
 from hotfolder.types import Kind
 
 
@@ -50,16 +51,16 @@ def resolve_upscaler(settings: Settings) -> ModelSpec:
     return spec
 
 
-def load_checked(root: Path) -> Settings:
-    """The settings of a root whose models are known to be there; missing ones are fetched if the settings say so.
+def load_checked(root: Path, *, pull: bool = False) -> Settings:
+    """The settings of a root whose models are known to be there; with `pull`, fetched if the settings say so.
 
-    Raises ConfigError, ModelMissing or UsageError.
+    Raises ConfigError, ModelMissing or UsageError; DownloadFailed and the like only with `pull`.
     """
     settings = config.load(root)
-    if settings.models.auto_pull:
+    if pull and settings.models.auto_pull:
         from hotfolder.cli.models import pull_missing
 
-        pull_missing(settings)
+        pull_missing(settings, Notifier().alive)  # a start may take as long as that
     check_models(settings)
     return settings
 
@@ -107,7 +108,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
 def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
     log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
     root = find_root(given)
-    settings = load_checked(root)
+    settings = load_checked(root, pull=True)
     if settings.output.umask:
         os.umask(int(settings.output.umask, 8))
     with contextlib.ExitStack() as stack:
@@ -123,6 +124,10 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
         if report.paused:
             sys.stderr.write(f"error: stopped before the end: {report.paused}\n")
             return ExitCode.FAILURE
-        if report.failed:
+        if report.held:
+            sys.stderr.write(
+                f"error: {report.held} files wait: the settings of their folder were not understood\n"
+            )
+        if report.failed or report.held:
             return ExitCode.PARTLY_FAILED
     return ExitCode.DONE

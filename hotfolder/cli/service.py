@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ _SHOWN = (
     "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "StatusText",
     "ActiveEnterTimestamp", "MemoryCurrent", "FragmentPath",
 )  # fmt: skip
+
+#: Looks at a unit that was just started, half a second apart.
+_TRIES = 20
 
 
 def _command() -> str:
@@ -48,7 +52,10 @@ class _Manager:
         tool = shutil.which("systemctl")
         if tool is None:
             raise HotfolderError("there is no systemctl on this machine", "start 'hotfolder run' by other means")
-        return subprocess.run([tool, *self._scope, *words], capture_output=True, text=True, timeout=120)
+        try:
+            return subprocess.run([tool, *self._scope, *words], capture_output=True, text=True, timeout=120)
+        except subprocess.TimeoutExpired:
+            raise HotfolderError(f"systemctl {words[0]} does not come to an end", "try again later") from None
 
     def properties(self) -> dict[str, str]:
         told = self.call("show", self.unit, f"--property={','.join(_SHOWN)}")
@@ -84,7 +91,11 @@ def run_install(
         hint = "run it as root: sudo hotfolder service install --system" if system else "may you write there?"
         raise HotfolderError(f"{path} cannot be written: {error.strerror}", hint) from None
     problems = verify(path, system=system)
-    steps = [("daemon-reload",), ("enable", manager.unit), *([("restart", manager.unit)] if start else [])]
+    steps = [
+        ("daemon-reload",),
+        ("enable", manager.unit),
+        *([("restart", "--no-block", manager.unit)] if start else []),
+    ]
     trouble = ""
     for words in steps:
         try:
@@ -95,6 +106,8 @@ def run_install(
         if told.returncode:
             trouble = f"systemctl {' '.join(words)}: {told.stderr.strip()}"
             break
+    if start and not trouble:
+        trouble = _comes_up(manager)
     if as_json:
         table.write_json(
             {"unit": manager.unit, "path": str(path), "problems": problems, "started": start and not trouble,
@@ -112,6 +125,18 @@ def run_install(
                 f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status\n"
             )
     return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
+
+
+def _comes_up(manager: _Manager) -> str:
+    """What goes wrong within the first seconds of a start; a start that takes longer is no trouble."""
+    for _ in range(_TRIES):
+        state = manager.properties().get("ActiveState", "")
+        if state == "active":
+            return ""
+        if state == "failed":
+            return f"{manager.unit} does not start; see: hotfolder service logs"
+        time.sleep(0.5)
+    return ""
 
 
 def verify(path: Path, *, system: bool) -> list[str] | None:
@@ -136,11 +161,22 @@ def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -
     path = Path(_unit(manager, "%h/hotfolder", name).folder) / f"{name}{'@' if system else ''}.service"
     if not path.exists():
         raise UsageError(f"{path} is not there", "hotfolder service install writes it")
-    told = manager.call("disable", "--now", manager.unit)
+    trouble = ""
+    try:
+        told = manager.call("disable", "--now", manager.unit)
+        trouble = told.stderr.strip() if told.returncode else ""
+        runs = bool(trouble) and manager.properties().get("ActiveState") == "active"
+    except HotfolderError as error:
+        trouble, runs = error.message, False
+    if runs:
+        raise HotfolderError(f"{manager.unit} still runs, so its unit stays: {trouble}", "may you stop it?")
     path.unlink()
-    manager.call("daemon-reload")
+    if not trouble:
+        manager.call("daemon-reload")
     if as_json:
-        table.write_json({"unit": manager.unit, "path": str(path), "stopped": told.returncode == 0})
+        table.write_json({"unit": manager.unit, "path": str(path), "trouble": trouble or None})
+    elif trouble:
+        sys.stdout.write(f"{path} is removed; systemd did not hear of it: {trouble}\n")
     else:
         sys.stdout.write(f"{manager.unit} is stopped, {path} removed; your root and its files are untouched\n")
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
@@ -61,7 +61,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         "images": images,
         "today": today,
         "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
-        "eta_seconds": _eta(queue, pace),
+        "eta_seconds": _eta(queue, pace) if live and not live.paused else None,
         "running": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
@@ -86,9 +86,15 @@ def _midnight() -> float:
 
 
 def _eta(queue: Mapping[str, Mapping[str, int]], pace: Mapping[str, float]) -> float | None:
-    """Seconds until what waits is done, at the pace of the last minutes; None where that is not known."""
+    """Seconds until what waits is done, at the pace of the last minutes; None where that is not known.
+
+    What is generated or enlarged is judged after that. That some of it is tried again or enlarged is not foreseen.
+    """
     waiting = {kind: states.get("queued", 0) + states.get("running", 0) for kind, states in queue.items()}
-    if not any(waiting.values()) or any(count and kind not in pace for kind, count in waiting.items()):
+    if not any(waiting.values()):
+        return None
+    waiting["score"] = sum(waiting.get(kind, 0) for kind in ("generate", "score", "upscale"))
+    if any(count and kind not in pace for kind, count in waiting.items()):
         return None
     return round(sum(count / pace[kind] for kind, count in waiting.items() if count), 1)
 
@@ -120,15 +126,24 @@ def show_status(given: Path | None, *, as_json: bool, watch: bool) -> None:
 
 
 def _watch(layout: Layout) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        if sys.stdout.isatty():
+            _watch_on_terminal(layout)
+        while True:
+            sys.stdout.write(f"{_text(gather(layout), read(layout.live_status))}\n")
+            sys.stdout.flush()
+            time.sleep(_WATCH_EVERY)
+
+
+def _watch_on_terminal(layout: Layout) -> NoReturn:
     from rich.live import Live  # only here: it takes its time
     from rich.text import Text
 
-    with contextlib.suppress(KeyboardInterrupt), Live(auto_refresh=False, screen=sys.stdout.isatty()) as display:
+    with Live(auto_refresh=False, screen=True) as display:
         while True:
             clock = datetime.now().astimezone().strftime("%H:%M:%S")
-            display.update(
-                Text(f"{_text(gather(layout), read(layout.live_status))}\n{clock}, Ctrl-C ends"), refresh=True
-            )
+            text = f"{_text(gather(layout), read(layout.live_status))}\n{clock}, Ctrl-C ends"
+            display.update(Text(text), refresh=True)
             time.sleep(_WATCH_EVERY)
 
 
@@ -155,7 +170,7 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
         rate = found["jobs_per_second"].get(kind)
         pace = f"{rate:>10.1f}/s" if rate and rate >= 1 else f"{rate * 60:>8.1f}/min" if rate else ""
         lines.append(f"{kind:<9}" + "".join(f"{states[state]:>11}" for state in STATES) + f" {pace}".rstrip())
-    if found["eta_seconds"] is not None and daemon["running"]:
+    if found["eta_seconds"] is not None:
         lines.append(
             f"\ndone in  about {span(found['eta_seconds'])}, at the pace of the last {_PACE_SECONDS // 60} minutes"
         )

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-#: Deeper nesting than people write: a hostile text must not exhaust the stack.
-_DEEPEST = 50
+#: Deeper nesting, and more operators, than people write: a hostile text must not exhaust the stack.
+_DEEPEST, _MOST_OPERATORS = 50, 100
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)(?![\w.])
         |(?P<quoted>"[^"]*"|'[^']*')
@@ -62,7 +62,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._names: dict[str, None] = {}
-        self._depth = 0
+        self._depth = self._operators = 0
         self._next()
 
     def _next(self) -> None:
@@ -78,6 +78,9 @@ class _Parser:
     def _took(self, *signs: str) -> str:
         if self._kind == "sign" and self._token in signs:
             sign = self._token
+            self._operators += 1
+            if self._operators > _MOST_OPERATORS:
+                raise FormulaError(f"column {self._start + 1}: too long: expected something simpler")
             self._next()
             return sign
         return ""

@@ -212,7 +212,7 @@ class Station:
 
 def _target(params: Mapping[str, Any], settings: StationSettings) -> Target:
     """What a job asks for, else what the configuration says."""
-    if any(params.get(key) for key in ("scale", "long_edge", "megapixels")):
+    if any(key in params for key in ("scale", "long_edge", "megapixels")):
         return Target(params.get("scale"), params.get("long_edge"), params.get("megapixels"))
     return Target(scale=settings.scale)
 

@@ -230,9 +230,12 @@ SELECT role, verdict, count(*) AS images FROM images GROUP BY role, verdict;
 SELECT role, verdict, count(*) AS images FROM images WHERE created_at >= :since GROUP BY +role, +verdict;
 
 -- name: pace
--- Jobs that ended well of late, by kind: how many, and when the first and the last of them did.
-SELECT kind, count(*) AS jobs, min(finished_at) AS first, max(finished_at) AS last FROM jobs
-WHERE state = 'done' AND finished_at >= :since GROUP BY kind;
+-- Jobs that ended well of late, by kind: how many, and the seconds that something of that kind was in work. What was
+-- claimed together has the same start, and one batch is in work at a time.
+SELECT kind, sum(jobs) AS jobs, sum(seconds) AS seconds
+FROM (SELECT kind, count(*) AS jobs, max(finished_at) - started_at AS seconds FROM jobs
+      WHERE state = 'done' AND finished_at >= :since AND started_at IS NOT NULL GROUP BY kind, started_at)
+GROUP BY kind;
 
 -- name: recent_failures
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs

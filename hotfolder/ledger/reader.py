@@ -50,13 +50,9 @@ class Reader:
         return found
 
     def pace(self, since: float) -> dict[str, float]:
-        """Jobs a second by kind, of those that ended well since a moment; of two or more of a kind."""
+        """Jobs a second by kind while such were in work, of those that ended well since a moment."""
         rows = self._all("pace", since=since)
-        return {
-            row["kind"]: (row["jobs"] - 1) / (row["last"] - row["first"])
-            for row in rows
-            if row["last"] > row["first"]
-        }
+        return {row["kind"]: row["jobs"] / row["seconds"] for row in rows if row["seconds"] > 0}
 
     def running(self) -> list[dict[str, Any]]:
         return self._all("running")

@@ -23,17 +23,19 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(description="Its name below the model's folder.")
+    path: str = Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="Its name below the model's folder.")
     sha256: str | None = Field(None, pattern=_SHA256, description="64 hexadecimal digits, checked before use.")
     size: int | None = Field(None, ge=1, description="Bytes.")
     url: str | None = Field(None, pattern=r"^https?://", description="Where it is fetched from; needs a sha256.")
-    hub_path: str | None = Field(None, description="Its name in the hub's repository, when it is another.")
+    hub_path: str | None = Field(
+        None, pattern=r"^[^\x00-\x1f\x7f]+$", description="Its name in the hub's repository, when it is another."
+    )
 
-    @field_validator("path")
+    @field_validator("path", "hub_path")
     @classmethod
-    def _below(cls, path: str) -> str:
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or path.startswith("."):
+    def _below(cls, path: str | None) -> str | None:
+        pure = PurePosixPath(path or "x")
+        if pure.is_absolute() or ".." in pure.parts or str(path).startswith("."):
             raise ValueError(f"'{path}' has to lie below the model's folder")
         return path
 
@@ -86,6 +88,13 @@ class ModelEntry(BaseModel):
             raise ValueError(f"loader '{self.loader}' does not {self.kind}: use {' or '.join(known)}")
         if self.repo and not self.revision:
             raise ValueError(f"'{self.name}' has a repo, so it needs a revision (a commit of 40 hex digits), too")
+        if self.repo and not self.include and any(file.sha256 is None for file in self.files):
+            raise ValueError(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
+        if not self.files and not self.builtin and self.read_by != "clip_prompt":
+            what = "model_index.json" if self.kind == "generate" else "its weights"
+            raise ValueError(f"'{self.name}' needs files: the path of {what}")
+        if self.encoder and self.kind != "score":
+            raise ValueError(f"'{self.name}' is for '{self.kind}', and only scorers have an encoder")
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,15 +43,19 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
         if len(entry.files) == 1 and file.size and file.sha256
     }
     for path in _candidates(folder):
-        if path.name == "model_index.json":
-            yield _link_new(path.parent, "generate", (), catalogue)
+        try:
+            entry, file = by_size.get(path.stat().st_size, (None, None))
+            known = entry is not None and file is not None and sha256_of(path) == file.sha256
+        except OSError as error:
+            yield Found(path, "", f"cannot be read: {error.strerror}")
             continue
-        entry, file = by_size.get(path.stat().st_size, (None, None))
-        if entry is not None and file is not None and sha256_of(path) == file.sha256:
-            _record(entry.name, path.parent, (path,), {})
+        if path.name == "model_index.json":
+            yield _link_new(path, path.parent.name, "generate", catalogue)
+        elif known and entry is not None:
+            _record(entry.name, path, {})
             yield Found(path, entry.name, "known by its sha256")
         elif any(part.lower() in _UPSCALERS for part in path.relative_to(folder.parent).parts[:-1]):
-            yield _link_new(path, "upscale", (path,), catalogue)
+            yield _link_new(path, path.stem, "upscale", catalogue)
         else:
             yield Found(path, "", "not an upscaler, and no file of the registry")
 
@@ -67,22 +72,20 @@ def _candidates(folder: Path) -> Iterator[Path]:
                 yield Path(here) / name
 
 
-def _link_new(path: Path, kind: str, files: tuple[Path, ...], catalogue: Catalogue) -> Found:
-    name = slug(path.stem if files else path.name)
-    known = catalogue.entry(name)
-    record = records.read(usual_folder(), name)
-    if known is not None and (record is None or Path(record.folder) != (path.parent if files else path)):
-        name = slug(f"{name}-{path.parent.name}")  # another one has the name
-    entry: dict[str, object] = {
-        "name": name,
-        "kind": kind,
-        "source": str(path),
-        "files": [{"path": path.name}] if files else [],
-    }
-    _record(name, path.parent if files else path, files, entry)
-    return Found(path, name, f"can {kind}")
+def _link_new(path: Path, called: str, kind: str, catalogue: Catalogue) -> Found:
+    """A model that the registry does not know, by the name of its file or folder; others of that name stay."""
+    name = slug(called)
+    for number in itertools.count(2):
+        record = records.read(usual_folder(), name)
+        if catalogue.entry(name) is None and record is None:
+            break
+        if record is not None and record.origin == "linked" and record.files and record.files[0].path == str(path):
+            break  # it was linked before
+        name = f"{slug(called)}-{number}"
+    _record(name, path, {"name": name, "kind": kind, "source": str(path), "files": [{"path": path.name}]})
+    return Found(path.parent if kind == "generate" else path, name, f"can {kind}")
 
 
-def _record(name: str, folder: Path, files: tuple[Path, ...], entry: dict[str, object]) -> None:
-    installed = tuple(records.InstalledFile(str(f), f.stat().st_size, sha256_of(f)) for f in files)
-    records.write(usual_folder(), records.Record(name, "linked", str(folder), installed, entry))
+def _record(name: str, path: Path, entry: dict[str, object]) -> None:
+    file = records.InstalledFile(str(path), path.stat().st_size, sha256_of(path))
+    records.write(usual_folder(), records.Record(name, "linked", str(path.parent), (file,), entry))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from hotfolder.errors import DiskFull, DownloadFailed, ModelDamaged, UsageError
 from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry
-from hotfolder.models.registry import Catalogue, sha256_of, usual_folder
+from hotfolder.models.registry import sha256_of, usual_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -46,8 +46,7 @@ class _Remote:
 class Puller:
     """Fetches models. `mirror` takes the place of https://github.com; the hub's is $HF_ENDPOINT."""
 
-    def __init__(self, catalogue: Catalogue, mirror: str, report: Report) -> None:
-        self._catalogue = catalogue
+    def __init__(self, mirror: str, report: Report) -> None:
         self._mirror = mirror.rstrip("/")
         self._report = report
 
@@ -70,6 +69,9 @@ class Puller:
             _check_space(home, sum(file.size or 0 for file in missing) - _begun(home, missing))
             for file in missing:
                 self._fetch(file, home / file.path)
+            there = [home / file.path for file in entry.files]
+            installed = [records.InstalledFile(str(p), p.stat().st_size, sha256_of(p)) for p in there]
+            records.write(usual_folder(), records.Record(entry.name, "pulled", str(home), tuple(installed), {}))
             return home
 
     # --- by address ------------------------------------------------------------------------------
@@ -80,10 +82,10 @@ class Puller:
         resumed = part.exists()
         found = self._download(file, part)
         if found != file.sha256 and resumed:  # what was there already may have been of something else
-            part.unlink()
+            part.unlink(missing_ok=True)
             found = self._download(file, part)
         if found != file.sha256:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise _not_it(file.url or file.path, found, str(file.sha256))
         part.rename(target)
 
@@ -94,33 +96,33 @@ class Puller:
         url = str(file.url)
         if self._mirror and url.startswith(_GITHUB):
             url = self._mirror + url.removeprefix(_GITHUB)
-        digest = hashlib.sha256()
-        with part.open("a+b") as out:
-            out.seek(0)
-            while chunk := out.read(_CHUNK):
-                digest.update(chunk)
-            have = out.tell()
-            if file.size and have == file.size:
-                return digest.hexdigest()
-            # Compressed on the way, its bytes could not be counted.
-            headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-            with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-                if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                    return digest.hexdigest()  # it was whole already
-                answer.raise_for_status()
-                if have and answer.status_code != requests.codes.partial_content:
-                    out.truncate(0)
-                    have, digest = 0, hashlib.sha256()
-                total = file.size or have + int(answer.headers.get("Content-Length", 0))
+        digest, have = _digest_of(part)
+        if file.size and have >= file.size:
+            return digest.hexdigest()
+        # Compressed on the way, its bytes could not be counted.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                return digest.hexdigest()  # it was whole already
+            answer.raise_for_status()
+            if answer.status_code != requests.codes.partial_content:
+                part.unlink(missing_ok=True)
+                digest, have = hashlib.sha256(), 0
+            announced = int(answer.headers.get("Content-Length", 0))
+            total = file.size or have + announced
+            _check_space(part.parent, max(announced, total - have))
+            with part.open("ab") as out:
                 for chunk in answer.iter_content(_CHUNK):
+                    have += len(chunk)
+                    if have > total > 0:
+                        return "more came than was pinned"
                     out.write(chunk)
                     digest.update(chunk)
-                    have += len(chunk)
                     self._report(file.path, have, total)
-            if file.size and have < file.size:
-                raise DownloadFailed(f"{url} ended after {have} of {file.size} bytes", _AGAIN)
-            out.flush()
-            os.fsync(out.fileno())
+                out.flush()
+                os.fsync(out.fileno())
+        if file.size and have < file.size:
+            raise DownloadFailed(f"{url} ended after {have} of {file.size} bytes", _AGAIN)
         return digest.hexdigest()
 
     # --- from the hub ----------------------------------------------------------------------------
@@ -156,11 +158,12 @@ def remove(entry: ModelEntry) -> int:
     home = usual_folder()
     record = records.read(home, entry.name)
     freed = 0
-    if record is None and not (home / entry.name).is_dir():
+    if record is None:
         raise UsageError(
-            f"'{entry.name}' was not put here by 'models pull' or 'models link'", "see: hotfolder models list"
+            f"'{entry.name}' was not put here by 'models pull' or 'models link'",
+            "what you put somewhere yourself, remove yourself; see: hotfolder models list",
         )
-    if record is not None and record.origin == "pulled" and entry.repo:
+    if record.origin == "pulled" and entry.repo:
         from huggingface_hub import scan_cache_dir
         from huggingface_hub.errors import CacheNotFound
 
@@ -168,8 +171,13 @@ def remove(entry: ModelEntry) -> int:
             strategy = scan_cache_dir().delete_revisions(str(entry.revision))
             freed += strategy.expected_freed_size
             strategy.execute()
-    freed += sum(path.stat().st_size for path in (home / entry.name).rglob("*") if path.is_file())
-    shutil.rmtree(home / entry.name)
+    elif record.origin == "pulled":
+        for file in record.files:
+            freed += file.size
+            Path(file.path).unlink(missing_ok=True)
+    records.path_of(home, entry.name).unlink()
+    with contextlib.suppress(OSError):
+        (home / entry.name).rmdir()  # unless a person keeps something there
     return freed
 
 
@@ -235,6 +243,17 @@ def _alone(home: Path) -> Iterator[None]:
             (home / ".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 home.rmdir()  # if nothing came
+
+
+def _digest_of(part: Path) -> tuple[Any, int]:
+    """The sha256 so far, and the bytes, of what was fetched already."""
+    digest, have = hashlib.sha256(), 0
+    if part.exists():
+        with part.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                have += len(chunk)
+    return digest, have
 
 
 def _listed(entry: ModelEntry) -> list[_Remote]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli
+from pydantic import ValidationError
 
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry
 from hotfolder.types import Kind
 
+log = logging.getLogger(__name__)
 BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
 #: The kind of models that turn pictures into embeddings, for scorers.
 ENCODER = "encoder"
@@ -92,13 +95,14 @@ class Catalogue:
         found = self._entries.get(name)
         if found is None and _NAME.fullmatch(name):
             record = records.read(usual_folder(), name)
-            return ModelEntry.model_validate(record.entry) if record and record.entry else None
+            return _linked_entry(record) if record else None
         return found
 
     def entries(self) -> list[ModelEntry]:
         """All of them: the registry's, the configuration's, then linked ones."""
-        linked = [r for r in records.read_all(usual_folder()) if r.entry and r.name not in self._entries]
-        return [*self._entries.values(), *(ModelEntry.model_validate(record.entry) for record in linked)]
+        others = [record for record in records.read_all(usual_folder()) if record.name not in self._entries]
+        linked = [entry for record in others if (entry := _linked_entry(record)) is not None]
+        return [*self._entries.values(), *linked]
 
     def needs(self, name: str) -> list[ModelEntry]:
         """This model and those that it cannot do without, or is meant to work with. Raises UsageError."""
@@ -115,6 +119,8 @@ class Catalogue:
         Raises UsageError for a name that is not known or is of another kind, ModelMissing for one whose files are
         not here.
         """
+        if not name.isprintable():
+            raise UsageError(f"{name!r} is no name of a model", f"Known are {self._names(kind)}")
         entry = self.entry(name)
         if entry is None:
             return self._by_path(name, kind)
@@ -140,8 +146,8 @@ class Catalogue:
 
         Raises UsageError, also for what leads out of them by links or '..'.
         """
-        if not (os.path.isabs(name) or "/" in name):  # noqa: PTH117 - never raise
-            return
+        if not (os.path.isabs(name) or "/" in name) or not name.isprintable():  # noqa: PTH117 - never raise
+            return  # no path; whether it is a name, `resolve` says
         real = os.path.realpath(name)
         folders = (*self._folders, str(usual_folder()))
         roots = [os.path.realpath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH111
@@ -164,14 +170,22 @@ class Catalogue:
             if not all((folder / path).is_file() for path, _ in pinned):
                 raise ModelMissing(f"the built-in model '{entry.name}' is incomplete", "reinstall hotfolder")
             return folder, tuple(ModelFile(folder / p, sha) for p, sha in pinned), manifest.get("golden", {})
-        for place in self._places(entry.name):
-            if all((place / file.path).is_file() for file in entry.files):
+        roots = [Path(os.path.expanduser(folder)) for folder in self._folders]  # noqa: PTH111
+        record = records.read(usual_folder(), entry.name)
+        for place in (
+            *(root / entry.name for root in roots),
+            None,
+            usual_folder() / entry.name,
+            *roots,
+            usual_folder(),
+        ):
+            if place is None:  # what was fetched or linked: more is known of it than of what was put somewhere
+                if record is not None and record.is_whole:
+                    recorded = tuple(ModelFile(Path(file.path), file.sha256) for file in record.files)
+                    return Path(record.folder), recorded, entry.golden
+            elif all((place / file.path).is_file() for file in entry.files):
                 files = tuple(ModelFile(place / file.path, self._pinned(entry, file)) for file in entry.files)
                 return place, files, entry.golden
-        record = records.read(usual_folder(), entry.name)
-        if record is not None and record.is_whole:
-            recorded = tuple(ModelFile(Path(file.path), file.sha256) for file in record.files)
-            return Path(record.folder), recorded, entry.golden
         raise self._missing(entry)
 
     def _pinned(self, entry: ModelEntry, file: FileEntry) -> str | None:
@@ -185,11 +199,6 @@ class Catalogue:
             f"model '{entry.name}' is not on this machine: no folder with {wanted}",
             f"{fetch} into {usual_folder() / entry.name}" + (f" (source: {entry.source})" if entry.source else ""),
         )
-
-    def _places(self, name: str) -> list[Path]:
-        """`<folder>/<name>` before `<folder>` itself, for each folder."""
-        roots = [*(Path(os.path.expanduser(folder)) for folder in self._folders), usual_folder()]  # noqa: PTH111
-        return [place for root in roots for place in (root / name, root)]
 
     def _by_path(self, name: str, kind: str) -> ModelSpec:
         path = Path(name)
@@ -217,6 +226,18 @@ class Catalogue:
         known = [entry.name for entry in self.entries() if kind in (None, entry.kind)]
         near = difflib.get_close_matches(name, known, n=1)
         return (f"did you mean '{near[0]}'? " if near else "") + f"Known are {', '.join(known)}"
+
+
+def _linked_entry(record: records.Record) -> ModelEntry | None:
+    """What a record says of a model that no registry knows; None where that is not understood."""
+    known = {key: value for key, value in record.entry.items() if key in ModelEntry.model_fields}
+    if not known:
+        return None
+    try:
+        return ModelEntry.model_validate(known)
+    except ValidationError as error:
+        log.warning("the record of '%s' does not count: %s", record.name, error.errors()[0]["msg"])
+        return None
 
 
 @cache

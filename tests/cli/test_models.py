@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import torch
 from safetensors.torch import save
 from spandrel.architectures.Compact import Compact
 
-from hotfolder.models.registry import Catalogue
+from hotfolder.cli.run import load_checked
+from hotfolder.errors import ModelMissing, UsageError
+from hotfolder.models.registry import BUILTIN, Catalogue
 from tests.support.hub import Hub, Repository, serve, sha256
 from tests.support.roots import picture as draw
 
@@ -107,7 +110,7 @@ def test_pull_by_address_and_from_the_hub(home: Path, hub: Hub) -> None:
     assert done.returncode == 0, done.stderr
     models = listed(home, hub)
     assert {name: models[name]["installed"] for name in ("small", "drawer", "one-file", "laion-v2")} == {
-        "small": "yes", "drawer": "pulled", "one-file": "pulled", "laion-v2": "no",
+        "small": "pulled", "drawer": "pulled", "one-file": "pulled", "laion-v2": "no",
     }  # fmt: skip
     # In the hub's own layout, where other programs find it, and nothing that was not asked for.
     snapshot = home / f".cache/huggingface/hub/models--owner--drawer/snapshots/{REVISION}"
@@ -205,6 +208,67 @@ def test_without_space_nothing_is_fetched(home: Path, hub: Hub) -> None:
     done = run(home, hub, "models", "pull", "small")
     assert done.returncode == 1
     assert "1000000.0 GB are to be fetched" in done.stderr
+    assert hub.asked == []
+
+
+def test_a_source_that_sends_too_much_does_not_fill_the_disk(home: Path, hub: Hub) -> None:
+    configure(home, hub, size=1000)
+    hub.addresses["/x/small.safetensors"] = bytes(5_000_000)
+    done = run(home, hub, "models", "pull", "small")
+    assert done.returncode == 1
+    assert "is not what it should be" in done.stderr
+    assert files_below(home / ".local/share/hotfolder") == set()
+
+
+def test_what_was_put_there_by_hand_is_not_removed(home: Path, hub: Hub) -> None:
+    configure(home, hub)
+    path = home / ".local/share/hotfolder/models/small/small.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(SMALL)
+    done = run(home, hub, "models", "rm", "small")
+    assert done.returncode == 2
+    assert "remove yourself" in done.stderr
+    assert path.exists()
+
+
+def test_links_that_lead_nowhere_and_names_that_are_alike(
+    home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(home, hub)
+    folder = home / "models/upscale_models"
+    folder.mkdir(parents=True)
+    (folder / "a.pth").symlink_to("nowhere")
+    (folder / "b.pth").write_bytes(compact(3))
+    (folder / "b.safetensors").write_bytes(compact(4))
+    shutil.copytree(BUILTIN / "shapes", home / "models/diffusers/mine")
+    done = run(home, hub, "models", "link", str(home / "models"))
+    assert done.returncode == 0, done.stderr
+    assert "a.pth (cannot be read: " in done.stdout
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / ".local/share"))
+    catalogue = Catalogue()
+    found = {name: catalogue.resolve(name, "upscale").files[0].path.name for name in ("b", "b-2")}
+    assert found == {"b": "b.pth", "b-2": "b.safetensors"}
+    assert catalogue.resolve("mine", "generate").folder == home / "models/diffusers/mine"
+    # A stray file of that name elsewhere is not taken for it, and a record that is not understood costs no other.
+    (home / "stray").mkdir()
+    (home / "stray/b.pth").write_bytes(b"x")
+    assert Catalogue((str(home / "stray"),)).resolve("b", "upscale").files[0].path == folder / "b.pth"
+    record = home / ".local/share/hotfolder/models/b/installed.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "entry": {**told["entry"], "kind": "something new", "more": 1}}))
+    assert {"b-2", "mine"} <= {entry.name for entry in Catalogue().entries()}
+    with pytest.raises(UsageError, match="no model is called 'b'"):
+        Catalogue().resolve("b", "upscale")
+
+
+def test_a_reload_fetches_nothing(home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download may take hours, and would hold up the loop."""
+    configure(home, hub)
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / ".local/share"))
+    monkeypatch.setenv("HOTFOLDER_UPSCALE__MODEL", "small")
+    monkeypatch.setenv("HOTFOLDER_MODELS__AUTO_PULL", "true")
+    with pytest.raises(ModelMissing, match="small"):
+        load_checked(home / "root")
     assert hub.asked == []
 
 

@@ -133,10 +133,10 @@ def test_install_writes_a_unit_that_systemd_takes_and_uninstall_removes_it(tmp_p
     assert f'Environment="HOTFOLDER_ROOT={home.path}/my root"' in text
     assert re.search(r"^ExecStart=/\S*hotfolder run$", text, re.MULTILINE)
     calls = home.calls.read_text().splitlines()
-    assert [line.removeprefix("systemctl --user ") for line in calls] == [
+    assert [line.removeprefix("systemctl --user ") for line in calls][:3] == [
         "daemon-reload",
         "enable hot-two.service",
-        "restart hot-two.service",
+        "restart --no-block hot-two.service",
     ]
     assert home.run("hotfolder service status --name hot-two").returncode == 0
     assert home.run("hotfolder service uninstall --name hot-two").returncode == 0
@@ -169,6 +169,24 @@ def test_a_systemd_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert home.run("hotfolder service status").returncode == 1
 
 
+def test_a_service_that_cannot_be_stopped_keeps_its_unit(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.run("hotfolder init ~/hotfolder --preset tiny && hotfolder service install")
+    unit = home.path / ".config/systemd/user/hotfolder.service"
+    home.command(
+        "systemctl", 'case "$*" in *show*) echo ActiveState=active;; *) echo access denied >&2; exit 1;; esac'
+    )
+    done = home.run("hotfolder service uninstall")
+    assert done.returncode == 1
+    assert "still runs, so its unit stays: access denied" in done.stderr
+    assert unit.exists()
+    home.command("systemctl", "echo no bus >&2; exit 1")
+    done = home.run("hotfolder service uninstall")
+    assert done.returncode == 0
+    assert "systemd did not hear of it: " in done.stdout
+    assert not unit.exists()
+
+
 # --- status --watch ------------------------------------------------------------------------------
 
 
@@ -190,6 +208,24 @@ def test_status_watches_until_it_is_told_to_end(layout: Layout) -> None:
     assert process.returncode == 0
 
 
+def test_while_it_is_paused_nothing_is_foreseen(layout: Layout) -> None:
+    for number in range(6):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(lambda: len(list((layout.root / "keep").iterdir())) == 6, 20, "they are done")
+        assert hotfolder("pause", "--root", str(layout.root)).returncode == 0
+        for number in range(6, 12):
+            picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+
+        def told() -> dict[str, Any]:
+            found: dict[str, Any] = json.loads(hotfolder("status", "--json", "--root", str(layout.root)).stdout)
+            return found
+
+        wait_for(lambda: told()["queue"]["score"]["queued"] == 6, 20, "six wait")
+        wait_for(lambda: told()["daemon"]["unsettled"] == 0, 5, "and that is what status says")
+        assert told()["eta_seconds"] is None
+
+
 def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
     def slow(kind: Kind, item: object) -> float:
         time.sleep(0.15)
@@ -206,7 +242,7 @@ def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
         wait_for(lambda: told()["images"]["keep"] >= 10, 30, "some are done")
         found = told()
         text = hotfolder("status", "--root", str(layout.root)).stdout
-    assert 1 < found["jobs_per_second"]["score"] < 20
+    assert 4 < found["jobs_per_second"]["score"] < 7  # 0.15 s each, and nothing but the time at work counts
     left = found["queue"]["score"]["queued"] + found["queue"]["score"]["running"]
     assert found["eta_seconds"] == pytest.approx(left / found["jobs_per_second"]["score"], rel=0.05)
     assert found["today"]["keep"] == found["images"]["keep"]

@@ -37,7 +37,7 @@ def test_pause_and_resume(layout: Layout) -> None:
         assert executor.batches == []
         assert hotfolder(layout, "resume").stdout == "it goes on\n"
         wait_for((layout.root / "keep/a.png").exists, 20, "it is done")
-        assert paused(layout) == ""
+        wait_for(lambda: paused(layout) == "", 5, "it is not paused any more")
         assert hotfolder(layout, "resume").stdout == "it was not paused by you\n"
 
 

@@ -112,6 +112,13 @@ def test_a_sub_folder_has_its_own_generation(layout: Layout) -> None:
         ("[upscale]\nmodel = '/etc/passwd'", "is not below the folders for models"),
         ("[gate]\nscore = 'laion-v2'", "is not on this machine"),
         ("a = [" * 5000, "not valid TOML"),
+        ('[upscale]\nmodel = "/a\\u0000b"', "is no name of a model"),
+        ('[generate]\nmodel = "a\\u001bb"', "is no name of a model"),
+        ("[gate]\nkeep = " + "9" * 5000, "not valid TOML"),
+        ("[gate]\nkeep = 0x" + "f" * 9000, "a smaller number"),
+        ("[gate]\nscore = '" + "+".join(["0.001*technical"] * 1200) + "'", "too long"),
+        ("[gate]\nkeep = true", "gate.keep is True: should be a number"),
+        ("[gate]\nkeep = '7'", "without quotation marks"),
     ],
 )
 def test_a_sub_folder_whose_settings_are_not_understood_waits(layout: Layout, text: str, says: str) -> None:
@@ -144,6 +151,55 @@ def test_settings_that_break_later_do_not_stop_what_was_taken(layout: Layout) ->
     assert files_in(layout, "keep", "reject") == ["reject/sub/a.png"]
 
 
+def test_what_was_asked_leniently_is_still_refused(layout: Layout) -> None:
+    write(layout, "inbox/score/sub/hotfolder.toml", "[gate\n")
+    rules = Rules(layout.root, settings(layout))
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            rules.of("inbox/score/sub/a.png")
+        assert rules.course("inbox/score/sub/a.png").gate.keep == 6.5
+
+
+def test_a_run_that_ends_does_not_wait_for_settings_to_be_mended(layout: Layout) -> None:
+    write(layout, "inbox/score/sub/hotfolder.toml", "[gate\n")
+    picture(layout.inbox(Kind.SCORE) / "sub/a.png", 1)
+    picture(layout.inbox(Kind.SCORE) / "b.png", 2)
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert (report.done, report.failed, report.held) == (1, 0, 1)
+    assert (layout.root / "inbox/score/sub/a.png").exists()
+
+
+def test_what_a_job_needs_is_fixed_when_it_is_queued(layout: Layout) -> None:
+    """Size and format, also where nothing differs from the root's settings."""
+    picture(layout.inbox(Kind.UPSCALE) / "a.png")
+    executor = ScriptedExecutor(always(6.6))
+    daemon(layout, executor, UPSCALE__FORMAT="tiff").run(once=True)
+    assert executor.batches[0].items[0].params == {"scale": None, "format": "tiff"}
+
+
+def test_an_inbox_that_is_gone_from_the_settings_is_finished(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    configure(layout, PORTRAITS)
+    write(layout, "inbox/ideas/q.txt", "a --seed 1 --count 30")
+
+    def script(kind: Kind, item: object) -> float:
+        if len(executor.batches) == 1:
+            configure(layout, "")
+            at_work.reload()
+        return 6.6
+
+    executor = ScriptedExecutor(script)
+    at_work = Daemon(layout.root, settings(layout), executor, load=lambda: settings(layout))
+    with working(at_work):
+        wait_for((layout.root / "archive/ideas/q.txt").exists, 30, "what was taken is finished")
+        picture(layout.root / "inbox/ideas/new.png")
+    assert "[[inbox]] ideas: gone" in caplog.text
+    assert "was taken away" not in caplog.text
+    assert rows(layout, "SELECT count(*) FROM results WHERE source_file = 'inbox/ideas/q.txt'") == [(30,)]
+
+
 def test_links_to_settings_are_not_followed(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "secret.toml").write_text("[gate]\nkeep = 1\n")
     (layout.inbox(Kind.SCORE) / "sub").mkdir()
@@ -172,10 +228,13 @@ def test_new_settings_hold_from_then_on_and_bad_ones_never(
         wait_for((layout.root / "reject/b.png").exists, 20, "rejected at 7.0")
         picture(layout.root / "inbox/portraits/c.png", 3)
         wait_for((layout.root / "keep/portraits/c.png").exists, 5, "a new inbox is watched")
+        configure(layout, "[gate]\nkeep = " + "9" * 5000)
+        at_work.reload()
+        wait_for(lambda: "Exceeds the limit" in caplog.text, 20, "not even that ends it")
         configure(layout, "[gate]\nkeep = 70\n")
         at_work.reload()
-        wait_for(lambda: "the configuration stays as it was" in caplog.text, 20, "it is refused")
-        assert "gate.keep is 70" in caplog.text
+        wait_for(lambda: "gate.keep is 70" in caplog.text, 20, "it is refused")
+        assert caplog.text.count("the configuration stays as it was") == 2
         picture(layout.inbox(Kind.SCORE) / "d.png", 4)
         wait_for((layout.root / "reject/d.png").exists, 20, "still 7.0")
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from hotfolder.folders.layout import Layout
@@ -65,6 +66,20 @@ def test_hooks_hear_what_was_kept_what_failed_and_that_all_is_done(layout: Layou
     assert not Path("pwned").exists()
 
 
+def test_a_prompt_file_that_is_not_understood_is_told(
+    layout: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = tmp_path / "events"
+    configure(layout, on_failed=hook(events))
+    (layout.inbox(Kind.GENERATE) / "bad.txt").write_text("a --stesp 4")
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    (failed,) = told(events)
+    assert failed["source_file"] == "inbox/generate/bad.txt"
+    assert failed["error"]["kind"] == "prompt_syntax"
+    assert failed["error"]["fix"] == "did you mean '--steps'?"
+    assert "inbox/generate/bad.txt failed: bad.txt:1: unknown flag" in caplog.text
+
+
 def test_a_pause_is_told_once_and_why(layout: Layout, tmp_path: Path) -> None:
     events = tmp_path / "events"
     configure(layout, on_paused=hook(events))
@@ -113,6 +128,41 @@ def test_a_slow_hook_holds_nothing_up(layout: Layout, caplog: pytest.LogCaptureF
     assert "some events are left out" in caplog.text
     herald.close(0.1)
     assert time.monotonic() - started < 5
+
+
+def sleepers(seconds: str) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", seconds]]
+
+
+def test_what_a_hook_started_is_ended_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    herald = Herald(
+        "/r", HookSettings(on_idle=("sh", "-c", "sleep 78.5; true"), timeout_seconds=0.5), NotifySettings()
+    )
+    herald.tell("idle", {})
+    wait_for(lambda: "was ended" in caplog.text, 20, "it is ended")
+    assert sleepers("78.5") == []
+    herald.close(5)
+
+
+def test_a_hook_that_ends_is_not_waited_for_longer(caplog: pytest.LogCaptureFixture) -> None:
+    herald = Herald(
+        "/r", HookSettings(on_idle=("sh", "-c", "sleep 7.25 & exit 0"), timeout_seconds=5), NotifySettings()
+    )
+    started = time.monotonic()
+    herald.tell("idle", {})
+    herald.close(5)
+    assert time.monotonic() - started < 3
+    assert caplog.text == ""
+
+
+def test_the_end_is_not_held_up_and_what_is_lost_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    herald = Herald("/r", HookSettings(on_keep=("sleep", "79.5")), NotifySettings())
+    for number in range(5):
+        herald.tell("keep", {"path": str(number)})
+    wait_for(lambda: bool(sleepers("79.5")), 20, "the first one runs")
+    herald.close(0.3)
+    assert sleepers("79.5") == []
+    assert "events were not told" in caplog.text
 
 
 # --- messages ------------------------------------------------------------------------------------
@@ -178,6 +228,16 @@ def test_messages_come_together_and_not_too_often(inbox: Inbox) -> None:
     herald.tell("failed", failure("last.png"))
     herald.close(10)  # what is untold is told at the end
     assert [each["title"] for each in inbox.got[2:]] == ["hotfolder: 1 failed"]
+
+
+def test_messages_do_not_wait_for_busy_hooks(inbox: Inbox) -> None:
+    hooks = HookSettings(on_keep=("sleep", "0.5"))
+    herald = Herald("/r", hooks, NotifySettings(urls=(inbox.url,), on=("failed",), every_seconds=0))
+    herald.tell("failed", failure("a.png"))
+    for number in range(100):
+        herald.tell("keep", {"path": str(number)})
+    wait_for(lambda: len(inbox.got) == 1, 10, "it is told at once")
+    herald.close(0.1)
 
 
 def test_messages_that_cannot_be_sent_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -216,7 +216,7 @@ def test_no_line_is_written_again_and_again() -> None:
     quiet = NoRepeats(quiet_seconds=0.2)
 
     def say(text: str) -> logging.LogRecord:
-        return logging.LogRecord("x", logging.INFO, "f", 1, "disk %s", (text,), None)
+        return logging.LogRecord("x", logging.WARNING, "f", 1, "disk %s", (text,), None)
 
     assert quiet.filter(say("full"))
     assert not quiet.filter(say("full"))
@@ -226,3 +226,30 @@ def test_no_line_is_written_again_and_again() -> None:
     again = say("full")
     assert quiet.filter(again)
     assert again.getMessage() == "disk full (and 2 times before)"
+    for _ in range(3):  # what answers somebody, and what is no trouble, is said each time
+        answer = say("asked for")
+        answer.always = True
+        assert quiet.filter(answer)
+        assert quiet.filter(logging.LogRecord("x", logging.INFO, "f", 1, "taken", (), None))
+    started = time.monotonic()
+    for number in range(20_000):
+        quiet.filter(say(str(number)))
+    assert time.monotonic() - started < 5
+
+
+def test_the_last_status_is_told_in_the_end(layout: Layout, manager: Manager) -> None:
+    """However soon after another one it came."""
+    environ = {**os.environ, **QUICK, "NOTIFY_SOCKET": str(manager.path)}
+    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "0.01"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(layout.live_status.exists, 30, "it runs")
+        for number in range(60):
+            picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+        last = "STATUS=idle; 0 jobs open, 180 done, 0 failed"  # judged, enlarged, judged again
+        wait_for(
+            lambda: manager.lines("STATUS=")[-1:] == [last], 30, f"{last}, not {manager.lines('STATUS=')[-1:]}"
+        )
+    finally:
+        process.kill()
+        process.wait()

@@ -45,6 +45,7 @@ ALLOWED = {
     "shift": {"core", "executors", "folders", "intake", "ledger", "results", "rules", "settings"},
     "daemon": {
         "herald",
+        "logs",
         "results",
         "rules",
         "shift",
@@ -61,7 +62,20 @@ ALLOWED = {
     | {"intake", "ledger", "line", "live"},
     "demo": {"folders"},
     "cli": {"__init__", "config", "control", "core", "daemon", "demo", "executors", "folders", "ledger"}
-    | {"live", "logs", "models", "bench", "imaging", "oneshot", "presets", "root", "rules", "service", "settings"},
+    | {
+        "live",
+        "logs",
+        "models",
+        "bench",
+        "imaging",
+        "oneshot",
+        "presets",
+        "root",
+        "rules",
+        "service",
+        "settings",
+        "systemd",
+    },
     "__init__": set(),
     "__main__": {"cli"},
 }

@@ -118,6 +118,16 @@ WRONG = [
     ("[[model]]\nname = 'x'\nkind = 'upscale'\nfiles = [{ path = 'a', sha = 'x' }]", "model[0].files[0].sha"),
     ("[[model]]\nname = 'x'\nkind = 'generate'\nrepo = 'a/b'", "model[0]"),
     ("[[model]]\nname = 'x'\nkind = 'upscale'\nloader = 'laion'", "model[0]"),
+    ("[[model]]\nname = 'x'\nkind = 'upscale'", "needs files"),
+    (
+        f"[[model]]\nname = 'x'\nkind = 'upscale'\nrepo = 'a/b'\nrevision = '{'a' * 40}'\nfiles = [{{ path = 'a' }}]",
+        "sha256",
+    ),
+    ("[[model]]\nname = 'x'\nkind = 'encoder'\nencoder = 'x'\nfiles = [{ path = 'a' }]", "only scorers"),
+    ("[[inbox]]\nname = 'a'\nkind = 'score'\ngate = { keep = '7' }", "inbox[0].gate.keep"),
+    ("[[inbox]]\nname = 'a'\nkind = 'score'\ngate = 7", "inbox[0].gate"),
+    ("[gate]\nkeep = " + "9" * 5000, "not valid TOML"),
+    ("[notify]\nurls = [2020-01-01]", "notify.urls[0]"),
     ("[gate\n", "not valid TOML"),
     ("[gate]\nkeep = 7\nkeep = 8", "not valid TOML"),
     ("keep = 7", "keep"),
@@ -190,6 +200,15 @@ def test_a_variable_with_one_underscore_is_not_passed_over(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="HOTFOLDER_GATE_KEEP: no setting is called so") as caught:
         load(write(tmp_path, ""), {"HOTFOLDER_GATE_KEEP": "7"})
     assert "HOTFOLDER_GATE__KEEP" in caught.value.fix
+    for name in ("HOTFOLDER_KEEP", "HOTFOLDER_EXECUTOR_DEVICES", "HOTFOLDER_ROOTS"):
+        with pytest.raises(ConfigError, match=f"{name}: no setting is called so"):
+            load(write(tmp_path, ""), {name: "7"})
+    with pytest.raises(ConfigError, match=r"^HOTFOLDER_GATE__KEEP: \[gate\] upscale"):
+        load(write(tmp_path, ""), {"HOTFOLDER_GATE__KEEP": "8"})
+    with pytest.raises(ConfigError, match=r"^HOTFOLDER_GTE__KEEP: unknown section"):
+        load(write(tmp_path, ""), {"HOTFOLDER_GTE__KEEP": "8"})
+    with pytest.raises(ConfigError, match="should be a number"):
+        load(write(tmp_path, ""), {"HOTFOLDER_GATE__KEEP": "7\nupscale = 3"})
     with pytest.raises(ConfigError, match="cannot be set by the environment"):
         load(write(tmp_path, ""), {"HOTFOLDER_INBOX__NAME": "x"})
 
