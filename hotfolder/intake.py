@@ -19,6 +19,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.moves import rename_noreplace
 from hotfolder.folders.scan import scan, sight
+from hotfolder.folders.wildcards import WildcardLists
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
 from hotfolder.regular import open_regular
@@ -300,7 +301,8 @@ class Intake:
         except OSError as error:
             raise PromptSyntax(f"{name} cannot be read: {error.strerror}", "let this user read it") from None
         defaults, catalogue = self._rules.of(path).generate, self._rules.catalogue
-        for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1)):
+        lists = WildcardLists(self._layout)
+        for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1), lists):
             if spec.model is not None:
                 try:
                     catalogue.check_confined(spec.model)

@@ -99,7 +99,9 @@ class Line:
             negative_prompt=params.get("negative_prompt") or None,
             seed=params["seed"],
             model=job.model,
-            settings=made.settings,
+            settings={**made.settings, "template": params["template"]}
+            if params.get("template")
+            else made.settings,
         )
         return Publication(
             drop_id=job.drop_id,

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from hotfolder.core.prompts import schema as prompts
 from hotfolder.settings import ARRAYS, Settings, sections
 
 #: What each preset changes, and what it is for.
@@ -43,6 +44,8 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
 _WIDTH = 100
 #: Where `init` puts the JSON Schema, below the root.
 SCHEMA = ".hotfolder/hotfolder.schema.json"
+#: The same for that of prompt files.
+PROMPT_SCHEMA = ".hotfolder/prompts.schema.json"
 
 
 def render(preset: str) -> str:
@@ -81,6 +84,11 @@ def schema() -> str:
         if name in inbox:
             inbox[name] = {"$ref": f"#/$defs/{section.__name__}", "description": inbox[name]["description"]}
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def prompt_schema() -> str:
+    """The JSON Schema of prompt files."""
+    return json.dumps(prompts.schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _doc(table: type[Any]) -> str:

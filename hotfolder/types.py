@@ -94,6 +94,7 @@ class PromptSpec:
     height: int | None = None
     steps: int | None = None
     guidance: float | None = None
+    template: str | None = None  # the prompt as written, where wildcards in it were resolved
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ def main() -> NoReturn:
     from hotfolder.cli.app import app
 
     try:
-        app()
+        app(prog_name="hotfolder")  # also for python -m hotfolder
     except HotfolderError as error:
         sys.exit(_tell(error.kind, error.message, error.fix, error.exit_code))
     sys.exit(ExitCode.DONE)

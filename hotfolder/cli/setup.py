@@ -24,6 +24,7 @@ def make_root(root: Path, preset: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(presets.render(preset))
         (root / presets.SCHEMA).write_text(presets.schema(), encoding="utf-8")
+        (root / presets.PROMPT_SCHEMA).write_text(presets.prompt_schema(), encoding="utf-8")
         path.chmod(path.stat().st_mode & 0o7775)  # never writable by everybody, whatever the umask
     except OSError as error:
         raise UsageError(

@@ -97,7 +97,7 @@ def _reproduce(layout: Layout, row: dict[str, Any], parent: dict[str, Any] | Non
         return None
     settings = json.loads(row["settings"])
     request = {"prompt": row["prompt"], "negative_prompt": row["negative_prompt"] or None, "seed": row["seed"]}
-    request |= {"model": row["model"], **{flag: settings.get(flag) for flag in _FLAGS}}
+    request |= {"model": row["model"], **{flag: settings.get(flag) for flag in _FLAGS}, "wildcards": "off"}
     document = json.dumps({key: value for key, value in request.items() if value is not None}, ensure_ascii=False)
     return f"echo {shlex.quote(document)} > {shlex.quote(str(layout.root / 'inbox/generate/again.json'))}"
 
@@ -113,6 +113,8 @@ def _text(answer: dict[str, Any]) -> str:
     lines.append(source)
     if answer["prompt"]:
         lines.append(f"  “{printable(answer['prompt'])}”")
+    if answer["settings"].get("template"):
+        lines.append(f"  from “{printable(answer['settings']['template'])}”")
     for number, branch in enumerate(answer["lineage"]):
         _draw(branch, "  ", answer["path"], lines, last=number == len(answer["lineage"]) - 1)
     if answer["reproduce"]:

@@ -42,6 +42,11 @@ class Layout:
         return self.private / "control"
 
     @property
+    def wildcards(self) -> Path:
+        """Lists of texts that prompts name; people make it when they want any."""
+        return self.root / "wildcards"
+
+    @property
     def hold(self) -> Path:
         """That a person wants nothing to be begun."""
         return self.private / "hold.json"

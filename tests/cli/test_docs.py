@@ -70,14 +70,17 @@ def test_the_prompt_of_the_readme_is_understood() -> None:
 
 
 def test_the_examples_of_prompt_files_are_understood() -> None:
-    (text,) = blocks(PROMPTS, "")
+    text, front = blocks(PROMPTS, "")
     (toml,) = blocks(PROMPTS, "toml")
     assert len(parse("p.txt", text, lambda: 0)) == 5
+    assert [(s.prompt, s.seed) for s in parse("p.txt", front, lambda: 0)] == [
+        ("a large red circle on a white background", seed) for seed in (1, 2, 3, 4)
+    ]
     assert len(parse("p.toml", toml, lambda: 0)) == 3
 
 
 def test_every_flag_is_documented() -> None:
-    for flag in (*prompts._VALUES, *prompts._ALIASES, "prompt"):
+    for flag in (*prompts.VALUES, *prompts.ALIASES, "prompt"):
         assert f"`--{flag}" in PROMPTS, flag
 
 

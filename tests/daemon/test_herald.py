@@ -77,7 +77,7 @@ def test_a_prompt_file_that_is_not_understood_is_told(
     assert failed["source_file"] == "inbox/generate/bad.txt"
     assert failed["error"]["kind"] == "prompt_syntax"
     assert failed["error"]["fix"] == "did you mean '--steps'?"
-    assert "inbox/generate/bad.txt failed: bad.txt:1: unknown flag" in caplog.text
+    assert "inbox/generate/bad.txt failed: bad.txt:1:3: unknown flag" in caplog.text
 
 
 def test_a_pause_is_told_once_and_why(layout: Layout, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_one_bad_file_hurts_only_itself(layout: Layout) -> None:
     ]
     told = json.loads((layout.root / "failed/typo.txt.error.json").read_text())
     assert told["kind"] == "prompt_syntax"
-    assert told["message"] == "typo.txt:1: unknown flag '--stesp'"
+    assert told["message"] == "typo.txt:1:3: unknown flag '--stesp'"
     assert told["fix"] == "did you mean '--steps'?"
     assert told["source_file"] == "inbox/generate/typo.txt"
     assert files_in(layout, "inbox") == []
@@ -371,3 +371,18 @@ def test_without_a_least_gain_gains_are_only_recorded(layout: Layout) -> None:
     daemon(layout, ScriptedExecutor(lambda _, item: 5.0 if "_4x" in str(item.source) else 6.0)).run(once=True)
     assert files_in(layout, "upscaled") == ["upscaled/b_4x.png"]
     assert rows(layout, "SELECT gain FROM score_gain") == [(-1.0,)]
+
+
+def test_wildcards_are_drawn_from_lists_and_both_texts_are_recorded(layout: Layout) -> None:
+    (layout.root / "wildcards").mkdir()
+    (layout.root / "wildcards/colours.txt").write_text("# colours\nred\n\nblue\n")
+    (layout.root / "wildcards/secret.txt").symlink_to("/etc/hostname")
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a __colours__ {cat|dog} --seed 1 --count 6")
+    (layout.inbox(Kind.GENERATE) / "q.txt").write_text("a __secret__ cat")
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert (report.done, report.failed) == (12, 1)
+    found = rows(layout, "SELECT prompt, json_extract(settings, '$.template') FROM images ORDER BY seed")
+    assert {template for _, template in found} == {"a __colours__ {cat|dog}"}
+    assert 1 < len({prompt for prompt, _ in found}) <= 4
+    assert {prompt for prompt, _ in found} <= {f"a {c} {a}" for c in ("red", "blue") for a in ("cat", "dog")}
+    assert "there is no list 'secret'" in (layout.root / "failed/q.txt.error.json").read_text()

@@ -29,7 +29,7 @@ ALLOWED = {
     "sections": {"core"},
     "settings": {"core", "models", "sections"},
     "config": {"root", "sections", "settings"},
-    "presets": {"settings"},
+    "presets": {"core", "settings"},
     "rules": {"config", "folders", "line", "models", "root", "settings"},
     "systemd": set(),
     "logs": {"systemd"},

@@ -215,6 +215,7 @@ def test_a_variable_with_one_underscore_is_not_passed_over(tmp_path: Path) -> No
 
 def test_the_published_schema_is_that_of_the_settings() -> None:
     assert (CONFIG / "hotfolder.schema.json").read_text() == presets.schema()
+    assert (CONFIG / "prompts.schema.json").read_text() == presets.prompt_schema()
     schema = json.loads(presets.schema())
     assert set(schema["properties"]) == set(Settings.model_fields)
     inbox = schema["$defs"]["InboxSettings"]["properties"]

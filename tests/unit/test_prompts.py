@@ -1,10 +1,14 @@
 """Prompt files: what is understood, and what is said of what is not."""
 
+import time
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotfolder.core.prompts import MAX_SEED, parse
+from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, parse, render
+from hotfolder.core.prompts.schema import KEYS, schema
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
@@ -21,7 +25,7 @@ def test_several_prompts_keep_the_numbers_of_their_lines() -> None:
     text = "# colours\n\na red circle\na blue \\\n  square --seed 4\n"
     assert specs(text) == [
         PromptSpec("a red circle", "", 99, line=3),
-        PromptSpec("a blue   square", "", 4, line=4),
+        PromptSpec("a blue square", "", 4, line=4),
     ]
 
 
@@ -60,8 +64,8 @@ def test_toml_and_json_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "says", "fix"),
     [
-        ("ok\nx --stesp 4", "p.txt:2: unknown flag '--stesp'", "did you mean '--steps'?"),
-        ("x --frobnicate 4", "p.txt:1: unknown flag '--frobnicate'", "known are"),
+        ("ok\nx --stesp 4", "p.txt:2:3: unknown flag '--stesp'", "did you mean '--steps'?"),
+        ("x --frobnicate 4", "p.txt:1:3: unknown flag '--frobnicate'", "known are"),
         ("x --steps many", "--steps is 'many'", "a whole number from 1 to 1000"),
         ("x --steps 0", "--steps is '0'", "a whole number"),
         ("x --steps", "--steps has no value", "--steps VALUE"),
@@ -146,3 +150,196 @@ def test_any_text_is_prompts_or_a_clear_error(text: str, name: str) -> None:
     else:
         assert found
         assert all(spec.prompt.strip() and 0 <= spec.seed <= MAX_SEED for spec in found)
+
+
+# --- seeds, settings at the top, wildcards -------------------------------------------------------
+
+LISTS = {
+    "colours": ["red", "blue", "green"],
+    "animals/pets": ["a {small|large} cat", "a dog"],
+    "loop": ["__loop__ again"],
+    "huge": ["__huge2__" * 10],
+    "huge2": ["__huge3__" * 10],
+    "huge3": ["__huge4__" * 10],
+    "huge4": ["__huge5__" * 10],
+    "huge5": ["__colours__" * 100],
+    "empty": [],
+    "long": ["x" * 30_000],
+    "broken": ["{a|b"],
+}
+
+
+def drawn(text: str, name: str = "p.txt") -> list[PromptSpec]:
+    return parse(name, text, lambda: 99, LISTS.get)
+
+
+def test_seeds_one_by_one() -> None:
+    assert [s.seed for s in drawn("x --seeds 1,2,5-9")] == [1, 2, 5, 6, 7, 8, 9]
+    assert [s.seed for s in drawn('{"prompt": "x", "seeds": [3, "7-8"]}', "p.json")] == [3, 7, 8]
+
+
+def test_settings_at_the_top_are_for_the_whole_file() -> None:
+    text = '+++\nsteps = 7\nguidance = 2.0\nseeds = "1-2"\n+++\na cat\na dog --steps 3 --seed 9\n'
+    text += "a hen --count 3 --seed 4\n"
+    assert drawn(text) == [
+        PromptSpec("a cat", "", 1, 6, steps=7, guidance=2.0),
+        PromptSpec("a cat", "", 2, 6, steps=7, guidance=2.0),
+        PromptSpec("a dog", "", 9, 7, steps=3, guidance=2.0),
+        *(PromptSpec("a hen", "", seed, 8, steps=7, guidance=2.0) for seed in (4, 5, 6)),
+    ]
+    counted = drawn("+++\nseed = 5\n+++\na --count 2\nb --seed 7")
+    assert [(s.prompt, s.seed) for s in counted] == [("a", 5), ("a", 6), ("b", 7)]
+
+
+def test_the_rest_of_a_file_can_be_one_prompt() -> None:
+    text = '+++\nsplit = "file"\nseed = 4\n+++\n# not a comment\n\na cat,\n  --looking up\n'
+    assert drawn(text) == [PromptSpec("# not a comment a cat, --looking up", "", 4)]
+
+
+def test_each_seed_draws_its_own_and_always_the_same() -> None:
+    specs = drawn("a {red|blue|green} {2$$cat|dog|hen} of __colours__ --seed 1 --count 50")
+    assert specs == drawn("a {red|blue|green} {2$$cat|dog|hen} of __colours__ --seed 1 --count 50")
+    assert len({s.prompt for s in specs}) > 10
+    assert all(s.template == "a {red|blue|green} {2$$cat|dog|hen} of __colours__" for s in specs)
+    assert drawn("a {red|blue|green} {2$$cat|dog|hen} of __colours__ --seed 7")[0].prompt == specs[6].prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("{a|b} {c|d}", ["a c", "a d", "b c", "b d"]),
+        ("{2$$a|b|c}", ["a, b", "a, c", "b, c"]),
+        ("{2$$ and $$a|b|c}", ["a and b", "a and c", "b and c"]),
+        ("{1-2$$-$$a|b}", ["a", "b", "a-b"]),
+        ("x {very |}big", ["x very big", "x big"]),
+        ("{3::a|0::b}", ["a", "b"]),
+        ("{a|{b|c}}", ["a", "b", "c"]),
+        ("__animals/pets__", ["a small cat", "a large cat", "a dog"]),
+        ("__colours__ {x|y}", ["red x", "red y", "blue x", "blue y", "green x", "green y"]),
+    ],
+)
+def test_every_combination(prompt: str, texts: list[str]) -> None:
+    assert [s.prompt for s in drawn(f"{prompt} --wildcards all --seed 1")] == texts
+    assert {drawn(f"{prompt} --seed {n}")[0].prompt for n in range(200)} <= set(texts) | {
+        ", ".join(reversed(t.split(", "))) for t in texts
+    } | {" and ".join(reversed(t.split(" and "))) for t in texts} | {
+        "-".join(reversed(t.split("-"))) for t in texts
+    }
+
+
+def test_weights_count() -> None:
+    found = [drawn(f"{{9::a|1::b}} --seed {n}")[0].prompt for n in range(500)]
+    assert 400 < found.count("a") < 490
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        (r"a \{b\|c\} \__x__", "a {b|c} __x__"),
+        ("a {b} cat", "a b cat"),
+        ("a | b (c:1.2) [d|e] f_g __ h", "a | b (c:1.2) [d|e] f_g __ h"),
+        ("a {b|c} --wildcards off", "a {b|c}"),
+    ],
+)
+def test_what_stands_for_itself(text: str, prompt: str) -> None:
+    (spec,) = drawn(text)
+    assert spec.prompt == prompt
+
+
+MALFORMED = [
+    ("a {b|c", "p.txt:1:3: a '{' is never closed"),
+    ("ok\na b} c", "p.txt:2:4: a '}' closes nothing"),
+    ("a {3$$b|c}", "p.txt:1:3: 3 of 2 options"),
+    ("a {2-1$$b|c}", "p.txt:1:3: 2-1 of 2 options"),
+    ("a {0::b|0::c}", "p.txt:1:3: every option has the weight 0"),
+    ("a __nothing__ b", "p.txt:1:3: there is no list 'nothing'"),
+    ("a __empty__ b", "p.txt:1:3: the list 'empty' is empty"),
+    ("a __broken__ b", "in the list 'broken': a '{' is never closed"),
+    ("a __loop__ b", "the list 'loop' leads to itself"),
+    ("a __huge__ b", "it stands for too much"),
+    ("a __long__ b", "it grows beyond 20,000 characters"),
+    ("{a|} --seed 3 --count 20", "its wildcards leave no prompt"),
+    ("{" * 30 + "a" + "}" * 30, "nested too deeply"),
+    ("{a|b|c|d|e|f|g|h|i|j}" * 5 + " --wildcards all", "more than 10,000 images"),
+    (
+        "{" + "|".join("{a|b}" for _ in range(12)) + "}" * 1 + "{a|b}" * 20 + " --wildcards all",
+        "more than 10,000 images",
+    ),
+    ("x --wildcards maybe", "--wildcards is 'maybe'"),
+    ("x --seeds 1,1", "--seeds is '1,1'"),
+    ("x --seeds 5-3", "--seeds is '5-3'"),
+    ("x --seeds", "--seeds has no value"),
+    ("x --seeds a", "--seeds is 'a'"),
+    ("x --seeds 0-99999", "--seeds is '0-99999'"),
+    ("x --seeds 4294967296", "--seeds is '4294967296'"),
+    ("x --seeds 1,2 --seed 3", "seeds beside seed or count"),
+    ("x --seeds 1,2 --count 3", "seeds beside seed or count"),
+    ("+++\nsteps = 3\na cat", "p.txt:1:1: the settings that begin with +++ do not end"),
+    ("+++\nsteps = \n+++\na", "the settings at the top are not valid TOML"),
+    ("+++\nstesp = 3\n+++\na", "p.txt:2: unknown key 'stesp'"),
+    ("+++\nwidth = 64\nsteps = 0\n+++\na", "p.txt:3: steps is 0"),
+    ("+++\nsplit = 'word'\n+++\na", "split is 'word'"),
+    ("+++\nsteps = 3\n+++\n", "there is no prompt in it"),
+    ("+++\nguidance = 1\ncfg_scale = 2\n+++\na", "guidance is given twice"),
+    ("a \\\n  b --stesp 3", "p.txt:2:5: unknown flag '--stesp'"),
+    ('a --negative_prompt "b', "p.txt:1:21: the flags cannot be read"),
+    ("   a --steps x", "p.txt:1:6: --steps is 'x'"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), MALFORMED)
+def test_each_mistake_is_named_with_its_place(text: str, says: str) -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        drawn(text)
+    assert says in caught.value.message
+    assert caught.value.fix
+    assert len(caught.value.message) < 500
+
+
+def test_a_thousand_prompts_are_read_in_less_than_a_second() -> None:
+    text = "\n".join(f"a {{red|blue}} {{2$$cat|dog|hen}} number {n} of __colours__ --steps 4" for n in range(1000))
+    started = time.process_time()
+    assert len(drawn(text)) == 1000
+    assert time.process_time() - started < 1
+
+
+words = st.text(max_size=40).filter(lambda text: text.strip())
+a_spec = st.builds(
+    PromptSpec,
+    prompt=words.map(str.strip), negative_prompt=st.one_of(st.just(""), words.map(str.strip)),
+    seed=st.integers(0, MAX_SEED), model=st.none() | words.map(str.strip),
+    width=st.none() | st.sampled_from([8, 64, 8192]), height=st.none() | st.sampled_from([8, 512]),
+    steps=st.none() | st.integers(1, 1000),
+    guidance=st.none() | st.floats(0, 100),
+)  # fmt: skip
+
+
+@given(st.lists(a_spec, min_size=1, max_size=5))
+def test_what_is_rendered_is_read_as_the_same(specs: list[PromptSpec]) -> None:
+    several = len(specs) > 1
+    expected = [replace(spec, line=n if several else None) for n, spec in enumerate(specs, 1)]
+    try:
+        text = render(specs)
+        text.encode()
+    except UnicodeEncodeError:
+        return  # half of a surrogate pair is no text
+    assert drawn(text, "p.json") == expected
+
+
+@given(st.text(alphabet="ab{}|$:_\\0123456789-. ", max_size=80))
+def test_any_template_is_texts_or_a_clear_error(text: str) -> None:
+    for mode in ("sample", "all"):
+        try:
+            found = drawn(f"{text} --wildcards {mode}")
+        except PromptSyntax as error:
+            assert error.fix
+        else:
+            assert all(spec.prompt for spec in found)
+
+
+def test_the_published_schema_knows_every_key() -> None:
+    assert set(KEYS) == set(VALUES)
+    (one, several, _) = schema()["anyOf"]
+    assert set(one["properties"]) == {"$schema", "prompt", *VALUES, *ALIASES}
+    assert set(several["properties"]) == {"$schema", "prompts", *VALUES, *ALIASES}
+    assert drawn('{"$schema": "prompts.schema.json", "prompt": "x"}', "p.json")[0].prompt == "x"

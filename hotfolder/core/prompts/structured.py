@@ -1,0 +1,62 @@
+"""Reads `.toml` and `.json`: one prompt with its keys, or several with what they share."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from hotfolder.core.prompts.request import Request
+from hotfolder.core.prompts.values import ALIASES, option
+from hotfolder.errors import PromptSyntax
+
+
+def read_toml(name: str, text: str) -> Iterator[Request]:
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PromptSyntax(f"{name}: not valid TOML: {error}", "mend the line it names") from None
+    yield from _read_document(name, document)
+
+
+def read_json(name: str, text: str) -> Iterator[Request]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PromptSyntax(f"{name}: not valid JSON: {error}", "mend the place it names") from None
+    yield from _read_document(name, document)
+
+
+def _read_document(name: str, document: Any) -> Iterator[Request]:
+    """One table with `prompt` and options; or `prompts`, a list of such, with shared options beside it."""
+    if isinstance(document, list):
+        document = {"prompts": document}
+    if not isinstance(document, dict):
+        raise PromptSyntax(f"{name}: it holds no table", 'write {"prompt": "…"}')
+    shared = {key: value for key, value in document.items() if key != "$schema"}
+    entries = shared.pop("prompts", None)
+    if entries is None:
+        entries, shared = [shared], {}
+    if not isinstance(entries, list):
+        raise PromptSyntax(f"{name}: 'prompts' is not a list", 'write prompts = ["…", "…"]')
+    if "prompt" in shared:
+        raise PromptSyntax(f"{name}: both 'prompt' and 'prompts' are given", "use one of them")
+    for number, entry in enumerate(entries, 1):
+        table = {"prompt": entry} if isinstance(entry, str) else entry
+        if not isinstance(table, dict):
+            raise PromptSyntax(f"{name}: prompt {number} is neither a text nor a table", 'write "a red circle"')
+        own = frozenset(ALIASES.get(key, key) for key in map(str, table))
+        table = {**shared, **table}
+        prompt = table.pop("prompt", None)
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise PromptSyntax(f"{name}: prompt {number} has no text", 'give it as prompt = "…"')
+        options: dict[str, Any] = {}
+        for written, value in table.items():
+            key, converted = option(f"{name}: prompt {number}:", str(written), value, "")
+            if key in options:
+                raise PromptSyntax(
+                    f"{name}: prompt {number} gives {key} twice, once as '{written}'", "give it once"
+                )
+            options[key] = converted
+        yield Request(prompt.strip(), options, number, f"{name}: prompt {number}:", own)

@@ -1,0 +1,168 @@
+"""Reads `.txt`: a prompt a line, with flags; settings for the whole file may stand at its top."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hotfolder.core.prompts.request import Request
+from hotfolder.core.prompts.values import option, shown
+from hotfolder.errors import PromptSyntax
+
+#: What begins and ends the settings at the top of a `.txt`.
+_FENCE = "+++"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line as it is meant: several of the file's where `\\` continues them."""
+
+    text: str
+    pieces: tuple[tuple[int, int, int], ...]  # index in `text`, line and column (from 1) where that piece begins
+
+    @property
+    def number(self) -> int:
+        return self.pieces[0][1]
+
+    def place(self, name: str, index: int) -> str:
+        """'p.txt:3:14:' for the character at this index."""
+        start, line, column = next(piece for piece in reversed(self.pieces) if piece[0] <= index)
+        return f"{name}:{line}:{column + index - start}:"
+
+
+def _logical_lines(lines: Sequence[str], first: int) -> Iterator[_Line]:
+    """Lines without comments and blanks, joined where `\\` continues them; `first` is the number of the first."""
+    text = ""
+    pieces: list[tuple[int, int, int]] = []
+    for number, line in enumerate(lines, first):
+        if not pieces and line.lstrip().startswith("#"):
+            continue
+        goes_on = line.endswith("\\") and number < first + len(lines) - 1
+        shown = line.removesuffix("\\") if line.endswith("\\") else line
+        stripped = shown.strip()
+        if stripped:
+            pieces.append((len(text), number, len(shown) - len(shown.lstrip()) + 1))
+            text += stripped
+        if goes_on:
+            text += " " if stripped else ""
+            continue
+        if pieces:
+            yield _Line(text.rstrip(), tuple(pieces))
+        text, pieces = "", []
+
+
+def read_text(name: str, text: str) -> Iterator[Request]:
+    # Not splitlines: it also splits at characters that may stand inside a prompt.
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    shared: dict[str, Any] = {}
+    first, split = 1, "line"
+    if lines[0].rstrip() == _FENCE:
+        shared, split, first = _front_matter(name, lines)
+        lines = lines[first - 1 :]
+    if split == "file":
+        whole = " ".join(line.strip() for line in lines if line.strip())
+        if whole:
+            yield Request(whole, shared, first, f"{name}:{first}:1:")
+        return
+    for line in _logical_lines(lines, first):
+        yield _read_line(name, line, shared)
+
+
+def _front_matter(name: str, lines: Sequence[str]) -> tuple[dict[str, Any], str, int]:
+    """The settings between the fences, how the rest is split, and the number of the first line after them."""
+    end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
+    if end is None:
+        raise PromptSyntax(
+            f"{name}:1:1: the settings that begin with {_FENCE} do not end", f"end them with {_FENCE}, too"
+        )
+    try:
+        document = tomllib.loads("\n".join(["", *lines[1:end]]))
+    except (ValueError, RecursionError) as error:
+        raise PromptSyntax(
+            f"{name}: the settings at the top are not valid TOML: {error}", "mend the line it names"
+        ) from None
+    split = document.pop("split", "line")
+    if split not in ("line", "file"):
+        raise PromptSyntax(f"{name}:2: split is {shown(split)}", "it takes one of line, file")
+    shared: dict[str, Any] = {}
+    for written, value in document.items():
+        number = next((n for n, line in enumerate(lines, 1) if line.lstrip().startswith(written)), 2)
+        key, converted = option(f"{name}:{number}:", str(written), value, "")
+        if key in shared:
+            raise PromptSyntax(f"{name}:{number}: {key} is given twice, once as '{written}'", "give it once")
+        shared[key] = converted
+    return shared, str(split), end + 2
+
+
+#: A word as a shell reads it: quotation marks and backslashes keep spaces in it.
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
+
+
+def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
+    """The words from an index on, without their quotation marks, each with its index."""
+    at = start
+    while at < len(line.text):
+        if line.text[at].isspace():
+            at += 1
+            continue
+        found = _WORD.match(line.text, at)
+        end = found.end() if found else at
+        if found is None or (end < len(line.text) and not line.text[end].isspace()):
+            raise PromptSyntax(
+                f"{line.place(name, end)} the flags cannot be read: a quotation mark is never closed",
+                "close the quotation marks",
+            )
+        try:
+            yield "".join(shlex.split(found[0])), at
+        except ValueError as error:
+            raise PromptSyntax(
+                f"{line.place(name, at)} the flags cannot be read ({error})", "close the quotation marks"
+            ) from None
+        at = end
+
+
+def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request:
+    """`a prompt --flag value --flag "two words"`; the prompt may also be given as `--prompt`."""
+    flags_at = re.search(r"(?:^|\s)--", line.text)
+    prompt = (line.text[: flags_at.start()] if flags_at else line.text).strip()
+    begins = 0
+    options: dict[str, Any] = {}
+    # Only the flags are read as a shell line: a prompt may hold quotes and apostrophes as it likes.
+    words = list(_words_of(name, line, flags_at.end() - 2)) if flags_at else []
+    position = 0
+    while position < len(words):
+        word, at = words[position]
+        flag, equals, value = word.partition("=")
+        place = line.place(name, at)
+        position += 1
+        if not flag.startswith("--"):
+            raise PromptSyntax(
+                f"{place} '{flag}' follows a flag that takes one value",
+                'put a value of several words in quotation marks, as in --negative_prompt "blurry, dark"',
+            )
+        if not equals:
+            if position >= len(words):
+                raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+            value = words[position][0]
+            position += 1
+        if flag == "--prompt":
+            if prompt:
+                raise PromptSyntax(f"{place} two prompts on one line", "give it before the flags or as --prompt")
+            prompt, begins = value.strip(), at
+            continue
+        key, converted = option(place, flag, value, "--")
+        if key in options:
+            raise PromptSyntax(f"{place} {flag} is given twice", "give it once")
+        options[key] = converted
+    place = line.place(name, 0)
+    if not prompt:
+        raise PromptSyntax(f"{place} the line has no prompt", "write the prompt before the flags")
+    # Of a prompt in quotation marks, only where it begins.
+    where = functools.partial(line.place, name)
+    at_prompt = (lambda index: where(begins)) if begins else where
+    return Request(prompt, {**shared, **options}, line.number, place, frozenset(options), at_prompt)

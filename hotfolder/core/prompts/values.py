@@ -1,0 +1,132 @@
+"""What each flag, or key, of a prompt takes, whatever the syntax."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hotfolder.errors import PromptSyntax
+
+MAX_SEED = 2**32 - 1
+#: How many images one file may ask for, so that a slip (`--count 1000000`) does not fill the disk.
+MAX_IMAGES = 10_000
+#: Width and height must be divisible by this: the latent grid of every supported family.
+SIZE_STEP = 8
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"a whole number from {low} to {high}") from None
+        fraction = isinstance(value, float) and value != number
+        if isinstance(value, bool) or fraction or not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return convert
+
+
+def _number(low: float, high: float) -> Callable[[Any], float]:
+    def convert(value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"a number from {low:g} to {high:g}") from None
+        if isinstance(value, bool) or not low <= number <= high:  # NaN fails the comparison
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return number
+
+    return convert
+
+
+def _side(value: Any) -> int:
+    number = _whole(SIZE_STEP, 8192)(value)
+    if number % SIZE_STEP:
+        raise ValueError(f"a multiple of {SIZE_STEP}, such as {round(number / SIZE_STEP) * SIZE_STEP or 8}")
+    return number
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text that is not empty")
+    return value.strip()
+
+
+def _seed(value: Any) -> int | None:
+    # -1 is how the Stable Diffusion web UI asks for a random seed.
+    return None if str(value) == "-1" else _whole(0, MAX_SEED)(value)
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    """'1,2,5-9', or a list of whole numbers: each once, in this order."""
+    wanted = f"seeds such as 1,2,5-9, each once, from 0 to {MAX_SEED}"
+    parts = value if isinstance(value, list) else str(value).split(",") if isinstance(value, str | int) else [None]
+    found: list[int] = []
+    for part in parts:
+        span = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", part) if isinstance(part, str) else None
+        try:
+            low, high = (int(span[1]), int(span[2])) if span else (_whole(0, MAX_SEED)(part),) * 2
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not low <= high <= MAX_SEED or high - low >= MAX_IMAGES:
+            raise ValueError(wanted)
+        found += range(low, high + 1)
+    if not found or len(found) > MAX_IMAGES or len(set(found)) < len(found):
+        raise ValueError(wanted)
+    return tuple(found)
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return str(value)
+
+    return convert
+
+
+#: What each flag, or key, takes.
+VALUES: dict[str, Callable[[Any], Any]] = {
+    "negative_prompt": _words,
+    "seed": _seed,
+    "seeds": _seeds,
+    "count": _whole(1, MAX_IMAGES),
+    "steps": _whole(1, 1000),
+    "guidance": _number(0, 100),
+    "width": _side,
+    "height": _side,
+    "model": _words,
+    "wildcards": _one_of("sample", "all", "off"),
+}
+#: The names that the Stable Diffusion web UI uses for the same things.
+ALIASES = {"cfg_scale": "guidance", "n_iter": "count", "negative": "negative_prompt"}
+
+
+def option(place: str, written: str, value: Any, prefix: str) -> tuple[str, Any]:
+    key = written.removeprefix(prefix).replace("-", "_")
+    key = ALIASES.get(key, key)
+    if key not in VALUES:
+        known = sorted({*VALUES, *ALIASES, "prompt"})
+        near = difflib.get_close_matches(key, known, n=1)
+        what = "flag" if prefix else "key"
+        raise PromptSyntax(
+            f"{place} unknown {what} {shown(written)}",
+            f"did you mean '{prefix}{near[0]}'?" if near else f"known are {', '.join(prefix + k for k in known)}",
+        )
+    try:
+        return key, VALUES[key](value)
+    except ValueError as wanted:
+        raise PromptSyntax(f"{place} {written} is {shown(value)}", f"it takes {wanted}") from None
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it: short, and never an error itself."""
+    try:
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "too long a number"
+    return text if len(text) <= 60 else text[:57] + "…"
