@@ -89,7 +89,7 @@ def test_the_real_set_up_from_an_empty_home(tmp_path: Path, hub: Hub) -> None:
     assert re.search(r"^ok +model +laion-v2 \(score\), sha256 verified", done.stdout, re.MULTILINE)
     assert (home.path / ".config/systemd/user/hotfolder.service").read_text().startswith("# User unit")
     assert "nothing to object" in done.stdout or "no such tool" in done.stdout
-    assert "systemctl --user restart hotfolder.service" in home.calls.read_text()
+    assert "systemctl --user restart --no-block hotfolder.service" in home.calls.read_text()
     # Nothing but what is wanted was fetched.
     assert not [path for _, path, _ in hub.asked if path.endswith(("sd_xl_turbo_1.0.safetensors", "model.bin"))]
 
