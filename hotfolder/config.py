@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hotfolder.errors import ConfigError, UsageError
-from hotfolder.regular import open_regular
+from hotfolder.regular import read_at_most
 from hotfolder.root import FILE_NAME
 from hotfolder.sections import OVERRIDES
 from hotfolder.settings import ARRAYS, Settings, as_json, sections
@@ -60,9 +60,8 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
 def read(path: Path) -> dict[str, Any]:
     """A configuration file as it stands. Raises ConfigError, FileNotFoundError."""
     try:
-        with open_regular(path) as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
+        data = read_at_most(path, _MOST_BYTES)
+        if data is None:
             raise ConfigError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", "it is no configuration")
         return tomli.loads(data.decode("utf-8"))
     except FileNotFoundError:
@@ -111,7 +110,7 @@ def _check_inboxes(settings: Settings, where: str) -> None:
         if inbox.name.lower() in names:
             raise ConfigError(f"{where}: two inboxes are called '{inbox.name}'", "give one of them another name")
         names.add(inbox.name.lower())
-        overridden(settings, {k: v for k, v in inbox.changes.items() if v}, where, ("inbox", number))
+        overridden(settings, inbox.changes, where, ("inbox", number))
     known: set[str] = set()
     for entry in settings.model:
         if entry.name in known:

@@ -115,8 +115,8 @@ class Daemon:
 
         Raises AlreadyRunning when another daemon has the root, UsageError when it spans file systems, LedgerError.
         """
-        self._layout.make(self._rules.inboxes)
-        check_folders(self._layout, self._rules.inboxes)
+        self._layout.make(self._rules.settings.inboxes)
+        check_folders(self._layout, self._rules.settings.inboxes)
         lock = RootLock(self._layout.lock)
         lock.acquire()
         orderly = False
@@ -286,9 +286,8 @@ class Daemon:
         before = self._rules.settings
         try:
             settings = self._load()
-            names = Rules(self._layout.root, settings).inboxes
-            self._layout.make(names)
-            check_folders(self._layout, names)
+            self._layout.make(settings.inboxes)
+            check_folders(self._layout, settings.inboxes)
         except Interrupted:
             raise
         except Exception as error:  # noqa: BLE001 - nothing that a file says may end a daemon that works
@@ -311,7 +310,7 @@ class Daemon:
         self._notifier.ready()
 
     def _new_watcher(self) -> Watcher:
-        inboxes = [self._layout.inbox(name) for name in self._rules.inboxes]
+        inboxes = [self._layout.inbox(name) for name in self._rules.settings.inboxes]
         return Watcher([*inboxes, self._layout.control], self._wake, self._rules.settings.watch.mode)
 
     # --- telling, ending -------------------------------------------------------------------------
@@ -322,7 +321,7 @@ class Daemon:
 
     def _alive(self) -> None:
         """The loop makes progress: nobody has to fear that it is stuck."""
-        progress = self._shift.progress if hasattr(self, "_shift") else None
+        progress = self._shift.progress
         self._notifier.alive(loading=progress is not None and progress.loading)
 
     def _announce(self) -> None:

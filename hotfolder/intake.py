@@ -22,7 +22,7 @@ from hotfolder.folders.scan import scan, sight
 from hotfolder.folders.wildcards import WildcardLists
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
-from hotfolder.regular import open_regular
+from hotfolder.regular import read_at_most
 from hotfolder.root import FILE_NAME
 from hotfolder.rules import Rules
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
@@ -84,7 +84,7 @@ class Intake:
         found: dict[str, tuple[Kind, Sighting]] = {}
         unread: list[str] = []
         ignore = (*self._rules.settings.watch.ignore, FILE_NAME)
-        for name, kind in self._rules.inboxes.items():
+        for name, kind in self._rules.settings.inboxes.items():
             folder = self._layout.inbox(name)
             try:
                 self._guard.inbox(name)
@@ -117,7 +117,7 @@ class Intake:
     ) -> None:
         """What was taken from an inbox that the configuration has no more is finished; nothing new is taken there."""
         names = {path.split("/")[1]: drop.kind for path, drop in self._open.items()}
-        for name in names.keys() - self._rules.inboxes.keys():
+        for name in names.keys() - self._rules.settings.inboxes.keys():
             folder = self._layout.inbox(name)
             if folder.is_dir():
                 for sighting in scan(self._layout.root, folder, ignore, unread):
@@ -289,9 +289,8 @@ class Intake:
         """The images that a prompt file asks for, with the configuration's defaults filled in."""
         name = Path(path).name
         try:
-            with open_regular(self._layout.root / path) as file:
-                data = file.read(MAX_PROMPT_BYTES + 1)
-            if len(data) > MAX_PROMPT_BYTES:
+            data = read_at_most(self._layout.root / path, MAX_PROMPT_BYTES)
+            if data is None:
                 raise PromptSyntax(f"{name} is larger than {MAX_PROMPT_BYTES >> 20} MiB", "split it")
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -26,3 +26,10 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
         os.close(handle)
         raise OSError(errno.ENOTSUP, "it is no regular file", str(path))
     return open(handle, "rb")  # noqa: PTH123 - of a handle
+
+
+def read_at_most(path: Path, most: int) -> bytes | None:
+    """A regular file's content, None for one of more than so many bytes. Raises as `open_regular`."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    return data if len(data) <= most else None

@@ -35,6 +35,20 @@ class _Read:
     problem: ConfigError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """The settings for some files, and what the line needs of them: made once, and asked for with every file."""
+
+    settings: Settings
+    course: Course
+
+
+def _merge(settings: Settings) -> _Merged:
+    upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
+    models = {kind: settings.default_model(kind) for kind in Kind}
+    return _Merged(settings, Course(settings.gate_policy(), models, settings.upscale.min_gain, upscaling))
+
+
 class Rules:
     """`settings` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
 
@@ -48,18 +62,14 @@ class Rules:
         self.settings = settings
         self.catalogue: Catalogue = settings.catalogue()
         self._own = {inbox.name: inbox for inbox in settings.inbox}
-        self._made: dict[tuple[tuple[str, ...], bool], Settings] = {}
+        self._plain = _merge(settings)
+        self._made: dict[tuple[tuple[str, ...], bool], _Merged] = {}
         self._failed: dict[tuple[str, ...], tuple[float, ConfigError]] = {}
-
-    @property
-    def inboxes(self) -> dict[str, Kind]:
-        """The name of each folder in inbox/, and what is done with the files in it."""
-        return {**{kind.value: kind for kind in Kind}, **{name: Kind(own.kind) for name, own in self._own.items()}}
 
     def of(self, source_file: str) -> Settings:
         """The settings for a file, by its path relative to the root. Raises ConfigError, naming file and key."""
         try:
-            return self._merged(source_file, lenient=False)
+            return self._merged(source_file, lenient=False).settings
         except HotfolderError:
             raise
         except Exception as error:
@@ -70,18 +80,15 @@ class Rules:
     def course(self, source_file: str) -> Course:
         """The same for what was taken already: files that cannot be read now count as they were read last."""
         try:
-            settings = self._merged(source_file, lenient=True)
+            return self._merged(source_file, lenient=True).course
         except Exception as error:
             log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
-            settings = self.settings
-        upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
-        models = {kind: settings.default_model(kind) for kind in Kind}
-        return Course(settings.gate_policy(), models, settings.upscale.min_gain, upscaling)
+            return self._plain.course
 
-    def _merged(self, source_file: str, *, lenient: bool) -> Settings:
+    def _merged(self, source_file: str, *, lenient: bool) -> _Merged:
         parts = source_file.split("/")
         if len(parts) < 3 or parts[0] != INBOX:
-            return self.settings
+            return self._plain
         folders = ["/".join(parts[:end]) for end in range(2, len(parts))]
         found = {folder: self._read(f"{folder}/{FILE_NAME}") for folder in folders}
         key = (parts[1], *(f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem))
@@ -96,7 +103,7 @@ class Rules:
             self._failed.clear()
         own = self._own.get(parts[1])
         if own is not None:
-            settings = settings.overridden({k: v for k, v in own.changes.items() if v})
+            settings = settings.overridden(own.changes)
         for folder, read in found.items():
             try:
                 if read.problem is not None and not lenient:
@@ -106,15 +113,13 @@ class Rules:
                 if not lenient:
                     self._failed[key] = (time.monotonic(), error)
                     raise
-        self._made[key, lenient] = settings
-        return settings
+        self._made[key, lenient] = merged = _merge(settings)
+        return merged
 
     def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:
         """Raises ConfigError; what was dropped may name no model outside of the folders for models."""
         changed = config.overridden(settings, document, where)
-        for kind, name in changed.models_needed():
-            if (kind, name) in settings.models_needed():
-                continue
+        for kind, name in set(changed.models_needed()) - set(settings.models_needed()):
             try:
                 self.catalogue.check_confined(name)
                 self.catalogue.resolve(name, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from pathlib import Path
 
 from hotfolder.errors import UsageError
 
@@ -99,24 +99,24 @@ WantedBy=multi-user.target
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit file: its name, where it goes, and its text."""
-
-    name: str  # 'hotfolder.service', 'hotfolder@.service'
-    folder: str
-    text: str
-
-
-def user_unit(command: str, root: str, name: str = "hotfolder") -> Unit:
+def user_unit(command: str, root: str) -> str:
     """For the user's own systemd. `command` and `root` are absolute, or begin with %h/. Raises UsageError."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    return Unit(f"{_checked(name)}.service", f"{home}/systemd/user", _filled(_USER, command, root))
+    return _filled(_USER, command, root)
 
 
-def system_unit(command: str, root: str, name: str = "hotfolder") -> Unit:
+def system_unit(command: str, root: str) -> str:
     """A template for the machine's systemd: hotfolder@USER. Raises UsageError."""
-    return Unit(f"{_checked(name)}@.service", "/etc/systemd/system", _filled(_SYSTEM, command, root))
+    return _filled(_SYSTEM, command, root)
+
+
+def unit_path(name: str, *, system: bool) -> Path:
+    """Where the unit of a service lies. Raises UsageError for what can be no name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"'{name}' is no name for a service", "use letters, digits, '-' and '_'")
+    if system:
+        return Path("/etc/systemd/system", f"{name}@.service")
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    return Path(home, "systemd", "user", f"{name}.service")
 
 
 def _filled(template: str, command: str, root: str) -> str:
@@ -124,12 +124,6 @@ def _filled(template: str, command: str, root: str) -> str:
     common = _COMMON.format(command=_quoted(_escaped(command).replace("$", "$$")))
     where = _escaped(root)
     return template.format(root=_quoted(where), variable=_quoted(f"HOTFOLDER_ROOT={where}"), common=common)
-
-
-def _checked(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise UsageError(f"'{name}' is no name for a service", "use letters, digits, '-' and '_'")
-    return name
 
 
 def _escaped(path: str) -> str:

@@ -62,6 +62,11 @@ class Settings(Section):
         """Every model that can be named."""
         return Catalogue(self.models.folders, [entry.model_dump() for entry in self.model])
 
+    @property
+    def inboxes(self) -> dict[str, Kind]:
+        """The name of each folder in inbox/, and what is done with the files in it."""
+        return {**{kind.value: kind for kind in Kind}, **{own.name: Kind(own.kind) for own in self.inbox}}
+
     def overridden(self, changes: Mapping[str, Mapping[str, Any]]) -> Settings:
         """The same settings with other values in some sections. Raises pydantic's ValidationError."""
         update: dict[str, Section] = {}
@@ -130,7 +135,7 @@ class Settings(Section):
     def with_upscale(self, changes: Mapping[str, Any]) -> Settings:
         """The same settings with other values in [upscale]. Raises UsageError for one that is not allowed."""
         try:
-            upscale = UpscaleSettings.model_validate({**self.upscale.model_dump(), **changes})
+            return self.overridden({"upscale": changes})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             key = str(problem["loc"][0]) if problem["loc"] else "upscale"
@@ -138,7 +143,6 @@ class Settings(Section):
                 f"--{key} {problem['input']}: {problem['msg'].removeprefix('Value error, ')}",
                 UpscaleSettings.model_fields[key].description or "" if key in UpscaleSettings.model_fields else "",
             ) from None
-        return self.model_copy(update={"upscale": upscale})
 
     def models_needed(self) -> list[tuple[Kind, str]]:
         """Every model that work may ask for, unless a prompt file names another."""

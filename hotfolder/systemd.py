@@ -12,8 +12,6 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 _JOURNAL = "/run/systemd/journal/socket"
-#: Seconds between two texts of STATUS=.
-_STATUS_EVERY = 0.4
 #: What a start or a stop that still makes progress is given, again and again, in seconds.
 _EXTENSION = 60
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -31,7 +29,7 @@ class Notifier:
             # sd_watchdog_enabled(3): at half the time it is fed; here at a quarter.
             if environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
                 self._every = int(environ["WATCHDOG_USEC"]) / 4e6 if environ.get("WATCHDOG_USEC") else None
-        self._fed_at = self._extended_at = self._told_at = float("-inf")
+        self._fed_at = self._extended_at = float("-inf")
         self._status = ""
         self._is_passing = True  # between two states: starting, or stopping
 
@@ -63,11 +61,10 @@ class Notifier:
             self._send(f"EXTEND_TIMEOUT_USEC={_EXTENSION * 1_000_000}")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
-        now = time.monotonic()
+        """One line for `systemctl status`; whoever calls sees to it that it is not too often."""
         text = text.encode(errors="backslashreplace").decode().replace("\n", " ")
-        if text != self._status and now - self._told_at >= _STATUS_EVERY:
-            self._status, self._told_at = text, now
+        if text != self._status:
+            self._status = text
             self._send(f"STATUS={text}")
 
     def _send(self, message: str) -> None:

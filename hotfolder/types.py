@@ -59,6 +59,10 @@ class ErrorInfo:
     message: str
     fix: str = ""
 
+    def told(self) -> dict[str, str]:
+        """As it stands in every JSON document of ours."""
+        return {"kind": self.kind, "message": self.message, "fix": self.fix}
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:

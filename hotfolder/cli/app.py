@@ -8,6 +8,10 @@ from typing import Annotated
 import typer
 
 from hotfolder import __version__
+from hotfolder.cli.bench_group import bench
+from hotfolder.cli.models_group import models
+from hotfolder.cli.options import Json, Root, Scorer
+from hotfolder.cli.service_group import service
 
 app = typer.Typer(
     name="hotfolder",
@@ -17,11 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Root = Annotated[
-    Path | None,
-    typer.Option("--root", help="The root to work on; else $HOTFOLDER_ROOT, this folder, ~/hotfolder."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
 
 
 def _version(wanted: bool) -> None:
@@ -251,12 +250,6 @@ def backup(
     run_backup(root or context.obj, file, as_json=as_json)
 
 
-Scorer = Annotated[
-    str | None,
-    typer.Option(help="A scorer, the path of a head, or a formula; else what the configuration says."),
-]
-
-
 @app.command()
 def score(
     context: typer.Context,
@@ -311,173 +304,6 @@ def upscale(
     raise typer.Exit(run_upscale(root or context.obj, paths, options, as_json=as_json))
 
 
-models = typer.Typer(help="Fetch, check and share models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
-Names = Annotated[list[str] | None, typer.Argument(help="Models; else those that the configuration names.")]
-
-
-@models.command("list")
-def models_list(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
-    """Show every model that can be named: whether it is here, its size and licence, whether it fits."""
-    from hotfolder.cli.models import run_list
-
-    run_list(root or context.obj, as_json=as_json)
-
-
-@models.command("pull")
-def models_pull(context: typer.Context, names: Names = None, as_json: Json = False, root: Root = None) -> None:
-    """Fetch models and what they need; goes on where it was cut off, and checks what comes."""
-    from hotfolder.cli.models import run_pull
-
-    raise typer.Exit(run_pull(root or context.obj, names or [], as_json=as_json))
-
-
-@models.command("verify")
-def models_verify(
-    context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Models; else all that are here.")] = None,
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Read the files of models and compare them with what they should be."""
-    from hotfolder.cli.models import run_verify
-
-    raise typer.Exit(run_verify(root or context.obj, names or [], as_json=as_json))
-
-
-@models.command("rm")
-def models_rm(
-    context: typer.Context,
-    names: Annotated[list[str], typer.Argument(help="Models that were fetched or linked.")],
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Remove models; of linked ones only the link."""
-    from hotfolder.cli.models import run_rm
-
-    run_rm(root or context.obj, names, as_json=as_json)
-
-
-@models.command("link")
-def models_link(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="The models folder of ComfyUI, A1111 or any other program.")],
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Use models where another program has them; nothing is copied."""
-    from hotfolder.cli.models import run_link
-
-    raise typer.Exit(run_link(root or context.obj, folder, as_json=as_json))
-
-
-service = typer.Typer(help="Run as a service of systemd.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(service, name="service")
-System = Annotated[bool, typer.Option("--system", help="Of the machine, not of your session; needs root.")]
-User = Annotated[str | None, typer.Option(help="With --system: whose; else yours.")]
-Name = Annotated[str, typer.Option(help="Of the service, where there are several roots.")]
-
-
-@service.command("install")
-def service_install(
-    context: typer.Context,
-    system: System = False,
-    user: User = None,
-    name: Name = "hotfolder",
-    start: Annotated[bool, typer.Option(help="Start it now.")] = True,
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Write the unit, have systemd check it, and start it."""
-    from hotfolder.cli.service import run_install
-
-    raise typer.Exit(
-        run_install(root or context.obj, system=system, user=user, name=name, start=start, as_json=as_json)
-    )
-
-
-@service.command("uninstall")
-def service_uninstall(
-    system: System = False, user: User = None, name: Name = "hotfolder", as_json: Json = False
-) -> None:
-    """Stop the service and remove its unit; the root stays."""
-    from hotfolder.cli.service import run_uninstall
-
-    run_uninstall(system=system, user=user, name=name, as_json=as_json)
-
-
-@service.command("status")
-def service_status(
-    system: System = False, user: User = None, name: Name = "hotfolder", as_json: Json = False
-) -> None:
-    """Show what systemd knows of it."""
-    from hotfolder.cli.service import run_status
-
-    raise typer.Exit(run_status(system=system, user=user, name=name, as_json=as_json))
-
-
-@service.command("logs")
-def service_logs(
-    system: System = False,
-    user: User = None,
-    name: Name = "hotfolder",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last ones.")] = 50,
-) -> None:
-    """Show its log from the journal."""
-    from hotfolder.cli.service import run_logs
-
-    raise typer.Exit(run_logs(system=system, user=user, name=name, follow=follow, lines=lines))
-
-
-bench = typer.Typer(
-    help="Measure this machine: our way against the plain way, in one run.", no_args_is_help=True,
-    rich_markup_mode=None,
-)  # fmt: skip
 app.add_typer(bench, name="bench")
-
-
-@bench.command("score")
-def bench_score(
-    context: typer.Context,
-    images: Annotated[int, typer.Option(min=3, help="Pictures to judge.")] = 64,
-    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 1024,
-    picture_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
-    naive: Annotated[int, typer.Option(min=3, help="How many of them go through the naive loop, too.")] = 12,
-    scorer: Scorer = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="ViT-L/14 with random weights: needs no model files.")
-    ] = False,
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Images a second: decoding, the network, the whole way, and the naive loop."""
-    from hotfolder.cli.bench import run_bench_score
-
-    run_bench_score(
-        root or context.obj, images=images, size=size, format_=picture_format, naive=naive, scorer=scorer,
-        random_weights=random_weights, as_json=as_json,
-    )  # fmt: skip
-
-
-@bench.command("upscale")
-def bench_upscale(
-    context: typer.Context,
-    images: Annotated[int, typer.Option(min=1, help="Pictures to enlarge.")] = 8,
-    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 512,
-    naive: Annotated[int, typer.Option(min=0, help="How many of them go through the plain loop, too.")] = 8,
-    model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
-    random_rrdb: Annotated[
-        bool, typer.Option("--random-rrdb", help="RRDBNet-23 with random weights: needs no model file.")
-    ] = False,
-    tile: Annotated[int | None, typer.Option(help="Side of the tiles; 0: by the memory.")] = None,
-    as_json: Json = False,
-    root: Root = None,
-) -> None:
-    """Megapixels a second: the network, the whole way, and the plain loop; and the memory they take."""
-    from hotfolder.cli.bench import run_bench_upscale
-
-    run_bench_upscale(
-        root or context.obj, images=images, size=size, naive=naive, model=model, random_rrdb=random_rrdb,
-        tile=tile, as_json=as_json,
-    )  # fmt: skip

@@ -18,8 +18,10 @@ from typing import Any, Literal
 
 from hotfolder import config
 from hotfolder.cli import table
+from hotfolder.cli.models import how_to_mend
+from hotfolder.cli.service import Manager
 from hotfolder.core.settle import Writers
-from hotfolder.errors import ExitCode, HotfolderError, ModelMissing
+from hotfolder.errors import ExitCode, HotfolderError
 from hotfolder.folders.filesystem import free_bytes, tells_events, type_of
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import Layout
@@ -28,10 +30,8 @@ from hotfolder.folders.lock import holder
 from hotfolder.folders.watch import Watcher
 from hotfolder.ledger import health
 from hotfolder.live import read
-from hotfolder.models.registry import sha256_of
 from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
-from hotfolder.rules import Rules
 from hotfolder.settings import Settings
 
 #: What the line is made of, as installed.
@@ -163,7 +163,7 @@ def _devices(settings: Settings) -> Iterator[Check]:
 
 
 def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:
-    names = Rules(layout.root, settings).inboxes
+    names = settings.inboxes
     try:
         layout.make(names)
         check_folders(layout, names)
@@ -253,20 +253,19 @@ def _models(settings: Settings) -> Iterator[Check]:
         try:
             catalogue.resolve(name, kind)
             parts = [part for part in catalogue.needs(name) if part.name != entry.twin] if entry else []
-            files = [file for part in parts for file in catalogue.find(part)]
-            wrong = [file.path for file in files if file.sha256 not in (None, sha256_of(file.path))]
-        except ModelMissing as error:
-            yield Check("model", "fail", error.message, error.fix)
+            found = [(part, file) for part in parts for file in catalogue.find(part)]
+            wrong = [(part, file.path) for part, file in found if file.is_damaged()]
         except HotfolderError as error:
             yield Check("model", "fail", error.message, error.fix)
         except OSError as error:
             yield Check("model", "fail", f"'{name}' cannot be read: {error}", "let this user read it")
         else:
             if wrong:
-                fix = f"hotfolder models rm {name}, then hotfolder models pull {name}"
-                yield Check("model", "fail", f"{wrong[0]} is damaged", fix)
+                part, path = wrong[0]
+                yield Check("model", "fail", f"{path} is damaged", how_to_mend(part))
             else:
-                known = "sha256 verified" if files and all(f.sha256 for f in files) else "no sha256 to compare"
+                pinned = found and all(file.sha256 for _, file in found)
+                known = "sha256 verified" if pinned else "no sha256 to compare"
                 yield Check("model", "ok", f"{name} ({kind}), {known}")
 
 
@@ -286,18 +285,14 @@ def _daemon(layout: Layout) -> Check:
 
 
 def _service() -> Check:
-    tool = shutil.which("systemctl")
-    if tool is None:
+    if shutil.which("systemctl") is None:
         return Check("service", "warn", "no systemd here", "start 'hotfolder run' by other means")
-    told = subprocess.run(
-        [tool, "--user", "show", "hotfolder.service", "--property=LoadState,ActiveState,UnitFileState,StatusText"],
-        capture_output=True, text=True, timeout=20,
-    )  # fmt: skip
-    found = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
-    if told.returncode or found.get("LoadState") != "loaded":
-        if told.returncode:
-            fix = "log in to a session of your own for 'service install'; until then: hotfolder run"
-            return Check("service", "warn", "systemd runs no session for this user", fix)
+    try:
+        found = Manager(system=False, user=None, name="hotfolder").properties()
+    except HotfolderError:
+        fix = "log in to a session of your own for 'service install'; until then: hotfolder run"
+        return Check("service", "warn", "systemd runs no session for this user", fix)
+    if found.get("LoadState") != "loaded":
         return Check("service", "warn", "no service is installed", "hotfolder service install")
     text = (
         f"hotfolder.service is {found.get('ActiveState')}, {found.get('UnitFileState')} {found.get('StatusText')}"

@@ -22,7 +22,7 @@ from hotfolder.models import records
 from hotfolder.models.entry import ModelEntry
 from hotfolder.models.link import link
 from hotfolder.models.pull import Puller, remove
-from hotfolder.models.registry import ENCODER, Catalogue, ModelFile, sha256_of, usual_folder
+from hotfolder.models.registry import ENCODER, Catalogue, ModelFile, usual_folder
 from hotfolder.printable import printable
 from hotfolder.root import find_root_if_any
 from hotfolder.settings import Settings
@@ -145,8 +145,7 @@ def _pull(settings: Settings, names: Sequence[str], *, quiet: bool) -> list[dict
                     folder = puller.pull(entry)
                     done.append({"name": entry.name, "state": "fetched", "folder": str(folder)})
                 except HotfolderError as error:
-                    told = {"kind": error.kind, "message": error.message, "fix": error.fix}
-                    done.append({"name": entry.name, "error": told})
+                    done.append({"name": entry.name, "error": error.info().told()})
             _say(done[-1], sys.stderr if quiet else sys.stdout)
     return done
 
@@ -214,10 +213,10 @@ def run_verify(given: Path | None, names: Sequence[str], *, as_json: bool) -> Ex
             if names:
                 found.append({"name": entry.name, "state": "missing", "fix": error.fix})
             continue
-        damaged = [str(file.path) for file in files if file.sha256 not in (None, sha256_of(file.path))]
+        damaged = [str(file.path) for file in files if file.is_damaged()]
         unpinned = [file for file in files if file.sha256 is None]
         state = "damaged" if damaged else "no sha256 is known for it" if unpinned else "ok"
-        fix = _mend(entry) if damaged else ""
+        fix = how_to_mend(entry) if damaged else ""
         found.append({"name": entry.name, "state": state, "files": damaged, "fix": fix})
     if as_json:
         table.write_json({"models": found})
@@ -230,7 +229,8 @@ def run_verify(given: Path | None, names: Sequence[str], *, as_json: bool) -> Ex
     return ExitCode.FAILURE if bad else ExitCode.DONE
 
 
-def _mend(entry: ModelEntry) -> str:
+def how_to_mend(entry: ModelEntry) -> str:
+    """What to do about a model whose files are damaged."""
     record = records.read(usual_folder(), entry.name)
     if record is not None and record.origin == "linked":
         return f"mend it in {record.folder}, then: hotfolder models link {record.folder}"

@@ -84,10 +84,7 @@ def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judge
 
 def _tell(model: str, ended: int, added: int, failed: Mapping[str, ErrorInfo], *, as_json: bool) -> None:
     if as_json:
-        errors = [
-            {"image": path, "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
-            for path, error in failed.items()
-        ]
+        errors = [{"image": path, "error": error.told()} for path, error in failed.items()]
         document = {"schema_version": 1, "scorer": model, "images": ended, "added": added, "errors": errors}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return

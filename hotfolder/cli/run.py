@@ -68,8 +68,7 @@ def load_checked(root: Path, *, pull: bool = False) -> Settings:
 def check_models(settings: Settings) -> None:
     """Whether every model that work may ask for is there. Raises ModelMissing or UsageError."""
     catalogue = settings.catalogue()
-    changes = [inbox.changes for inbox in settings.inbox]
-    for each in (settings, *(settings.overridden({k: v for k, v in c.items() if v}) for c in changes)):
+    for each in (settings, *(settings.overridden(inbox.changes) for inbox in settings.inbox)):
         for kind, name in each.models_needed():
             if kind is not Kind.UPSCALE:
                 catalogue.resolve(name, kind)

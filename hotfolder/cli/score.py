@@ -95,7 +95,7 @@ def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iter
 def _row(file: Path, outcome: Outcome, gate: Gate) -> dict[str, Any]:
     if outcome.error is not None:
         error = outcome.error
-        return {"image": str(file), "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
+        return {"image": str(file), "error": error.told()}
     assert outcome.score is not None and outcome.source is not None
     verdict = judge(outcome.score.value, Role.DROPPED, 1, gate).verdict
     return {

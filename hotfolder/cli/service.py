@@ -17,7 +17,7 @@ from hotfolder import config
 from hotfolder.cli import table
 from hotfolder.errors import ExitCode, HotfolderError, UsageError
 from hotfolder.root import find_root
-from hotfolder.service import Unit, system_unit, user_unit
+from hotfolder.service import system_unit, unit_path, user_unit
 
 #: Properties of a unit that `status` shows.
 _SHOWN = (
@@ -38,7 +38,7 @@ def _command() -> str:
     return str(Path(found).absolute())
 
 
-class _Manager:
+class Manager:
     """systemctl, of the user or of the machine."""
 
     def __init__(self, *, system: bool, user: str | None, name: str) -> None:
@@ -64,11 +64,6 @@ class _Manager:
         return dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
 
 
-def _unit(manager: _Manager, root: str, name: str) -> Unit:
-    make = system_unit if manager.system else user_unit
-    return make(_command(), root, name)
-
-
 def run_install(
     given: Path | None, *, system: bool, user: str | None, name: str, start: bool, as_json: bool
 ) -> ExitCode:
@@ -79,13 +74,13 @@ def run_install(
     """
     root = find_root(given)
     config.load(root)  # what would not start is not installed
-    manager = _Manager(system=system, user=user, name=name)
-    unit = _unit(manager, str(root), name)
-    path = Path(unit.folder) / unit.name
+    manager = Manager(system=system, user=user, name=name)
+    text = (system_unit if system else user_unit)(_command(), str(root))
+    path = unit_path(name, system=system)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_name(f".{path.name}.{os.getpid()}")
-        staged.write_text(unit.text, encoding="utf-8")
+        staged.write_text(text, encoding="utf-8")
         staged.rename(path)
     except OSError as error:
         hint = "run it as root: sudo hotfolder service install --system" if system else "may you write there?"
@@ -127,7 +122,7 @@ def run_install(
     return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
 
 
-def _comes_up(manager: _Manager) -> str:
+def _comes_up(manager: Manager) -> str:
     """What goes wrong within the first seconds of a start; a start that takes longer is no trouble."""
     for _ in range(_TRIES):
         state = manager.properties().get("ActiveState", "")
@@ -157,8 +152,8 @@ def verify(path: Path, *, system: bool) -> list[str] | None:
 
 def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -> None:
     """Stops the service and takes its unit away. Raises UsageError where there is none."""
-    manager = _Manager(system=system, user=user, name=name)
-    path = Path(_unit(manager, "%h/hotfolder", name).folder) / f"{name}{'@' if system else ''}.service"
+    manager = Manager(system=system, user=user, name=name)
+    path = unit_path(name, system=system)
     if not path.exists():
         raise UsageError(f"{path} is not there", "hotfolder service install writes it")
     trouble = ""
@@ -183,7 +178,7 @@ def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -
 
 def run_status(*, system: bool, user: str | None, name: str, as_json: bool) -> ExitCode:
     """Exit 0 when it is active, 3 (as systemctl) becomes 1 when not."""
-    found = _Manager(system=system, user=user, name=name).properties()
+    found = Manager(system=system, user=user, name=name).properties()
     if as_json:
         table.write_json({"unit": name, **found})
     else:
@@ -196,7 +191,7 @@ def run_logs(*, system: bool, user: str | None, name: str, follow: bool, lines: 
     tool = shutil.which("journalctl")
     if tool is None:
         raise HotfolderError("there is no journalctl on this machine", "the log goes to stderr of 'hotfolder run'")
-    manager = _Manager(system=system, user=user, name=name)
+    manager = Manager(system=system, user=user, name=name)
     scope: Sequence[Any] = ["--unit", manager.unit] if system else ["--user", "--unit", manager.unit]
     words = [tool, *scope, "--lines", str(lines), *(["--follow"] if follow else ["--no-pager"])]
     try:

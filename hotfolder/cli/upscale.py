@@ -191,7 +191,7 @@ def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
 
 def _failed(source: Path, error: ErrorInfo | None) -> dict[str, Any]:
     assert error is not None
-    return {"image": str(source), "error": {"kind": error.kind, "message": error.message, "fix": error.fix}}
+    return {"image": str(source), "error": error.told()}
 
 
 def _fingerprint(settings: Settings, spec: ModelSpec, options: Options) -> str:

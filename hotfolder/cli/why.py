@@ -72,7 +72,7 @@ def _inbox_of(layout: Layout, path: str) -> Kind | None:
         return None
     if parts[1] in list(Kind):
         return Kind(parts[1])  # the configuration may be broken, and is not needed for these
-    return Rules(layout.root, config.load(layout.root)).inboxes.get(parts[1])
+    return config.load(layout.root).inboxes.get(parts[1])
 
 
 def _sight(layout: Layout, path: str) -> Sighting | None:

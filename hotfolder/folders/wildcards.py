@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from hotfolder.folders.layout import Layout
-from hotfolder.regular import open_regular
+from hotfolder.regular import read_at_most
 
 log = logging.getLogger(__name__)
 #: A list is text that people write: more than this is something else.
@@ -29,9 +29,8 @@ class WildcardLists:
     def _read(self, name: str) -> Sequence[str] | None:
         path = self._folder / f"{name}.txt"
         try:
-            with open_regular(path) as file:
-                data = file.read(_MOST_BYTES + 1)
-            if len(data) > _MOST_BYTES:
+            data = read_at_most(path, _MOST_BYTES)
+            if data is None:
                 raise ValueError(f"larger than {_MOST_BYTES >> 20} MiB")
             lines = [line.strip() for line in data.decode("utf-8-sig").split("\n")]
         except FileNotFoundError:

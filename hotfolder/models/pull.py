@@ -69,8 +69,10 @@ class Puller:
             _check_space(home, sum(file.size or 0 for file in missing) - _begun(home, missing))
             for file in missing:
                 self._fetch(file, home / file.path)
-            there = [home / file.path for file in entry.files]
-            installed = [records.InstalledFile(str(p), p.stat().st_size, sha256_of(p)) for p in there]
+            installed = [
+                records.InstalledFile(str(home / f.path), (home / f.path).stat().st_size, str(f.sha256))
+                for f in entry.files
+            ]
             records.write(usual_folder(), records.Record(entry.name, "pulled", str(home), tuple(installed), {}))
             return home
 

@@ -39,6 +39,10 @@ class ModelFile:
     path: Path
     sha256: str | None = None
 
+    def is_damaged(self) -> bool:
+        """Reads it, and compares it with what is pinned. Raises OSError."""
+        return self.sha256 is not None and sha256_of(self.path) != self.sha256
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

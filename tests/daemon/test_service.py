@@ -20,7 +20,7 @@ import pytest
 
 from hotfolder.folders.layout import Layout
 from hotfolder.logs import NoRepeats
-from hotfolder.service import system_unit, user_unit
+from hotfolder.service import system_unit, unit_path, user_unit
 from hotfolder.systemd import JournalHandler, Notifier
 from hotfolder.types import Kind
 from tests.support.live import REPOSITORY, LiveDaemon, wait_for
@@ -160,11 +160,14 @@ def verify(path: Path, *scope: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_committed_units_are_those_that_install_writes() -> None:
     folder = REPOSITORY / "systemd"
-    user = user_unit("%h/.local/bin/hotfolder", "%h/hotfolder")
-    system = system_unit("/usr/local/bin/hotfolder", "/home/%i/hotfolder")
-    for unit in (user, system):
-        assert (folder / unit.name).read_text() == unit.text
-        settings = [line for line in unit.text.splitlines() if not line.startswith("#")]
+    units = {
+        unit_path("hotfolder", system=False).name: user_unit("%h/.local/bin/hotfolder", "%h/hotfolder"),
+        unit_path("hotfolder", system=True).name: system_unit("/usr/local/bin/hotfolder", "/home/%i/hotfolder"),
+    }
+    assert set(units) == {"hotfolder.service", "hotfolder@.service"}
+    for name, text in units.items():
+        assert (folder / name).read_text() == text
+        settings = [line for line in text.splitlines() if not line.startswith("#")]
         for word in ("Type=notify", "WatchdogSec=180", "OOMPolicy=continue", "KillMode=mixed"):
             assert word in settings
         # These would hide the GPU, or break CUDA and torch.compile.
@@ -174,22 +177,28 @@ def test_the_committed_units_are_those_that_install_writes() -> None:
 
 @pytest.mark.parametrize("root", ["/home/u/hotfolder", '/home/u/my "best" 100% $pictures; \\x', "/home/ü/Bilder"])
 def test_systemd_has_nothing_against_the_units(tmp_path: Path, root: str) -> None:
-    for unit, scope in ((user_unit("/bin/true", root), ["--user"]), (system_unit("/bin/true", root), [])):
-        path = tmp_path / unit.name
-        path.write_text(unit.text)
+    for system, text, scope in (
+        (False, user_unit("/bin/true", root), ["--user"]),
+        (True, system_unit("/bin/true", root), []),
+    ):
+        path = tmp_path / unit_path("hotfolder", system=system).name
+        path.write_text(text)
         told = verify(path, *scope, "--man=no", "verify")
         assert (told.returncode, told.stderr) == (0, "")
 
 
 def test_the_units_exposure_is_what_the_documents_say(tmp_path: Path) -> None:
     found = {}
-    for unit, scope in ((user_unit("/bin/true", "/r"), ["--user"]), (system_unit("/bin/true", "/r"), [])):
-        path = tmp_path / unit.name
-        path.write_text(unit.text)
+    for system, text, scope in (
+        (False, user_unit("/bin/true", "/r"), ["--user"]),
+        (True, system_unit("/bin/true", "/r"), []),
+    ):
+        path = tmp_path / unit_path("hotfolder", system=system).name
+        path.write_text(text)
         told = verify(path, *scope, "--no-pager", "security", "--offline=true")
         level = re.search(r"exposure level for \S+: ([\d.]+)", told.stdout)
         assert level is not None, told.stderr
-        found[unit.name] = float(level[1])
+        found[path.name] = float(level[1])
     assert found["hotfolder@.service"] <= 2.6
     assert found["hotfolder.service"] <= 6.7
 

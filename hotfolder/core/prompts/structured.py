@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hotfolder.core.prompts.request import Request
@@ -13,18 +13,18 @@ from hotfolder.errors import PromptSyntax
 
 
 def read_toml(name: str, text: str) -> Iterator[Request]:
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PromptSyntax(f"{name}: not valid TOML: {error}", "mend the line it names") from None
-    yield from _read_document(name, document)
+    return _read(name, text, tomllib.loads, "TOML", "mend the line it names")
 
 
 def read_json(name: str, text: str) -> Iterator[Request]:
+    return _read(name, text, json.loads, "JSON", "mend the place it names")
+
+
+def _read(name: str, text: str, loads: Callable[[str], Any], syntax: str, fix: str) -> Iterator[Request]:
     try:
-        document = json.loads(text)
+        document = loads(text)
     except (ValueError, RecursionError) as error:
-        raise PromptSyntax(f"{name}: not valid JSON: {error}", "mend the place it names") from None
+        raise PromptSyntax(f"{name}: not valid {syntax}: {error}", fix) from None
     yield from _read_document(name, document)
 
 

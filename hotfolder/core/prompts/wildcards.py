@@ -25,7 +25,6 @@ MOST_CHARACTERS = 20_000
 _COUNT = re.compile(r"\s*(\d{1,3})(?:-(\d{1,3}))?\$\$")
 _WEIGHT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)::")
 _NAME = re.compile(r"__([\w-][\w -]*?(?:/[\w -]+?)*?)__")
-_SPECIAL = "\\{}|"
 #: Gives the texts of a list by its name, None for one that is not there.
 Lists = Callable[[str], Sequence[str] | None]
 
@@ -62,7 +61,6 @@ _Parts = tuple["str | _Name | _Group", ...]
 class Template:
     """A parsed text. `is_plain`: there is nothing to choose in it."""
 
-    text: str
     parts: _Parts
     lists: Lists
 
@@ -90,12 +88,7 @@ def parse(text: str, lists: Lists) -> Template:
     except WildcardError as error:
         error.text = text
         raise
-    return Template(text, parts, lists)
-
-
-def escaped(text: str) -> str:
-    """A text that stands for itself alone."""
-    return re.sub(r"([\\{}]|__)", r"\\\1", text)
+    return Template(parts, lists)
 
 
 def _read(text: str, at: int, depth: int) -> tuple[_Parts, int]:

@@ -1,0 +1,60 @@
+"""The commands of `hotfolder bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hotfolder.cli.options import Json, Root, Scorer
+
+bench = typer.Typer(
+    help="Measure this machine: our way against the plain way, in one run.", no_args_is_help=True,
+    rich_markup_mode=None,
+)  # fmt: skip
+
+
+@bench.command("score")
+def bench_score(
+    context: typer.Context,
+    images: Annotated[int, typer.Option(min=3, help="Pictures to judge.")] = 64,
+    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 1024,
+    picture_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
+    naive: Annotated[int, typer.Option(min=3, help="How many of them go through the naive loop, too.")] = 12,
+    scorer: Scorer = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="ViT-L/14 with random weights: needs no model files.")
+    ] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Images a second: decoding, the network, the whole way, and the naive loop."""
+    from hotfolder.cli.bench import run_bench_score
+
+    run_bench_score(
+        root or context.obj, images=images, size=size, format_=picture_format, naive=naive, scorer=scorer,
+        random_weights=random_weights, as_json=as_json,
+    )  # fmt: skip
+
+
+@bench.command("upscale")
+def bench_upscale(
+    context: typer.Context,
+    images: Annotated[int, typer.Option(min=1, help="Pictures to enlarge.")] = 8,
+    size: Annotated[int, typer.Option(min=16, max=8192, help="Their sides, in pixels.")] = 512,
+    naive: Annotated[int, typer.Option(min=0, help="How many of them go through the plain loop, too.")] = 8,
+    model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
+    random_rrdb: Annotated[
+        bool, typer.Option("--random-rrdb", help="RRDBNet-23 with random weights: needs no model file.")
+    ] = False,
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles; 0: by the memory.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Megapixels a second: the network, the whole way, and the plain loop; and the memory they take."""
+    from hotfolder.cli.bench import run_bench_upscale
+
+    run_bench_upscale(
+        root or context.obj, images=images, size=size, naive=naive, model=model, random_rrdb=random_rrdb,
+        tile=tile, as_json=as_json,
+    )  # fmt: skip

@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="The root to work on; else $HOTFOLDER_ROOT, this folder, ~/hotfolder."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
+Scorer = Annotated[
+    str | None,
+    typer.Option(help="A scorer, the path of a head, or a formula; else what the configuration says."),
+]
