@@ -24,6 +24,7 @@ from hotfolder.intake import Intake
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
 from hotfolder.logs import ALWAYS
+from hotfolder.ratings import Ratings
 from hotfolder.rebuild import open_or_rebuild
 from hotfolder.results import Results
 from hotfolder.root import FILE_NAME
@@ -96,6 +97,7 @@ class Daemon:
         self._intake: Intake
         self._results: Results
         self._shift: Shift
+        self._ratings: Ratings
         self._hold: Hold
         self._wishes: Wishes
         self._watcher: Watcher
@@ -157,6 +159,8 @@ class Daemon:
             self._layout, self._rules, self._ledger, self._executor, self._intake, self._results, self._guard,
             rescan=self._wake.set, pause=self._pause, alive=self._alive,
         )  # fmt: skip
+        self._ratings = Ratings(self._layout, self._ledger, lambda: self._rules.settings.output.rating)
+        self._more_to_rate = False
         self._hold = Hold(self._layout)
         self._wishes = Wishes(
             self._layout, self._ledger, self._intake, self._results, self._hold, self._clock,
@@ -201,6 +205,7 @@ class Daemon:
                 if self._hold.until(now) is None and not self._reloading.is_set():
                     self._shift.feed(now)
                 self._results.finish_drops(now)
+                self._more_to_rate = self._ratings.work()
             if self._said_pause and not self._paused:  # and that went well
                 self._said_pause = ""
                 log.info("going on")
@@ -213,6 +218,8 @@ class Daemon:
         self._announce()
         put_off = self._wake.is_set()
         due = [max(self._scan_not_before, now) if put_off else self._next_scan]
+        if self._more_to_rate:
+            due.append(now)
         if self._paused:
             due.append(self._paused[0])
         else:
@@ -353,7 +360,7 @@ class Daemon:
         )
 
     def _drained(self) -> bool:
-        if self._shift.is_busy or self._intake.unsettled > self._intake.held:
+        if self._shift.is_busy or self._more_to_rate or self._intake.unsettled > self._intake.held:
             return False
         try:
             return not (self._ledger.open_job_count() or self._ledger.finished_drops(None))

@@ -151,6 +151,12 @@ class GenerationFailed(HotfolderError):
     kind = "generation_failed"
 
 
+class FailedPicture(GenerationFailed):
+    """The same seed gives no better one."""
+
+    failure = FailureClass.BAD_INPUT
+
+
 class EnvironmentTrouble(HotfolderError):
     """Disk, device or share: nothing wrong with the file."""
 

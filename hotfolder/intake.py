@@ -7,11 +7,11 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from hotfolder.core import naming
 from hotfolder.core.prompts import MAX_SEED, parse
+from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
 from hotfolder.folders.guard import Guard
@@ -20,8 +20,10 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.moves import rename_noreplace
 from hotfolder.folders.scan import scan, sight
 from hotfolder.folders.wildcards import WildcardLists
+from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
+from hotfolder.prompt_check import PromptCheck
 from hotfolder.regular import read_at_most
 from hotfolder.root import FILE_NAME
 from hotfolder.rules import Rules
@@ -286,33 +288,29 @@ class Intake:
         return [NewJob(kind, self._rules.settings.generate.model, error=told.info())]
 
     def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
-        """The images that a prompt file asks for, with the configuration's defaults filled in."""
+        """The images that a prompt file, or a generated image, asks for, with the configuration's defaults."""
+        name = Path(path).name
+        settings = self._rules.of(path)
+        check = PromptCheck(self._layout, self._rules.catalogue, settings)
+        if Path(path).suffix.lower() in IMAGE_ENDINGS:
+            specs = [from_metadata(name, read_generation(self._layout.root / path))]
+        else:
+            lists = WildcardLists(self._layout)
+            specs = parse(name, self._text_of(path), lambda: secrets.randbelow(MAX_SEED + 1), lists)
+        for spec in specs:
+            place = f"{name}:{spec.line or 1}:" if len(specs) > 1 else f"{name}:"
+            yield check.completed(place, spec)
+
+    def _text_of(self, path: str) -> str:
         name = Path(path).name
         try:
             data = read_at_most(self._layout.root / path, MAX_PROMPT_BYTES)
             if data is None:
                 raise PromptSyntax(f"{name} is larger than {MAX_PROMPT_BYTES >> 20} MiB", "split it")
-            text = data.decode("utf-8")
+            return data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise PromptSyntax(
                 f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8; images go to inbox/score"
             ) from None
         except OSError as error:
             raise PromptSyntax(f"{name} cannot be read: {error.strerror}", "let this user read it") from None
-        defaults, catalogue = self._rules.of(path).generate, self._rules.catalogue
-        lists = WildcardLists(self._layout)
-        for spec in parse(name, text, lambda: secrets.randbelow(MAX_SEED + 1), lists):
-            if spec.model is not None:
-                try:
-                    catalogue.check_confined(spec.model)
-                    catalogue.resolve(spec.model, Kind.GENERATE)
-                except HotfolderError as error:
-                    raise PromptSyntax(f"{name}:{spec.line or 1}: {error.message}", error.fix) from None
-            yield replace(
-                spec,
-                negative_prompt=spec.negative_prompt or defaults.negative_prompt,
-                steps=defaults.steps if spec.steps is None else spec.steps,
-                guidance=defaults.guidance if spec.guidance is None else spec.guidance,
-                width=defaults.width if spec.width is None else spec.width,
-                height=defaults.height if spec.height is None else spec.height,
-            )

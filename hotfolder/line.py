@@ -43,6 +43,7 @@ class Course:
     models: Mapping[Kind, str]  # for each kind of work
     min_gain: float | None = None
     upscaling: Mapping[str, Any] = field(default_factory=dict)  # parameters of upscale jobs
+    rest_through_gate: bool = False  # what is not among the best of a set is judged like all else
 
 
 class Line:
@@ -58,9 +59,17 @@ class Line:
         return [NewJob(kind, course.models[kind], source=path, params=params)]
 
     def prompt_jobs(self, path: str, specs: Sequence[PromptSpec]) -> list[NewJob]:
-        """The jobs of a prompt file: one for each image."""
+        """The jobs of a prompt file: one for each image. Those of which the best are kept have the same `set`."""
         default = self._course_of(path).models[Kind.GENERATE]
-        return [NewJob(Kind.GENERATE, spec.model or default, params=asdict(spec)) for spec in specs]
+        jobs = []
+        for number, spec in enumerate(specs):
+            params = {key: value for key, value in asdict(spec).items() if value not in (None, ())}
+            for extra in range(spec.best_of or 1):
+                own = {**params, "seed": spec.seed + extra}
+                if spec.best_of is not None:
+                    own["set"] = number
+                jobs.append(NewJob(Kind.GENERATE, spec.model or default, params=own))
+        return jobs
 
     def after(
         self,
@@ -70,6 +79,7 @@ class Line:
         staged: str | None,
         inode: int,
         parent_score: float | None = None,
+        now: float = 0.0,
     ) -> Publication:
         """What a successful outcome leads to.
 
@@ -78,7 +88,7 @@ class Line:
         what the same scorer said of the image that this one was enlarged from.
         """
         if outcome.score is not None and outcome.source is not None:
-            return self._scored(job, outcome, outcome.source, image, inode, parent_score)
+            return self._scored(job, outcome, outcome.source, image, inode, parent_score, now)
         assert outcome.staged is not None and staged is not None
         if job.kind is Kind.GENERATE:
             return self._generated(job, outcome.staged, staged)
@@ -127,6 +137,7 @@ class Line:
         row: Mapping[str, Any] | None,
         inode: int,
         parent_score: float | None,
+        now: float,
     ) -> Publication:
         assert outcome.score is not None and job.source is not None
         course = self._course_of(job.source_file)
@@ -158,24 +169,45 @@ class Line:
                 image_move=0,
                 placements=(Placement(job.source, naming.regressed(job.source), 0),),
             )
-        decision = judge(outcome.score.value, role, job.try_number, course.gate)
+        if "set" in job.params:  # what becomes of it is decided when all of its set are judged
+            return replace(base, image=image)
+        since = job.params.get("since", now)
+        decision = judge(outcome.score.value, role, job.try_number, course.gate, now - since)
         folder = _VERDICT_FOLDER[decision.verdict or Verdict.REJECT]
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, folder)
-        followups = []
-        if decision.upscale:
-            model = course.models[Kind.UPSCALE]
-            followups.append(NewJob(Kind.UPSCALE, model, about="image", params=course.upscaling))
+        followups = _enlarging(job.params, course, kept=decision.verdict is Verdict.KEEP, good=decision.upscale)
         if decision.regenerate:
-            again = {**job.params, "seed": next_seed(job.params["seed"], job.try_number + 1)}
+            seed = next_seed(job.params["seed"], job.try_number + 1)
+            again = {**job.params, "seed": seed, "since": since}
             model = again.get("model") or course.models[Kind.GENERATE]
             followups.append(NewJob(Kind.GENERATE, model, params=again, try_number=job.try_number + 1))
         return replace(
             base,
-            image=replace(image, verdict=decision.verdict),
+            image=replace(image, verdict=decision.verdict, settings=_tries(job, decision.stopped)),
             image_move=0,
             placements=(Placement(job.source, wanted, inode),),
             followups=tuple(followups),
             drop_placed=row is None,
+        )
+
+    def chosen(self, row: Mapping[str, Any], params: Mapping[str, Any], *, is_best: bool) -> Publication:
+        """Where an image goes all of whose set are judged; `row` is its own, `params` its job's."""
+        course = self._course_of(row["source_file"])
+        decision = judge(row["score"], Role.GENERATED, course.gate.max_attempts, course.gate)
+        through = course.rest_through_gate and decision.verdict is Verdict.KEEP
+        verdict = Verdict.KEEP if is_best or through else Verdict.REJECT
+        kept = verdict is Verdict.KEEP
+        wanted = naming.mirrored(row["source_file"], PurePosixPath(row["path"]).name, _VERDICT_FOLDER[verdict])
+        image = ImageRecord(
+            row["path"], Role.GENERATED, row["sha256"], row["width"], row["height"], id=row["id"], verdict=verdict
+        )
+        return Publication(
+            drop_id=row["drop_id"],
+            source_file=row["source_file"],
+            image=image,
+            image_move=0,
+            placements=(Placement(row["path"], wanted, 0),),
+            followups=tuple(_enlarging(params, course, kept=kept, good=row["score"] >= course.gate.upscale)),
         )
 
     def _upscaled(
@@ -319,6 +351,22 @@ class Line:
             sidecar=_sidecar(path, failures, now) if failures else None,
             drop_placed=True,
         )
+
+
+def _enlarging(params: Mapping[str, Any], course: Course, *, kept: bool, good: bool) -> list[NewJob]:
+    """The job that enlarges a kept image, where its prompt asks for that, or leaves it to the gate (`good`)."""
+    asked = params.get("upscale")
+    if not kept or asked is False or (asked is None and not good):
+        return []
+    scale = {} if asked is None or asked is True else {"scale": asked}
+    return [NewJob(Kind.UPSCALE, course.models[Kind.UPSCALE], about="image", params={**course.upscaling, **scale})]
+
+
+def _tries(job: Job, stopped: str | None) -> dict[str, Any]:
+    """What a generated image's row says of the tries of its prompt, where there was more than one."""
+    if stopped is None and job.try_number == 1:
+        return {}
+    return {"try": job.try_number, **({"stopped": stopped} if stopped else {})}
 
 
 def _has_regressed(role: Role, score: float, parent_score: float | None, min_gain: float | None) -> bool:

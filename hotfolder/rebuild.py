@@ -107,6 +107,7 @@ def _results(layout: Layout) -> Iterator[str]:
 def _describe(layout: Layout, path: str) -> ImageRecord:
     """What the file and its place say. Raises whatever reading a file raises that is no image."""
     from hotfolder.imaging.decode import open_image, read  # Pillow: only when it comes to this
+    from hotfolder.imaging.metadata import read_generation
 
     if naming.as_text(path) != path:
         raise ValueError("its name is not UTF-8")
@@ -114,7 +115,7 @@ def _describe(layout: Layout, path: str) -> ImageRecord:
     image = open_image(source, 2**62, first_frame=True).image
     width, height = image.size
     folder = path.partition("/")[0]
-    told = _told(getattr(image, "text", {}).get("hotfolder", "")) if folder != ARCHIVE else {}
+    told = _told(read_generation(layout.root / path).get("hotfolder", "")) if folder != ARCHIVE else {}
     role = Role.UPSCALED if folder == UPSCALED else Role.GENERATED if "prompt" in told else Role.DROPPED
     return ImageRecord(
         path=path, role=role, sha256=source.sha256, width=width, height=height, verdict=_VERDICTS.get(folder),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from hotfolder.core.gate import best
 from hotfolder.core.retry import Action, decide
 from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
 from hotfolder.folders.guard import Guard
@@ -163,10 +164,11 @@ class Results:
         return row is not None and self._publish(self._line.rerouted(row, verdict, reroute_id)) is not None
 
     def finish_drops(self, now: float) -> None:
-        """Places prompt files all of whose jobs have ended."""
+        """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
         among = self._ended | self._intake.born_ended()
         if not among and not self._look_at_all:
             return
+        self._choose(None if self._look_at_all else among)
         found = self._ledger.finished_drops(None if self._look_at_all else among)
         for drop in found:
             if not self._intake.unchanged(drop):
@@ -184,6 +186,19 @@ class Results:
         self._look_at_all = bool(found)  # there may be more, or one that could not be placed
         self._ended.clear()
 
+    def _choose(self, drop_ids: set[int] | None) -> None:
+        """Of sets all of which is judged: the best are kept."""
+        chosen: dict[tuple[int, int], frozenset[int]] = {}
+        for row in self._ledger.undecided(drop_ids):
+            params = row["params"]
+            key = (row["drop_id"], params["set"])
+            if key not in chosen:
+                chosen[key] = best(self._ledger.scores_of_set(*key), params.get("keep") or 1)
+                log.info("%s: the best %d of %d chosen", row["source_file"], len(chosen[key]), params["best_of"])
+            published = self._publish(self._line.chosen(row, params, is_best=row["id"] in chosen[key]))
+            if published is not None:
+                self._announce(published)
+
     def _own_drop(self, job: Job) -> Drop | None:
         """The drop whose file the job works on; None for generate and for images that have a row."""
         return self._ledger.drop(job.drop_id) if job.source is not None and job.image_id is None else None
@@ -196,7 +211,7 @@ class Results:
         parent_score = None
         if image is not None and image["parent_id"] is not None and outcome.score is not None:
             parent_score = self._ledger.score_of(image["parent_id"], outcome.score)
-        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score)
+        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score, self._clock())
         published = self._publish(self._without_duplicate(publication))
         if published is None:
             return
@@ -300,13 +315,18 @@ class Results:
         if published.state is State.FAILED and published.error is not None:
             error = published.error
             self._tell_failure(published.source_file, moved, error.kind, error.message, error.fix)
-        elif (
-            published.image is not None and published.image.verdict is Verdict.KEEP and published.score is not None
-        ):
-            row = self._ledger.image(published.image.id) if published.image.id is not None else None
-            known = {key: row[key] for key in ("prompt", "seed", "model")} if row else {}
-            told = {"path": moved, "score": published.score.value, "scorer": published.score.scorer, **known}
-            self._tell("keep", {"source_file": published.source_file, **told})
+        elif published.image is not None and published.image.verdict is Verdict.KEEP:
+            self._tell_kept(published, moved)
+
+    def _tell_kept(self, published: Publication, path: str | None) -> None:
+        assert published.image is not None
+        row = self._ledger.image(published.image.id) if published.image.id is not None else None
+        told: dict[str, Any] = (
+            {key: row[key] for key in ("prompt", "seed", "model", "score", "scorer")} if row else {}
+        )
+        if published.score is not None:
+            told |= {"score": published.score.value, "scorer": published.score.scorer}
+        self._tell("keep", {"source_file": published.source_file, "path": path, **told})
 
     def _tell_failure(self, source_file: str, path: str | None, kind: str, message: str, fix: str) -> None:
         error = {"kind": kind, "message": message, "fix": fix}

@@ -46,7 +46,9 @@ class _Merged:
 def _merge(settings: Settings) -> _Merged:
     upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
     models = {kind: settings.default_model(kind) for kind in Kind}
-    return _Merged(settings, Course(settings.gate_policy(), models, settings.upscale.min_gain, upscaling))
+    rest = settings.gate.rest_of_best == "gate"
+    course = Course(settings.gate_policy(), models, settings.upscale.min_gain, upscaling, rest)
+    return _Merged(settings, course)
 
 
 class Rules:

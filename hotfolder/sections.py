@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hotfolder.core import formula
+from hotfolder.core.samplers import SAMPLERS, sampler_called
 from hotfolder.types import Kind
 
 Rating = Annotated[float, Field(ge=1, le=10)]
@@ -36,6 +37,13 @@ class GateSettings(Section):
         5.0, description="Below this a generated image is tried again with a new seed."
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Tries for one prompt and seed, the first included.")
+    max_seconds: Seconds = Field(
+        0.0, description="So long after the first try was judged no other one is begun; 0: as many as may be."
+    )
+    rest_of_best: Literal["reject", "gate"] = Field(
+        "reject",
+        description="What is not among the best of --best-of: reject, or gate to keep what is good enough of it.",
+    )
 
     @field_validator("score")
     @classmethod
@@ -64,6 +72,38 @@ class GenerateSettings(Section):
     guidance: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance scale.")
     width: Side | None = Field(None, description="Pixels, a multiple of 8.")
     height: Side | None = Field(None, description="Pixels, a multiple of 8.")
+    sampler: str | None = Field(
+        None,
+        description="As the Stable Diffusion web UI calls it, such as DPM++ 2M Karras. FLUX.1 has its own only.",
+    )
+    format: Literal["png", "webp", "jpeg"] = Field(
+        "png", description="png, webp (lossless) or jpeg. Each says inside how it was made."
+    )
+    batch_size: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Prompts of one model and shape that are drawn together, at most; fewer when memory runs out.",
+    )
+    memory: Literal["auto", "full", "tiled", "offload", "fp8", "nf4"] = Field(
+        "auto",
+        description="How a model fits into memory, from fast to frugal: full, tiled (pictures decoded in tiles), "
+        "offload (only the part in work is on the GPU), fp8 (weights in 8 bits, too), nf4 (in 4 bits; needs "
+        "the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
+    )
+    init_folders: tuple[str, ...] = Field(
+        (), description="Folders beside the root that prompt files may name init-images of."
+    )
+
+    @field_validator("sampler")
+    @classmethod
+    def _usual_spelling(cls, sampler: str | None) -> str | None:
+        if sampler is None:
+            return None
+        found = sampler_called(sampler)
+        if found is None:
+            raise ValueError(f"should be one of {', '.join(SAMPLERS)}")
+        return found
 
 
 class ScoreSettings(Section):
@@ -267,6 +307,12 @@ class OutputSettings(Section):
         description="Permissions that new files and folders do not get, as for umask(1): 022, 027, 002. Empty: as "
         "the process has it.",
     )
+    rating: Literal["off", "sidecar", "lightroom", "in-place"] = Field(
+        "off",
+        description="Scores as stars (xmp:Rating: half the score, -1 for what is rejected): sidecar, a.png.xmp as "
+        "digiKam and darktable read it; lightroom, a.xmp; in-place, in the files that hotfolder made, whose pixels "
+        "stay (dropped files are never changed: they get a sidecar).",
+    )
     min_free_mb: int = Field(
         512,
         ge=0,
@@ -295,7 +341,7 @@ class ModelSettings(Section):
 #: What may differ from the rest in an inbox of its own, and in a sub-folder: these keys, or with None all.
 OVERRIDES: Mapping[str, tuple[str, ...] | None] = {
     "gate": None,
-    "generate": None,
+    "generate": ("model", "negative_prompt", "steps", "guidance", "width", "height", "sampler"),
     "upscale": ("model", "scale", "format", "min_gain"),
 }
 

@@ -79,9 +79,8 @@ class Settings(Section):
         return self.model_copy(update=update)
 
     def gate_policy(self) -> Gate:
-        return Gate(
-            self.gate.keep, self.gate.upscale, self.gate.regenerate_below, self.gate.max_attempts
-        )  # fmt: skip
+        g = self.gate
+        return Gate(g.keep, g.upscale, g.regenerate_below, g.max_attempts, g.max_seconds)
 
     def settle_policy(self) -> SettlePolicy:
         s = self.settle
@@ -97,7 +96,7 @@ class Settings(Section):
         )
 
     def batch_policy(self) -> BatchPolicy:
-        sizes = {Kind.GENERATE: 4, Kind.SCORE: self.score.batch_size, Kind.UPSCALE: 4}
+        sizes = {Kind.GENERATE: self.generate.batch_size, Kind.SCORE: self.score.batch_size, Kind.UPSCALE: 4}
         return BatchPolicy(sizes, self.executor.fairness_seconds)
 
     def station(self, database: Path | None = None) -> StationSettings:
@@ -109,6 +108,9 @@ class Settings(Section):
             model_folders=self.models.folders,
             model_entries=tuple(entry.model_dump() for entry in self.model),
             scorers=self.score.scorers,
+            memory=self.generate.memory,
+            draw_together=self.generate.batch_size,
+            image_format=self.generate.format,
             database=str(database) if database else None,
         )
 

@@ -6,8 +6,9 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hotfolder.core.batching import pick_batch
 from hotfolder.core.pulse import Pulse
@@ -78,9 +79,12 @@ class Shift:
     def works_on(self, drop: Drop) -> bool:
         return any(job.drop_id == drop.id for job in self._running.values())
 
-    def leave(self, drop_id: int) -> None:
-        """The jobs of this drop that are in work do not count any more."""
-        self._cancelled |= {job.id for job in self._running.values() if job.drop_id == drop_id}
+    def leave(self, drop_id: int, line: int | None = None) -> None:
+        """The jobs of this drop, or of this line of it, that are in work do not count any more."""
+        jobs = [job for job in self._running.values() if job.drop_id == drop_id]
+        left = {job.id for job in jobs if line is None or job.params.get("line") == line}
+        self._cancelled |= left
+        self._executor.cancel(left)
 
     def settings_changed(self, database: Path, before: Settings) -> None:
         """The settings in force are others now. Only between two batches: the worker starts anew if it has to know."""
@@ -117,7 +121,7 @@ class Shift:
                 claim=job.claim,
                 source=str(self._layout.root / job.source) if job.source else None,
                 staging=str(self._layout.claim_folder(job.id, job.claim)),
-                params=job.params,
+                params=self._params_of(job),
             )
             for job in jobs
         )
@@ -130,6 +134,11 @@ class Shift:
         except EnvironmentTrouble:
             self._batch_over()
             raise
+
+    def _params_of(self, job: Job) -> Mapping[str, Any]:
+        """What a worker is told, with the init-image's place: in the ledger its path is relative to the root."""
+        named = job.params.get("init_image")
+        return {**job.params, "init_file": str(self._layout.root / named)} if named else job.params
 
     def _is_wanted(self, job: Job, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""
@@ -158,7 +167,12 @@ class Shift:
     def _handle(self, done: Done) -> None:
         if done.progress is not None:
             before, self.progress = self.progress, done.progress
-            if before is None or (before.stage, before.steps) != (done.progress.stage, done.progress.steps):
+            told = done.progress
+            if (
+                before is None
+                or (before.stage, before.steps) != (told.stage, told.steps)
+                or told.step < before.step
+            ):
                 self.stage_since = time.time()
             job = self._running.get(done.progress.job_id)
             if job is not None and job.crashes and not done.progress.loading:

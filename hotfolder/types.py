@@ -87,7 +87,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """One image to be generated, fully decided except for what the model's defaults fill in."""
+    """One image to be generated, or the best of several; decided but for what the model's defaults fill in."""
 
     prompt: str
     negative_prompt: str
@@ -99,6 +99,13 @@ class PromptSpec:
     steps: int | None = None
     guidance: float | None = None
     template: str | None = None  # the prompt as written, where wildcards in it were resolved
+    sampler: str | None = None  # a name of core.samplers
+    lora: tuple[tuple[str, float], ...] = ()  # name or path, and weight
+    init_image: str | None = None  # a file to begin from
+    strength: float | None = None  # 0 to 1: how much of it is drawn anew
+    best_of: int | None = None  # so many seeds from `seed` on are drawn, the best of them kept
+    keep: int | None = None  # how many of those
+    upscale: bool | float | None = None  # what is kept is enlarged, in any case (to that scale) or in none
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,9 @@ class StationSettings:
     crop: str = "centre"  # or 'letterbox'
     positive: tuple[str, ...] = ()  # what clip-prompt looks for, each against one of `negative`
     negative: tuple[str, ...] = ()
+    memory: str = "auto"  # how a generator fits: or a step of core.ladder
+    draw_together: int = 4  # pictures of one shape, at most
+    image_format: str = "png"  # of generated ones
     format: str = "png"
     scale: float | None = None  # in each direction; None: the model's own
     denoise: float | None = None  # 0 to 1, for models with a twin

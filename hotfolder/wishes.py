@@ -90,10 +90,13 @@ class Wishes:
         hold: Hold,
         clock: Callable[[], float],
         *,
-        drop_running: Callable[[int], None],
+        drop_running: Callable[[int, int | None], None],
         alive: Callable[[], None],
     ) -> None:
-        """`drop_running` is told the id of a drop whose jobs in work do not count any more; `alive` of progress."""
+        """`drop_running` is told the drop, and perhaps its line, whose jobs in work do not count any more.
+
+        `alive` is told of progress.
+        """
         self._layout = layout
         self._ledger = ledger
         self._intake = intake
@@ -178,15 +181,17 @@ class Wishes:
         return moved
 
     def _cancel(self, wish: dict[str, Any]) -> dict[str, Any]:
-        """What was dropped is left; it goes to archive/, and what was made of it already takes its way."""
-        now, cancelled = self._clock(), []
+        """What was dropped, or a line of it, is left; it goes to archive/, and what was made of it takes its way."""
+        now, cancelled, line = self._clock(), [], wish.get("line")
+        if line is not None and not isinstance(line, int):
+            return {"error": f"a line is a number, not {line}"}
         error = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
         for drop_id in wish.get("drops", []):
             drop = self._ledger.drop(drop_id)
             if drop is None:
                 continue
-            jobs = self._ledger.cancel_drop(drop_id, error, now)
-            self._drop_running(drop_id)
+            jobs = self._ledger.cancel_drop(drop_id, error, now, line)
+            self._drop_running(drop_id, line)
             self._results.has_ended(drop_id)
             self._alive()
             cancelled.append({"file": drop.sighting.path, "jobs": jobs})

@@ -12,7 +12,7 @@ import torch
 import typer
 from PIL import Image
 
-from hotfolder.engines.generate import Generator
+from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.models.registry import Catalogue
@@ -26,10 +26,10 @@ def main(
 ) -> None:
     """Prints one JSON document with the figures that the model cards give."""
     cpu = torch.device("cpu")
-    generator = Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), cpu)
+    generator = Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), cpu, StationSettings())
 
     def draw(prompt: str, seed: int) -> Image.Image:
-        return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
+        return generator.draw_one({"prompt": prompt, "seed": seed})[0]
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
     upscaler = Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), cpu, StationSettings())

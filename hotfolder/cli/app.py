@@ -212,6 +212,10 @@ def resume(context: typer.Context, as_json: Json = False, root: Root = None) -> 
 def cancel(
     context: typer.Context,
     files: Annotated[list[Path] | None, typer.Argument(help="Dropped files that are still waited for.")] = None,
+    line: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only this line of a prompt file (in .toml and .json, the n-th prompt)."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Whatever is waited for.")] = False,
     as_json: Json = False,
     root: Root = None,
@@ -219,7 +223,7 @@ def cancel(
     """Leave what was dropped: it goes to archive/. What was made of it already is kept."""
     from hotfolder.cli.queue import run_cancel
 
-    run_cancel(root or context.obj, files or [], everything=everything, as_json=as_json)
+    run_cancel(root or context.obj, files or [], line=line, everything=everything, as_json=as_json)
 
 
 @app.command()
@@ -248,6 +252,49 @@ def backup(
     from hotfolder.cli.backup import run_backup
 
     run_backup(root or context.obj, file, as_json=as_json)
+
+
+@app.command()
+def generate(
+    context: typer.Context,
+    prompts: Annotated[
+        list[str],
+        typer.Argument(help="Prompts in quotation marks, prompt files, or generated images to make again."),
+    ],
+    seed: Annotated[int | None, typer.Option(help="Of the first image; else drawn.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Each seed by itself: 1,2,5-9.")] = None,
+    count: Annotated[int | None, typer.Option(help="So many images, seeds in a row.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What should not be there.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Such as 'DPM++ 2M Karras'.")] = None,
+    model: Annotated[str | None, typer.Option(help="A generator of the registry, or its path.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="NAME:WEIGHT; may be given again.")] = None,
+    init_image: Annotated[str | None, typer.Option(help="A picture to begin from.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much of it is drawn anew, 0.01 to 1.")] = None,
+    best_of: Annotated[int | None, typer.Option(help="So many tries, of which the best is written.")] = None,
+    keep: Annotated[int | None, typer.Option(help="How many of --best-of are.")] = None,
+    upscale: Annotated[str | None, typer.Option(help="yes, no, or how many times larger.")] = None,
+    wildcards: Annotated[str | None, typer.Option(help="sample, all or off.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path(),
+    picture_format: Annotated[str | None, typer.Option("--format", help="png, webp or jpeg.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Draw images from prompts, here and now: nothing is recorded."""
+    from hotfolder.cli.generate import Options, run_generate
+
+    asked = {
+        "seed": seed, "seeds": seeds, "count": count, "steps": steps, "guidance": guidance, "width": width,
+        "height": height, "negative_prompt": negative_prompt, "sampler": sampler, "model": model,
+        "lora": lora or None, "init_image": init_image, "strength": strength, "best_of": best_of, "keep": keep,
+        "upscale": upscale, "wildcards": wildcards,
+    }  # fmt: skip
+    raise typer.Exit(
+        run_generate(root or context.obj, prompts, Options(asked, out, picture_format), as_json=as_json)
+    )
 
 
 @app.command()

@@ -14,6 +14,27 @@ bench = typer.Typer(
 )  # fmt: skip
 
 
+@bench.command("generate")
+def bench_generate(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Option(help="A generator of the registry, or its path.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images to draw.")] = 8,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.")] = None,
+    size: Annotated[int | None, typer.Option(help="Their sides, in pixels.")] = None,
+    plain: Annotated[int, typer.Option(min=0, help="How many of them go through the plain loop, too.")] = 8,
+    together: Annotated[int | None, typer.Option(help="How many are drawn together, at most.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Images a second: the network, the whole way, and the plain loop; and the memory they take."""
+    from hotfolder.cli.bench import run_bench_generate
+
+    run_bench_generate(
+        root or context.obj, images=images, plain=plain, model=model, steps=steps, size=size, together=together,
+        as_json=as_json,
+    )  # fmt: skip
+
+
 @bench.command("score")
 def bench_score(
     context: typer.Context,

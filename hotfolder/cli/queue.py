@@ -77,13 +77,17 @@ def run_resume(given: Path | None, *, as_json: bool) -> None:
         sys.stdout.write("it goes on\n" if answer["was_paused"] else "it was not paused by you\n")
 
 
-def run_cancel(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> None:
+def run_cancel(
+    given: Path | None, files: Sequence[Path], *, line: int | None, everything: bool, as_json: bool
+) -> None:
     """Raises UsageError for a file that nothing is waited of."""
     layout = Layout(find_root(given))
     if everything == bool(files):
         raise UsageError(
             "either name what is to be left, or say --all", "hotfolder cancel inbox/generate/cats.txt"
         )
+    if line is not None and len(files) != 1:
+        raise UsageError("--line is of one prompt file", "hotfolder cancel inbox/generate/cats.txt --line 3")
     with Reader(layout.database) as reader:
         open_drops = {drop["path"]: drop["id"] for drop in reader.open_drops()}
     wanted = list(open_drops.values()) if everything else []
@@ -92,7 +96,8 @@ def run_cancel(given: Path | None, files: Sequence[Path], *, everything: bool, a
         if not found:
             raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
         wanted += found
-    answer = ask(layout, {"do": "cancel", "drops": wanted}) if wanted else {"cancelled": []}
+    wish = {"do": "cancel", "drops": wanted, **({"line": line} if line is not None else {})}
+    answer = ask(layout, wish) if wanted else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
         table.write_json({"cancelled": cancelled, "waits": answer is None})

@@ -12,6 +12,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.status import utc
+from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
@@ -20,7 +21,9 @@ from hotfolder.root import find_root
 
 #: So many tries of one prompt are listed.
 _MOST_TRIES = 50
-_FLAGS = ("steps", "guidance", "width", "height")
+_FLAGS = (
+    "seed", "negative_prompt", "model", "steps", "guidance", "width", "height", "sampler", "strength", "wildcards",
+)  # fmt: skip
 
 
 def run_show(given: Path | None, image: Path, *, as_json: bool) -> None:
@@ -75,7 +78,7 @@ def _facts(reader: Reader, row: dict[str, Any]) -> dict[str, Any]:
         "path": row["path"], "role": row["role"], "verdict": row["verdict"], "score": row["score"],
         "scorer": row["scorer"], "gain": reader.gain_of(row["path"]) if row["role"] == "upscaled" else None,
         "seed": row["seed"], "model": row["model"], "width": row["width"], "height": row["height"],
-        "created_at": utc(row["created_at"]),
+        "created_at": utc(row["created_at"]), "stopped": json.loads(row["settings"]).get("stopped"),
     }  # fmt: skip
 
 
@@ -95,11 +98,19 @@ def _reproduce(layout: Layout, row: dict[str, Any], parent: dict[str, Any] | Non
         )
     if row["role"] != "generated":
         return None
-    settings = json.loads(row["settings"])
-    request = {"prompt": row["prompt"], "negative_prompt": row["negative_prompt"] or None, "seed": row["seed"]}
-    request |= {"model": row["model"], **{flag: settings.get(flag) for flag in _FLAGS}, "wildcards": "off"}
-    document = json.dumps({key: value for key, value in request.items() if value is not None}, ensure_ascii=False)
-    return f"echo {shlex.quote(document)} > {shlex.quote(str(layout.root / 'inbox/generate/again.json'))}"
+    settings = {**json.loads(row["settings"]), "seed": row["seed"], "model": row["model"], "wildcards": "off"}
+    settings["negative_prompt"] = row["negative_prompt"]
+    if sampler_called(str(settings.get("sampler"))) is None:
+        settings["sampler"] = None  # the model's own, which has no name
+    words = ["hotfolder", "generate", "--root", str(layout.root)]
+    for key in _FLAGS:
+        if settings.get(key) not in (None, ""):
+            words += [f"--{key.replace('_', '-')}", str(settings[key])]
+    for name, weight in (settings.get("lora") or {}).items():
+        words += ["--lora", f"{name}:{weight}"]
+    if settings.get("init_image"):
+        words += ["--init-image", str(layout.root / settings["init_image"])]
+    return shlex.join([*words, "--", row["prompt"]])
 
 
 def _text(answer: dict[str, Any]) -> str:
@@ -127,9 +138,10 @@ def _draw(branch: dict[str, Any], indent: str, about: str, lines: list[str], *, 
     seed = f"seed {branch['seed']}, " if branch["role"] == "generated" else ""
     gain = f", gain {branch['gain']:+.2f}" if branch["gain"] is not None else ""
     verdict = f" {branch['verdict']}" if branch["verdict"] else ""
+    stopped = f"  ({branch['stopped']})" if branch["stopped"] else ""
     here = "  ◀" if branch["path"] == about else ""
     lines.append(
-        f"{indent}{'└' if last else '├'}─ {seed}{score}{verdict}{gain}  {printable(branch['path'])}{here}"
+        f"{indent}{'└' if last else '├'}─ {seed}{score}{verdict}{gain}  {printable(branch['path'])}{stopped}{here}"
     )
     for number, child in enumerate(branch["became"]):
         deeper = indent + ("   " if last else "│  ")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import Any
 from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
+from hotfolder.cli.placing import clear, make_folder, make_staging, place
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import naming
-from hotfolder.errors import BadInput, EnvironmentTrouble, ExitCode, UsageError
-from hotfolder.folders.moves import fsync_folder, rename_noreplace
+from hotfolder.errors import BadInput, ExitCode, UsageError
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot import work
 from hotfolder.printable import printable
@@ -98,10 +96,7 @@ def _rows(
     wanted: dict[int, _Wanted] = {}
     how = _fingerprint(settings, spec, options)
     if options.out is not None:
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise UsageError(f"{options.out} cannot be made: {problem.strerror}", "name a folder") from None
+        make_folder(options.out)
     for index, file in enumerate(files):
         error = not_a_file(file)
         if error is not None:
@@ -127,7 +122,7 @@ def _enlarge(
     root: Path | None, settings: Settings, wanted: Mapping[int, _Wanted], options: Options, total: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     ended = total - len(wanted)
-    staging = _make_staging(wanted)
+    staging = make_staging(each.folder for each in wanted.values())
     executor = make_executor(settings, root)
     items = [
         Item(index, 1, str(w.source.absolute()), str(staging[w.folder].absolute() / str(index)),
@@ -146,23 +141,7 @@ def _enlarge(
                 yield outcome.job_id, _row(wanted[outcome.job_id], outcome)
         finally:
             executor.close()
-            for folder in staging.values():
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_staging(wanted: Mapping[int, _Wanted]) -> dict[Path, Path]:
-    """On the file system of each result, so that it appears there whole, by one rename."""
-    staging: dict[Path, Path] = {}
-    for folder in dict.fromkeys(each.folder for each in wanted.values()):
-        try:
-            staging[folder] = Path(tempfile.mkdtemp(prefix=".hotfolder-", dir=folder))
-        except OSError as problem:
-            for made in staging.values():
-                shutil.rmtree(made, ignore_errors=True)
-            raise UsageError(
-                f"nothing can be written to {folder}: {problem.strerror}", "name another folder with --out"
-            ) from None
-    return staging
+            clear(staging)
 
 
 def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
@@ -171,18 +150,7 @@ def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
     staged = Path(outcome.staged.path)
     scale = outcome.staged.settings["scale"]
     name = naming.upscaled_stem(wanted.source.name, scale) + staged.suffix
-    for number in range(1_000_000):
-        target = wanted.folder / naming.numbered(name, number)
-        try:
-            rename_noreplace(staged, target)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise EnvironmentTrouble(
-                f"{target} cannot be written: {error.strerror}", "see to its folder"
-            ) from None
-        break
-    fsync_folder(wanted.folder)
+    target = place(staged, wanted.folder, name)
     return {
         "image": str(wanted.source), "output": str(target), "skipped": False, "width": outcome.staged.width,
         "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hotfolder.core.shape import shape_of
 from hotfolder.types import Job, Kind
 
 
@@ -19,7 +20,7 @@ class BatchPolicy:
 def pick_batch(
     waiting: Sequence[Job], resident: tuple[Kind, str] | None, turn_seconds: float, policy: BatchPolicy
 ) -> tuple[Job, ...]:
-    """The jobs to do next: one kind, one model, oldest first.
+    """The jobs to do next: one kind, one model, oldest first; of prompts, those of one shape.
 
     The model that is loaded already goes first, until it has had its turn: `turn_seconds`, how long it has been
     loaded, reach `fairness_seconds`.
@@ -35,4 +36,7 @@ def pick_batch(
         return (lead,)
     unsuspected = (job for job in waiting if not (job.deaths or job.crashes))
     same = (job for job in unsuspected if (job.kind, job.model) == (lead.kind, lead.model))
+    if lead.kind is Kind.GENERATE:
+        shape = shape_of(lead.params)
+        same = (job for job in same if shape_of(job.params) == shape)
     return tuple(job for job, _ in zip(same, range(policy.sizes.get(lead.kind, 1)), strict=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,17 +15,19 @@ from typing import Any, TypeVar
 import torch
 
 from hotfolder import __version__
+from hotfolder.core.ladder import Step
 from hotfolder.core.sizes import Target
 from hotfolder.engines.device import classify, decode_threads, memory_of, pick_device
+from hotfolder.engines.generation.orders import Hooks, Order
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
 from hotfolder.engines.upscaling.upscaler import Answer, Request, Upscaler
 from hotfolder.errors import GenerationFailed
-from hotfolder.imaging.carried import Carried, resized
+from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import Decoded, decode
 from hotfolder.imaging.encode import stage
-from hotfolder.imaging.metadata import text_chunks
-from hotfolder.models.registry import Catalogue
+from hotfolder.imaging.metadata import explained
+from hotfolder.models.registry import LORA, Catalogue
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, Staged, StationSettings
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
@@ -39,6 +42,11 @@ _METER_EVERY = 1.0
 R = TypeVar("R")
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
+IsCancelled = Callable[[int], bool]
+
+
+def _never(job_id: int) -> bool:
+    return False
 
 
 class Station:
@@ -51,21 +59,24 @@ class Station:
         self._threads = decode_threads(settings)
         self._device: torch.device | None = None
         self._models: dict[Kind, tuple[str, Any]] = {}
+        self._ladder: dict[str, Step] = {}  # generator -> the step on which it fitted last
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
 
     def close(self) -> None:
-        self._models.clear()
+        for kind in list(self._models):
+            self._let_go(kind)
         self._decoders.shutdown(cancel_futures=True)
         self._encoder.shutdown()
 
-    def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
-        """Works a batch, emitting one outcome per item; items after a stop get none."""
+    def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled = _never) -> None:
+        """Works a batch, emitting one outcome per item; items after a stop, and cancelled ones, may get none."""
         emit = self._metered(emit)
         try:
             first = batch.items[0].job_id
             emit(Progress(first, f"loading {batch.model}", loading=True))
-            model = self._model(batch.kind, batch.model)
+            hooks = self._hooks(emit, should_stop, is_cancelled) if batch.kind is Kind.GENERATE else None
+            model = self._model(batch.kind, batch.model, hooks)
             emit(Progress(first, _DOING[batch.kind], 0, len(batch.items)))
         except Exception as error:  # noqa: BLE001 - the edge around one job: everything becomes an outcome
             for item in batch.items:
@@ -73,7 +84,7 @@ class Station:
             return
         match batch.kind:
             case Kind.GENERATE:
-                self._generate(model, batch, emit, should_stop)
+                self._generate(model, batch, emit)
             case Kind.SCORE:
                 self._score(model, batch, emit, should_stop)
             case Kind.UPSCALE:
@@ -93,24 +104,25 @@ class Station:
 
         return metered
 
-    def _model(self, kind: Kind, name: str) -> Any:
+    def _model(self, kind: Kind, name: str, hooks: Hooks | None) -> Any:
         loaded = self._models.get(kind)
         if loaded is not None and loaded[0] == name:
+            if hooks is not None:
+                loaded[1].hooks = hooks
             return loaded[1]
-        # The old one goes first, so that both never share the device's memory.
-        self._models.pop(kind, None)
         del loaded
+        # The old one goes first, so that both never share the device's memory.
+        self._let_go(kind)
         if self._device is None:
             self._device = pick_device(self._settings.device)
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
         model: Any
         if kind is Kind.SCORE:
             model = Panel.load(name, self._settings, self._device)
         elif kind is Kind.GENERATE:
-            from hotfolder.engines.generate import Generator
+            from hotfolder.engines.generation.generator import Generator
 
-            model = Generator(self._catalogue.resolve(name, kind), self._device)
+            spec, known = self._catalogue.resolve(name, kind), self._ladder.get(name)
+            model = Generator(spec, self._device, self._settings, hooks or Hooks(), known)
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
@@ -118,22 +130,54 @@ class Station:
         self._models[kind] = (name, model)
         return model
 
-    def _generate(self, model: Any, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+    def _let_go(self, kind: Kind) -> None:
+        """Drops a model, and gives its memory back."""
+        name, model = self._models.pop(kind, ("", None))
+        if model is None:
+            return
+        if kind is Kind.GENERATE:
+            self._ladder[name] = model.step
+            model.close()
+        del model
+        gc.collect()
+        if self._device is not None and self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _make_room(self) -> bool:
+        """For a generator: other models are loaded again when they are needed."""
+        others = [kind for kind in self._models if kind is not Kind.GENERATE]
+        for kind in others:
+            self._let_go(kind)
+        return bool(others)
+
+    def _hooks(self, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled) -> Hooks:
+        def report(job_id: int, step: int, steps: int) -> None:
+            emit(Progress(job_id, "generating", step, steps))
+
+        def lora(name: str) -> Path:
+            return self._catalogue.resolve(name, LORA).files[0].path
+
+        return Hooks(report, is_cancelled, should_stop, self._make_room, lora)
+
+    def _generate(self, model: Any, batch: Batch, emit: Emit) -> None:
+        items = {item.job_id: item for item in batch.items}
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
-        for item in batch.items:
-            if should_stop():
-                break
-            try:
-                image, settings = model.draw(item.params, _reporter(item, "generating", emit))
-            except Exception as error:  # noqa: BLE001 - as above
+        try:
+            for drawn in model.draw([Order(item.job_id, item.params) for item in batch.items]):
+                item = items.pop(drawn.key)
+                if drawn.image is None:
+                    emit(_failed(item, drawn.error or GenerationFailed("nothing came of it")))
+                    continue
+                staged = self._encoder.submit(
+                    stage, drawn.image, Path(item.staging), "output", self._settings.image_format,
+                    carried=explained(drawn.settings), settings=drawn.settings,
+                )  # fmt: skip
+                pending.append((item, staged, None))
+                _emit_staged(pending, emit, keep=1)
+        except Exception as error:  # noqa: BLE001 - the model could not be loaded on any lower step
+            self._let_go(Kind.GENERATE)
+            for item in items.values():
                 emit(_failed(item, error))
-                continue
-            chunks = text_chunks(settings)
-            staged = self._encoder.submit(
-                stage, image, Path(item.staging), "output", "png", carried=Carried(text=chunks), settings=settings
-            )
-            pending.append((item, staged, None))
-            _emit_staged(pending, emit, keep=1)
         _emit_staged(pending, emit, keep=0)
 
     def _upscale(self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
@@ -237,10 +281,6 @@ def _wait_for(future: Future[R], item: Item, doing: str, emit: Emit) -> R:
             if future.done():
                 raise  # of the work itself
             emit(Progress(item.job_id, doing))
-
-
-def _reporter(item: Item, stage_name: str, emit: Emit) -> Callable[[int, int], None]:
-    return lambda step, steps: emit(Progress(item.job_id, stage_name, step, steps))
 
 
 def _failed(item: Item, error: Exception) -> Outcome:

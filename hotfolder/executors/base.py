@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,10 @@ class Executor(Protocol):
 
     def poll(self, timeout: float) -> Sequence[Done]:
         """What happened, waiting at most `timeout` seconds for it."""
+        ...
+
+    def cancel(self, job_ids: Collection[int]) -> None:
+        """What is made for these jobs is not wanted any more: they are left as soon as can be, without an outcome."""
         ...
 
     def interrupt(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hotfolder.executors.base import Done
 from hotfolder.executors.outfit import make_station
@@ -16,12 +16,14 @@ class InlineExecutor:
         self._station = make_station(settings)
         self._batch: Batch | None = None
         self._stopping = False
+        self._cancelled: set[int] = set()
 
     def capacity(self) -> int:
         return 0 if self._batch else 1
 
     def submit(self, batch: Batch) -> None:
         self._batch = batch
+        self._cancelled.difference_update(item.job_id for item in batch.items)
 
     def poll(self, timeout: float) -> Sequence[Done]:
         batch, self._batch = self._batch, None
@@ -32,8 +34,11 @@ class InlineExecutor:
         def emit(event: Outcome | Progress) -> None:
             told.append(Done(outcome=event) if isinstance(event, Outcome) else Done(progress=event))
 
-        self._station.work(batch, emit, lambda: self._stopping)
+        self._station.work(batch, emit, lambda: self._stopping, self._cancelled.__contains__)
         return [*told, Done(finished=batch.id)]
+
+    def cancel(self, job_ids: Collection[int]) -> None:
+        self._cancelled.update(job_ids)
 
     def interrupt(self) -> None:
         self._stopping = True

@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing.connection import Connection, wait
 
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done
-from hotfolder.executors.wire import FINISHED, READY, STOP
+from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
 from hotfolder.types import Batch, Outcome, StationSettings
 
 #: How long a worker that is told to leave may take, in seconds, before it is killed.
@@ -87,6 +87,11 @@ class LocalExecutor:
             else:
                 told.append(Done(progress=message))  # type: ignore[arg-type]
         return told
+
+    def cancel(self, job_ids: Collection[int]) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.send((CANCEL, tuple(job_ids)))
 
     def interrupt(self) -> None:
         if self._connection is not None:

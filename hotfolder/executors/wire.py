@@ -2,6 +2,8 @@
 
 #: To the worker: end after the image in work.
 STOP = "stop"
+#: To the worker: ("cancel", job ids), which are left.
+CANCEL = "cancel"
 #: From the worker: its libraries are there, it works.
 READY = "ready"
 #: From the worker: ("finished", batch id).

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
-from hotfolder.executors.wire import FINISHED, READY, STOP
+from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
 from hotfolder.logs import log_to_stderr
 from hotfolder.types import Batch, Outcome, Progress, StationSettings
 
@@ -34,6 +34,7 @@ def main(handle: int, parent: int) -> None:
     settings = connection.recv()
     batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     stopping = threading.Event()
+    cancelled: set[int] = set()
 
     def listen() -> None:
         while True:
@@ -44,8 +45,12 @@ def main(handle: int, parent: int) -> None:
                 os._exit(0)
             if message == STOP:
                 stopping.set()
-            else:
-                batches.put(message)  # type: ignore[arg-type]
+            elif isinstance(message, Batch):
+                # Here, not when it begins: what is cancelled after it came is meant.
+                cancelled.difference_update(item.job_id for item in message.items)
+                batches.put(message)
+            elif isinstance(message, tuple) and message[0] == CANCEL:
+                cancelled.update(message[1])
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
     from hotfolder.engines.device import pick_device
@@ -65,7 +70,7 @@ def main(handle: int, parent: int) -> None:
 
     while True:
         batch = batches.get()
-        station.work(batch, emit, stopping.is_set)
+        station.work(batch, emit, stopping.is_set, cancelled.__contains__)
         connection.send((FINISHED, batch.id))
 
 

@@ -37,11 +37,11 @@ def carried(image: Image.Image) -> Carried:
     text = {k: str(v) for k, v in getattr(image, "text", {}).items() if k != "XML:com.adobe.xmp"}
     try:
         exif = image.getexif().tobytes().removeprefix(b"Exif\0\0") if image.getexif() else None
-        parameters = _user_comment(image.getexif())
+        parameters = parameters_of(image)
     except Exception as error:  # noqa: BLE001 - a damaged EXIF block fails in any way it likes
         log.warning("EXIF cannot be read and is left out: %s", error)
         exif = parameters = None
-    if parameters and "parameters" not in text and re.search(r"\bSteps: \d", parameters):
+    if parameters and "parameters" not in text:
         text["parameters"] = parameters
     return Carried(image.info.get("icc_profile"), exif, xmp.encode() if isinstance(xmp, str) else xmp, text)
 
@@ -89,6 +89,12 @@ def with_comment(found: Carried) -> Carried:
         comment = _UNICODE + found.text["parameters"].encode("utf-16-be", "replace")
         exif.get_ifd(IFD.Exif)[Base.UserComment] = comment
     return replace(found, exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+
+
+def parameters_of(image: Image.Image) -> str | None:
+    """The web UI's `parameters` in EXIF's UserComment, if that is what it holds."""
+    comment = _user_comment(image.getexif())
+    return comment if comment and re.search(r"\bSteps: \d", comment) else None
 
 
 def software_of(image: Image.Image) -> str:

@@ -1,20 +1,45 @@
-"""What a generated image says about itself."""
+"""What a generated image says about itself, and how that is read back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hotfolder import __version__
+from hotfolder.errors import NotAnImage
+from hotfolder.imaging import xmp
+from hotfolder.imaging.carried import Carried, parameters_of
+from hotfolder.imaging.decode import FORMATS
+
+#: Files that may say how they were generated.
+IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"))
+
+
+def explained(settings: Mapping[str, Any]) -> Carried:
+    """What a generated image carries: `parameters` for other programs, our JSON, and that a model made it.
+
+    PNG has text chunks for the first two; JPEG and WebP have EXIF's UserComment, and our JSON in the XMP.
+    """
+    text = json.dumps(dict(settings), ensure_ascii=False, sort_keys=True)
+    return Carried(
+        text={"parameters": a1111_parameters(settings), "hotfolder": text},
+        xmp=xmp.generated(text),
+        software=f"hotfolder {__version__}",
+    )
 
 
 def a1111_parameters(settings: Mapping[str, Any]) -> str:
     """The `parameters` text of the Stable Diffusion web UI, which most viewers can show.
 
-    Its layout: the prompt; 'Negative prompt: …' unless empty; then 'Key: value' pairs on one line.
+    Its layout: the prompt, with <lora:name:weight>; 'Negative prompt: …' unless empty; then 'Key: value' pairs on
+    one line.
     """
-    lines = [str(settings["prompt"])]
+    tags = [f"<lora:{name}:{weight:g}>" for name, weight in (settings.get("lora") or {}).items()]
+    lines = [" ".join((str(settings["prompt"]), *tags))]
     if settings.get("negative_prompt"):
         lines.append(f"Negative prompt: {settings['negative_prompt']}")
     pairs = {
@@ -23,20 +48,36 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
         "CFG scale": f"{settings['guidance']:g}",
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
+        "Model hash": str(settings.get("model_sha256", ""))[:10],
         "Model": settings["model"],
-        "Version": f"hotfolder {__version__}",
     }
-    lines.append(", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items()))
+    if settings.get("init_image"):
+        pairs |= {"Denoising strength": f"{settings['strength']:g}", "Init image": settings["init_image"]}
+    pairs["Version"] = f"hotfolder {__version__}"
+    lines.append(", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != ""))
     return "\n".join(lines)
+
+
+def read_generation(path: Path) -> dict[str, str]:
+    """`parameters` and `hotfolder` of an image file, as far as it has them; decodes no pixels.
+
+    Raises NotAnImage for what is none.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            found = {key: str(value) for key, value in getattr(image, "text", {}).items()}
+            packet = image.info.get("xmp") or found.get("XML:com.adobe.xmp")
+            if "parameters" not in found and image.format != "PNG":
+                found["parameters"] = parameters_of(image) or ""
+    except Exception as error:  # noqa: BLE001 - a damaged header fails in any way it likes
+        raise NotAnImage(
+            f"{path.name} cannot be read as an image: {error}", "is it complete? Drop it anew"
+        ) from None
+    if "hotfolder" not in found and packet:
+        data = packet if isinstance(packet, bytes) else str(packet).encode()
+        found["hotfolder"] = xmp.generation_of(data) or ""
+    return {key: found[key] for key in ("parameters", "hotfolder") if found.get(key)}
 
 
 def _quoted(value: str) -> str:
     return json.dumps(value, ensure_ascii=False) if any(c in value for c in ",:\n") else value
-
-
-def text_chunks(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The text chunks of a generated PNG: `parameters` for other programs, `hotfolder` (JSON) for us."""
-    return {
-        "parameters": a1111_parameters(settings),
-        "hotfolder": json.dumps(dict(settings), ensure_ascii=False, sort_keys=True),
-    }

@@ -160,13 +160,13 @@ class Ledger:
             self._forget(drop_id, error, now)
 
     def _forget(self, drop_id: int, error: ErrorInfo, now: float) -> None:
-        self._run("cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now)
+        self.cancel_drop(drop_id, error, now)
         self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
 
-    def cancel_drop(self, drop_id: int, error: ErrorInfo, now: float) -> int:
-        """A person does not want it any more: its own open jobs are cancelled. How many."""
+    def cancel_drop(self, drop_id: int, error: ErrorInfo, now: float, line: int | None = None) -> int:
+        """A person does not want it any more: its own open jobs, or those of one line, are cancelled. How many."""
         return self._run(
-            "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now
+            "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now, line=line
         ).changed
 
     # --- jobs ------------------------------------------------------------------------------------
@@ -265,6 +265,27 @@ class Ledger:
     def image(self, image_id: int) -> dict[str, Any] | None:
         row = self._one("image", id=image_id)
         return dict(row) if row else None
+
+    def unrated(self, most: int) -> list[dict[str, Any]]:
+        """Images whose stars are not written yet, each with how many."""
+        return [dict(row) for row in self._run("unrated", most=most).rows]
+
+    def rated(self, image_id: int, rated: str, before: str, sha256: str) -> None:
+        """The stars of an image are written; its file had one sha256 `before`, and has this one now."""
+        with self._transaction():
+            self._run("rated", id=image_id, rated=rated, sha256=sha256)
+            if sha256 != before:
+                self._run("same_embeddings", sha256=sha256, before=before)
+
+    def undecided(self, drop_ids: Iterable[int] | None) -> list[dict[str, Any]]:
+        """Rows of judged images whose set is complete, each with `params` of its job; of these drops, or of all."""
+        ids = None if drop_ids is None else json.dumps(list(drop_ids))
+        return [{**dict(row), "params": json.loads(row["params"])} for row in self._run("undecided", ids=ids).rows]
+
+    def scores_of_set(self, drop_id: int, number: int) -> list[tuple[int, float]]:
+        """(image, score) of all of a set that were judged."""
+        rows = self._run("scores_of_set", drop_id=drop_id, set=number).rows
+        return [(row["id"], row["score"]) for row in rows]
 
     def score_of(self, image_id: int, like: Score) -> float | None:
         """What the same version of the scorer said of another image, most recently."""
@@ -408,7 +429,10 @@ class Ledger:
         if image.id is not None:
             if p.reroute_id is not None:
                 self._run("note_reroute", reroute_id=p.reroute_id, image_id=image.id)
-            self._run("move_image", id=image.id, path=path, verdict=image.verdict)
+            self._run(
+                "move_image", id=image.id, path=path, verdict=image.verdict,
+                settings=json.dumps(dict(image.settings)),
+            )  # fmt: skip
             return image.id
         row = self._run(
             "add_image", path=path, sha256=image.sha256, role=image.role, verdict=image.verdict,

@@ -247,3 +247,18 @@ def m006_reroutes(db: Database) -> None:
             verdict TEXT NOT NULL,
             UNIQUE (reroute_id, image_id)
         ) STRICT""")
+
+
+@steps()
+def m007_ratings(db: Database) -> None:
+    """`rated`: the stars that were written beside, or into, an image, and the path that it had then."""
+    db.conn.execute("ALTER TABLE images ADD COLUMN rated TEXT")
+    db.conn.execute("ALTER TABLE images ADD COLUMN unrated INTEGER NOT NULL DEFAULT 1")
+    db.conn.execute("CREATE INDEX images_unrated ON images (id) WHERE unrated AND score IS NOT NULL")
+    db.conn.execute("""
+        CREATE TRIGGER rate_again AFTER UPDATE OF path, verdict, score ON images
+        WHEN NOT OLD.unrated
+            AND (NEW.path IS NOT OLD.path OR NEW.verdict IS NOT OLD.verdict OR NEW.score IS NOT OLD.score)
+        BEGIN
+            UPDATE images SET unrated = 1 WHERE id = NEW.id;
+        END""")

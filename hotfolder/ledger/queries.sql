@@ -25,7 +25,8 @@ UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now 
 -- Jobs for images that were made of it already go on.
 UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, finished_at = :now
 WHERE drop_id = :drop_id AND state IN ('queued', 'running')
-  AND kind = (SELECT kind FROM drops WHERE id = :drop_id);
+  AND kind = (SELECT kind FROM drops WHERE id = :drop_id)
+  AND (:line IS NULL OR json_extract(params, '$.line') = :line);
 
 -- name: finished_drops
 -- Open drops all of whose jobs have ended; among these, or among all.
@@ -139,7 +140,27 @@ RETURNING id;
 
 -- name: move_image
 -- What a verdict changes of an image: where it is, and what was said.
-UPDATE images SET path = :path, verdict = coalesce(:verdict, verdict) WHERE id = :id;
+UPDATE images
+SET path = :path, verdict = coalesce(:verdict, verdict), settings = json_patch(settings, :settings)
+WHERE id = :id;
+
+-- name: undecided
+-- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops, or of all.
+SELECT images.*, jobs.params FROM images JOIN jobs ON jobs.id = images.job_id
+WHERE images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
+  AND (:ids IS NULL OR images.drop_id IN (SELECT value FROM json_each(:ids)))
+  AND json_extract(jobs.params, '$.set') IS NOT NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM jobs AS others
+    WHERE others.drop_id = images.drop_id AND others.state IN ('queued', 'running')
+      AND json_extract(others.params, '$.set') = json_extract(jobs.params, '$.set'))
+ORDER BY images.id;
+
+-- name: scores_of_set
+-- Of every image of a set that was judged.
+SELECT images.id, images.score FROM images JOIN jobs ON jobs.id = images.job_id
+WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.score IS NOT NULL
+  AND json_extract(jobs.params, '$.set') = :set;
 
 -- name: adopt
 UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE path = :child;
@@ -349,3 +370,18 @@ WHERE reroute_id = :id AND images.verdict != reroute_moves.verdict ORDER BY imag
 
 -- name: undo_reroute
 UPDATE reroutes SET undone_at = :now WHERE id = :id;
+
+-- name: unrated
+-- Images whose stars are not written yet, or not where they are now. Scores of 1 to 10 are half a star each, rounded;
+-- what was rejected has -1.
+SELECT id, path, sha256, role, rated,
+       CASE verdict WHEN 'reject' THEN -1 ELSE CAST(round(score / 2) AS INTEGER) END AS stars
+FROM images WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' ORDER BY id LIMIT :most;
+
+-- name: rated
+UPDATE images SET rated = :rated, unrated = 0, sha256 = :sha256 WHERE id = :id;
+
+-- name: same_embeddings
+-- The same pixels in another file.
+INSERT OR IGNORE INTO embeddings (sha256, encoder, vector)
+SELECT :sha256, encoder, vector FROM embeddings WHERE sha256 = :before;

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 _SHA256 = r"^[0-9a-f]{64}$"
 _LOADERS = {
-    "generate": ("diffusers",),
+    "generate": ("diffusers", "single_file"),
     "score": ("laion", "clip_prompt", "technical"),
     "upscale": ("spandrel",),
     "encoder": ("clip",),
+    "lora": ("lora",),
 }
 
 
@@ -53,13 +54,17 @@ class ModelEntry(BaseModel):
     FILES: ClassVar[type[BaseModel]] = FileEntry
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="What it is called: a-z, 0-9, '.', '_', '-'.")
-    kind: Literal["generate", "score", "upscale", "encoder"] = Field(description="What it does.")
+    kind: Literal["generate", "score", "upscale", "encoder", "lora"] = Field(description="What it does.")
     loader: str = Field(
         "",
-        description="The code that reads it: diffusers, spandrel, clip; for scorers laion, clip_prompt or technical. "
-        "Empty: the usual one of its kind.",
+        description="The code that reads it: diffusers (a pipeline folder) or single_file, spandrel, clip, lora; for "
+        "scorers laion, clip_prompt or technical. Empty: the usual one of its kind.",
     )
-    family: str = Field("", description="The architecture, for people.")
+    family: str = Field(
+        "",
+        description="The architecture. Of a generator it gives what `defaults` leaves out: sd15, sdxl, flux or "
+        "flux-schnell; empty: found from its files.",
+    )
     about: str = Field("", description="A sentence, for people.")
     licence: str = Field("", description="The licence of the weights.")
     gated: bool = Field(False, description="Whether the hub wants its licence accepted, and a token.")
@@ -77,6 +82,11 @@ class ModelEntry(BaseModel):
     twin: str | None = Field(
         None, description="The same network trained to keep noise: upscale.denoise mixes them."
     )
+    base: str | None = Field(
+        None,
+        description="For a generator of one file: the generator, or the pipeline folder, that it was made from. "
+        "FLUX.1 takes text encoders and VAE from it.",
+    )
     defaults: Mapping[str, Any] = Field({}, description="For generators: steps, guidance, width, height, …")
     golden: Mapping[str, Any] = Field({}, description="A value that it has to give when it is loaded.")
     memory_mb: Mapping[str, int] = Field({}, description="MiB that the weights take, by precision.")
@@ -91,8 +101,10 @@ class ModelEntry(BaseModel):
         if self.repo and not self.include and any(file.sha256 is None for file in self.files):
             raise ValueError(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
         if not self.files and not self.builtin and self.read_by != "clip_prompt":
-            what = "model_index.json" if self.kind == "generate" else "its weights"
+            what = "model_index.json, or its one file" if self.kind == "generate" else "its weights"
             raise ValueError(f"'{self.name}' needs files: the path of {what}")
+        if self.base and self.kind != "generate":
+            raise ValueError(f"'{self.name}' is for '{self.kind}', and only generators have a base")
         if self.encoder and self.kind != "score":
             raise ValueError(f"'{self.name}' is for '{self.kind}', and only scorers have an encoder")
         return self
@@ -100,6 +112,8 @@ class ModelEntry(BaseModel):
     @property
     def read_by(self) -> str:
         """The loader, or the usual one of its kind."""
+        if not self.loader and self.kind == "generate" and self.files and is_weights(self.files[0].path):
+            return "single_file"
         return self.loader or _LOADERS[self.kind][0]
 
     @property
@@ -117,6 +131,11 @@ class ModelEntry(BaseModel):
         """Bytes of its files, where that is known."""
         sizes = [file.size for file in self.files]
         return None if self.is_folder or not sizes or None in sizes else sum(s for s in sizes if s)
+
+
+def is_weights(path: str) -> bool:
+    """Whether it is a file of weights by its name; no pickle."""
+    return path.lower().endswith((".safetensors", ".sft"))
 
 
 def slug(text: str) -> str:

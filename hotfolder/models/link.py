@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotfolder.errors import UsageError
+from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.models import records
-from hotfolder.models.entry import slug
-from hotfolder.models.registry import Catalogue, sha256_of, usual_folder
+from hotfolder.models.entry import is_weights, slug
+from hotfolder.models.family import family_of, is_flux
+from hotfolder.models.registry import LORA, Catalogue, sha256_of, usual_folder
 
 _WEIGHTS = {".safetensors", ".pth", ".pt"}
-#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging.
+#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging, LoRA, and generators.
 _UPSCALERS = {"upscale_models", "esrgan", "realesrgan", "swinir", "dat"}
+_LORAS = {"loras", "lora", "lycoris"}
+_CHECKPOINTS = {"checkpoints", "stable-diffusion", "diffusion_models", "unet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,18 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
         elif known and entry is not None:
             _record(entry.name, path, {})
             yield Found(path, entry.name, "known by its sha256")
-        elif any(part.lower() in _UPSCALERS for part in path.relative_to(folder.parent).parts[:-1]):
-            yield _link_new(path, path.stem, "upscale", catalogue)
         else:
-            yield Found(path, "", "not an upscaler, and no file of the registry")
+            above = {part.lower() for part in path.relative_to(folder.parent).parts[:-1]}
+            if above & _UPSCALERS:
+                yield _link_new(path, path.stem, "upscale", catalogue)
+            elif above & _LORAS and is_weights(path.name):
+                yield _link_new(path, path.stem, LORA, catalogue)
+            elif above & _CHECKPOINTS:
+                yield _link_checkpoint(path, catalogue)
+            else:
+                yield Found(
+                    path, "", "in no folder of upscalers, LoRA or checkpoints, and no file of the registry"
+                )
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -72,7 +83,17 @@ def _candidates(folder: Path) -> Iterator[Path]:
                 yield Path(here) / name
 
 
-def _link_new(path: Path, called: str, kind: str, catalogue: Catalogue) -> Found:
+def _link_checkpoint(path: Path, catalogue: Catalogue) -> Found:
+    """A generator in one file. FLUX.1's takes the rest of its parts from the registry's model of its sort."""
+    try:
+        family = family_of(path)
+    except HotfolderError as error:
+        return Found(path, "", error.message.removeprefix(f"{path} "))
+    base = {"base": "flux-dev" if family == "flux" else family} if is_flux(family) else {}
+    return _link_new(path, path.stem, "generate", catalogue, family=family, **base)
+
+
+def _link_new(path: Path, called: str, kind: str, catalogue: Catalogue, **more: str) -> Found:
     """A model that the registry does not know, by the name of its file or folder; others of that name stay."""
     name = slug(called)
     for number in itertools.count(2):
@@ -82,8 +103,13 @@ def _link_new(path: Path, called: str, kind: str, catalogue: Catalogue) -> Found
         if record is not None and record.origin == "linked" and record.files and record.files[0].path == str(path):
             break  # it was linked before
         name = f"{slug(called)}-{number}"
-    _record(name, path, {"name": name, "kind": kind, "source": str(path), "files": [{"path": path.name}]})
-    return Found(path.parent if kind == "generate" else path, name, f"can {kind}")
+    _record(name, path, {"name": name, "kind": kind, "source": str(path), "files": [{"path": path.name}], **more})
+    what = (
+        "a LoRA"
+        if kind == LORA
+        else f"can {kind}" + (f", with the rest of {more['base']}" if "base" in more else "")
+    )
+    return Found(path.parent if path.name == "model_index.json" else path, name, what)
 
 
 def _record(name: str, path: Path, entry: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,13 +20,16 @@ from pydantic import ValidationError
 
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.models import records
-from hotfolder.models.entry import FileEntry, ModelEntry
+from hotfolder.models.entry import FileEntry, ModelEntry, is_weights
+from hotfolder.models.family import FAMILY_DEFAULTS, family_of
 from hotfolder.types import Kind
 
 log = logging.getLogger(__name__)
 BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
 #: The kind of models that turn pictures into embeddings, for scorers.
 ENCODER = "encoder"
+#: The kind of models that change a generator a little.
+LORA = "lora"
 #: The encoder that a head named by its path reads.
 HEADS_READ = "clip-vit-l-14"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -57,6 +60,8 @@ class ModelSpec:
     golden: Mapping[str, Any] = field(default_factory=dict)
     encoder: ModelSpec | None = None  # what turns a picture into what this model reads
     twin: ModelSpec | None = None  # the same network trained to keep noise; only where it was asked for
+    base: ModelSpec | None = None  # of a generator that is one file: where its other parts come from
+    family: str = ""  # of a generator: see hotfolder.models.family
 
     def verify(self) -> str:
         """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
@@ -133,7 +138,7 @@ class Catalogue:
                 f"model '{name}' does not {kind}, it is for '{entry.kind}'", f"use one of {self._names(kind)}"
             )
         folder, files, golden = self._find(entry)
-        return ModelSpec(
+        spec = ModelSpec(
             name=name,
             kind=kind,
             loader=entry.read_by,
@@ -143,7 +148,10 @@ class Catalogue:
             golden=golden,
             encoder=self.resolve(entry.encoder, ENCODER) if entry.encoder else None,
             twin=self.resolve(entry.twin, kind) if entry.twin and with_twin else None,
+            base=self.resolve(os.path.expanduser(entry.base), kind) if entry.base else None,  # noqa: PTH111
+            family=entry.family,
         )
+        return _with_family(spec) if entry.kind == "generate" else spec
 
     def check_confined(self, name: str) -> None:
         """Whether a file that was dropped may name this model: a path must lie below the declared folders.
@@ -205,14 +213,19 @@ class Catalogue:
         )
 
     def _by_path(self, name: str, kind: str) -> ModelSpec:
-        path = Path(name)
+        path = self._loose(name, kind) or Path(name)
         # os.path answers False where Path.exists would raise: no permission, a name too long.
         if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
             raise UsageError(
-                f"no model is called '{name}'", f"{self._suggest(name, kind)}; or give an absolute path"
+                f"no {'LoRA' if kind == LORA else 'model'} is called '{name}'",
+                f"{self._suggest(name, kind)}; or give an absolute path",
             )
         if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
-            return ModelSpec(path.name, kind, "diffusers", path, ())
+            return _with_family(ModelSpec(path.name, kind, "diffusers", path, ()))
+        if kind in (Kind.GENERATE, LORA) and os.path.isfile(path) and is_weights(path.name):  # noqa: PTH113
+            loader = "lora" if kind == LORA else "single_file"
+            spec = ModelSpec(path.stem, kind, loader, path.parent, (ModelFile(path),))
+            return spec if kind == LORA else _with_family(spec)
         if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
             return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
         if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
@@ -220,8 +233,22 @@ class Catalogue:
             return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
         raise UsageError(
             f"{path} is not a model that can {kind}",
-            "generate takes a diffusers folder (with model_index.json), score a head, upscale a weights file",
+            "generate takes a diffusers folder (with model_index.json) or one .safetensors file, a LoRA is a "
+            ".safetensors file, score takes a head, upscale a weights file",
         )
+
+    def _loose(self, name: str, kind: str) -> Path | None:
+        """A file that somebody put into a folder for models, by its name without the ending."""
+        if kind not in (Kind.GENERATE, LORA) or os.sep in name or name.startswith("."):
+            return None
+        among = "loras" if kind == LORA else "checkpoints"
+        for folder in (*self._folders, str(usual_folder())):
+            root = os.path.expanduser(folder)  # noqa: PTH111
+            for ending in (".safetensors", ".sft"):
+                for place in (os.path.join(root, name + ending), os.path.join(root, among, name + ending)):  # noqa: PTH118
+                    if os.path.isfile(place):  # noqa: PTH113
+                        return Path(place)
+        return None
 
     def _names(self, kind: str | None) -> str:
         return ", ".join(entry.name for entry in self.entries() if kind in (None, entry.kind))
@@ -229,7 +256,16 @@ class Catalogue:
     def _suggest(self, name: str, kind: str | None) -> str:
         known = [entry.name for entry in self.entries() if kind in (None, entry.kind)]
         near = difflib.get_close_matches(name, known, n=1)
+        if not known:
+            return f"put it into {usual_folder() / 'loras'}"
         return (f"did you mean '{near[0]}'? " if near else "") + f"Known are {', '.join(known)}"
+
+
+def _with_family(spec: ModelSpec) -> ModelSpec:
+    """With its family, from its files where nobody says it, and the family's defaults below its own."""
+    path = spec.folder if spec.loader == "diffusers" else spec.files[0].path
+    family = spec.family or family_of(path)
+    return replace(spec, family=family, defaults={**FAMILY_DEFAULTS.get(family, {}), **spec.defaults})
 
 
 def _linked_entry(record: records.Record) -> ModelEntry | None:

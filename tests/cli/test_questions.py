@@ -13,6 +13,7 @@ import pytest
 
 from hotfolder.cli.top import histogram
 from hotfolder.folders.layout import Layout
+from hotfolder.imaging.metadata import read_generation
 from hotfolder.types import Item, Kind
 from tests.support.roots import daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor
@@ -112,12 +113,14 @@ def test_show_draws_the_lineage_and_how_to_make_it_again(worked: Layout) -> None
 
 
 def test_the_command_that_makes_it_again_is_understood(worked: Layout) -> None:
-    command = answer(worked, "show", "keep/cats-s3.png")["reproduce"]
-    subprocess.run(["sh", "-c", str(command)], check=True)
-    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
-    assert rows(worked, "SELECT prompt, seed FROM results WHERE source_file LIKE '%again%' ORDER BY image_id") == [
-        ("a cat's hat", 3)
-    ]
+    command = str(answer(worked, "show", "keep/cats-s3.png")["reproduce"])
+    here = worked.root.parent / "elsewhere"
+    here.mkdir()
+    script = f'hotfolder() {{ "{sys.executable}" -m hotfolder "$@"; }}; {command}'
+    subprocess.run(["sh", "-c", script], check=True, cwd=here)
+    (made,) = here.iterdir()
+    told = json.loads(read_generation(made)["hotfolder"])
+    assert (made.name, told["prompt"], told["seed"]) == ("a-cat-s-hat-s3.png", "a cat's hat", 3)
 
 
 def test_query_answers_in_three_ways_and_changes_nothing(worked: Layout) -> None:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape, spoil
-from hotfolder.engines.generate import Generator
+from hotfolder.engines.generation.generator import Generator
+from hotfolder.engines.generation.orders import Hooks
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench
 from hotfolder.engines.scoring.panel import Panel
@@ -26,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), CPU)
+    return Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), CPU, StationSettings())
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_the_pack_is_small() -> None:
 
 def test_colours_come_out_as_asked(generator: Generator) -> None:
     def draw(prompt: str, seed: int) -> Image.Image:
-        return generator.draw({"prompt": prompt, "seed": seed}, lambda *_: None)[0]
+        return generator.draw_one({"prompt": prompt, "seed": seed})[0]
 
     figures = measure.measure_shapes(draw, 40)
     assert figures.both >= 0.85
@@ -55,9 +56,8 @@ def test_colours_come_out_as_asked(generator: Generator) -> None:
 def test_the_same_seed_gives_the_same_pixels_and_another_does_not(generator: Generator) -> None:
     def pixels(seed: int) -> bytes:
         steps: list[tuple[int, int]] = []
-        image, settings = generator.draw(
-            {"prompt": "a red star on a white background", "seed": seed}, lambda *s: steps.append(s)
-        )
+        generator.hooks = Hooks(report=lambda _, *step: steps.append(step))
+        image, settings = generator.draw_one({"prompt": "a red star on a white background", "seed": seed})
         assert steps == [(n, 8) for n in range(1, 9)]
         assert (settings["steps"], settings["width"], image.size) == (8, 128, (128, 128))
         return image.tobytes()

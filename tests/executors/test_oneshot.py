@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from hotfolder.errors import DiskFull, NotAnImage
@@ -36,6 +38,7 @@ class Fragile:
             told.append(Done(outcome=Outcome(item.job_id, 1, score=SCORE)))
         return [*told, Done(finished=self._batch.id)]
 
+    def cancel(self, job_ids: Collection[int]) -> None: ...
     def interrupt(self) -> None: ...
 
     def close(self) -> None: ...

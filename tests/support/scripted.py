@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -30,6 +30,7 @@ class ScriptedExecutor:
         self.script = script
         self.batches: list[Batch] = []
         self.closed = False
+        self.cancelled: set[int] = set()
         self.reconfigured: StationSettings | None = None
         self._batch: Batch | None = None
 
@@ -56,6 +57,9 @@ class ScriptedExecutor:
                 outcome = Outcome(item.job_id, item.claim, error=explain(error).info())
             told.append(Done(outcome=outcome))
         return [*told, Done(finished=batch.id)]
+
+    def cancel(self, job_ids: Collection[int]) -> None:
+        self.cancelled |= set(job_ids)
 
     def interrupt(self) -> None:
         pass

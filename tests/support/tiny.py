@@ -12,6 +12,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    PNDMScheduler,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -41,9 +43,9 @@ def clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
-def _clip_config(**more: Any) -> CLIPTextConfig:
+def _clip_config(width: int = 32, **more: Any) -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=514, hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=514, hidden_size=width, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=77, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=EOS, **more,
     )  # fmt: skip
 
@@ -83,16 +85,40 @@ def flux(seed: int = 0) -> FluxPipeline:
     )  # fmt: skip
 
 
+def sd15(seed: int = 0) -> StableDiffusionPipeline:
+    """Stable Diffusion 1.5, with its scheduler and without its safety checker; 0.3 MB."""
+    torch.manual_seed(seed)
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=[4, 8], down_block_types=["DownEncoderBlock2D"] * 2,
+            up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4, norm_num_groups=2, sample_size=64,
+        ).eval(),
+        text_encoder=CLIPTextModel(_clip_config()).eval(),
+        tokenizer=clip_tokenizer(),
+        unet=UNet2DConditionModel(
+            block_out_channels=(4, 8), layers_per_block=2, sample_size=32, in_channels=4, out_channels=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            attention_head_dim=2, cross_attention_dim=32, norm_num_groups=2,
+        ).eval(),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1,
+        ),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
 def sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
     """SDXL with two text encoders; 3 MB."""
+    # Of different widths, as the real ones are: in a single file diffusers tells them apart by nothing else.
     torch.manual_seed(seed)
     return StableDiffusionXLPipeline(
         vae=AutoencoderKL(
             block_out_channels=[32, 64], down_block_types=["DownEncoderBlock2D"] * 2,
             up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4, sample_size=128,
         ).eval(),
-        text_encoder=CLIPTextModel(_clip_config(hidden_act="gelu", projection_dim=32)).eval(),
-        text_encoder_2=CLIPTextModelWithProjection(_clip_config(hidden_act="gelu", projection_dim=32)).eval(),
+        text_encoder=CLIPTextModel(_clip_config(24, hidden_act="gelu", projection_dim=32)).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config(40, hidden_act="gelu", projection_dim=32)).eval(),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         unet=UNet2DConditionModel(

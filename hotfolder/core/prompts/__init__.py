@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,15 +13,26 @@ from typing import Any
 from hotfolder.core.prompts import wildcards
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.structured import read_json, read_toml
+from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
-from hotfolder.core.prompts.values import ALIASES, MAX_IMAGES, MAX_SEED, VALUES
+from hotfolder.core.prompts.values import ALIASES, MAX_IMAGES, MAX_SEED, VALUES, option
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
-__all__ = ["ALIASES", "ENDINGS", "MAX_IMAGES", "MAX_SEED", "VALUES", "parse", "render"]
+__all__ = [
+    "ALIASES",
+    "ENDINGS",
+    "MAX_IMAGES",
+    "MAX_SEED",
+    "VALUES",
+    "of_prompt",
+    "options_of",
+    "parse",
+    "render",
+]
 ENDINGS = (".txt", ".toml", ".json")
 #: Keys that say which seeds: a line that has one of them has none of the file's.
-_SEEDS = ("seed", "seeds", "count")
+_SEEDS = ("seed", "seeds", "count", "batch_size")
 
 
 def parse(
@@ -28,12 +40,14 @@ def parse(
     text: str,
     draw_seed: Callable[[], int],
     lists: Callable[[str], Sequence[str] | None] = lambda _: None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> list[PromptSpec]:
     """The images that a prompt file asks for.
 
     `name` is the file's name (its ending decides the syntax), `draw_seed` gives the seed of a prompt that names
-    none, `lists` the texts of a wildcard list, or None. Raises PromptSyntax, naming file, line and, where there is
-    one, column, for anything that is not understood.
+    none, `lists` the texts of a wildcard list, or None; `defaults` are options, as `options_of` gives them, for
+    prompts that have none of their own. Raises PromptSyntax, naming file, line and, where there is one, column, for
+    anything that is not understood.
     """
     ending = PurePosixPath(name).suffix.lower()
     if ending not in ENDINGS:
@@ -44,13 +58,41 @@ def parse(
     requests = list(reader(name, text))
     if not requests:
         raise PromptSyntax(f"{name}: there is no prompt in it", "write one prompt a line")
+    if defaults:
+        requests = [replace(each, options={**defaults, **each.options}) for each in requests]
+    return _specs(requests, draw_seed, lists)
+
+
+def of_prompt(
+    prompt: str,
+    options: Mapping[str, Any],
+    draw_seed: Callable[[], int],
+    lists: Callable[[str], Sequence[str] | None] = lambda _: None,
+) -> list[PromptSpec]:
+    """The images that a single prompt asks for; `options` as `options_of` gives them. Raises PromptSyntax."""
+    if not prompt.strip():
+        raise PromptSyntax("the prompt has no words", "say what is to be drawn")
+    return _specs([Request(prompt.strip(), options, 1, "the prompt:", frozenset(options))], draw_seed, lists)
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a command line has them: those that are None left out, the others checked. Raises PromptSyntax."""
+    asked = {key: value for key, value in given.items() if value is not None}
+    return dict(option("", f"--{key.replace('_', '-')}", value, "--") for key, value in asked.items())
+
+
+def _specs(
+    requests: Sequence[Request], draw_seed: Callable[[], int], lists: Callable[[str], Sequence[str] | None]
+) -> list[PromptSpec]:
     several = len(requests) > 1
     specs: list[PromptSpec] = []
+    images = 0
     for request in requests:
         _check_text(request)
         for spec in _expand(request, several, draw_seed, lists):
             specs.append(spec)
-            if len(specs) > MAX_IMAGES:
+            images += spec.best_of or 1
+            if images > MAX_IMAGES:
                 raise PromptSyntax(
                     f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
                     "split it, or lower --count",
@@ -66,8 +108,9 @@ def render(specs: Sequence[PromptSpec]) -> str:
     entries = []
     for spec in specs:
         told = {key: getattr(spec, key) for key in VALUES if hasattr(spec, key)}
-        entry = {"prompt": spec.prompt, **{key: value for key, value in told.items() if value not in (None, "")}}
-        entries.append({**entry, "wildcards": "off"})
+        told["lora"] = dict(spec.lora)
+        kept = {key: value for key, value in told.items() if value is not None and value not in ("", {})}
+        entries.append({"prompt": spec.prompt, **kept, "wildcards": "off"})
     return json.dumps({"prompts": entries} if len(entries) > 1 else entries[0], ensure_ascii=False)
 
 
@@ -87,6 +130,7 @@ def _expand(
     """An image for each seed, which draws its own of the wildcards; or for each combination, with each seed."""
     options = dict(request.options)
     mode = options.pop("wildcards", "sample")
+    _check_together(request, options)
     seeds = _seeds_of(request, options, draw_seed)
     negative = options.pop("negative_prompt", "")
     spec = PromptSpec(
@@ -98,7 +142,9 @@ def _expand(
         if template is None or unwanted is None or (template.is_plain and unwanted.is_plain):
             plain = "".join(map(str, template.parts)) if template else request.prompt
             without = "".join(map(str, unwanted.parts)) if unwanted else negative
-            yield from (replace(spec, prompt=plain, negative_prompt=without, seed=seed) for seed in seeds)
+            for seed in seeds:
+                found = replace(spec, prompt=plain, negative_prompt=without, seed=seed)
+                yield _tagged(request, found) if mode != "off" else found
             return
         if mode == "all":
             for prompt in template.every():
@@ -117,7 +163,44 @@ def _expand(
 def _resolved(request: Request, spec: PromptSpec, prompt: str, negative: str, seed: int) -> PromptSpec:
     if not prompt:
         raise PromptSyntax(f"{request.place} with seed {seed} its wildcards leave no prompt", "give it some words")
-    return replace(spec, prompt=prompt, negative_prompt=negative, seed=seed, template=request.prompt)
+    found = replace(spec, prompt=prompt, negative_prompt=negative, seed=seed, template=request.prompt)
+    return _tagged(request, found)
+
+
+def _tagged(request: Request, spec: PromptSpec) -> PromptSpec:
+    """`<lora:name:0.8>` of the prompt as what it means."""
+    try:
+        prompt, lora = take_loras(spec.prompt)
+    except ValueError as wanted:
+        raise PromptSyntax(
+            f"{request.place} a <lora:…> of the prompt is not understood", f"write {wanted}"
+        ) from None
+    if not lora:
+        return spec
+    if not prompt:
+        raise PromptSyntax(f"{request.place} besides <lora:…> there is no prompt", "give it some words")
+    names = [name for name, _ in (*spec.lora, *lora)]
+    if len(set(names)) < len(names):
+        raise PromptSyntax(f"{request.place} a LoRA is named twice", "name each once")
+    return replace(spec, prompt=prompt, lora=(*spec.lora, *lora))
+
+
+def _check_together(request: Request, options: Mapping[str, Any]) -> None:
+    """What makes sense only beside something else."""
+    if options.get("strength") is not None and options.get("init_image") is None:
+        raise PromptSyntax(
+            f"{request.place} strength without init_image", "name the picture to begin from: --init-image"
+        )
+    keep, best_of = options.get("keep"), options.get("best_of")
+    if keep is not None and best_of is None:
+        raise PromptSyntax(f"{request.place} keep without best_of", "say of how many: --best-of 8 --keep 2")
+    if keep is not None and best_of is not None and keep > best_of:
+        raise PromptSyntax(
+            f"{request.place} {keep} of {best_of} cannot be kept", "lower --keep, or raise --best-of"
+        )
+    names = [name for name, _ in options.get("lora", ())]
+    if len(set(names)) < len(names):
+        raise PromptSyntax(f"{request.place} a LoRA is named twice", "name each once")
 
 
 def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[], int]) -> Sequence[int]:
@@ -125,29 +208,43 @@ def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[],
     if request.own & set(_SEEDS):
         options = _without_the_files(request, options)
     listed, count, seed = options.pop("seeds", None), options.pop("count", None), options.pop("seed", None)
+    times = options.pop("batch_size", None)
+    step = options.get("best_of") or 1  # the best of so many takes as many seeds
     if listed is not None:
-        if count is not None or seed is not None:
+        if count is not None or seed is not None or times is not None:
             raise PromptSyntax(
-                f"{request.place} seeds beside seed or count", "--seeds says them all: leave the other out"
+                f"{request.place} seeds beside seed or count (or batch_size)",
+                "--seeds says them all: leave the other out",
+            )
+        ordered = sorted(listed)
+        if any(b - a < step for a, b in itertools.pairwise(ordered)) or ordered[-1] + step - 1 > MAX_SEED:
+            raise PromptSyntax(
+                f"{request.place} with --best-of {step} each seed stands for {step} in a row, and these overlap",
+                f"put them {step} apart",
             )
         return tuple(listed)
-    count = count or 1
+    count = (count or 1) * (times or 1)
+    if count > MAX_IMAGES:
+        raise PromptSyntax(
+            f"{request.place} the file asks for more than {MAX_IMAGES:,} images", "lower count or batch_size"
+        )
     first = draw_seed() if seed is None else seed
-    if first + count - 1 > MAX_SEED:
+    last = first + count * step - 1
+    if last > MAX_SEED:
         if seed is not None:
             raise PromptSyntax(
                 f"{request.place} the seeds go past {MAX_SEED}",
                 f"the last seed is --seed + --count - 1 and may be at most {MAX_SEED}",
             )
-        first = MAX_SEED - count + 1
-    return range(first, first + count)
+        first -= last - MAX_SEED
+    return range(first, first + count * step, step)
 
 
 def _without_the_files(request: Request, options: dict[str, Any]) -> dict[str, Any]:
     """What a line says of seeds replaces all that its file says of them; but a count goes with the file's seed."""
     keep = set(request.own)
     if "seeds" not in request.own and "seeds" not in options:
-        keep |= {"seed", "count"}
+        keep |= {"seed", "count", "batch_size"}
     for key in _SEEDS:
         if key not in keep:
             options.pop(key, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.core.prompts.request import Request
-from hotfolder.core.prompts.values import option, shown
+from hotfolder.core.prompts.values import AGAIN, ALONE, key_of, option, shown
 from hotfolder.errors import PromptSyntax
 
 #: What begins and ends the settings at the top of a `.txt`.
@@ -145,20 +145,25 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request:
                 f"{place} '{flag}' follows a flag that takes one value",
                 'put a value of several words in quotation marks, as in --negative_prompt "blurry, dark"',
             )
+        given: Any = value
         if not equals:
-            if position >= len(words):
+            follows = words[position][0] if position < len(words) else None
+            if key_of(flag) in ALONE and (follows is None or follows.startswith("--")):
+                given = ALONE[key_of(flag)]
+            elif follows is None:
                 raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
-            value = words[position][0]
-            position += 1
+            else:
+                given = follows
+                position += 1
         if flag == "--prompt":
             if prompt:
                 raise PromptSyntax(f"{place} two prompts on one line", "give it before the flags or as --prompt")
-            prompt, begins = value.strip(), at
+            prompt, begins = given.strip(), at
             continue
-        key, converted = option(place, flag, value, "--")
-        if key in options:
+        key, converted = option(place, flag, given, "--")
+        if key in options and key not in AGAIN:
             raise PromptSyntax(f"{place} {flag} is given twice", "give it once")
-        options[key] = converted
+        options[key] = (*options.get(key, ()), *converted) if key in AGAIN else converted
     place = line.place(name, 0)
     if not prompt:
         raise PromptSyntax(f"{place} the line has no prompt", "write the prompt before the flags")

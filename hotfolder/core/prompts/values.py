@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+from hotfolder.core.samplers import SAMPLERS, sampler_called
 from hotfolder.errors import PromptSyntax
 
 MAX_SEED = 2**32 - 1
@@ -89,6 +91,59 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return convert
 
 
+def _sampler(value: Any) -> str:
+    found = sampler_called(value) if isinstance(value, str) else None
+    if found is None:
+        near = difflib.get_close_matches(str(value), SAMPLERS, n=1)
+        raise ValueError(f"one of {', '.join(SAMPLERS)}" + (f"; did you mean '{near[0]}'?" if near else ""))
+    return found
+
+
+#: How strong a LoRA may be, either way: beyond that nothing but noise is left.
+_MOST_WEIGHT = 10.0
+
+
+def lora(text: str) -> tuple[str, float]:
+    """'name', 'name:0.8' or a path with a weight; a weight is 1 unless it is given. Raises ValueError."""
+    name, colon, weight = text.strip().rpartition(":")
+    if not colon:
+        name, weight = weight, "1"
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not name.strip() or not -_MOST_WEIGHT <= number <= _MOST_WEIGHT:
+        raise ValueError(
+            f"NAME:WEIGHT, such as pixel-art:0.8, the weight from -{_MOST_WEIGHT:g} to {_MOST_WEIGHT:g}"
+        )
+    return name.strip(), number
+
+
+def _loras(value: Any) -> tuple[tuple[str, float], ...]:
+    """'a:0.8', a list of such, or a table of names and weights; each name once."""
+    if isinstance(value, dict):
+        parts = [f"{name}:{'x' if isinstance(weight, bool) else weight}" for name, weight in value.items()]
+    else:
+        parts = value if isinstance(value, list) else [value]
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("NAME:WEIGHT, a list of such, or a table of names and weights")
+    found = tuple(lora(part) for part in parts)
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("each LoRA once")
+    return found
+
+
+def _upscale(value: Any) -> bool | float:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("yes", "no"):
+        return value.lower() == "yes"
+    try:
+        return _number(1, 16)(value)
+    except ValueError:
+        raise ValueError("yes, no, or how many times larger, from 1 to 16") from None
+
+
 #: What each flag, or key, takes.
 VALUES: dict[str, Callable[[Any], Any]] = {
     "negative_prompt": _words,
@@ -101,14 +156,36 @@ VALUES: dict[str, Callable[[Any], Any]] = {
     "height": _side,
     "model": _words,
     "wildcards": _one_of("sample", "all", "off"),
+    "sampler": _sampler,
+    "batch_size": _whole(1, MAX_IMAGES),
+    "lora": _loras,
+    "init_image": _words,
+    "strength": _number(0.01, 1),
+    "best_of": _whole(2, 1000),
+    "keep": _whole(1, 1000),
+    "upscale": _upscale,
 }
 #: The names that the Stable Diffusion web UI uses for the same things.
-ALIASES = {"cfg_scale": "guidance", "n_iter": "count", "negative": "negative_prompt"}
+ALIASES = {
+    "cfg_scale": "guidance",
+    "n_iter": "count",
+    "negative": "negative_prompt",
+    "sampler_name": "sampler",
+    "loras": "lora",
+}
+#: Flags that may stand without a value, and what they mean then; flags that may be given again.
+ALONE: dict[str, Any] = {"upscale": True}
+AGAIN = frozenset(("lora",))
+
+
+def key_of(flag: str) -> str:
+    """`--cfg-scale` -> `guidance`."""
+    key = flag.removeprefix("--").replace("-", "_")
+    return ALIASES.get(key, key)
 
 
 def option(place: str, written: str, value: Any, prefix: str) -> tuple[str, Any]:
-    key = written.removeprefix(prefix).replace("-", "_")
-    key = ALIASES.get(key, key)
+    key = key_of(written) if prefix else ALIASES.get(name := written.replace("-", "_"), name)
     if key not in VALUES:
         known = sorted({*VALUES, *ALIASES, "prompt"})
         near = difflib.get_close_matches(key, known, n=1)
@@ -120,7 +197,7 @@ def option(place: str, written: str, value: Any, prefix: str) -> tuple[str, Any]
     try:
         return key, VALUES[key](value)
     except ValueError as wanted:
-        raise PromptSyntax(f"{place} {written} is {shown(value)}", f"it takes {wanted}") from None
+        raise PromptSyntax(f"{place} {written} is {shown(value)}".lstrip(), f"it takes {wanted}") from None
 
 
 def shown(value: Any) -> str:

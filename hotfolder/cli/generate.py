@@ -1,0 +1,287 @@
+"""`hotfolder generate`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hotfolder import config
+from hotfolder.cli.display import Display
+from hotfolder.cli.files import existing_file
+from hotfolder.cli.placing import clear, make_folder, make_staging, place
+from hotfolder.cli.run import make_executor, resolve_upscaler
+from hotfolder.cli.score import scored_by
+from hotfolder.cli.text import told_at_the_end
+from hotfolder.core import naming
+from hotfolder.core.gate import best
+from hotfolder.core.prompts import ENDINGS, MAX_SEED, of_prompt, options_of, parse
+from hotfolder.core.prompts.metadata import from_metadata
+from hotfolder.core.shape import shape_of
+from hotfolder.errors import ExitCode, PromptSyntax, UsageError
+from hotfolder.executors.base import Executor
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.wildcards import WildcardLists
+from hotfolder.oneshot import work
+from hotfolder.printable import printable
+from hotfolder.prompt_check import PromptCheck
+from hotfolder.regular import read_at_most
+from hotfolder.root import find_root_if_any
+from hotfolder.settings import Settings
+from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress, PromptSpec, Staged
+
+#: A prompt file is text that people write: more than this is something else.
+_MOST_BYTES = 4 * 2**20
+#: Characters of a prompt that its images are named by.
+_NAME = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for; None leaves it to the prompt file, the configuration or the model."""
+
+    prompt: Mapping[str, Any] = field(default_factory=dict)  # keys of prompt files
+    out: Path = Path()
+    format: str | None = None
+
+
+@dataclass(slots=True)
+class _Image:
+    """One image on its way: what is known of it so far."""
+
+    spec: PromptSpec
+    name: str  # without an ending
+    model: str
+    params: Mapping[str, Any]
+    number: int | None  # of the set of which the best are kept
+    staged: Staged | None = None
+    error: ErrorInfo | None = None
+    score: float | None = None
+    target: Path | None = None
+    enlarged: dict[str, Any] | None = None
+
+
+def run_generate(given: Path | None, prompts: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
+    root = find_root_if_any(given)
+    settings = _configured(config.load(root), options)
+    try:
+        wanted = _wanted(root, settings, prompts, options)
+    except PromptSyntax as error:
+        raise UsageError(error.message, error.fix) from None
+    settings = scored_by(settings, None) if any(image.number is not None for image in wanted) else settings
+    if any(image.spec.upscale for image in wanted):
+        resolve_upscaler(settings)
+    make_folder(options.out)
+    staging = make_staging([options.out])
+    executor = make_executor(settings, root)
+    try:
+        with told_at_the_end(lambda: _tell(wanted, as_json=as_json), as_json=as_json), Display() as display:
+            _work(executor, settings, wanted, options.out, staging[options.out], display)
+    finally:
+        executor.close()
+        clear(staging)
+    return ExitCode.PARTLY_FAILED if any(image.error for image in wanted) else ExitCode.DONE
+
+
+def _configured(settings: Settings, options: Options) -> Settings:
+    if options.format is None:
+        return settings
+    if options.format not in ("png", "webp", "jpeg"):
+        raise UsageError(f"no format is called '{options.format}'", "use png, webp or jpeg")
+    return settings.model_copy(
+        update={"generate": settings.generate.model_copy(update={"format": options.format})}
+    )
+
+
+def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], options: Options) -> list[_Image]:
+    """Every image, with its name. Raises PromptSyntax, UsageError, ModelMissing or NotAnImage: no work is begun."""
+    given = dict(options.prompt)
+    for key in ("model", "init_image"):
+        given[key] = existing_file(given[key]) or given[key] if given.get(key) else None
+    if given.get("lora"):
+        given["lora"] = [_with_path(text) for text in given["lora"]]
+    asked = options_of(given)
+    lists = WildcardLists(Layout(root)) if root else lambda _: None
+    check = PromptCheck(None, settings.catalogue(), settings)
+    numbers = itertools.count()
+    images: list[_Image] = []
+    for text in prompts:
+        is_file, specs = _specs_of(text, asked, lists)
+        for spec in specs:
+            place_ = f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:"
+            spec = check.completed(place_, spec)
+            model = spec.model or settings.generate.model
+            settings.catalogue().resolve(model, Kind.GENERATE)
+            number = next(numbers) if spec.best_of else None
+            for extra in range(spec.best_of or 1):
+                params = {**asdict(spec), "seed": spec.seed + extra}
+                stem = text if is_file else f"{_short(spec.prompt)}.txt"
+                name = naming.generated_stem(stem, params["seed"], spec.line)
+                images.append(_Image(spec, name, model, params, number))
+    return images
+
+
+def _specs_of(text: str, asked: Mapping[str, Any], lists: Any) -> tuple[bool, list[PromptSpec]]:
+    """The prompts that an argument means: itself, or those of the prompt file, or the generated image, it names."""
+    from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
+
+    path, ending = existing_file(text), Path(text).suffix.lower()
+    if path is None or ending not in {*ENDINGS, *IMAGE_ENDINGS}:
+        return False, of_prompt(text, asked, _draw_seed, lists)
+    if ending in IMAGE_ENDINGS:
+        if asked:
+            raise UsageError(f"{text} says itself how it was made", "leave the options out")
+        return True, [from_metadata(Path(path).name, read_generation(Path(path)))]
+    try:
+        data = read_at_most(Path(path), _MOST_BYTES)
+        if data is None:
+            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+        content = data.decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text} cannot be read: {error}", "save it as UTF-8 text") from None
+    return True, parse(Path(path).name, content, _draw_seed, lists, asked)
+
+
+def _draw_seed() -> int:
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def _with_path(text: str) -> str:
+    """'file.safetensors:0.5' with the file's whole path."""
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        name, weight = text, ""
+    return (existing_file(name) or name) + colon + weight
+
+
+def _short(prompt: str) -> str:
+    """A prompt as the beginning of a file's name."""
+    return re.sub(r"[^\w-]+", "-", prompt)[:_NAME].strip("-") or "image"
+
+
+# --- working -------------------------------------------------------------------------------------
+
+
+def _work(
+    executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, display: Display
+) -> None:
+    ended = 0
+
+    def tell(progress: Progress) -> None:
+        steps = f" {progress.step}/{progress.steps}" if progress.steps else ""
+        display.update(progress.stage + steps, ended, len(wanted))
+
+    # One model after the other, and of each those of one shape together.
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(shape_of(wanted[i].params)), i))
+    for model, indices in itertools.groupby(order, key=lambda i: wanted[i].model):
+        items = [Item(i, 1, None, str(staging / str(i)), _told(wanted[i].params)) for i in indices]
+        for outcome in work(executor, Kind.GENERATE, model, items, tell):
+            image = wanted[outcome.job_id]
+            image.staged, image.error = outcome.staged, outcome.error
+            ended += 1
+            if image.number is None and outcome.staged is not None:
+                image.target = _place(image, out)
+    _choose(executor, settings, wanted, out, tell)
+    _enlarge(executor, settings, wanted, out, staging, tell)
+
+
+def _told(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if value is not None}
+
+
+def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, tell: Any) -> None:
+    """Judges what is among the best of several, and keeps the best of it."""
+    drawn = {i: image for i, image in enumerate(wanted) if image.number is not None and image.staged is not None}
+    items = [Item(i, 1, image.staged.path, "", {"named": True}) for i, image in drawn.items() if image.staged]
+    if not items:
+        return
+    for outcome in work(executor, Kind.SCORE, settings.default_model(Kind.SCORE), items, tell):
+        image = drawn[outcome.job_id]
+        image.error = outcome.error
+        image.score = outcome.score.value if outcome.score else None
+    sets: dict[int, list[tuple[int, float]]] = {}
+    for i, image in drawn.items():
+        if image.number is not None and image.score is not None:
+            sets.setdefault(image.number, []).append((i, image.score))
+    for scores in sets.values():
+        for i in sorted(best(scores, drawn[scores[0][0]].spec.keep or 1)):
+            drawn[i].target = _place(drawn[i], out)
+
+
+def _enlarge(
+    executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, tell: Any
+) -> None:
+    """What was kept, where its prompt asks for it."""
+    kept = {i: image for i, image in enumerate(wanted) if image.target is not None and image.spec.upscale}
+    items = []
+    for i, image in kept.items():
+        scale = {} if image.spec.upscale is True else {"scale": image.spec.upscale}
+        items.append(Item(i, 1, str(image.target), str(staging / f"{i}-enlarged"), {**scale, "named": True}))
+    for outcome in work(executor, Kind.UPSCALE, settings.upscale.model, items, tell) if items else ():
+        kept[outcome.job_id].enlarged = _enlarged(kept[outcome.job_id], outcome, out)
+
+
+def _enlarged(image: _Image, outcome: Outcome, out: Path) -> dict[str, Any]:
+    assert image.target is not None
+    if outcome.staged is None:
+        image.error = outcome.error
+        return {"error": outcome.error.told() if outcome.error else {}}
+    staged = Path(outcome.staged.path)
+    name = naming.upscaled_stem(image.target.name, outcome.staged.settings["scale"]) + staged.suffix
+    return {
+        "image": str(place(staged, out, name)), "sha256": outcome.staged.sha256, "width": outcome.staged.width,
+        "height": outcome.staged.height,
+    }  # fmt: skip
+
+
+def _place(image: _Image, out: Path) -> Path:
+    assert image.staged is not None
+    staged = Path(image.staged.path)
+    return place(staged, out, image.name + staged.suffix)
+
+
+# --- telling -------------------------------------------------------------------------------------
+
+
+def _tell(wanted: Sequence[_Image], *, as_json: bool) -> None:
+    rows = list(_rows(wanted))
+    errors = sum(1 for image in wanted if image.error)
+    count = sum(1 for image in wanted if image.target)
+    if as_json:
+        document = {"schema_version": 1, "images": rows, "count": count, "errors": errors}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        return
+    for row in rows:
+        if "error" in row:
+            sys.stdout.write(
+                f"seed {row['seed']}  –  {row['error']['kind']}: {printable(row['error']['message'])}\n"
+            )
+            continue
+        score = f"  {row['score']:.2f}" if row["score"] is not None else ""
+        where = printable(row["image"]) if row["image"] else "not among the best"
+        sys.stdout.write(f"{where}  seed {row['seed']}  {row['width']} × {row['height']}{score}\n")
+        if row["upscaled"] and "image" in row["upscaled"]:
+            larger = row["upscaled"]
+            sys.stdout.write(f"{printable(larger['image'])}  {larger['width']} × {larger['height']}\n")
+    sys.stdout.write(f"{count} image{'' if count == 1 else 's'}{f', {errors} failed' if errors else ''}\n")
+
+
+def _rows(wanted: Sequence[_Image]) -> Iterator[dict[str, Any]]:
+    for image in wanted:
+        asked = {"prompt": image.spec.prompt, "seed": image.params["seed"], "model": image.model}
+        if image.staged is None:
+            if image.error is not None:  # else it was not reached
+                yield {**asked, "error": image.error.told()}
+            continue
+        row = {
+            "image": str(image.target) if image.target else None, **asked, "sha256": image.staged.sha256,
+            "width": image.staged.width, "height": image.staged.height, "score": image.score,
+            "settings": dict(image.staged.settings), "upscaled": image.enlarged,
+        }  # fmt: skip
+        yield {**row, "error": image.error.told()} if image.error else row

@@ -1,0 +1,375 @@
+"""Draws pictures from prompts: those of one shape together, each from its own seed."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import platform
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import AutoPipelineForImage2Image
+from PIL import Image
+
+from hotfolder import __version__
+from hotfolder.core.ladder import Step, begin_on, next_step
+from hotfolder.core.samplers import SAMPLERS, name_of
+from hotfolder.core.shape import shape_of
+from hotfolder.engines.device import is_out_of_memory, memory_of, precision_name
+from hotfolder.engines.generation.loading import (
+    denoiser_of,
+    load,
+    pick_generator_dtype,
+    place,
+    possible_steps,
+    weights_of,
+)
+from hotfolder.engines.generation.lora import Wardrobe
+from hotfolder.engines.generation.orders import Drawn, Hooks, Order
+from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
+from hotfolder.errors import BadInput, FailedPicture
+from hotfolder.models.family import is_flux
+from hotfolder.models.fingerprint import fingerprint
+from hotfolder.models.registry import ModelSpec
+from hotfolder.types import StationSettings
+
+log = logging.getLogger(__name__)
+
+
+class _NobodyWants(Exception):
+    """Every picture of the batch in work was cancelled."""
+
+
+class Generator:
+    """A loaded pipeline.
+
+    `begin` is the step of the ladder to load it on, where that is known from before; else the settings say it, or
+    the memory that is free.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: torch.device,
+        settings: StationSettings,
+        hooks: Hooks = Hooks(),  # noqa: B008 - frozen
+        begin: Step | None = None,
+    ) -> None:
+        self.name = spec.name
+        self._spec = spec
+        self._device = device
+        self._settings = settings
+        self.hooks = hooks
+        self._dtype = pick_generator_dtype(device, settings.precision)
+        self._steps = possible_steps(spec, device)
+        self._together = max(1, settings.draw_together)
+        self._sha256 = fingerprint(spec)
+        self._pipeline: Any = None
+        self._from_image: Any = None  # the same parts, for work that begins from a picture
+        self._own_scheduler: Any = None
+        self._wardrobe: Any = None
+        self.step = self._begin(begin)
+        self._load()
+
+    def close(self) -> None:
+        """Lets go of everything. A pipeline is full of circles, so what it held is collected at once."""
+        self._pipeline = self._from_image = self._own_scheduler = self._wardrobe = None
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def draw(self, orders: Sequence[Order]) -> Iterator[Drawn]:
+        """What became of each order, as it is done; those that a stop, or a cancellation, comes before get nothing.
+
+        The noise of each picture comes from a generator of its own on the CPU, so that the same seed gives the same
+        picture whatever is drawn beside it; in a batch, but for a grey level here and there.
+        """
+        for _, group in itertools.groupby(orders, key=lambda order: shape_of(order.params)):
+            rest = list(group)
+            alone = 0  # so many of the rest are drawn one by one
+            while rest and not self.hooks.should_stop():
+                rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
+                batch = rest[: 1 if alone else self._together]
+                if not batch:
+                    break
+                drawn: list[Drawn] = []
+                try:
+                    for each in self._draw_batch(batch):
+                        drawn.append(each)
+                        yield each
+                except _NobodyWants:
+                    pass
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is these orders' outcome
+                    traceback.clear_frames(error.__traceback__)  # what they hold would not be free otherwise
+                    done = {each.key for each in drawn}
+                    left = [order for order in batch if order.key not in done]
+                    if is_out_of_memory(error) and self._make_do(len(batch)):
+                        rest = left + rest[len(batch) :]
+                        continue
+                    if len(left) > 1 and not is_out_of_memory(error):
+                        # One of them is to blame, and nobody knows which.
+                        alone = len(left)
+                        rest = left + rest[len(batch) :]
+                        continue
+                    yield from (Drawn(order.key, error=error) for order in left)
+                rest = rest[len(batch) :]
+                alone = max(0, alone - 1)
+
+    def draw_one(self, params: Mapping[str, Any]) -> tuple[Image.Image, Mapping[str, Any]]:
+        """One picture, and every setting it was made with. Raises what went wrong."""
+        (drawn,) = self.draw([Order(0, params)])
+        if drawn.image is None or drawn.settings is None:
+            raise drawn.error or FailedPicture("nothing came of it")
+        return drawn.image, drawn.settings
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def _begin(self, known: Step | None) -> Step:
+        wanted = self._settings.memory
+        if wanted != "auto":
+            # On a CPU there is nowhere to offload to. Of 4 bits, loading says why they cannot be.
+            return Step.TILED if wanted == Step.OFFLOAD and Step.OFFLOAD not in self._steps else Step(wanted)
+        if known in self._steps:
+            return known
+        if self._device.type != "cuda":
+            return self._steps[0]
+        used, total = memory_of(self._device)
+        return begin_on(self._steps, total - used, *weights_of(self._spec))
+
+    def _load(self) -> None:
+        while True:
+            try:
+                self._pipeline = load(self._spec, self._device, self._dtype, self.step)
+                break
+            except Exception as error:
+                traceback.clear_frames(error.__traceback__)
+                if not is_out_of_memory(error) or not self._step_down():
+                    raise
+        self._from_image = None
+        self._own_scheduler = self._pipeline.scheduler
+        self._wardrobe = Wardrobe(self._pipeline, self._dtype)
+        if self._settings.compile and self._device.type == "cuda":
+            denoiser_of(self._pipeline).compile_repeated_blocks()
+
+    def _make_do(self, count: int) -> bool:
+        """After the memory ran out on `count` pictures at once: whether there is a way to go on."""
+        self._tidy()
+        if self.hooks.make_room():
+            log.warning("%s: out of memory; others made room for it", self.name)
+            return True
+        if count > 1:
+            self._together = count // 2
+            log.warning("%s: out of memory; from now on %d at once", self.name, self._together)
+            return True
+        if not self._step_down():
+            return False
+        self._load()
+        return True
+
+    def _step_down(self) -> bool:
+        below = next_step(self._steps, self.step) if self._settings.memory == "auto" else None
+        if below is None:
+            return False
+        log.warning("%s: out of memory on step '%s'; goes on with '%s'", self.name, self.step, below)
+        self.close()
+        self.step = below
+        return True
+
+    def _tidy(self) -> None:
+        """After an error in the middle: what was moved onto the device for a step goes back."""
+        if self._pipeline is not None:
+            self._pipeline.maybe_free_model_hooks()
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # --- drawing ---------------------------------------------------------------------------------
+
+    def _draw_batch(self, batch: Sequence[Order]) -> Iterator[Drawn]:
+        asked = self._asked(batch[0].params)
+        pipeline, arguments = self._prepare(asked)
+        pixels = self._run(pipeline, arguments, batch)
+        steps = pipeline.num_timesteps
+        for index, order in enumerate(batch):
+            if self.hooks.is_cancelled(order.key):
+                continue
+            picture, precision = pixels[index], self._dtype
+            if is_failed(picture):
+                try:
+                    picture, precision = self._again_in_float32(asked, order), torch.float32
+                except _NobodyWants:
+                    continue
+                except FailedPicture as error:
+                    yield Drawn(order.key, error=error)
+                    continue
+            try:
+                image = to_picture(picture)
+                recorded = self._record(order, asked, image, steps, precision, index, len(batch))
+            except Exception as error:  # noqa: BLE001 - of this one alone
+                yield Drawn(order.key, error=error)
+                continue
+            yield Drawn(order.key, image, recorded)
+
+    def _asked(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What holds for every picture of a batch, with the model's defaults filled in. Raises BadInput."""
+        defaults = self._spec.defaults
+        asked = {
+            key: defaults.get(key) if params.get(key) is None else params[key] for key in ("steps", "guidance")
+        }
+        asked["sampler"] = params.get("sampler")
+        asked["lora"] = {str(name): float(weight) for name, weight in params.get("lora") or ()}
+        asked["init_image"], asked["strength"] = params.get("init_image"), None
+        if asked["init_image"] is None:
+            asked |= {key: params.get(key) or defaults.get(key) for key in ("width", "height")}
+            return asked
+        asked["strength"] = strength = params.get("strength") or _STRENGTH
+        asked["picture"], asked["init_image_sha256"] = init_image(
+            Path(params.get("init_file") or asked["init_image"]),
+            (params.get("width"), params.get("height")),
+            (defaults.get("width") or 512, defaults.get("height") or 512),
+            max_pixels=self._settings.max_pixels,
+            max_bytes=self._settings.max_file_bytes,
+            background=self._settings.background,
+        )
+        steps = asked["steps"]
+        if steps is not None and int(steps * strength) < 1:
+            raise BadInput(
+                f"{steps} steps with strength {strength:g} leave no step to draw",
+                f"use at least {-(-1 // strength):.0f} steps, or more strength",
+            )
+        return asked
+
+    def _prepare(self, asked: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The pipeline for this work, with its LoRA and its scheduler, and the arguments that all pictures share."""
+        pipeline = self._pipeline
+        self._wardrobe.wear({self.hooks.lora(name): weight for name, weight in asked["lora"].items()})
+        if asked.get("picture") is not None:
+            if self._from_image is None:
+                self._from_image = AutoPipelineForImage2Image.from_pipe(pipeline)
+                self._from_image.set_progress_bar_config(disable=True)
+                place(self._from_image, self._device, self.step)
+            pipeline = self._from_image
+        pipeline.scheduler = self._scheduler(asked["sampler"])
+        arguments: dict[str, Any] = {"num_inference_steps": asked["steps"], "guidance_scale": asked["guidance"]}
+        if asked.get("picture") is not None:
+            arguments |= {"image": asked["picture"], "strength": asked["strength"]}
+            if is_flux(self._spec.family):  # the others take the picture's size
+                arguments["width"], arguments["height"] = asked["picture"].size
+        else:
+            arguments |= {"width": asked["width"], "height": asked["height"]}
+        arguments["max_sequence_length"] = self._spec.defaults.get("max_sequence_length")
+        return pipeline, {key: value for key, value in arguments.items() if value is not None}
+
+    def _scheduler(self, sampler: str | None) -> Any:
+        """A new one each time: they keep what the last picture left."""
+        own = self._own_scheduler
+        if sampler is None:
+            return type(own).from_config(own.config)
+        if is_flux(self._spec.family):
+            raise BadInput(f"{self.name} draws with a sampler of its own only", "leave --sampler out")
+        name, settings = SAMPLERS[sampler]
+        return getattr(diffusers, name).from_config(own.config, **settings)
+
+    def _run(self, pipeline: Any, arguments: Mapping[str, Any], batch: Sequence[Order]) -> torch.Tensor:
+        """(n, 3, h, w), 0 to 1 where all went well."""
+
+        def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            if all(self.hooks.is_cancelled(order.key) for order in batch):
+                raise _NobodyWants
+            for order in batch:
+                self.hooks.report(order.key, step + 1, pipe.num_timesteps)
+            return tensors
+
+        more: dict[str, Any] = {"prompt": [order.params["prompt"] for order in batch]}
+        if not is_flux(self._spec.family) and batch[0].params.get("negative_prompt"):
+            more["negative_prompt"] = [order.params["negative_prompt"] for order in batch]
+        if "image" in arguments:
+            more["image"] = [arguments["image"]] * len(batch)
+        seeds = [torch.Generator("cpu").manual_seed(order.params["seed"]) for order in batch]
+        try:
+            with torch.inference_mode():
+                result = pipeline(
+                    **{**arguments, **more}, generator=seeds, callback_on_step_end=after_step, output_type="pt"
+                )
+        except _NobodyWants:
+            self._tidy()
+            raise
+        pixels: torch.Tensor = result.images
+        return pixels
+
+    def _again_in_float32(self, asked: Mapping[str, Any], order: Order) -> torch.Tensor:
+        """The picture drawn once more, alone, in full precision. Raises FailedPicture when that fails, too."""
+        failed = FailedPicture(
+            f"model '{self.name}' gave a black picture, or none, for seed {order.params['seed']}",
+            "try another seed, another size, or executor.precision = 'float32'",
+        )
+        if self._dtype is torch.float32 or self.step in (Step.FP8, Step.NF4):
+            raise failed
+        log.warning("%s: seed %d came out black; again in float32", self.name, order.params["seed"])
+        try:
+            self._pipeline.to(dtype=torch.float32)
+            pipeline, arguments = self._prepare(asked)
+            (pixels,) = self._run(pipeline, arguments, [order])
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise failed from error
+            raise
+        finally:
+            self._pipeline.to(dtype=self._dtype)  # exact: every value was one of these before
+        if is_failed(pixels):
+            raise failed
+        return pixels
+
+    def _record(
+        self,
+        order: Order,
+        asked: Mapping[str, Any],
+        image: Image.Image,
+        steps: int,
+        precision: torch.dtype,
+        index: int,
+        size: int,
+    ) -> dict[str, Any]:
+        """Everything that shaped the picture."""
+        scheduler = self._pipeline.scheduler if asked.get("picture") is None else self._from_image.scheduler
+        settings: dict[str, Any] = {
+            "prompt": order.params["prompt"],
+            "negative_prompt": order.params.get("negative_prompt") or "",
+            "seed": order.params["seed"],
+            "model": self.name,
+            "model_sha256": self._sha256,
+            "family": self._spec.family,
+            "sampler": name_of(type(scheduler).__name__, scheduler.config),
+            "steps": asked["steps"] or steps,
+            "guidance": float(asked["guidance"] or 0),
+            "width": image.width,
+            "height": image.height,
+            "precision": precision_name(precision),
+            "memory": str(self.step),
+            "device": _device_name(self._device),
+            "batch_index": index,
+            "batch_size": size,
+            "hotfolder": __version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "torch": torch.__version__,
+        }
+        if asked["lora"]:
+            settings["lora"] = asked["lora"]
+        if asked["init_image"] is not None:
+            settings |= {key: asked[key] for key in ("init_image", "init_image_sha256", "strength")}
+        return settings
+
+
+#: How much of an init-image is drawn anew unless it is said: what the Stable Diffusion web UI begins with.
+_STRENGTH = 0.75
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

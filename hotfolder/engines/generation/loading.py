@@ -1,0 +1,127 @@
+"""From a model's files to a pipeline on the device, in as much memory as there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers import AutoPipelineForText2Image, DiffusionPipeline, PipelineQuantizationConfig
+
+from hotfolder.core.ladder import Step
+from hotfolder.engines.device import pick_dtype
+from hotfolder.errors import DeviceTrouble, ModelDamaged
+from hotfolder.models.registry import ModelSpec
+
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+diffusers.utils.logging.set_verbosity_error()
+log = logging.getLogger(__name__)
+#: The parts of a pipeline that hold nearly all of its weights, and lose least with fewer bits.
+_LARGE = ("transformer", "unet", "text_encoder_2")
+
+
+def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
+    """As for other networks, but bfloat16 on a GPU that has it: FLUX.1 and SDXL's VAE overflow float16."""
+    if wanted == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return pick_dtype(device, wanted)
+
+
+def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[Step, ...]:
+    """The steps that make sense on this device. 4 bits need bitsandbytes, a GPU and a pipeline folder."""
+    if device.type != "cuda":
+        return Step.FULL, Step.TILED, Step.FP8
+    steps = (Step.FULL, Step.TILED, Step.OFFLOAD, Step.FP8)
+    has_nf4 = spec.loader == "diffusers" and importlib.util.find_spec("bitsandbytes") is not None
+    return (*steps, Step.NF4) if has_nf4 else steps
+
+
+def weights_of(spec: ModelSpec) -> tuple[int, int]:
+    """Bytes of all weights, and of the largest part, by the files: as they are at the precision they are kept in."""
+    if spec.loader != "diffusers":
+        size = spec.files[0].path.stat().st_size
+        return size + (weights_of(spec.base)[0] // 4 if spec.base else 0), size
+    variant = _variant(spec.folder)
+    parts: dict[str, int] = {}
+    for path in spec.folder.glob("*/*.safetensors"):
+        if variant is None or f".{variant}." in path.name:
+            parts[path.parent.name] = parts.get(path.parent.name, 0) + path.stat().st_size
+    return sum(parts.values()), max(parts.values(), default=0)
+
+
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
+    """The pipeline, ready to draw. Nothing is asked of any hub.
+
+    Raises ModelDamaged, UsageError for a file that is not supported, and whatever runs out of memory.
+    """
+    pipeline = _read(spec, dtype, step)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            # As a LoRA leaves them: torch adds in another order where gradients could be wanted.
+            part.requires_grad_(False)
+    if step is Step.FP8:
+        denoiser_of(pipeline).enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+    place(pipeline, device, step)
+    return pipeline
+
+
+def place(pipeline: Any, device: torch.device, step: Step) -> None:
+    """Onto the device as this step says; also for a second pipeline of the same parts."""
+    if step is not Step.FULL:
+        pipeline.vae.enable_tiling()
+        pipeline.vae.enable_slicing()
+    if device.type == "cuda" and step not in (Step.FULL, Step.TILED):
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+
+
+def _read(spec: ModelSpec, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
+    if spec.loader == "single_file":
+        from hotfolder.engines.generation.single_file import load_single_file  # it takes its time
+
+        return load_single_file(spec.files[0].path, spec.base.folder if spec.base else None, dtype)
+    more: dict[str, Any] = {}
+    if step is Step.NF4:
+        more["quantization_config"] = _four_bits(spec.folder, dtype)
+    try:
+        # No checker: it makes pictures black, and says nothing.
+        index = AutoPipelineForText2Image.load_config(spec.folder, local_files_only=True)
+        if "safety_checker" in index:
+            more |= {"safety_checker": None, "requires_safety_checker": False}
+        return AutoPipelineForText2Image.from_pretrained(
+            spec.folder, dtype=dtype, variant=_variant(spec.folder), local_files_only=True, **more
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelDamaged(f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again") from error
+
+
+def _four_bits(folder: Path, dtype: torch.dtype) -> PipelineQuantizationConfig:
+    if importlib.util.find_spec("bitsandbytes") is None or not torch.cuda.is_available():
+        raise DeviceTrouble(
+            "generate.memory = 'nf4' needs a GPU and bitsandbytes",
+            "uv pip install 'hotfolder[nf4]'; or set generate.memory to 'auto'",
+        )
+    present = [name for name in _LARGE if (folder / name).is_dir()]
+    return PipelineQuantizationConfig(
+        quant_backend="bitsandbytes_4bit",
+        quant_kwargs={"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype},
+        components_to_quantize=present,
+    )
+
+
+def denoiser_of(pipeline: Any) -> Any:
+    """The network that takes the noise away: a UNet, or a transformer."""
+    return getattr(pipeline, "unet", None) or pipeline.transformer
+
+
+def _variant(folder: Path) -> str | None:
+    """'fp16' for a folder that has its weights in that variant alone, as `models pull` fetches them."""
+    names = [path.name for path in folder.glob("*/*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None

@@ -1,0 +1,83 @@
+"""LoRA on a loaded pipeline: put on with a weight each, and taken off without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hotfolder.errors import BadInput, ModelDamaged
+
+
+class Wardrobe:
+    """What a pipeline wears just now. Pipelines that share its parts wear the same. `dtype` is what it works in."""
+
+    def __init__(self, pipeline: Any, dtype: torch.dtype) -> None:
+        self._pipeline = pipeline
+        self._dtype = dtype
+        self._on: dict[Path, str] = {}  # file -> name of the adapter
+        self._weights: dict[Path, float] = {}
+
+    def wear(self, wanted: Mapping[Path, float]) -> None:
+        """Just these, with these weights. Raises BadInput for one that does not fit, ModelDamaged."""
+        if wanted == self._weights:
+            return
+        if set(wanted) != set(self._on):
+            self._take_off()
+            for number, path in enumerate(wanted):
+                self._put_on(path, f"lora_{number}")
+        if wanted:
+            self._pipeline.set_adapters([self._on[path] for path in wanted], list(wanted.values()))
+        self._weights = dict(wanted)
+
+    def _take_off(self) -> None:
+        if self._on:
+            self._pipeline.unload_lora_weights()
+        self._on, self._weights = {}, {}
+
+    def _put_on(self, path: Path, name: str) -> None:
+        if not path.is_file():
+            raise ModelDamaged(f"{path} is not there any more", "put it back")
+        self._on[path] = name
+        try:
+            self._load(path, name)
+            if self._widen():
+                self._load(path, name, hotswap=True)  # once more: the first time it was rounded to 8 bits
+            fits = name in {known for names in self._pipeline.get_list_adapters().values() for known in names}
+        except (OSError, ValueError, KeyError, RuntimeError, IndexError, TypeError, AttributeError) as error:
+            self._take_off()
+            if isinstance(error, RuntimeError) and "out of memory" in str(error):
+                raise
+            raise BadInput(f"the LoRA {path.name} does not fit this model: {_short(error)}", _FIX) from error
+        if not fits:
+            self._take_off()
+            raise BadInput(f"the LoRA {path.name} does not fit this model: it changes nothing of it", _FIX)
+
+    def _load(self, path: Path, name: str, **how: bool) -> None:
+        self._pipeline.load_lora_weights(
+            str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True, **how
+        )
+
+    def _widen(self) -> bool:
+        """peft keeps a LoRA as the network keeps its weights, but nothing can be reckoned in 8 bits.
+
+        Whether there was anything to widen.
+        """
+        found = False
+        for part in self._pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                for name, weights in part.named_parameters():
+                    if "lora_" in name and weights.dtype is torch.float8_e4m3fn:
+                        weights.data = weights.data.to(self._dtype)
+                        found = True
+        return found
+
+
+_FIX = "use one that was made for this family of models"
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 200 else text[:199] + "…"

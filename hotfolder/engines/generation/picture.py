@@ -1,0 +1,58 @@
+"""Pictures on their way into a pipeline and out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from hotfolder.errors import BadInput
+from hotfolder.imaging.decode import decode, to_rgb
+
+#: A picture no value of which is above this, of 1, is taken for one that failed.
+_BLACK = 1.5 / 255
+_GRID = 8
+
+
+def is_failed(pixels: torch.Tensor) -> bool:
+    """Whether (3, h, w), 0 to 1, is no picture: not a number somewhere, or black all over."""
+    return not bool(torch.isfinite(pixels).all()) or float(pixels.max()) <= _BLACK
+
+
+def to_picture(pixels: torch.Tensor) -> Image.Image:
+    """(3, h, w), 0 to 1, as RGB with 8 bits, rounded as diffusers does."""
+    array = pixels.permute(1, 2, 0).float().cpu().numpy()
+    return Image.fromarray((array * 255).round().astype(np.uint8))
+
+
+def init_image(
+    path: Path,
+    size: tuple[int | None, int | None],
+    usual: tuple[int, int],
+    *,
+    max_pixels: int,
+    max_bytes: int,
+    background: str,
+) -> tuple[Image.Image, str]:
+    """The picture to begin from, as RGB of the size that is wanted, and the sha256 of its file.
+
+    With both sides given it covers them, and what is too much is cut off evenly. Otherwise its own proportions stay:
+    it is made smaller, never larger, to about the `usual` number of pixels, its sides multiples of 8. What is
+    transparent is laid over `background`.
+    Raises what decoding raises, and BadInput for one that is not there.
+    """
+    if not path.is_file():
+        raise BadInput(f"the init-image {path} is not there", "put it back, or name another")
+    found = decode(path, max_pixels, max_bytes)
+    picture = to_rgb(found.image, background)
+    width, height = size
+    if width is None or height is None:
+        known = (width and width / picture.width) or (height and height / picture.height)
+        scale = known or min(1.0, (usual[0] * usual[1] / (picture.width * picture.height)) ** 0.5)
+        width = width or max(_GRID, round(picture.width * scale / _GRID) * _GRID)
+        height = height or max(_GRID, round(picture.height * scale / _GRID) * _GRID)
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    return picture, found.facts.sha256

@@ -1,0 +1,280 @@
+"""Models that come as one .safetensors file, loaded without the hub.
+
+Stable Diffusion 1.5 and SDXL are whole checkpoints in the layout of the original code (github.com/CompVis/
+stable-diffusion, github.com/Stability-AI/generative-models); FLUX.1 is the transformer alone in that of
+github.com/black-forest-labs/flux, or with other parts beside it that are not read. What such a file does not say,
+the sizes of the networks and the scheduler, comes from a pipeline folder: hotfolder/models/families, or `base`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+from open_clip.tokenizer import bytes_to_unicode, default_bpe
+from safetensors import SafetensorError, safe_open
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from hotfolder.engines.device import is_out_of_memory
+from hotfolder.errors import HotfolderError, ModelDamaged, UsageError
+from hotfolder.models.checkpoint import (
+    CLIP,
+    FLUX,
+    OPEN_CLIP,
+    UNET,
+    VAE,
+    Header,
+    family_in,
+    flux_prefix,
+    read_header,
+    unreadable,
+)
+
+#: The configurations of stable-diffusion-v1-5/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0,
+#: without what diffusers and transformers have as their defaults anyway.
+FAMILIES = Path(str(files("hotfolder.models"))) / "families"
+_PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "flux": FluxPipeline}
+_TITLES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX.1"}
+_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.")
+
+
+def load_single_file(path: Path, base: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
+    """The pipeline of this file, on the CPU; its weights in any precision become `dtype`.
+
+    `base` is a pipeline folder of the same family, for FLUX.1 with its text encoders and VAE. Raises ModelDamaged
+    for what cannot be read, UsageError for what is not supported, or does not fit its base.
+    """
+    header = read_header(path)
+    family = family_in(path, header)
+    if family == "flux":
+        if base is None:
+            raise UsageError(
+                f"{path} is the transformer of FLUX.1 alone",
+                "name a base: a FLUX.1 pipeline folder, whose text encoders and VAE it is used with",
+            )
+        return _load_flux(path, header, base, dtype)
+    return _load_ldm(path, header, family, base, dtype)
+
+
+def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
+    folder = base or FAMILIES / family
+    index = _index(folder, path, family)
+    parts: dict[str, Any] = {"scheduler": _scheduler(folder, index)}
+    parts["tokenizer"] = _tokenizer(base, "tokenizer")
+    if family == "sdxl":
+        parts["tokenizer_2"] = _tokenizer(base, "tokenizer_2")
+    # Each part is given its own weights alone: diffusers tells two text encoders apart by their width.
+    with _fitting(path, folder):
+        weights = _read(path, header, dtype, CLIP[family])
+        named = {_with_text_model(name, CLIP[family]): tensor for name, tensor in weights.items()}
+        parts["text_encoder"] = _clip(CLIPTextModel, named, folder, "text_encoder", dtype)
+        if family == "sdxl":
+            weights = _read(path, header, dtype, OPEN_CLIP)
+            parts["text_encoder_2"] = _clip(CLIPTextModelWithProjection, weights, folder, "text_encoder_2", dtype)
+        for name, model, prefixes in (("vae", AutoencoderKL, VAE), ("unet", UNet2DConditionModel, (UNET,))):
+            parts[name] = _whole(
+                model.from_single_file(
+                    _read(path, header, dtype, *prefixes),
+                    config=str(folder),
+                    subfolder=name,
+                    torch_dtype=dtype,
+                    local_files_only=True,
+                )
+            )
+    if family == "sdxl":
+        empty_is_zero = index.get("force_zeros_for_empty_prompt", True)
+        return StableDiffusionXLPipeline(
+            **parts, force_zeros_for_empty_prompt=empty_is_zero, add_watermarker=False
+        )
+    return StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+
+
+def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> DiffusionPipeline:
+    index = _index(base, path, "flux")
+    taken = [name for name in ("text_encoder", "text_encoder_2", "vae") if index.get(name)]
+    if lacking := [name for name in taken if not any((base / name).glob("*.safetensors"))]:
+        raise UsageError(
+            f"{base} has no weights in {' and '.join(lacking)}",
+            "name a base with them: the file has the transformer alone",
+        )
+    guided = _json(base / "transformer" / "config.json").get("guidance_embeds", False)
+    prefix = flux_prefix(header) or ""
+    if guided != header.has(f"{prefix}guidance_in."):
+        sorts = ("[dev]", "[schnell]") if guided else ("[schnell]", "[dev]")
+        raise UsageError(
+            f"{path} does not fit {base}: that is FLUX.1 {sorts[0]}", f"use a FLUX.1 {sorts[1]} as base"
+        )
+    names = [name.removeprefix(prefix) for name in header.shapes if name.startswith(prefix)]
+    numbers = [(found[1], int(found[2])) for name in names if (found := _BLOCK.match(name))]
+    with _fitting(path, base):
+        weights = _read(path, header, dtype, *(prefix + part for part in FLUX))
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+        transformer = _whole(
+            FluxTransformer2DModel.from_single_file(
+                weights,
+                config=str(base),
+                subfolder="transformer",
+                torch_dtype=dtype,
+                local_files_only=True,
+                # Some have fewer than FLUX.1 has.
+                num_layers=1 + max(number for kind, number in numbers if kind == "double"),
+                num_single_layers=1 + max(number for kind, number in numbers if kind == "single"),
+            )
+        )
+        del weights
+    try:
+        return FluxPipeline.from_pretrained(
+            str(base),
+            transformer=transformer,
+            dtype=dtype,
+            variant=_variant(base, taken),
+            use_safetensors=True,
+            local_files_only=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelDamaged(f"the pipeline in {base} cannot be loaded: {error}", "fetch it again") from error
+
+
+def _variant(folder: Path, parts: list[str]) -> str | None:
+    """'fp16' for a folder that has its weights in that variant alone."""
+    names = [path.name for part in parts for path in (folder / part).glob("*.safetensors")]
+    return "fp16" if all(".fp16." in name for name in names) else None
+
+
+def _read(path: Path, header: Header, dtype: torch.dtype, *prefixes: str) -> dict[str, torch.Tensor]:
+    """The tensors below these names, each cast as it is read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            # float8 has no arithmetic of its own: it is a way to store, and fits whole into the others.
+            return {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                for name in header.shapes
+                if name.startswith(prefixes)
+                for tensor in (file.get_tensor(name),)
+            }
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from None
+
+
+def _with_text_model(name: str, prefix: str) -> str:
+    """NovelAI's early models, and what was merged from them, leave 'text_model.' out."""
+    rest = name.removeprefix(prefix)
+    return f"{prefix}text_model.{rest.removeprefix('text_model.')}"
+
+
+def _clip(model: Any, weights: dict[str, torch.Tensor], folder: Path, name: str, dtype: torch.dtype) -> Any:
+    """A text encoder: CLIP of transformers as it is, or of open_clip with q, k and v in one matrix (3 w, w)."""
+    return _whole(
+        create_diffusers_clip_model_from_ldm(
+            model, weights, subfolder=name, config=str(folder), torch_dtype=dtype, local_files_only=True
+        )
+    )
+
+
+def _whole(model: Any) -> Any:
+    """diffusers leaves what it was not given without a value, and does not say so."""
+    missing = [name for name, tensor in model.state_dict().items() if tensor.is_meta]
+    if missing:
+        raise ValueError(f"{len(missing)} weights of {type(model).__name__} are missing, such as {missing[0]}")
+    return model
+
+
+@contextmanager
+def _fitting(path: Path, folder: Path) -> Iterator[None]:
+    """Weights of other names or shapes than the configuration asks for fail in any way they like."""
+    try:
+        yield
+    except HotfolderError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        text = _reason(error)
+        if folder.is_relative_to(FAMILIES):
+            message = f"{path} is no {_TITLES[folder.name]} of the usual size, or is incomplete: {text}"
+            raise UsageError(message, "name a base: a pipeline folder of the same architecture") from error
+        raise UsageError(f"{path} does not fit {folder}: {text}", "name the folder it was made from") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NotImplementedError):  # "Cannot copy out of meta tensor": one that got no value
+        return "some of its weights are missing"
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    return " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
+
+
+def _index(folder: Path, path: Path, family: str) -> dict[str, Any]:
+    """The folder's model_index.json, once it is one of this family."""
+    index = _json(folder / "model_index.json")
+    if index.get("_class_name") != _PIPELINES[family].__name__:
+        raise UsageError(
+            f"{path} is {_TITLES[family]}, {folder} is a {index.get('_class_name')}",
+            "name a base of the same family",
+        )
+    return index
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+    if not isinstance(document, dict):
+        raise ModelDamaged(f"{path} is not what it should be", "fetch it again")
+    return document
+
+
+def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
+    try:
+        scheduler = getattr(diffusers, index["scheduler"][1])
+        return scheduler.from_pretrained(str(folder), subfolder="scheduler", local_files_only=True)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ModelDamaged(f"the scheduler in {folder} cannot be loaded: {error}", "fetch it again") from error
+
+
+def _tokenizer(base: Path | None, name: str) -> CLIPTokenizer:
+    """That of `base`, else CLIP's; SDXL's second pads with token 0, as it was trained."""
+    if base is None:
+        return clip_tokenizer(pad_token="!") if name == "tokenizer_2" else clip_tokenizer()
+    # Without these files transformers would make a tokenizer that knows no word.
+    if not any((base / name / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        raise ModelDamaged(f"{base} has no {name}", "fetch it again")
+    try:
+        return CLIPTokenizer.from_pretrained(str(base / name), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelDamaged(f"the {name} in {base} cannot be loaded: {error}", "fetch it again") from error
+
+
+def clip_tokenizer(**settings: Any) -> CLIPTokenizer:
+    """CLIP's 49,408 tokens, from the merges that open_clip brings (github.com/openai/CLIP, clip/simple_tokenizer.py).
+
+    Bytes, bytes at a word's end, 48,894 merges after the line with their version, and the two marks.
+    """
+    letters = list(bytes_to_unicode().values())
+    with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")[1 : 49_408 - 2 * len(letters) - 2 + 1]
+    merges = [(first, second) for first, second in map(str.split, lines)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
+    vocabulary = {word: number for number, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, **settings)

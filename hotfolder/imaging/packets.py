@@ -1,0 +1,126 @@
+"""Another XMP packet in an image file, whose every other byte stays: pixels are neither decoded nor encoded.
+
+PNG: chunks (PNG specification, iTXt with the keyword of XMP part 3). JPEG: segments (ISO 10918-1, APP1). WebP: chunks
+of a RIFF file, the extended kind, which announces its XMP (RFC 9649).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_KEYWORD = b"XML:com.adobe.xmp\0"
+_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+#: Bytes that a JPEG segment holds beside its length.
+_SEGMENT = 65_533
+_WEBP_HAS_XMP = 0x04
+
+Change = Callable[[bytes | None], bytes]
+
+
+def with_packet(data: bytes, change: Change) -> bytes:
+    """The file with `change` applied to its packet, or to None where it has none.
+
+    Raises ValueError for a format, or a file, that has no place for it.
+    """
+    if data.startswith(_PNG):
+        return _png(data, change)
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data, change)
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
+        return _webp(data, change)
+    raise ValueError("it is no PNG, JPEG or extended WebP")
+
+
+def _png(data: bytes, change: Change) -> bytes:
+    parts: list[bytes] = []
+    at = None  # where the packet goes
+    packet = None
+    for kind, body, whole in _png_chunks(data):
+        if kind == b"iTXt" and body.startswith(_KEYWORD):
+            at, packet = len(parts), _itxt(body)
+            continue
+        if kind == b"IDAT" and at is None:
+            at = len(parts)
+        parts.append(whole)
+    if at is None:
+        raise ValueError("it has no pixels")
+    body = _KEYWORD + b"\0\0\0\0" + change(packet)
+    chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    return _PNG + b"".join([*parts[:at], chunk, *parts[at:]])
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """(type, content, the whole chunk); what follows the end of the image is one more, without a type."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        end = at + 12 + size
+        if end > len(data):
+            raise ValueError("it ends in the middle of a chunk")
+        kind = data[at + 4 : at + 8]
+        yield kind, data[at + 8 : end - 4], data[at:end]
+        at = end
+        if kind == b"IEND":
+            break
+    if at < len(data):
+        yield b"", b"", data[at:]
+
+
+def _itxt(body: bytes) -> bytes:
+    """The text of the chunk: after the keyword two flags, a language and a translated keyword, each ended by 0."""
+    compressed = body[len(_KEYWORD) : len(_KEYWORD) + 1] == b"\1"
+    text = body[len(_KEYWORD) + 2 :].split(b"\0", 2)[-1]
+    try:
+        return zlib.decompress(text) if compressed else text
+    except zlib.error as error:
+        raise ValueError(f"its XMP is damaged: {error}") from None
+
+
+def _jpeg(data: bytes, change: Change) -> bytes:
+    at, insert, packet = 2, 2, None
+    while data[at : at + 1] == b"\xff":
+        marker = data[at + 1]
+        if marker in (0xDA, 0xD9):  # the pixels, the end
+            break
+        (size,) = struct.unpack_from(">H", data, at + 2)
+        end = at + 2 + size
+        if end > len(data) or size < 2:
+            raise ValueError("it ends in the middle of a segment")
+        body = data[at + 4 : end]
+        if marker == 0xE1 and body.startswith(_JPEG_XMP):
+            packet = body[len(_JPEG_XMP) :]
+            data = data[:at] + data[end:]
+            insert = at
+            break
+        if marker in (0xE0, 0xE1):
+            insert = end
+        at = end
+    body = _JPEG_XMP + change(packet)
+    if len(body) > _SEGMENT:
+        raise ValueError("its XMP would be too large for a JPEG")
+    return data[:insert] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[insert:]
+
+
+def _webp(data: bytes, change: Change) -> bytes:
+    chunks: list[tuple[bytes, bytes]] = []
+    at, packet = 12, None
+    while at + 8 <= len(data):
+        kind, (size,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
+        body = data[at + 8 : at + 8 + size]
+        if len(body) < size:
+            raise ValueError("it ends in the middle of a chunk")
+        if kind == b"XMP ":
+            packet = body
+        else:
+            chunks.append((kind, body))
+        at += 8 + size + size % 2
+    flags = chunks[0][1]
+    chunks[0] = (b"VP8X", bytes([flags[0] | _WEBP_HAS_XMP]) + flags[1:])
+    chunks.append((b"XMP ", change(packet)))
+    body = b"WEBP" + b"".join(
+        kind + struct.pack("<I", len(each)) + each + b"\0" * (len(each) % 2) for kind, each in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body

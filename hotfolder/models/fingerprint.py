@@ -1,0 +1,70 @@
+"""The identity of a generator: one sha256 for all that it is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hotfolder.models.registry import ModelSpec, sha256_of
+
+#: What of a pipeline folder is part of the model.
+_ENDINGS = (".safetensors", ".json", ".txt", ".model")
+
+
+def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
+    """In hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'.
+
+    Of a pipeline folder that of its files' names and digests; what is known from when they came is not read again,
+    and the rest only once, unless it changes: `cache` remembers it (the usual one is in $XDG_CACHE_HOME).
+    Raises OSError.
+    """
+    known = {file.path: file.sha256 for file in spec.files if file.sha256}
+    remembered = _Remembered(cache or _usual_cache())
+    if spec.loader == "single_file":
+        path = spec.files[0].path
+        return known.get(path) or remembered.digest(path)
+    lines = []
+    for path in sorted(p for p in spec.folder.rglob("*") if p.suffix in _ENDINGS and p.is_file()):
+        if path.name == "manifest.json":
+            continue
+        lines.append(f"{path.relative_to(spec.folder).as_posix()} {known.get(path) or remembered.digest(path)}\n")
+    remembered.write()
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _usual_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotfolder" / "digests.json"
+
+
+class _Remembered:
+    """Digests of files, by path, size and time of change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: dict[str, str] = {}
+        self._is_new = False
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            self._found = {str(key): str(value) for key, value in found.items()}
+
+    def digest(self, path: Path) -> str:
+        facts = path.stat()
+        key = f"{path} {facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
+        if key not in self._found:
+            self._found[key] = sha256_of(path)
+            self._is_new = True
+        return self._found[key]
+
+    def write(self) -> None:
+        """For speed alone: where it cannot be written, it is not."""
+        if not self._is_new:
+            return
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            staged = self._path.with_suffix(f".{os.getpid()}.part")
+            staged.write_text(json.dumps(self._found), encoding="utf-8")
+            staged.replace(self._path)

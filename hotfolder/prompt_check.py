@@ -1,0 +1,111 @@
+"""Whether what a prompt asks for can be had: its model, its LoRA, its init-image. Before any device is touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from hotfolder.errors import HotfolderError, ModelMissing, PromptSyntax, UsageError
+from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.models.family import is_flux
+from hotfolder.models.registry import LORA, Catalogue, ModelSpec
+from hotfolder.settings import Settings
+from hotfolder.types import Kind, PromptSpec
+
+
+class PromptCheck:
+    """For the prompts of one dropped file, which may name nothing outside of the root and the folders for models.
+
+    Without a `layout` they are a person's own at a command line, who may name any file.
+    """
+
+    def __init__(self, layout: Layout | None, catalogue: Catalogue, settings: Settings) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._settings = settings
+        self._models: dict[str | None, ModelSpec | None] = {}
+        self._loras: set[str] = set()
+        self._images: dict[str, str] = {}
+
+    def completed(self, place: str, spec: PromptSpec) -> PromptSpec:
+        """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""
+        defaults = self._settings.generate
+        try:
+            model = self._model(spec.model)
+            family = model.family if model else ""
+            for name, _ in spec.lora:
+                self._lora(name)
+            image = self._image(spec.init_image) if spec.init_image is not None else None
+        except HotfolderError as error:
+            raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+        flux = is_flux(family)
+        if flux and model is not None:
+            _check_flux(place, spec, model)
+        whole = spec.init_image is None  # an init-image brings its own size
+        return replace(
+            spec,
+            init_image=image,
+            negative_prompt=spec.negative_prompt or ("" if flux else defaults.negative_prompt),
+            steps=defaults.steps if spec.steps is None else spec.steps,
+            guidance=defaults.guidance if spec.guidance is None else spec.guidance,
+            width=defaults.width if spec.width is None and whole else spec.width,
+            height=defaults.height if spec.height is None and whole else spec.height,
+            sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
+        )
+
+    def _model(self, name: str | None) -> ModelSpec | None:
+        """None for the configured one when it is not here: then its jobs wait for it."""
+        if name not in self._models:
+            if name is not None and self._layout is not None:
+                self._catalogue.check_confined(name)
+            try:
+                self._models[name] = self._catalogue.resolve(name or self._settings.generate.model, Kind.GENERATE)
+            except ModelMissing:
+                if name is not None:
+                    raise
+                self._models[name] = None
+        return self._models[name]
+
+    def _lora(self, name: str) -> None:
+        if name not in self._loras:
+            if self._layout is not None:
+                self._catalogue.check_confined(name)
+            self._catalogue.resolve(name, LORA)
+            self._loras.add(name)
+
+    def _image(self, text: str) -> str:
+        """Its path relative to the root, or absolute in one of the configured folders."""
+        if text not in self._images:
+            found = self._find_image(self._layout, text) if self._layout else os.path.abspath(text)  # noqa: PTH100
+            if not os.path.isfile(os.path.join(self._layout.root, found) if self._layout else found):  # noqa: PTH113, PTH118
+                begin = f"; paths begin at {self._layout.root}" if self._layout else ""
+                raise UsageError(f"there is no init-image {text!r}", f"check the name{begin}")
+            self._images[text] = found
+        return self._images[text]
+
+    def _find_image(self, layout: Layout, text: str) -> str:
+        root = os.path.realpath(layout.root)
+        real = os.path.realpath(layout.root / text) if text.isprintable() else ""
+        below = real.startswith(root + os.sep)
+        parts = Path(real).relative_to(root).parts if below else ()
+        others = [os.path.realpath(os.path.expanduser(f)) for f in self._settings.generate.init_folders]  # noqa: PTH111
+        if not (below or any(real.startswith(folder + os.sep) for folder in others)):
+            raise UsageError(
+                f"the init-image {text!r} is not below the root",
+                "put it into a folder there, or add its folder to generate.init_folders",
+            )
+        if parts and (parts[0].startswith(".") or parts[0] == INBOX):
+            raise UsageError(
+                f"the init-image {text!r} lies where files come and go",
+                "put it into a folder of your own in the root",
+            )
+        return os.path.join(*parts) if parts else real  # noqa: PTH118
+
+
+def _check_flux(place: str, spec: PromptSpec, model: ModelSpec) -> None:
+    for what, given in (("a sampler", spec.sampler), ("a negative prompt", spec.negative_prompt)):
+        if given:
+            raise PromptSyntax(
+                f"{place} {model.name} is a FLUX.1 model, which takes no {what[2:]}", f"leave {what} out"
+            )
