@@ -22,7 +22,7 @@ from hotfolder.engines.generation.orders import Hooks, Order
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
 from hotfolder.engines.upscaling.upscaler import Answer, Request, Upscaler
-from hotfolder.errors import GenerationFailed
+from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
 from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import Decoded, decode
 from hotfolder.imaging.encode import stage
@@ -155,7 +155,10 @@ class Station:
             emit(Progress(job_id, "generating", step, steps))
 
         def lora(name: str) -> Path:
-            return self._catalogue.resolve(name, LORA).files[0].path
+            try:
+                return self._catalogue.resolve(name, LORA).files[0].path
+            except HotfolderError as error:  # it was there when the prompt was read
+                raise BadInput(error.message, error.fix) from None
 
         return Hooks(report, is_cancelled, should_stop, self._make_room, lora)
 

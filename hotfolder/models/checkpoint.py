@@ -83,9 +83,9 @@ def read_header(path: Path) -> Header:
         end = 8 + size + max((int(entry["data_offsets"][1]) for entry in document.values()), default=0)
         if path.stat().st_size < end:
             raise ValueError(f"it ends before its end: {path.stat().st_size:,} of {end:,} bytes")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        return Header(shapes, dtypes, {str(key): str(value) for key, value in metadata.items()})
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise unreadable(path, error) from None
-    return Header(shapes, dtypes, {str(key): str(value) for key, value in metadata.items()})
 
 
 def unreadable(path: Path, error: Exception) -> ModelDamaged:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hotfolder.core import naming
 from hotfolder.core.batching import BatchPolicy, pick_batch
-from hotfolder.core.gate import Gate, judge, next_seed
+from hotfolder.core.gate import Gate, best, judge, next_seed
 from hotfolder.core.pulse import Pulse
 from hotfolder.core.retry import Action, RetryPolicy, decide
 from hotfolder.core.settle import SettlePolicy, Writers, ignored, observe, settle
@@ -220,3 +220,38 @@ def test_a_name_that_is_no_text_is_shortened_like_any_other() -> None:
     assert long.endswith("_1.5x")
     assert "\udcc3" not in naming.upscaled_stem("é" * 300 + ".png", 4)
     assert naming.regressed("upscaled/a_4x.png") == "upscaled/a_4x.regressed.png"
+
+
+def test_why_no_other_seed_is_tried() -> None:
+    gate = Gate(keep=6.5, upscale=7.0, regenerate_below=5.0, max_attempts=3, max_seconds=60)
+
+    def decided(score: float, tries: int, waited: float = 0.0, gate: Gate = gate) -> tuple[bool, str | None]:
+        decision = judge(score, Role.GENERATED, tries, gate, waited)
+        return decision.regenerate, decision.stopped
+
+    assert decided(4.0, 1) == (True, None)
+    assert decided(4.0, 3) == (False, "3 tries are as many as gate.max_attempts allows")
+    assert decided(4.0, 2, 60) == (False, "the 60 s of gate.max_seconds were over after 2 tries")
+    assert decided(4.0, 2, 59.9) == (True, None)
+    assert decided(5.0, 2) == (False, "try 2 was not below gate.regenerate_below")
+    assert decided(5.0, 1) == (False, None)
+    once = Gate(keep=6.5, upscale=7.0, regenerate_below=5.0, max_attempts=1)
+    assert decided(4.0, 1, gate=once) == (False, None)
+
+
+def test_the_best_of_equal_ones_are_the_first() -> None:
+    assert best([(3, 5.0), (1, 7.0), (2, 5.0)], 2) == {1, 2}
+    assert best([(1, 2.0)], 5) == {1}
+    assert best([], 1) == frozenset()
+
+
+def test_prompts_of_other_shapes_wait_for_their_own_batch() -> None:
+    def job(number: int, **params: object) -> Job:
+        return Job(
+            number, Kind.GENERATE, 1, "p.txt", None, "m", 0, 0, 0.0, {"prompt": "x", "seed": number, **params}
+        )
+
+    policy = BatchPolicy({Kind.GENERATE: 3}, 60)
+    waiting = [job(1), job(2, width=64), job(3), job(4, lora=[["a", 1.0]]), job(5, negative_prompt=""), job(6)]
+    assert [each.id for each in pick_batch(waiting, None, 0, policy)] == [1, 3, 5]
+    assert [each.id for each in pick_batch(waiting[1:2] + waiting[3:4], None, 0, policy)] == [2]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, parse, render
+from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, of_prompt, options_of, parse, render
 from hotfolder.core.prompts.schema import KEYS, schema
+from hotfolder.core.samplers import SAMPLERS, name_of
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
@@ -284,6 +285,32 @@ MALFORMED = [
     ("a \\\n  b --stesp 3", "p.txt:2:5: unknown flag '--stesp'"),
     ('a --negative_prompt "b', "p.txt:1:21: the flags cannot be read"),
     ("   a --steps x", "p.txt:1:6: --steps is 'x'"),
+    ("x --sampler Eulr", "p.txt:1:3: --sampler is 'Eulr'"),
+    ("x --lora", "--lora has no value"),
+    ("x --lora :0.5", "--lora is ':0.5'"),
+    ("x --lora a:strong", "--lora is 'a:strong'"),
+    ("x --lora a:nan", "--lora is 'a:nan'"),
+    ("x --lora a:11", "--lora is 'a:11'"),
+    ("x --lora a --lora a:2", "p.txt:1:1: a LoRA is named twice"),
+    ("x <lora:a:0.5> --lora a", "a LoRA is named twice"),
+    ("x <lora:a:b>", "a <lora:…> of the prompt is not understood"),
+    ("x <lora:>", "a <lora:…> of the prompt is not understood"),
+    ("<lora:a>", "besides <lora:…> there is no prompt"),
+    ("x --strength 0.5", "strength without init_image"),
+    ("x --init-image a.png --strength 0", "--strength is '0'"),
+    ("x --init-image", "--init-image has no value"),
+    ("x --keep 2", "keep without best_of"),
+    ("x --best-of 4 --keep 5", "5 of 4 cannot be kept"),
+    ("x --best-of 1", "--best-of is '1'"),
+    ("x --best-of 8 --seeds 1,4", "with --best-of 8 each seed stands for 8 in a row"),
+    (f"x --best-of 8 --seed {MAX_SEED}", "the seeds go past"),
+    ("x --best-of 1000 --count 11", "more than 10,000 images"),
+    ("x --batch_size 200 --n_iter 200", "more than 10,000 images"),
+    ("x --batch_size 2 --seeds 1,2", "seeds beside seed or count"),
+    ("x --upscale maybe", "--upscale is 'maybe'"),
+    ("x --upscale 0.5", "--upscale is '0.5'"),
+    ("+++\nlora = { a = 'x' }\n+++\nb", "p.txt:2: lora is"),
+    ("+++\nlora = [1]\n+++\nb", "p.txt:2: lora is"),
 ]
 
 
@@ -311,10 +338,25 @@ a_spec = st.builds(
     width=st.none() | st.sampled_from([8, 64, 8192]), height=st.none() | st.sampled_from([8, 512]),
     steps=st.none() | st.integers(1, 1000),
     guidance=st.none() | st.floats(0, 100),
+    sampler=st.none() | st.sampled_from(sorted(SAMPLERS)),
+    lora=st.dictionaries(words.map(str.strip), st.floats(-10, 10), max_size=3).map(lambda d: tuple(d.items())),
+    strength=st.none(),
+    upscale=st.none() | st.booleans() | st.floats(1, 16),
+)  # fmt: skip
+an_image = st.fixed_dictionaries({"init_image": words.map(str.strip), "strength": st.none() | st.floats(0.01, 1)})
+a_set = st.integers(2, 1000).flatmap(
+    lambda n: st.fixed_dictionaries({"best_of": st.just(n), "keep": st.none() | st.integers(1, n)})
+)
+some_specs = st.lists(
+    st.builds(
+        lambda spec, image, several: replace(spec, **image, **several),
+        a_spec.filter(lambda spec: spec.seed <= MAX_SEED - 1000), st.just({}) | an_image, st.just({}) | a_set,
+    ),
+    min_size=1, max_size=5,
 )  # fmt: skip
 
 
-@given(st.lists(a_spec, min_size=1, max_size=5))
+@given(some_specs)
 def test_what_is_rendered_is_read_as_the_same(specs: list[PromptSpec]) -> None:
     several = len(specs) > 1
     expected = [replace(spec, line=n if several else None) for n, spec in enumerate(specs, 1)]
@@ -343,3 +385,82 @@ def test_the_published_schema_knows_every_key() -> None:
     assert set(one["properties"]) == {"$schema", "prompt", *VALUES, *ALIASES}
     assert set(several["properties"]) == {"$schema", "prompts", *VALUES, *ALIASES}
     assert drawn('{"$schema": "prompts.schema.json", "prompt": "x"}', "p.json")[0].prompt == "x"
+
+
+# --- samplers, LoRA, init-images, the best of several ---------------------------------------------
+
+
+def test_flags_for_what_a_model_is_to_do() -> None:
+    text = "a cat --sampler_name 'dpm++ 2m karras' --lora a:0.5 --lora b --init-image x/y.png --strength 0.4"
+    assert specs(text) == [
+        PromptSpec(
+            "a cat", "", 99, sampler="DPM++ 2M Karras", lora=(("a", 0.5), ("b", 1.0)), init_image="x/y.png",
+            strength=0.4,
+        )
+    ]  # fmt: skip
+
+
+def test_a_lora_may_stand_in_the_prompt() -> None:
+    (spec,) = specs("a cat <lora:pixel art:0.8>, nice <lora:b> --lora c:-1")
+    assert (spec.prompt, spec.lora) == ("a cat, nice", (("c", -1.0), ("pixel art", 0.8), ("b", 1.0)))
+    (spec,) = specs("a cat <lora:b:1> --wildcards off")
+    assert (spec.prompt, spec.lora) == ("a cat <lora:b:1>", ())
+    drawn_ones = {s.lora for s in drawn("a cat {<lora:b:0.5>|} --count 20 --seed 1")}
+    assert drawn_ones == {(), (("b", 0.5),)}
+
+
+def test_lora_in_structured_files() -> None:
+    for text in (
+        '{"prompt": "x", "lora": "a:0.5"}',
+        '{"prompt": "x", "lora": ["a:0.5"]}',
+        '{"prompt": "x", "lora": {"a": 0.5}}',
+    ):
+        assert specs(text, "p.json")[0].lora == (("a", 0.5),)
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"),
+    [("--upscale", True), ("--upscale no", False), ("--upscale yes", True), ("--upscale 2", 2.0)],
+)
+def test_upscale_may_stand_alone(flag: str, meant: bool | float) -> None:
+    (spec,) = specs(f"x {flag} --steps 3")
+    assert (spec.upscale, spec.steps) == (meant, 3)
+    assert specs(f"x --steps 3 {flag}")[0].upscale == meant
+
+
+def test_each_set_has_seeds_of_its_own() -> None:
+    found = specs("x --seed 10 --count 3 --best-of 4 --keep 2")
+    assert [(s.seed, s.best_of, s.keep) for s in found] == [(10, 4, 2), (14, 4, 2), (18, 4, 2)]
+    assert [s.seed for s in specs("x --seeds 1,9 --best-of 8")] == [1, 9]
+
+
+def test_batch_size_means_as_many_images_as_in_the_web_ui() -> None:
+    assert [s.seed for s in specs("x --seed 5 --batch_size 2 --n_iter 3")] == [5, 6, 7, 8, 9, 10]
+
+
+def test_every_sampler_is_told_by_its_own_name() -> None:
+    for name, (scheduler, settings) in SAMPLERS.items():
+        assert name_of(scheduler, settings) == name
+        assert specs(f"x --sampler '{name.upper()}'")[0].sampler == name
+    assert name_of("FlowMatchEulerDiscreteScheduler", {}) == "FlowMatchEulerDiscrete"
+
+
+def test_options_of_a_command_line() -> None:
+    options = options_of({"seed": 3, "count": 2, "steps": None, "lora": ["a:0.5"]})
+    assert of_prompt(" a {b} ", options, lambda: 99) == [
+        PromptSpec("a b", "", seed, template="a {b}", lora=(("a", 0.5),)) for seed in (3, 4)
+    ]
+    assert [s.steps for s in parse("p.txt", "a\nb --steps 3", lambda: 99, defaults=options_of({"steps": 7}))] == [
+        7,
+        3,
+    ]
+    with pytest.raises(PromptSyntax, match=r"^--best-of is 0$"):
+        options_of({"best_of": 0})
+
+
+@given(st.text(alphabet="ab<>lor:.5- ", max_size=60))
+def test_any_tag_is_a_lora_or_a_clear_error(text: str) -> None:
+    try:
+        assert all(spec.prompt for spec in specs(text))
+    except PromptSyntax as error:
+        assert error.fix

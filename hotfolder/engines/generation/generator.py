@@ -149,7 +149,7 @@ class Generator:
                 break
             except Exception as error:
                 traceback.clear_frames(error.__traceback__)
-                if not is_out_of_memory(error) or not self._step_down():
+                if not is_out_of_memory(error) or not (self.hooks.make_room() or self._step_down()):
                     raise
         self._from_image = None
         self._own_scheduler = self._pipeline.scheduler
@@ -158,7 +158,7 @@ class Generator:
             denoiser_of(self._pipeline).compile_repeated_blocks()
 
     def _make_do(self, count: int) -> bool:
-        """After the memory ran out on `count` pictures at once: whether there is a way to go on."""
+        """After the memory ran out on `count` pictures at once: whether there is another way to try."""
         self._tidy()
         if self.hooks.make_room():
             log.warning("%s: out of memory; others made room for it", self.name)
@@ -167,10 +167,7 @@ class Generator:
             self._together = count // 2
             log.warning("%s: out of memory; from now on %d at once", self.name, self._together)
             return True
-        if not self._step_down():
-            return False
-        self._load()
-        return True
+        return self._step_down()
 
     def _step_down(self) -> bool:
         below = next_step(self._steps, self.step) if self._settings.memory == "auto" else None
@@ -192,6 +189,8 @@ class Generator:
     # --- drawing ---------------------------------------------------------------------------------
 
     def _draw_batch(self, batch: Sequence[Order]) -> Iterator[Drawn]:
+        if self._pipeline is None:  # after a step down
+            self._load()
         asked = self._asked(batch[0].params)
         pipeline, arguments = self._prepare(asked)
         pixels = self._run(pipeline, arguments, batch)
@@ -340,7 +339,7 @@ class Generator:
         scheduler = self._pipeline.scheduler if asked.get("picture") is None else self._from_image.scheduler
         settings: dict[str, Any] = {
             "prompt": order.params["prompt"],
-            "negative_prompt": order.params.get("negative_prompt") or "",
+            "negative_prompt": "" if is_flux(self._spec.family) else order.params.get("negative_prompt") or "",
             "seed": order.params["seed"],
             "model": self.name,
             "model_sha256": self._sha256,

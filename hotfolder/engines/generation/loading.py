@@ -14,7 +14,7 @@ from diffusers import AutoPipelineForText2Image, DiffusionPipeline, PipelineQuan
 
 from hotfolder.core.ladder import Step
 from hotfolder.engines.device import pick_dtype
-from hotfolder.errors import DeviceTrouble, ModelDamaged
+from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.registry import ModelSpec
 
 diffusers.utils.logging.disable_progress_bar()
@@ -84,6 +84,11 @@ def place(pipeline: Any, device: torch.device, step: Step) -> None:
 
 def _read(spec: ModelSpec, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
     if spec.loader == "single_file":
+        if step is Step.NF4:
+            raise UsageError(
+                f"{spec.files[0].path} is one file, and nf4 needs a diffusers folder",
+                "set generate.memory to 'auto' or 'fp8'",
+            )
         from hotfolder.engines.generation.single_file import load_single_file  # it takes its time
 
         return load_single_file(spec.files[0].path, spec.base.folder if spec.base else None, dtype)

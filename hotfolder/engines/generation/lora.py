@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from hotfolder.errors import BadInput, ModelDamaged
+from hotfolder.engines.device import is_out_of_memory
+from hotfolder.errors import BadInput
 
 
 class Wardrobe:
@@ -19,36 +22,44 @@ class Wardrobe:
         self._dtype = dtype
         self._on: dict[Path, str] = {}  # file -> name of the adapter
         self._weights: dict[Path, float] = {}
+        self._seen: dict[Path, tuple[int, ...]] = {}  # each file as it was when it was put on
 
     def wear(self, wanted: Mapping[Path, float]) -> None:
-        """Just these, with these weights. Raises BadInput for one that does not fit, ModelDamaged."""
-        if wanted == self._weights:
+        """Just these, with these weights. Raises BadInput for one that does not fit, or is gone."""
+        seen = {path: _stamp(path) for path in wanted}
+        if wanted == self._weights and seen == self._seen:
             return
-        if set(wanted) != set(self._on):
+        if set(wanted) != set(self._on) or seen != self._seen:
             self._take_off()
             for number, path in enumerate(wanted):
                 self._put_on(path, f"lora_{number}")
         if wanted:
             self._pipeline.set_adapters([self._on[path] for path in wanted], list(wanted.values()))
-        self._weights = dict(wanted)
+        self._weights, self._seen = dict(wanted), seen
 
     def _take_off(self) -> None:
         if self._on:
             self._pipeline.unload_lora_weights()
-        self._on, self._weights = {}, {}
+        self._on, self._weights, self._seen = {}, {}, {}
 
     def _put_on(self, path: Path, name: str) -> None:
-        if not path.is_file():
-            raise ModelDamaged(f"{path} is not there any more", "put it back")
         self._on[path] = name
         try:
             self._load(path, name)
             if self._widen():
                 self._load(path, name, hotswap=True)  # once more: the first time it was rounded to 8 bits
             fits = name in {known for names in self._pipeline.get_list_adapters().values() for known in names}
-        except (OSError, ValueError, KeyError, RuntimeError, IndexError, TypeError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            AttributeError,
+            SafetensorError,
+        ) as error:
             self._take_off()
-            if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            if is_out_of_memory(error):
                 raise
             raise BadInput(f"the LoRA {path.name} does not fit this model: {_short(error)}", _FIX) from error
         if not fits:
@@ -56,9 +67,13 @@ class Wardrobe:
             raise BadInput(f"the LoRA {path.name} does not fit this model: it changes nothing of it", _FIX)
 
     def _load(self, path: Path, name: str, **how: bool) -> None:
-        self._pipeline.load_lora_weights(
-            str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True, **how
-        )
+        if path.suffix == ".safetensors":
+            self._pipeline.load_lora_weights(
+                str(path.parent), weight_name=path.name, adapter_name=name, use_safetensors=True,
+                local_files_only=True, **how,
+            )  # fmt: skip
+        else:  # the same format by its shorter name, which diffusers takes for a pickle
+            self._pipeline.load_lora_weights(load_file(path), adapter_name=name, **how)
 
     def _widen(self) -> bool:
         """peft keeps a LoRA as the network keeps its weights, but nothing can be reckoned in 8 bits.
@@ -76,6 +91,15 @@ class Wardrobe:
 
 
 _FIX = "use one that was made for this family of models"
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Raises BadInput for a file that is gone: no model is to blame, and nobody else has to wait."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise BadInput(f"the LoRA {path} cannot be read: {error.strerror}", "put it back") from None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _short(error: Exception) -> str:

@@ -13,7 +13,8 @@ from hotfolder.imaging.decode import decode, to_rgb
 
 #: A picture no value of which is above this, of 1, is taken for one that failed.
 _BLACK = 1.5 / 255
-_GRID = 8
+#: Sides are multiples of it, and at most so long: as in prompts.
+_GRID, _LONGEST = 8, 8192
 
 
 def is_failed(pixels: torch.Tensor) -> bool:
@@ -51,8 +52,13 @@ def init_image(
     if width is None or height is None:
         known = (width and width / picture.width) or (height and height / picture.height)
         scale = known or min(1.0, (usual[0] * usual[1] / (picture.width * picture.height)) ** 0.5)
-        width = width or max(_GRID, round(picture.width * scale / _GRID) * _GRID)
-        height = height or max(_GRID, round(picture.height * scale / _GRID) * _GRID)
+        width = width or _side(picture.width * scale)
+        height = height or _side(picture.height * scale)
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     return picture, found.facts.sha256
+
+
+def _side(wanted: float) -> int:
+    """The nearest side that a prompt could ask for."""
+    return min(_LONGEST, max(_GRID, round(wanted / _GRID) * _GRID))
