@@ -69,10 +69,11 @@ class Display:
             stage += f" {snapshot.step}/{snapshot.steps}"
         if snapshot.paused:
             stage = f"paused: {snapshot.paused}"
-        self.update(stage, snapshot.done + snapshot.failed, snapshot.total)
+        part = snapshot.step / snapshot.steps if snapshot.stage == "generating" and snapshot.steps else 0.0
+        self.update(stage, snapshot.done + snapshot.failed + part, snapshot.total)
 
-    def update(self, stage: str, ended: int, total: int) -> None:
-        """`ended` of `total` things are through."""
+    def update(self, stage: str, ended: float, total: int) -> None:
+        """`ended` of `total` things are through; part of one counts for the time that is left."""
         if self._live:
             self._progress.update(
                 self._task, description=escape(f"{stage:<24}"), completed=ended, total=max(1, total)
@@ -81,7 +82,7 @@ class Display:
         now = time.monotonic()
         if now - self._said >= _PLAIN_EVERY:
             self._said = now
-            sys.stderr.write(f"{stage}: {ended}/{total}  {_rate(ended, total, now - self._started)}\n")
+            sys.stderr.write(f"{stage}: {int(ended)}/{total}  {_rate(ended, total, now - self._started)}\n")
 
 
 def _log_to_stderr() -> None:

@@ -175,7 +175,8 @@ def _work(
 
     def tell(progress: Progress) -> None:
         steps = f" {progress.step}/{progress.steps}" if progress.steps else ""
-        display.update(progress.stage + steps, ended, len(wanted))
+        part = progress.step / progress.steps if progress.steps and ended < len(wanted) else 0.0
+        display.update(progress.stage + steps, ended + part, len(wanted))
 
     # One model after the other, and of each those of one shape together.
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(shape_of(wanted[i].params)), i))

@@ -20,6 +20,7 @@ from hotfolder.errors import ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import BUILTIN, Catalogue
 from hotfolder.types import Kind, StationSettings
+from tools import measure_best_of
 from tools.builtin import measure
 
 CPU = torch.device("cpu")
@@ -124,3 +125,8 @@ def test_a_wrong_golden_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(spec.golden, "score", spec.golden["score"] + 0.1)  # type: ignore[arg-type]
     with pytest.raises(ModelDamaged, match="golden"):
         load_scorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))
+
+
+def test_the_best_of_several_scores_better_than_a_single_draw() -> None:
+    found = measure_best_of.measure(8, 4)
+    assert found["best"] > found["single"] + 0.1, found
