@@ -164,7 +164,7 @@ class Daemon:
         self._hold = Hold(self._layout)
         self._wishes = Wishes(
             self._layout, self._ledger, self._intake, self._results, self._hold, self._clock,
-            drop_running=self._shift.leave, alive=self._alive,
+            leave=self._shift.leave, alive=self._alive,
         )  # fmt: skip
         try:
             self._resume()

@@ -64,7 +64,7 @@ class Intake:
         self._line = line
         self._left_alone: set[str] = set()  # said already
         self._held: set[str] = set()  # complete, but the settings of their folder are not understood
-        self._born_ended: set[int] = set()
+        self._ended: set[int] = set()
         self._seen: dict[str, tuple[Kind, Observation]] = {}
         self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
 
@@ -132,6 +132,7 @@ class Intake:
             f"{drop.sighting.path} changed or was taken away", "it is taken anew if it is there"
         ).info()
         self._ledger.forget_drop(drop.id, error, now)
+        self._ended.add(drop.id)
         held = self._open.get(drop.sighting.path)
         if held is not None and held.id == drop.id:
             del self._open[drop.sighting.path]
@@ -141,9 +142,9 @@ class Intake:
         """The daemon has placed the file of this drop."""
         self._open = {path: drop for path, drop in self._open.items() if drop.id != drop_id}
 
-    def born_ended(self) -> set[int]:
-        """Drops taken since this was asked last for which there is nothing to do."""
-        found, self._born_ended = self._born_ended, set()
+    def ended(self) -> set[int]:
+        """Drops that ended without a job's doing since this was asked last: nothing to do, or taken away."""
+        found, self._ended = self._ended, set()
         return found
 
     def reopened(self, drop: Drop) -> None:
@@ -270,7 +271,7 @@ class Intake:
             self._open[sighting.path] = Drop(drop_id, kind, sighting, since)
             self._seen.pop(sighting.path, None)
             if all(job.error for job in jobs):
-                self._born_ended.add(drop_id)
+                self._ended.add(drop_id)
             log.info("taken: %s (%d job%s)", sighting.path, len(jobs), "" if len(jobs) == 1 else "s")
 
     def _jobs(self, kind: Kind, path: str) -> list[NewJob]:

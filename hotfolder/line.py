@@ -64,6 +64,8 @@ class Line:
         jobs = []
         for number, spec in enumerate(specs):
             params = {key: value for key, value in asdict(spec).items() if value not in (None, ())}
+            if not spec.exact:
+                del params["exact"]
             for extra in range(spec.best_of or 1):
                 own = {**params, "seed": spec.seed + extra}
                 if spec.best_of is not None:
@@ -176,7 +178,7 @@ class Line:
         folder = _VERDICT_FOLDER[decision.verdict or Verdict.REJECT]
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, folder)
         followups = _enlarging(job.params, course, kept=decision.verdict is Verdict.KEEP, good=decision.upscale)
-        if decision.regenerate:
+        if decision.regenerate and not job.params.get("exact"):  # whoever wants the same again wants no other
             seed = next_seed(job.params["seed"], job.try_number + 1)
             again = {**job.params, "seed": seed, "since": since}
             model = again.get("model") or course.models[Kind.GENERATE]

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from hotfolder.errors import HotfolderError, ModelMissing, PromptSyntax, UsageError
+from hotfolder.errors import HotfolderError, ModelDamaged, ModelMissing, PromptSyntax, UsageError
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.family import is_flux
 from hotfolder.models.registry import LORA, Catalogue, ModelSpec
@@ -39,29 +39,33 @@ class PromptCheck:
             image = self._image(spec.init_image) if spec.init_image is not None else None
         except HotfolderError as error:
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+        if spec.exact:
+            return replace(spec, init_image=image)
+        if model is not None:
+            _check_fits(place, spec, model, defaults.guidance)
         flux = is_flux(family)
-        if flux and model is not None:
-            _check_flux(place, spec, model)
         whole = spec.init_image is None  # an init-image brings its own size
+        guidance = defaults.guidance if spec.guidance is None else spec.guidance
+        unwanted = "" if flux or not _is_guided(guidance, model) else defaults.negative_prompt
         return replace(
             spec,
             init_image=image,
-            negative_prompt=spec.negative_prompt or ("" if flux else defaults.negative_prompt),
+            negative_prompt=spec.negative_prompt or unwanted,
             steps=defaults.steps if spec.steps is None else spec.steps,
-            guidance=defaults.guidance if spec.guidance is None else spec.guidance,
+            guidance=guidance,
             width=defaults.width if spec.width is None and whole else spec.width,
             height=defaults.height if spec.height is None and whole else spec.height,
             sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
         )
 
     def _model(self, name: str | None) -> ModelSpec | None:
-        """None for the configured one when it is not here: then its jobs wait for it."""
+        """None for the configured one when it is not here, or not whole: then its jobs wait for it."""
         if name not in self._models:
             if name is not None and self._layout is not None:
                 self._catalogue.check_confined(name)
             try:
                 self._models[name] = self._catalogue.resolve(name or self._settings.generate.model, Kind.GENERATE)
-            except ModelMissing:
+            except (ModelMissing, ModelDamaged):
                 if name is not None:
                     raise
                 self._models[name] = None
@@ -103,9 +107,33 @@ class PromptCheck:
         return os.path.join(*parts) if parts else real  # noqa: PTH118
 
 
-def _check_flux(place: str, spec: PromptSpec, model: ModelSpec) -> None:
-    for what, given in (("a sampler", spec.sampler), ("a negative prompt", spec.negative_prompt)):
-        if given:
-            raise PromptSyntax(
-                f"{place} {model.name} is a FLUX.1 model, which takes no {what[2:]}", f"leave {what} out"
-            )
+def _is_guided(guidance: float | None, model: ModelSpec | None) -> bool:
+    """Whether a negative prompt has any effect: the guidance is what weighs it against the prompt."""
+    usual = model.defaults.get("guidance") if model else None
+    effective = usual if guidance is None else guidance
+    return effective is None or effective > 1
+
+
+def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
+    """What this model would take and leave out is an error."""
+    if is_flux(model.family):
+        kind = f"{model.name} is a FLUX.1 model"
+        if spec.sampler:
+            raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
+        if spec.negative_prompt:
+            raise PromptSyntax(f"{place} {kind}, which takes no negative prompt", "leave the negative prompt out")
+        if spec.guidance and model.family == "flux-schnell":
+            raise PromptSyntax(f"{place} {kind} of the sort that takes no guidance", "leave the guidance out")
+        for what, side in (("width", spec.width), ("height", spec.height)):
+            if side is not None and side % _FLUX_STEP:
+                near = round(side / _FLUX_STEP) * _FLUX_STEP or _FLUX_STEP
+                raise PromptSyntax(f"{place} {kind}, whose {what} is a multiple of {_FLUX_STEP}", f"use {near}")
+    elif spec.negative_prompt and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
+        raise PromptSyntax(
+            f"{place} a negative prompt has no effect on {model.name} with a guidance of 1 or less",
+            "leave it out, or raise the guidance",
+        )
+
+
+#: FLUX.1 packs its latents in pairs: 16 pixels.
+_FLUX_STEP = 16

@@ -127,7 +127,7 @@ def _describe(layout: Layout, path: str) -> ImageRecord:
 def _told(text: str) -> dict[str, Any]:
     """What an image says of how it was made; nothing, where it says what cannot be: anybody can write that."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
@@ -139,6 +139,11 @@ def _told(text: str) -> dict[str, Any]:
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**63):
         return {}
     return found
+
+
+def _no_number(text: str) -> None:
+    """SQLite's JSON knows no NaN."""
+    raise ValueError(f"{text} is no number")
 
 
 def _parents(layout: Layout, path: str) -> list[str]:

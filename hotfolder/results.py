@@ -79,6 +79,7 @@ class Results:
         self._tell = tell
         self._alive = alive
         self._ended: set[int] = set()  # drops of which some job has ended
+        self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # those of an earlier run, too
         self._publisher = Publisher(layout.root, ledger, guard, clock)
 
@@ -94,6 +95,8 @@ class Results:
         Raises EnvironmentTrouble when nothing can be said just now.
         """
         self._ended.add(job.drop_id)
+        if "set" in job.params:
+            self._with_sets.add(job.drop_id)
         self._guard.check_root()  # else every file would look as if it had been taken away
         now, drop = self._clock(), self._own_drop(job)
         error = outcome.error if outcome else lost
@@ -165,10 +168,12 @@ class Results:
 
     def finish_drops(self, now: float) -> None:
         """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
-        among = self._ended | self._intake.born_ended()
+        among = self._ended | self._intake.ended()
         if not among and not self._look_at_all:
             return
-        self._choose(None if self._look_at_all else among)
+        with_sets = self._ledger.drops_with_sets() if self._look_at_all else among & self._with_sets
+        if with_sets:
+            self._choose(with_sets)
         found = self._ledger.finished_drops(None if self._look_at_all else among)
         for drop in found:
             if not self._intake.unchanged(drop):
@@ -186,18 +191,20 @@ class Results:
         self._look_at_all = bool(found)  # there may be more, or one that could not be placed
         self._ended.clear()
 
-    def _choose(self, drop_ids: set[int] | None) -> None:
-        """Of sets all of which is judged: the best are kept."""
-        chosen: dict[tuple[int, int], frozenset[int]] = {}
+    def _choose(self, drop_ids: set[int]) -> None:
+        """Of sets all of which is judged: the best are kept. What was tried again later has the places left."""
+        rows: dict[tuple[int, int], list[dict[str, Any]]] = {}
         for row in self._ledger.undecided(drop_ids):
-            params = row["params"]
-            key = (row["drop_id"], params["set"])
-            if key not in chosen:
-                chosen[key] = best(self._ledger.scores_of_set(*key), params.get("keep") or 1)
-                log.info("%s: the best %d of %d chosen", row["source_file"], len(chosen[key]), params["best_of"])
-            published = self._publish(self._line.chosen(row, params, is_best=row["id"] in chosen[key]))
-            if published is not None:
-                self._announce(published)
+            rows.setdefault((row["drop_id"], row["params"]["set"]), []).append(row)
+        for key, judged in rows.items():
+            params = judged[0]["params"]
+            places = max(0, (params.get("keep") or 1) - self._ledger.kept_of_set(*key))
+            chosen = best([(row["id"], row["score"]) for row in judged], places)
+            log.info("%s: the best %d of %d chosen", judged[0]["source_file"], len(chosen), len(judged))
+            for row in judged:
+                published = self._publish(self._line.chosen(row, params, is_best=row["id"] in chosen))
+                if published is not None:
+                    self._announce(published)
 
     def _own_drop(self, job: Job) -> Drop | None:
         """The drop whose file the job works on; None for generate and for images that have a row."""
@@ -238,7 +245,7 @@ class Results:
         places = [placement.dst]
         if placement.dst.startswith(UNSCORED):
             places += [placement.dst.replace(UNSCORED, folder, 1) for folder in (KEEP, REJECT)]
-        twin = next((path for path in places if self._publisher.is_duplicate(root / placement.src, path)), None)
+        twin = next((path for path in places if self._is_there(root / placement.src, image.sha256, path)), None)
         if twin is None:
             return publication
         rest: tuple[Placement, ...]
@@ -253,6 +260,12 @@ class Results:
             drop_id=publication.drop_id, source_file=publication.source_file, job_id=publication.job_id,
             state=State.DONE, error=note, placements=rest, drop_placed=publication.drop_placed,
         )  # fmt: skip
+
+    def _is_there(self, src: Path, sha256: str, path: str) -> bool:
+        """Whether the same file has this name already, perhaps with stars in it since."""
+        if self._publisher.is_duplicate(src, path):
+            return True
+        return (self._layout.root / path).is_file() and self._ledger.made_sha256(path) == sha256
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
         environment = error.failure is FailureClass.ENVIRONMENT

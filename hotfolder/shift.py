@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,9 @@ class Shift:
     def works_on(self, drop: Drop) -> bool:
         return any(job.drop_id == drop.id for job in self._running.values())
 
-    def leave(self, drop_id: int, line: int | None = None) -> None:
-        """The jobs of this drop, or of this line of it, that are in work do not count any more."""
-        jobs = [job for job in self._running.values() if job.drop_id == drop_id]
-        left = {job.id for job in jobs if line is None or job.params.get("line") == line}
+    def leave(self, job_ids: Sequence[int]) -> None:
+        """These jobs were cancelled: those of them that are in work do not count any more."""
+        left = self._running.keys() & set(job_ids)
         self._cancelled |= left
         self._executor.cancel(left)
 

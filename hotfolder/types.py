@@ -106,6 +106,9 @@ class PromptSpec:
     best_of: int | None = None  # so many seeds from `seed` on are drawn, the best of them kept
     keep: int | None = None  # how many of those
     upscale: bool | float | None = None  # what is kept is enlarged, in any case (to that scale) or in none
+    exact: bool = False  # what it leaves open is the model's, not the configuration's
+    model_sha256: str | None = None  # what the model has to be
+    init_image_sha256: str | None = None  # what the pixels of the init-image have to be
 
 
 @dataclass(frozen=True, slots=True)

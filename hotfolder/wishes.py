@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -90,20 +90,17 @@ class Wishes:
         hold: Hold,
         clock: Callable[[], float],
         *,
-        drop_running: Callable[[int, int | None], None],
+        leave: Callable[[Sequence[int]], None],
         alive: Callable[[], None],
     ) -> None:
-        """`drop_running` is told the drop, and perhaps its line, whose jobs in work do not count any more.
-
-        `alive` is told of progress.
-        """
+        """`leave` is told the jobs that do not count any more, should they be in work; `alive` of progress."""
         self._layout = layout
         self._ledger = ledger
         self._intake = intake
         self._results = results
         self._hold = hold
         self._clock = clock
-        self._drop_running = drop_running
+        self._leave = leave
         self._alive = alive
         self._known: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "retry": self._retry,
@@ -191,9 +188,9 @@ class Wishes:
             if drop is None:
                 continue
             jobs = self._ledger.cancel_drop(drop_id, error, now, line)
-            self._drop_running(drop_id, line)
+            self._leave(jobs)
             self._results.has_ended(drop_id)
             self._alive()
-            cancelled.append({"file": drop.sighting.path, "jobs": jobs})
-            log.info("cancelled: %s (%d jobs)", drop.sighting.path, jobs)
+            cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
+            log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
         return {"cancelled": cancelled}

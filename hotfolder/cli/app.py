@@ -280,6 +280,9 @@ def generate(
     wildcards: Annotated[str | None, typer.Option(help="sample, all or off.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path(),
     picture_format: Annotated[str | None, typer.Option("--format", help="png, webp or jpeg.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="What is not said is the model's own, whatever [generate] says.")
+    ] = False,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -293,7 +296,7 @@ def generate(
         "upscale": upscale, "wildcards": wildcards,
     }  # fmt: skip
     raise typer.Exit(
-        run_generate(root or context.obj, prompts, Options(asked, out, picture_format), as_json=as_json)
+        run_generate(root or context.obj, prompts, Options(asked, out, picture_format, exact), as_json=as_json)
     )
 
 

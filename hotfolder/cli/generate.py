@@ -7,8 +7,8 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ _MOST_BYTES = 4 * 2**20
 _NAME = 40
 
 
+Tell = Callable[[Progress], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line asks for; None leaves it to the prompt file, the configuration or the model."""
@@ -49,6 +52,7 @@ class Options:
     prompt: Mapping[str, Any] = field(default_factory=dict)  # keys of prompt files
     out: Path = Path()
     format: str | None = None
+    exact: bool = False  # what is not said is the model's, not the configuration's
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class _Image:
     staged: Staged | None = None
     error: ErrorInfo | None = None
     score: float | None = None
+    is_compared: bool = False  # with the others of its set
     target: Path | None = None
     enlarged: dict[str, Any] | None = None
 
@@ -115,7 +120,7 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
         is_file, specs = _specs_of(text, asked, lists)
         for spec in specs:
             place_ = f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:"
-            spec = check.completed(place_, spec)
+            spec = check.completed(place_, replace(spec, exact=spec.exact or options.exact))
             model = spec.model or settings.generate.model
             settings.catalogue().resolve(model, Kind.GENERATE)
             number = next(numbers) if spec.best_of else None
@@ -171,13 +176,25 @@ def _short(prompt: str) -> str:
 def _work(
     executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, display: Display
 ) -> None:
-    ended = 0
-
     def tell(progress: Progress) -> None:
+        ended = sum(1 for image in wanted if image.staged or image.error)
         steps = f" {progress.step}/{progress.steps}" if progress.steps else ""
         part = progress.step / progress.steps if progress.steps and ended < len(wanted) else 0.0
         display.update(progress.stage + steps, ended + part, len(wanted))
 
+    try:
+        _draw(executor, wanted, out, staging, tell)
+        _choose(executor, settings, wanted, out, tell)
+    except BaseException:
+        # What was drawn and not compared is not lost.
+        for image in wanted:
+            if image.staged is not None and image.target is None and not image.is_compared:
+                image.target = _place(image, out)
+        raise
+    _enlarge(executor, settings, wanted, out, staging, tell)
+
+
+def _draw(executor: Executor, wanted: Sequence[_Image], out: Path, staging: Path, tell: Tell) -> None:
     # One model after the other, and of each those of one shape together.
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(shape_of(wanted[i].params)), i))
     for model, indices in itertools.groupby(order, key=lambda i: wanted[i].model):
@@ -185,18 +202,15 @@ def _work(
         for outcome in work(executor, Kind.GENERATE, model, items, tell):
             image = wanted[outcome.job_id]
             image.staged, image.error = outcome.staged, outcome.error
-            ended += 1
             if image.number is None and outcome.staged is not None:
                 image.target = _place(image, out)
-    _choose(executor, settings, wanted, out, tell)
-    _enlarge(executor, settings, wanted, out, staging, tell)
 
 
 def _told(params: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in params.items() if value is not None}
 
 
-def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, tell: Any) -> None:
+def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, tell: Tell) -> None:
     """Judges what is among the best of several, and keeps the best of it."""
     drawn = {i: image for i, image in enumerate(wanted) if image.number is not None and image.staged is not None}
     items = [Item(i, 1, image.staged.path, "", {"named": True}) for i, image in drawn.items() if image.staged]
@@ -210,13 +224,15 @@ def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], ou
     for i, image in drawn.items():
         if image.number is not None and image.score is not None:
             sets.setdefault(image.number, []).append((i, image.score))
+    for image in drawn.values():
+        image.is_compared = True
     for scores in sets.values():
         for i in sorted(best(scores, drawn[scores[0][0]].spec.keep or 1)):
             drawn[i].target = _place(drawn[i], out)
 
 
 def _enlarge(
-    executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, tell: Any
+    executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, tell: Tell
 ) -> None:
     """What was kept, where its prompt asks for it."""
     kept = {i: image for i, image in enumerate(wanted) if image.target is not None and image.spec.upscale}

@@ -102,7 +102,7 @@ def _reproduce(layout: Layout, row: dict[str, Any], parent: dict[str, Any] | Non
     settings["negative_prompt"] = row["negative_prompt"]
     if sampler_called(str(settings.get("sampler"))) is None:
         settings["sampler"] = None  # the model's own, which has no name
-    words = ["hotfolder", "generate", "--root", str(layout.root)]
+    words = ["hotfolder", "generate", "--root", str(layout.root), "--exact"]
     for key in _FLAGS:
         if settings.get(key) not in (None, ""):
             words += [f"--{key.replace('_', '-')}", str(settings[key])]

@@ -122,7 +122,7 @@ class Station:
             from hotfolder.engines.generation.generator import Generator
 
             spec, known = self._catalogue.resolve(name, kind), self._ladder.get(name)
-            model = Generator(spec, self._device, self._settings, hooks or Hooks(), known)
+            model = Generator(spec, self._device, self._settings, hooks or Hooks(), known, name)
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import functools
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def fsync_folder(folder: Path) -> None:
 
 def write_durably(path: Path, text: str) -> None:
     """Writes a small file so that it is there whole or not at all, replacing one of the same name."""
-    partial = path.with_name(f".{path.name[:200]}.partial")
+    partial = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.partial")  # never too long a name
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

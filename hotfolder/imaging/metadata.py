@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from PIL import Image
@@ -13,10 +13,11 @@ from hotfolder import __version__
 from hotfolder.errors import NotAnImage
 from hotfolder.imaging import xmp
 from hotfolder.imaging.carried import Carried, parameters_of
-from hotfolder.imaging.decode import FORMATS
+from hotfolder.imaging.packets import PNG, png_texts
+from hotfolder.regular import open_regular
 
 #: Files that may say how they were generated.
-IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"))
+IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp"))
 
 
 def explained(settings: Mapping[str, Any]) -> Carried:
@@ -49,7 +50,7 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
         "Seed": settings["seed"],
         "Size": f"{settings['width']}x{settings['height']}",
         "Model hash": str(settings.get("model_sha256", ""))[:10],
-        "Model": settings["model"],
+        "Model": PurePath(settings["model"]).stem if "/" in settings["model"] else settings["model"],
     }
     if settings.get("init_image"):
         pairs |= {"Denoising strength": f"{settings['strength']:g}", "Init image": settings["init_image"]}
@@ -59,16 +60,20 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
 
 
 def read_generation(path: Path) -> dict[str, str]:
-    """`parameters` and `hotfolder` of an image file, as far as it has them; decodes no pixels.
+    """`parameters` and `hotfolder` of a PNG, JPEG or WebP file, as far as it has them; decodes no pixels.
 
     Raises NotAnImage for what is none.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            found = {key: str(value) for key, value in getattr(image, "text", {}).items()}
-            packet = image.info.get("xmp") or found.get("XML:com.adobe.xmp")
-            if "parameters" not in found and image.format != "PNG":
-                found["parameters"] = parameters_of(image) or ""
+        with open_regular(path) as file:
+            if file.read(8) == PNG:
+                file.seek(0)
+                found = png_texts(file)
+                packet: Any = found.get("XML:com.adobe.xmp")
+            else:
+                file.seek(0)
+                with Image.open(file, formats=("JPEG", "WEBP")) as image:
+                    packet, found = image.info.get("xmp"), {"parameters": parameters_of(image) or ""}
     except Exception as error:  # noqa: BLE001 - a damaged header fails in any way it likes
         raise NotAnImage(
             f"{path.name} cannot be read as an image: {error}", "is it complete? Drop it anew"

@@ -9,13 +9,19 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"XML:com.adobe.xmp\0"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 #: Bytes that a JPEG segment holds beside its length.
 _SEGMENT = 65_533
 _WEBP_HAS_XMP = 0x04
+
+#: Bytes of one text, packed or not, and of all: more is no description.
+_MOST_TEXT, _MOST_TEXTS = 2**20, 4 * 2**20
+#: Chunks of a PNG that are looked at: one of a byte each could go on for hours.
+_MOST_CHUNKS = 100_000
 
 Change = Callable[[bytes | None], bytes]
 
@@ -25,13 +31,52 @@ def with_packet(data: bytes, change: Change) -> bytes:
 
     Raises ValueError for a format, or a file, that has no place for it.
     """
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         return _png(data, change)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data, change)
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
         return _webp(data, change)
     raise ValueError("it is no PNG, JPEG or extended WebP")
+
+
+def png_texts(file: BinaryIO) -> dict[str, str]:
+    """The texts of a PNG by their keywords, read chunk by chunk without its pixels. Raises ValueError, OSError."""
+    found: dict[str, str] = {}
+    room = _MOST_TEXTS
+    file.seek(len(PNG))
+    for _ in range(_MOST_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError("it ends before its end")
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"IEND":
+            break
+        if kind in (b"tEXt", b"zTXt", b"iTXt") and size <= min(_MOST_TEXT, room):
+            room -= size
+            keyword, _, rest = file.read(size).partition(b"\0")
+            found.setdefault(keyword.decode("latin-1"), _text(kind, rest))
+            file.seek(4, 1)
+        else:
+            file.seek(size + 4, 1)
+    return found
+
+
+def _text(kind: bytes, rest: bytes) -> str:
+    """What follows the keyword: text; a method and packed text; or two flags, two names, and either."""
+    if kind == b"tEXt":
+        return rest.decode("latin-1")
+    if kind == b"zTXt":
+        return _unpacked(rest[1:]).decode("latin-1")
+    body = rest[2:].split(b"\0", 2)[-1]
+    return (_unpacked(body) if rest[:1] == b"\1" else body).decode("utf-8", "replace")
+
+
+def _unpacked(packed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed, _MOST_TEXT)
+    except zlib.error as error:
+        raise ValueError(f"a text in it is damaged: {error}") from None
 
 
 def _png(data: bytes, change: Change) -> bytes:
@@ -49,12 +94,12 @@ def _png(data: bytes, change: Change) -> bytes:
         raise ValueError("it has no pixels")
     body = _KEYWORD + b"\0\0\0\0" + change(packet)
     chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
-    return _PNG + b"".join([*parts[:at], chunk, *parts[at:]])
+    return PNG + b"".join([*parts[:at], chunk, *parts[at:]])
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """(type, content, the whole chunk); what follows the end of the image is one more, without a type."""
-    at = len(_PNG)
+    at = len(PNG)
     while at + 12 <= len(data):
         (size,) = struct.unpack_from(">I", data, at)
         end = at + 12 + size
@@ -71,12 +116,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 def _itxt(body: bytes) -> bytes:
     """The text of the chunk: after the keyword two flags, a language and a translated keyword, each ended by 0."""
-    compressed = body[len(_KEYWORD) : len(_KEYWORD) + 1] == b"\1"
-    text = body[len(_KEYWORD) + 2 :].split(b"\0", 2)[-1]
-    try:
-        return zlib.decompress(text) if compressed else text
-    except zlib.error as error:
-        raise ValueError(f"its XMP is damaged: {error}") from None
+    return _text(b"iTXt", body[len(_KEYWORD) :]).encode()
 
 
 def _jpeg(data: bytes, change: Change) -> bytes:

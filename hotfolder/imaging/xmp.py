@@ -16,8 +16,10 @@ _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _OURS = "urn:hotfolder:xmp:1.0/"
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
-_RATING = re.compile(rb"""(\bxmp:Rating\s*=\s*["'])[^"']*(["'])|(<xmp:Rating\b[^>]*>)[^<]*(</xmp:Rating>)""")
+_RATING = re.compile(rb"""(\bxmp:Rating\s*=\s*["'])[^"']*(["'])|(<xmp:Rating\b[^<>]*>)[^<]*(</xmp:Rating>)""")
 _DESCRIPTION = re.compile(rb"<rdf:Description\b")
+#: Bytes of a packet that is touched: more than ours ever has.
+_MOST = 2**18
 #: Who wrote a sidecar: only such are overwritten.
 _OUR_MARK = f'x:xmptk="hotfolder {__version__}"'
 _MARK_BEGINS = b'x:xmptk="hotfolder '
@@ -47,6 +49,8 @@ def rated(packet: bytes | None, rating: int) -> bytes:
     """
     if not packet:
         return _packet(f'xmp:Rating="{rating}"')
+    if len(packet) > _MOST:
+        raise ValueError(f"its XMP is larger than {_MOST >> 10} KiB")
     number = b"%d" % rating
     if _RATING.search(packet):
         return _RATING.sub(lambda m: (m[1] or m[3]) + number + (m[2] or m[4]), packet)
@@ -59,7 +63,7 @@ def rated(packet: bytes | None, rating: int) -> bytes:
 
 def rating_of(packet: bytes) -> int | None:
     """The xmp:Rating of a packet, if it has a whole number there."""
-    found = re.search(rb"""\bxmp:Rating(?:\s*=\s*["']|\b[^>]*>)\s*(-?\d)""", packet)
+    found = re.search(rb"""\bxmp:Rating(?:\s*=\s*["']|\b[^<>]*>)\s*(-?\d)""", packet)
     return int(found[1]) if found else None
 
 

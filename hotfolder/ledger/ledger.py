@@ -163,11 +163,12 @@ class Ledger:
         self.cancel_drop(drop_id, error, now)
         self._run("close_drop", id=drop_id, state="gone", placed_path=None, now=now)
 
-    def cancel_drop(self, drop_id: int, error: ErrorInfo, now: float, line: int | None = None) -> int:
-        """A person does not want it any more: its own open jobs, or those of one line, are cancelled. How many."""
-        return self._run(
+    def cancel_drop(self, drop_id: int, error: ErrorInfo, now: float, line: int | None = None) -> list[int]:
+        """A person does not want it any more: its own open jobs, or those of one line, are cancelled. Their ids."""
+        rows = self._run(
             "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now, line=line
-        ).changed
+        ).rows
+        return [row["id"] for row in rows]
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -270,6 +271,10 @@ class Ledger:
         """Images whose stars are not written yet, each with how many."""
         return [dict(row) for row in self._run("unrated", most=most).rows]
 
+    def rating(self, image_id: int, sha256: str) -> None:
+        """The file of an image is about to have this sha256: noted first, so that a crash leaves no riddle."""
+        self._run("rating", id=image_id, sha256=sha256)
+
     def rated(self, image_id: int, rated: str, before: str, sha256: str) -> None:
         """The stars of an image are written; its file had one sha256 `before`, and has this one now."""
         with self._transaction():
@@ -277,15 +282,23 @@ class Ledger:
             if sha256 != before:
                 self._run("same_embeddings", sha256=sha256, before=before)
 
-    def undecided(self, drop_ids: Iterable[int] | None) -> list[dict[str, Any]]:
-        """Rows of judged images whose set is complete, each with `params` of its job; of these drops, or of all."""
-        ids = None if drop_ids is None else json.dumps(list(drop_ids))
-        return [{**dict(row), "params": json.loads(row["params"])} for row in self._run("undecided", ids=ids).rows]
+    def undecided(self, drop_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """Rows of judged images of these drops whose set is complete, each with `params` of its job."""
+        rows = self._run("undecided", ids=json.dumps(list(drop_ids))).rows
+        return [{**dict(row), "params": json.loads(row["params"])} for row in rows]
 
-    def scores_of_set(self, drop_id: int, number: int) -> list[tuple[int, float]]:
-        """(image, score) of all of a set that were judged."""
-        rows = self._run("scores_of_set", drop_id=drop_id, set=number).rows
-        return [(row["id"], row["score"]) for row in rows]
+    def drops_with_sets(self) -> set[int]:
+        """Drops of whose sets something was judged and not decided."""
+        return {row["drop_id"] for row in self._run("drops_with_sets").rows}
+
+    def kept_of_set(self, drop_id: int, number: int) -> int:
+        """How many images of a set are kept already."""
+        return int(self._run("kept_of_set", drop_id=drop_id, set=number).rows[0]["kept"])
+
+    def made_sha256(self, path: str) -> str | None:
+        """What the image under this path was before stars were written into it."""
+        row = self._one("made_sha256", path=path)
+        return row["sha256"] if row else None
 
     def score_of(self, image_id: int, like: Score) -> float | None:
         """What the same version of the scorer said of another image, most recently."""

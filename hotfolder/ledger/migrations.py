@@ -251,8 +251,13 @@ def m006_reroutes(db: Database) -> None:
 
 @steps()
 def m007_ratings(db: Database) -> None:
-    """`rated`: the stars that were written beside, or into, an image, and the path that it had then."""
+    """`rated`: the stars that were written beside, or into, an image, and the path that it had then.
+
+    `rating_sha256`: what its file is about to be with stars in it; `made_sha256`: what it was before the first ones.
+    """
     db.conn.execute("ALTER TABLE images ADD COLUMN rated TEXT")
+    db.conn.execute("ALTER TABLE images ADD COLUMN made_sha256 TEXT")
+    db.conn.execute("ALTER TABLE images ADD COLUMN rating_sha256 TEXT")
     db.conn.execute("ALTER TABLE images ADD COLUMN unrated INTEGER NOT NULL DEFAULT 1")
     db.conn.execute("CREATE INDEX images_unrated ON images (id) WHERE unrated AND score IS NOT NULL")
     db.conn.execute("""

@@ -26,7 +26,8 @@ UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now 
 UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, finished_at = :now
 WHERE drop_id = :drop_id AND state IN ('queued', 'running')
   AND kind = (SELECT kind FROM drops WHERE id = :drop_id)
-  AND (:line IS NULL OR json_extract(params, '$.line') = :line);
+  AND (:line IS NULL OR json_extract(params, '$.line') = :line)
+RETURNING id;
 
 -- name: finished_drops
 -- Open drops all of whose jobs have ended; among these, or among all.
@@ -141,25 +142,33 @@ RETURNING id;
 -- name: move_image
 -- What a verdict changes of an image: where it is, and what was said.
 UPDATE images
-SET path = :path, verdict = coalesce(:verdict, verdict), settings = json_patch(settings, :settings)
+SET path = :path, verdict = coalesce(:verdict, verdict),
+    settings = CASE :settings WHEN '{}' THEN settings ELSE json_patch(settings, :settings) END
 WHERE id = :id;
 
 -- name: undecided
--- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops, or of all.
+-- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops.
+WITH open_sets AS (
+    SELECT DISTINCT drop_id, json_extract(params, '$.set') AS number FROM jobs
+    WHERE drop_id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'running')
+      AND json_extract(params, '$.set') IS NOT NULL)
 SELECT images.*, jobs.params FROM images JOIN jobs ON jobs.id = images.job_id
-WHERE images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
-  AND (:ids IS NULL OR images.drop_id IN (SELECT value FROM json_each(:ids)))
+WHERE images.drop_id IN (SELECT value FROM json_each(:ids))
+  AND images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
   AND json_extract(jobs.params, '$.set') IS NOT NULL
-  AND NOT EXISTS (
-    SELECT 1 FROM jobs AS others
-    WHERE others.drop_id = images.drop_id AND others.state IN ('queued', 'running')
-      AND json_extract(others.params, '$.set') = json_extract(jobs.params, '$.set'))
+  AND (images.drop_id, json_extract(jobs.params, '$.set')) NOT IN (SELECT drop_id, number FROM open_sets)
 ORDER BY images.id;
 
--- name: scores_of_set
--- Of every image of a set that was judged.
-SELECT images.id, images.score FROM images JOIN jobs ON jobs.id = images.job_id
-WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.score IS NOT NULL
+-- name: drops_with_sets
+-- Of which something was judged and not decided.
+SELECT DISTINCT images.drop_id FROM images JOIN jobs ON jobs.id = images.job_id
+WHERE images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
+  AND images.drop_id IS NOT NULL AND json_extract(jobs.params, '$.set') IS NOT NULL;
+
+-- name: kept_of_set
+-- How many of a set are kept already.
+SELECT count(*) AS kept FROM images JOIN jobs ON jobs.id = images.job_id
+WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.verdict = 'keep'
   AND json_extract(jobs.params, '$.set') = :set;
 
 -- name: adopt
@@ -374,12 +383,22 @@ UPDATE reroutes SET undone_at = :now WHERE id = :id;
 -- name: unrated
 -- Images whose stars are not written yet, or not where they are now. Scores of 1 to 10 are half a star each, rounded;
 -- what was rejected has -1.
-SELECT id, path, sha256, role, rated,
+SELECT id, path, sha256, rating_sha256, rated, role <> 'dropped' AND job_id IS NOT NULL AS is_ours,
        CASE verdict WHEN 'reject' THEN -1 ELSE CAST(round(score / 2) AS INTEGER) END AS stars
 FROM images WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' ORDER BY id LIMIT :most;
 
+-- name: rating
+-- Its file is about to be this.
+UPDATE images SET rating_sha256 = :sha256 WHERE id = :id;
+
 -- name: rated
-UPDATE images SET rated = :rated, unrated = 0, sha256 = :sha256 WHERE id = :id;
+UPDATE images
+SET rated = :rated, unrated = 0, made_sha256 = coalesce(made_sha256, sha256), sha256 = :sha256
+WHERE id = :id;
+
+-- name: made_sha256
+-- What the file under this path was before stars were written into it.
+SELECT coalesce(made_sha256, sha256) AS sha256 FROM images WHERE path = :path ORDER BY id DESC LIMIT 1;
 
 -- name: same_embeddings
 -- The same pixels in another file.

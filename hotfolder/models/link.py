@@ -39,24 +39,24 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", "name the 'models' folder of ComfyUI or A1111")
-    by_size = {
-        file.size: (entry, file)
-        for entry in catalogue.entries()
-        for file in entry.files
-        if len(entry.files) == 1 and file.size and file.sha256
-    }
+    by_size: dict[int, list[tuple[str, str]]] = {}
+    for entry in catalogue.entries():
+        for file in entry.files[:1] if len(entry.files) == 1 else ():
+            if file.size and file.sha256:
+                by_size.setdefault(file.size, []).append((entry.name, file.sha256))
     for path in _candidates(folder):
         try:
-            entry, file = by_size.get(path.stat().st_size, (None, None))
-            known = entry is not None and file is not None and sha256_of(path) == file.sha256
+            alike = by_size.get(path.stat().st_size, [])
+            digest = sha256_of(path) if alike else ""
+            known = next((name for name, sha256 in alike if sha256 == digest), None)
         except OSError as error:
             yield Found(path, "", f"cannot be read: {error.strerror}")
             continue
         if path.name == "model_index.json":
             yield _link_new(path, path.parent.name, "generate", catalogue)
-        elif known and entry is not None:
-            _record(entry.name, path, {})
-            yield Found(path, entry.name, "known by its sha256")
+        elif known is not None:
+            _record(known, path, {})
+            yield Found(path, known, "known by its sha256")
         else:
             above = {part.lower() for part in path.relative_to(folder.parent).parts[:-1]}
             if above & _UPSCALERS:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 
-from hotfolder.errors import FailedPicture
+from hotfolder import control
+from hotfolder.errors import FailedPicture, GenerationFailed
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
+from hotfolder.ledger.reader import Reader
 from hotfolder.models.registry import usual_folder
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
@@ -131,6 +135,55 @@ def test_a_cut_between_two_of_a_set_changes_nothing(layout: Layout, monkeypatch:
     check_consistent(layout)
 
 
+def test_what_was_tried_again_later_has_the_places_that_are_left(layout: Layout) -> None:
+    failing = True
+
+    def script(kind: Kind, item: Item) -> float | FailedPicture:
+        if failing and kind is Kind.GENERATE and item.params["seed"] == 2:
+            return FailedPicture("black", "another seed")
+        return 9.0 if "s2." in (item.source or "") else 4.0
+
+    drop(layout, "a --seed 1 --best-of 3")
+    daemon(layout, ScriptedExecutor(script), GATE__UPSCALE="10").run(once=True)
+    failing = False
+    with Reader(layout.database) as reader:
+        control.ask(layout, {"do": "retry", "jobs": [failure["id"] for failure in reader.recent_failures()]})
+    daemon(layout, ScriptedExecutor(script), GATE__UPSCALE="10").run(once=True)
+    assert files_in(layout, "keep") == ["keep/p-s1.png"]
+    assert files_in(layout, "reject") == ["reject/p-s2.png", "reject/p-s3.png"]
+
+
+def test_taking_the_prompt_file_away_decides_what_was_judged(layout: Layout) -> None:
+    def script(kind: Kind, item: Item) -> float | GenerationFailed:
+        if kind is Kind.GENERATE and item.params["seed"] == 4:
+            return GenerationFailed("chance", "again")
+        if kind is Kind.SCORE:
+            (layout.inbox(Kind.GENERATE) / "p.txt").unlink(missing_ok=True)
+        return 4.0
+
+    drop(layout, "a --seed 1 --best-of 4")
+    daemon(layout, ScriptedExecutor(script), RETRY__BACKOFF_SECONDS="3").run(once=True)
+    assert files_in(layout, "keep") == ["keep/p-s1.png"]
+    assert len(files_in(layout, "reject")) == 2
+    assert files_in(layout, ".hotfolder/unscored") == []
+
+
+def test_a_cancel_leaves_what_is_being_judged_alone(layout: Layout) -> None:
+    asked = False
+
+    def script(kind: Kind, item: Item) -> float:
+        nonlocal asked
+        if kind is Kind.SCORE and not asked:
+            asked = True
+            control.ask(layout, {"do": "cancel", "drops": [rows(layout, "SELECT id FROM drops")[0][0]]})
+        return 6.6
+
+    drop(layout, "a --seed 1 --count 2")
+    report = daemon(layout, ScriptedExecutor(script)).run(once=True)
+    assert report.done == 4
+    check_consistent(layout)
+
+
 def test_below_the_threshold_other_seeds_are_drawn_up_to_the_budget_and_it_says_so(layout: Layout) -> None:
     drop(layout, "a --seed 1")
     daemon(layout, ScriptedExecutor(lambda *_: 4.0), GATE__MAX_ATTEMPTS="4").run(once=True)
@@ -228,6 +281,32 @@ def test_an_image_is_its_own_prompt(layout: Layout) -> None:
     assert files_in(layout, "keep", "archive") == ["archive/x.png", "keep/x-s7.png"]
 
 
+def test_the_same_again_means_no_default_of_the_configuration_and_no_other_seed(layout: Layout) -> None:
+    generated(layout.root / "x.png")
+    (layout.root / "x.png").rename(layout.inbox(Kind.GENERATE) / "x.png")
+    executor = ScriptedExecutor(lambda *_: 2.0)
+    more = {"GENERATE__NEGATIVE_PROMPT": "blurry", "GENERATE__STEPS": "30", "GENERATE__SAMPLER": "Euler"}
+    daemon(layout, executor, **more).run(once=True)
+    params = executor.batches[0].items[0].params
+    assert (params.get("negative_prompt"), params["steps"], params["sampler"]) == ("", 8, "DDIM")
+    assert files_in(layout, "keep", "reject") == ["reject/x-s7.png"]
+
+
+def test_an_image_of_a_billion_pixels_is_read_without_any_of_them(layout: Layout) -> None:
+    """What it says stands before its pixels, which nobody unpacks: there is no memory for them."""
+    text = b"parameters\0a cat\nSteps: 3, Seed: 5, Size: 64x32, Model: shapes"
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)), (b"tEXt", text)]
+    chunks += [(b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    data = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    (layout.inbox(Kind.GENERATE) / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    executor = ScriptedExecutor(lambda *_: 6.6)
+    assert daemon(layout, executor).run(once=True).failed == 0
+    assert executor.batches[0].items[0].params["seed"] == 5
+
+
 def test_an_image_that_says_nothing_goes_to_failed_with_a_sentence(layout: Layout) -> None:
     picture(layout.inbox(Kind.GENERATE) / "photo.png")
     (layout.inbox(Kind.GENERATE) / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 50)
@@ -253,6 +332,7 @@ def test_an_image_that_says_nothing_goes_to_failed_with_a_sentence(layout: Layou
         ("a --lora /etc/passwd", "is not below the folders for models"),
         ("a --model technical", "does not generate"),
         ("a --model ../../x", "is not below the folders for models"),
+        ("a --negative_prompt b --guidance 1", "a negative prompt has no effect"),
         ("a <lora:../../../etc/passwd:1>", "is not below the folders for models"),
     ],
 )

@@ -516,7 +516,14 @@ def test_a_picture_begins_from_another(load: Load, models: Path, family: str) ->
     # 32 x 32 pixels are usual here, and 5 : 3 the proportions: 41.3 x 24.8.
     assert image.size == (settings["width"], settings["height"]) == (40, 24)
     assert (settings["init_image"], settings["strength"], settings["steps"]) == (str(path), 0.5, 4)
-    assert settings["init_image_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with Image.open(path) as file:
+        pixels = hashlib.sha256(file.convert("RGB").tobytes()).hexdigest()
+    assert settings["init_image_sha256"] == pixels
+    with pytest.raises(BadInput, match="is not the one that this was made from"):
+        generator.draw_one({**params, "init_image_sha256": "0" * 64})
+    with pytest.raises(BadInput, match="is not the model that this was made with"):
+        generator.draw_one({"prompt": "a cat", "seed": 7, "model_sha256": "0" * 64})
+    assert generator.draw_one({"prompt": "a cat", "seed": 7, "model_sha256": settings["model_sha256"]})[1]
     assert generator.draw_one({**params, "strength": 0.5})[0].tobytes() == image.tobytes()
     assert generator.draw_one({**params, "strength": 0.5, "seed": 8})[0].tobytes() != image.tobytes()
     assert generator.draw_one({**params, "strength": 1.0})[0].tobytes() != image.tobytes()

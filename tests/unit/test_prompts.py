@@ -1,5 +1,6 @@
 """Prompt files: what is understood, and what is said of what is not."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, of_prompt, options_of, parse, render
+from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.prompts.schema import KEYS, schema
 from hotfolder.core.samplers import SAMPLERS, name_of
 from hotfolder.errors import PromptSyntax
@@ -464,3 +466,46 @@ def test_any_tag_is_a_lora_or_a_clear_error(text: str) -> None:
         assert all(spec.prompt for spec in specs(text))
     except PromptSyntax as error:
         assert error.fix
+
+
+# --- what an image says of its making, and what a hostile one could say ----------------------------
+
+
+def parameters(text: str) -> PromptSpec:
+    return from_metadata("a.png", {"parameters": text})
+
+
+def test_hostile_texts_take_no_time() -> None:
+    started = time.process_time()
+    for text in ("p\n" + "a" * 50_000, "p\nSteps: 1, " + "a " * 20_000, "p\nSteps: 1, " + "a: " * 15_000):
+        with pytest.raises(PromptSyntax):
+            parameters(text)
+    for text in (" " * 19_000 + "x", "<lora:" * 3_000, "x" * 19_000 + " --seeds " + "0-9999," * 500 + "1"):
+        try:
+            specs(text)
+        except PromptSyntax as error:
+            assert len(error.message) < 500
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.txt", "x" * 20_001),
+        ("p.txt", f"x --negative_prompt {'y' * 20_001}"),
+        ("p.json", '{"prompt": "' + "x" * 20_001 + '"}'),
+        ("p.txt", "+++\nsplit = 'file'\n+++\n" + "x\n" * 20_001),
+    ],
+)
+def test_no_prompt_is_longer_than_a_model_could_read(name: str, text: str) -> None:
+    with pytest.raises(PromptSyntax, match="20,000 are the most"):
+        specs(text, name)
+
+
+def test_what_an_image_leaves_open_is_left_to_the_model() -> None:
+    spec = parameters("a\nSteps: 3, Seed: 5, Size: 64x32, Model: m")
+    assert spec == PromptSpec("a", "", 5, None, "m", 64, 32, 3, exact=True)
+    told = {"prompt": "a", "seed": 5, "steps": 3, "model_sha256": "ab", "sampler": "FlowMatchEulerDiscrete"}
+    assert from_metadata("a.png", {"hotfolder": json.dumps(told)}) == PromptSpec(
+        "a", "", 5, steps=3, exact=True, model_sha256="ab"
+    )

@@ -15,7 +15,7 @@ from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.structured import read_json, read_toml
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
-from hotfolder.core.prompts.values import ALIASES, MAX_IMAGES, MAX_SEED, VALUES, option
+from hotfolder.core.prompts.values import ALIASES, MAX_IMAGES, MAX_SEED, MOST_CHARACTERS, VALUES, option
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
@@ -116,6 +116,11 @@ def render(specs: Sequence[PromptSpec]) -> str:
 
 def _check_text(request: Request) -> None:
     for text in (request.prompt, *(v for v in request.options.values() if isinstance(v, str))):
+        if len(text) > MOST_CHARACTERS:
+            raise PromptSyntax(
+                f"{request.place} a text of {len(text):,} characters: {MOST_CHARACTERS:,} are the most",
+                "shorten it",
+            )
         try:
             text.encode()
         except UnicodeEncodeError:

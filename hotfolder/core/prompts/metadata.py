@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hotfolder.core.prompts.tags import take_loras
-from hotfolder.core.prompts.values import VALUES, option, shown
+from hotfolder.core.prompts.values import MOST_CHARACTERS, VALUES, option, shown
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
-_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_PAIR = re.compile(r'(\w[\w \-/]{1,60}): *("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+#: Characters of `parameters`: a prompt, a negative one, and a line of pairs.
+_MOST = 3 * MOST_CHARACTERS
 _NEGATIVE = "Negative prompt:"
 #: What the web UI writes that changes the picture and cannot be done here.
 _BEYOND = re.compile(
@@ -24,6 +27,9 @@ _ASKED = (
     "negative_prompt", "seed", "model", "width", "height", "steps", "guidance", "sampler", "lora", "init_image",
     "strength",
 )  # fmt: skip
+
+#: What has to be the same for the same picture to come out.
+_PROOFS = ("model_sha256", "init_image_sha256")
 
 
 def from_metadata(name: str, text: Mapping[str, str]) -> PromptSpec:
@@ -51,11 +57,14 @@ def _from_ours(name: str, text: str) -> PromptSpec:
     asked = {key: settings[key] for key in _ASKED if settings.get(key) not in (None, "", {}, [])}
     if "sampler" in asked and (not isinstance(asked["sampler"], str) or sampler_called(asked["sampler"]) is None):
         del asked["sampler"]  # the model's own, which has no name
-    return _spec(name, settings.get("prompt"), asked)
+    known = {key: settings[key] for key in _PROOFS if isinstance(settings.get(key), str)}
+    return replace(_spec(name, settings.get("prompt"), asked), **known)
 
 
 def _from_web_ui(name: str, text: str) -> PromptSpec:
     """The layout is that of https://github.com/AUTOMATIC1111/stable-diffusion-webui, infotext_utils.py."""
+    if len(text) > _MOST:
+        raise PromptSyntax(f"{name}: its 'parameters' are longer than {_MOST:,} characters", "write a prompt file")
     *lines, last = text.strip().split("\n")
     pairs = {key.strip(): _unquoted(value.strip()) for key, value in _PAIR.findall(last)}
     if len(pairs) < 3 or "Steps" not in pairs:
@@ -113,4 +122,9 @@ def _spec(name: str, prompt: Any, asked: Mapping[str, Any]) -> PromptSpec:
     converted = dict(option(f"{name}:", key, value, "") for key, value in asked.items() if key in VALUES)
     if converted["seed"] is None:
         raise PromptSyntax(f"{name}: its seed is -1, which is none", "write a prompt file")
-    return PromptSpec(prompt=prompt.strip(), **{"negative_prompt": "", **converted})
+    for what in (prompt, converted.get("negative_prompt", "")):
+        if len(what) > MOST_CHARACTERS:
+            raise PromptSyntax(
+                f"{name}: its prompt is longer than {MOST_CHARACTERS:,} characters", "write a prompt file"
+            )
+    return PromptSpec(prompt=prompt.strip(), exact=True, **{"negative_prompt": "", **converted})

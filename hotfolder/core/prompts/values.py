@@ -12,6 +12,8 @@ from hotfolder.core.samplers import SAMPLERS, sampler_called
 from hotfolder.errors import PromptSyntax
 
 MAX_SEED = 2**32 - 1
+#: The longest prompt, resolved or not: no model reads a hundredth of it.
+MOST_CHARACTERS = 20_000
 #: How many images one file may ask for, so that a slip (`--count 1000000`) does not fill the disk.
 MAX_IMAGES = 10_000
 #: Width and height must be divisible by this: the latent grid of every supported family.
@@ -75,6 +77,8 @@ def _seeds(value: Any) -> tuple[int, ...]:
         except ValueError:
             raise ValueError(wanted) from None
         if not low <= high <= MAX_SEED or high - low >= MAX_IMAGES:
+            raise ValueError(wanted)
+        if len(found) + high - low >= MAX_IMAGES:
             raise ValueError(wanted)
         found += range(low, high + 1)
     if not found or len(found) > MAX_IMAGES or len(set(found)) < len(found):

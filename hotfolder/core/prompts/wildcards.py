@@ -16,12 +16,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from hotfolder.core.prompts.values import MOST_CHARACTERS
+
 #: Lists inside lists, and groups inside groups: more is a mistake, or malice.
 _DEEPEST = 20
 #: Parts that are looked at for one template.
 _MOST_STEPS = 200_000
-#: Characters of a resolved text: a group of groups can grow without end.
-MOST_CHARACTERS = 20_000
 _COUNT = re.compile(r"\s*(\d{1,3})(?:-(\d{1,3}))?\$\$")
 _WEIGHT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)::")
 _NAME = re.compile(r"__([\w-][\w -]*?(?:/[\w -]+?)*?)__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import itertools
 import logging
 import platform
@@ -50,7 +51,7 @@ class Generator:
     """A loaded pipeline.
 
     `begin` is the step of the ladder to load it on, where that is known from before; else the settings say it, or
-    the memory that is free.
+    the memory that is free. `name` is how the model was asked for, a path perhaps: that is recorded.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Generator:
         settings: StationSettings,
         hooks: Hooks = Hooks(),  # noqa: B008 - frozen
         begin: Step | None = None,
+        name: str | None = None,
     ) -> None:
-        self.name = spec.name
+        self.name = name or spec.name
         self._spec = spec
         self._device = device
         self._settings = settings
@@ -74,6 +76,7 @@ class Generator:
         self._from_image: Any = None  # the same parts, for work that begins from a picture
         self._own_scheduler: Any = None
         self._wardrobe: Any = None
+        self._usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
         self.step = self._begin(begin)
         self._load()
 
@@ -93,6 +96,9 @@ class Generator:
         for _, group in itertools.groupby(orders, key=lambda order: shape_of(order.params)):
             rest = list(group)
             alone = 0  # so many of the rest are drawn one by one
+            for order in [each for each in rest if each.params.get("model_sha256") not in (None, self._sha256)]:
+                rest.remove(order)
+                yield Drawn(order.key, error=self._another_model(order))
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
                 batch = rest[: 1 if alone else self._together]
@@ -120,6 +126,13 @@ class Generator:
                     yield from (Drawn(order.key, error=error) for order in left)
                 rest = rest[len(batch) :]
                 alone = max(0, alone - 1)
+
+    def _another_model(self, order: Order) -> BadInput:
+        wanted = str(order.params["model_sha256"])[:10]
+        return BadInput(
+            f"'{self.name}' is not the model that this was made with: its hash is {self._sha256[:10]}, not {wanted}",
+            "get that one, or write a prompt file",
+        )
 
     def draw_one(self, params: Mapping[str, Any]) -> tuple[Image.Image, Mapping[str, Any]]:
         """One picture, and every setting it was made with. Raises what went wrong."""
@@ -154,6 +167,8 @@ class Generator:
         self._from_image = None
         self._own_scheduler = self._pipeline.scheduler
         self._wardrobe = Wardrobe(self._pipeline, self._dtype)
+        usual = inspect.signature(self._pipeline.__call__).parameters.get("guidance_scale")
+        self._usual_guidance = usual.default if usual is not None else 0.0
         if self._settings.compile and self._device.type == "cuda":
             denoiser_of(self._pipeline).compile_repeated_blocks()
 
@@ -222,7 +237,8 @@ class Generator:
             key: defaults.get(key) if params.get(key) is None else params[key] for key in ("steps", "guidance")
         }
         asked["sampler"] = params.get("sampler")
-        asked["lora"] = {str(name): float(weight) for name, weight in params.get("lora") or ()}
+        # In one order: the last digit of a sum depends on it.
+        asked["lora"] = dict(sorted((str(name), float(weight)) for name, weight in params.get("lora") or ()))
         asked["init_image"], asked["strength"] = params.get("init_image"), None
         if asked["init_image"] is None:
             asked |= {key: params.get(key) or defaults.get(key) for key in ("width", "height")}
@@ -236,6 +252,11 @@ class Generator:
             max_bytes=self._settings.max_file_bytes,
             background=self._settings.background,
         )
+        if params.get("init_image_sha256") not in (None, asked["init_image_sha256"]):
+            raise BadInput(
+                f"the init-image {asked['init_image']} is not the one that this was made from",
+                "put that one back, or write a prompt file",
+            )
         steps = asked["steps"]
         if steps is not None and int(steps * strength) < 1:
             raise BadInput(
@@ -346,7 +367,7 @@ class Generator:
             "family": self._spec.family,
             "sampler": name_of(type(scheduler).__name__, scheduler.config),
             "steps": asked["steps"] or steps,
-            "guidance": float(asked["guidance"] or 0),
+            "guidance": float(self._usual_guidance if asked["guidance"] is None else asked["guidance"]),
             "width": image.width,
             "height": image.height,
             "precision": precision_name(precision),

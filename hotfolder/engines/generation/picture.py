@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def init_image(
     max_bytes: int,
     background: str,
 ) -> tuple[Image.Image, str]:
-    """The picture to begin from, as RGB of the size that is wanted, and the sha256 of its file.
+    """The picture to begin from, as RGB of the size that is wanted, and the sha256 of its pixels as RGB.
 
     With both sides given it covers them, and what is too much is cut off evenly. Otherwise its own proportions stay:
     it is made smaller, never larger, to about the `usual` number of pixels, its sides multiples of 8. What is
@@ -48,6 +49,7 @@ def init_image(
         raise BadInput(f"the init-image {path} is not there", "put it back, or name another")
     found = decode(path, max_pixels, max_bytes)
     picture = to_rgb(found.image, background)
+    digest = hashlib.sha256(picture.tobytes()).hexdigest()  # not of the file: stars may come into it
     width, height = size
     if width is None or height is None:
         known = (width and width / picture.width) or (height and height / picture.height)
@@ -56,7 +58,7 @@ def init_image(
         height = height or _side(picture.height * scale)
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    return picture, found.facts.sha256
+    return picture, digest
 
 
 def _side(wanted: float) -> int:
