@@ -38,6 +38,8 @@ class PromptCheck:
                 self._lora(name)
             image = self._image(spec.init_image) if spec.init_image is not None else None
         except HotfolderError as error:
+            if self._layout is None and isinstance(error, ModelMissing):
+                raise
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
         if spec.exact:
             return replace(spec, init_image=image)

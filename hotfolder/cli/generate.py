@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,9 +26,10 @@ from hotfolder.core.gate import best
 from hotfolder.core.prompts import ENDINGS, MAX_SEED, of_prompt, options_of, parse
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.shape import shape_of
-from hotfolder.errors import ExitCode, PromptSyntax, UsageError
+from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
+from hotfolder.folders.moves import fsync_folder
 from hotfolder.folders.wildcards import WildcardLists
 from hotfolder.oneshot import work
 from hotfolder.printable import printable
@@ -189,7 +192,8 @@ def _work(
         # What was drawn and not compared is not lost.
         for image in wanted:
             if image.staged is not None and image.target is None and not image.is_compared:
-                image.target = _place(image, out)
+                with contextlib.suppress(HotfolderError):  # of which the first is the one to be told
+                    _place(image, out)
         raise
     _enlarge(executor, settings, wanted, out, staging, tell)
 
@@ -203,7 +207,7 @@ def _draw(executor: Executor, wanted: Sequence[_Image], out: Path, staging: Path
             image = wanted[outcome.job_id]
             image.staged, image.error = outcome.staged, outcome.error
             if image.number is None and outcome.staged is not None:
-                image.target = _place(image, out)
+                _place(image, out)
 
 
 def _told(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +232,7 @@ def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], ou
         image.is_compared = True
     for scores in sets.values():
         for i in sorted(best(scores, drawn[scores[0][0]].spec.keep or 1)):
-            drawn[i].target = _place(drawn[i], out)
+            _place(drawn[i], out)
 
 
 def _enlarge(
@@ -251,16 +255,30 @@ def _enlarged(image: _Image, outcome: Outcome, out: Path) -> dict[str, Any]:
         return {"error": outcome.error.told() if outcome.error else {}}
     staged = Path(outcome.staged.path)
     name = naming.upscaled_stem(image.target.name, outcome.staged.settings["scale"]) + staged.suffix
+    target = place(staged, out, name)
+    fsync_folder(out)
     return {
-        "image": str(place(staged, out, name)), "sha256": outcome.staged.sha256, "width": outcome.staged.width,
+        "image": str(target), "sha256": outcome.staged.sha256, "width": outcome.staged.width,
         "height": outcome.staged.height,
     }  # fmt: skip
 
 
-def _place(image: _Image, out: Path) -> Path:
+def _place(image: _Image, out: Path) -> None:
     assert image.staged is not None
     staged = Path(image.staged.path)
-    return place(staged, out, image.name + staged.suffix)
+    with _uninterrupted():  # that it is there, and that this is known, are one
+        image.target = place(staged, out, image.name + staged.suffix)
+    fsync_folder(out)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # --- telling -------------------------------------------------------------------------------------
@@ -292,7 +310,7 @@ def _tell(wanted: Sequence[_Image], *, as_json: bool) -> None:
 def _rows(wanted: Sequence[_Image]) -> Iterator[dict[str, Any]]:
     for image in wanted:
         asked = {"prompt": image.spec.prompt, "seed": image.params["seed"], "model": image.model}
-        if image.staged is None:
+        if image.staged is None or (image.target is None and not image.is_compared):
             if image.error is not None:  # else it was not reached
                 yield {**asked, "error": image.error.told()}
             continue

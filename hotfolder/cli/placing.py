@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hotfolder.core import naming
 from hotfolder.errors import EnvironmentTrouble, UsageError
-from hotfolder.folders.moves import fsync_folder, rename_noreplace
+from hotfolder.folders.moves import rename_noreplace
 
 _MOST_NAMES = 1_000_000
 
@@ -45,7 +45,7 @@ def clear(staging: dict[Path, Path]) -> None:
 def place(staged: Path, folder: Path, name: str) -> Path:
     """Under this name, or with `-1`, `-2`, … where there is another file; the same file is not kept twice.
 
-    Raises EnvironmentTrouble.
+    To be followed by `fsync_folder`, once its name is known. Raises EnvironmentTrouble.
     """
     for number in range(_MOST_NAMES):
         target = folder / naming.numbered(name, number)
@@ -60,7 +60,6 @@ def place(staged: Path, folder: Path, name: str) -> Path:
             raise EnvironmentTrouble(
                 f"{target} cannot be written: {error.strerror}", "see to its folder"
             ) from None
-        fsync_folder(folder)
         return target
     raise EnvironmentTrouble(f"{folder / name} has no free name", "name another folder with --out")
 

@@ -19,6 +19,7 @@ from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import naming
 from hotfolder.errors import BadInput, ExitCode, UsageError
+from hotfolder.folders.moves import fsync_folder
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot import work
 from hotfolder.printable import printable
@@ -151,6 +152,7 @@ def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
     scale = outcome.staged.settings["scale"]
     name = naming.upscaled_stem(wanted.source.name, scale) + staged.suffix
     target = place(staged, wanted.folder, name)
+    fsync_folder(wanted.folder)
     return {
         "image": str(wanted.source), "output": str(target), "skipped": False, "width": outcome.staged.width,
         "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256,

@@ -7,10 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from PIL import Image
+from PIL import Image, TiffTags
 from PIL.ExifTags import IFD, Base
 
 log = logging.getLogger(__name__)
+# Pillow does not know its type, and would write bytes; EXIF 2.32, 4.6.5, wants UNDEFINED.
+TiffTags.TAGS_V2_GROUPS.setdefault(IFD.Exif, {})[Base.UserComment] = TiffTags.TagInfo(
+    Base.UserComment, "UserComment", TiffTags.UNDEFINED, 0
+)
 _UNICODE = b"UNICODE\0"
 #: Where XMP repeats what EXIF knows: (pattern of the name, which value).
 _XMP_NUMBERS = (

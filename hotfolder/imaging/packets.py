@@ -31,12 +31,15 @@ def with_packet(data: bytes, change: Change) -> bytes:
 
     Raises ValueError for a format, or a file, that has no place for it.
     """
-    if data.startswith(PNG):
-        return _png(data, change)
-    if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data, change)
-    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
-        return _webp(data, change)
+    try:
+        if data.startswith(PNG):
+            return _png(data, change)
+        if data.startswith(b"\xff\xd8\xff"):
+            return _jpeg(data, change)
+        if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X":
+            return _webp(data, change)
+    except (IndexError, struct.error) as error:
+        raise ValueError(f"it is cut off: {error}") from None
     raise ValueError("it is no PNG, JPEG or extended WebP")
 
 
@@ -63,20 +66,28 @@ def png_texts(file: BinaryIO) -> dict[str, str]:
 
 
 def _text(kind: bytes, rest: bytes) -> str:
-    """What follows the keyword: text; a method and packed text; or two flags, two names, and either."""
-    if kind == b"tEXt":
-        return rest.decode("latin-1")
-    if kind == b"zTXt":
-        return _unpacked(rest[1:]).decode("latin-1")
+    """What follows the keyword: text; or a method and packed text; or as in iTXt."""
+    if kind == b"iTXt":
+        return _international(rest).decode("utf-8", "replace")
+    return (_unpacked(rest[1:]) if kind == b"zTXt" else rest).decode("latin-1")
+
+
+def _international(rest: bytes) -> bytes:
+    """The text of an iTXt: behind two flags, a language and a translated keyword, each ended by 0."""
     body = rest[2:].split(b"\0", 2)[-1]
-    return (_unpacked(body) if rest[:1] == b"\1" else body).decode("utf-8", "replace")
+    return _unpacked(body) if rest[:1] == b"\1" else body
 
 
 def _unpacked(packed: bytes) -> bytes:
+    """Raises ValueError for what is damaged, cut off, or more than a text."""
+    unpacker = zlib.decompressobj()
     try:
-        return zlib.decompressobj().decompress(packed, _MOST_TEXT)
+        text = unpacker.decompress(packed, _MOST_TEXT)
     except zlib.error as error:
         raise ValueError(f"a text in it is damaged: {error}") from None
+    if not unpacker.eof:
+        raise ValueError("a text in it is damaged: it is cut off, or too long")
+    return text
 
 
 def _png(data: bytes, change: Change) -> bytes:
@@ -85,7 +96,7 @@ def _png(data: bytes, change: Change) -> bytes:
     packet = None
     for kind, body, whole in _png_chunks(data):
         if kind == b"iTXt" and body.startswith(_KEYWORD):
-            at, packet = len(parts), _itxt(body)
+            at, packet = len(parts), _international(body[len(_KEYWORD) :])
             continue
         if kind == b"IDAT" and at is None:
             at = len(parts)
@@ -112,11 +123,6 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
             break
     if at < len(data):
         yield b"", b"", data[at:]
-
-
-def _itxt(body: bytes) -> bytes:
-    """The text of the chunk: after the keyword two flags, a language and a translated keyword, each ended by 0."""
-    return _text(b"iTXt", body[len(_KEYWORD) :]).encode()
 
 
 def _jpeg(data: bytes, change: Change) -> bytes:

@@ -6,6 +6,9 @@ Names are those of the XMP specification (ISO 16684-1) and of IPTC's photo metad
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, unescape
 
 from hotfolder import __version__
@@ -14,10 +17,12 @@ from hotfolder import __version__
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_DESCRIPTION = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
+_RATING = f"{{{_XMP}}}Rating"
 _OURS = "urn:hotfolder:xmp:1.0/"
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
-_RATING = re.compile(rb"""(\bxmp:Rating\s*=\s*["'])[^"']*(["'])|(<xmp:Rating\b[^<>]*>)[^<]*(</xmp:Rating>)""")
-_DESCRIPTION = re.compile(rb"<rdf:Description\b")
+#: An attribute of a start tag: its name, and its value with the quotation marks.
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=<>"']+)\s*=\s*("[^"]*"|'[^']*')""")
 #: Bytes of a packet that is touched: more than ours ever has.
 _MOST = 2**18
 #: Who wrote a sidecar: only such are overwritten.
@@ -43,28 +48,99 @@ def generation_of(packet: bytes) -> str | None:
 
 
 def rated(packet: bytes | None, rating: int) -> bytes:
-    """The packet with this xmp:Rating (0 to 5 stars, -1 rejected), all else as it was.
+    """The packet with this xmp:Rating (0 to 5 stars, -1 rejected), all else as it was, byte for byte.
 
     Raises ValueError for a packet that has no place for it.
     """
     if not packet:
         return _packet(f'xmp:Rating="{rating}"')
-    if len(packet) > _MOST:
-        raise ValueError(f"its XMP is larger than {_MOST >> 10} KiB")
-    number = b"%d" % rating
-    if _RATING.search(packet):
-        return _RATING.sub(lambda m: (m[1] or m[3]) + number + (m[2] or m[4]), packet)
-    space = b"" if b"xmlns:xmp=" in packet else f' xmlns:xmp="{_XMP}"'.encode()
-    changed, count = _DESCRIPTION.subn(lambda m: m[0] + space + b' xmp:Rating="' + number + b'"', packet, count=1)
-    if not count:
-        raise ValueError("its XMP has no description")
-    return changed
+    number, found = b"%d" % rating, _find(packet)
+    if found.rating is not None:
+        (start, end), name = found.rating, found.name
+        return packet[:start] + (b"<%b>%b</%b>" % (name, number, name) if name else number) + packet[end:]
+    at, prefix = found.description, "xmp" if found.scope.get("xmp", _XMP) == _XMP else "hotfolderxmp"
+    space = "" if found.scope.get(prefix) == _XMP else f' xmlns:{prefix}="{_XMP}"'
+    return packet[:at] + f'{space} {prefix}:Rating="{rating}"'.encode() + packet[at:]
 
 
 def rating_of(packet: bytes) -> int | None:
-    """The xmp:Rating of a packet, if it has a whole number there."""
-    found = re.search(rb"""\bxmp:Rating(?:\s*=\s*["']|\b[^<>]*>)\s*(-?\d)""", packet)
-    return int(found[1]) if found else None
+    """The xmp:Rating of a packet, if it has a whole number there; None also for one that cannot be read."""
+    try:
+        found = _find(packet)
+    except ValueError:
+        return None
+    if found.rating is None:
+        return None
+    number = re.search(rb"-?\d+", packet[slice(*found.rating)].partition(b">")[2] or packet[slice(*found.rating)])
+    return int(number[0]) if number else None
+
+
+@dataclass(slots=True)
+class _Found:
+    """Where things stand in a packet, in bytes."""
+
+    description: int = -1  # behind the name of the first rdf:Description
+    scope: Mapping[str, str] = field(default_factory=dict)  # the prefixes that hold there
+    rating: tuple[int, int] | None = None  # the value of the attribute, or the whole element
+    name: bytes = b""  # of the element, as it is written
+
+
+def _find(packet: bytes) -> _Found:
+    """Raises ValueError for what is no XMP, or too much of it."""
+    if len(packet) > _MOST or b"\0" in packet or b"<!DOCTYPE" in packet:
+        raise ValueError("its XMP is too large, or not as usual")
+    found = _Found()
+    scopes: list[dict[str, str]] = [{}]
+    elements: list[str] = []  # '{namespace}name' of each that is open
+    begun = -1  # where the element xmp:Rating begins
+    parser = ParserCreate()
+    parser.ordered_attributes = True
+
+    def full(name: str) -> str:
+        prefix, colon, local = name.rpartition(":")
+        return f"{{{scopes[-1].get(prefix, '')}}}{local}" if colon else name
+
+    def start(name: str, attributes: list[str]) -> None:
+        nonlocal begun
+        given = dict(zip(attributes[::2], attributes[1::2], strict=True))
+        scopes.append({**scopes[-1], **{key[6:]: uri for key, uri in given.items() if key.startswith("xmlns:")}})
+        elements.append(full(name))
+        at = parser.CurrentByteIndex
+        if elements[-1] == _DESCRIPTION:
+            if found.description < 0:
+                found.description, found.scope = at + 1 + len(name.encode()), dict(scopes[-1])
+            rating = next((key for key in given if full(key) == _RATING), None)
+            if rating is not None and found.rating is None:
+                found.rating = _value_of(packet, at + 1 + len(name.encode()), rating.encode())
+        elif elements[-1] == _RATING and elements[-2:-1] == [_DESCRIPTION] and found.rating is None:
+            begun, found.name = at, name.encode()
+
+    def end(name: str) -> None:
+        nonlocal begun
+        if elements.pop() == _RATING and begun >= 0:
+            behind = packet.index(b">", begun) + 1
+            if packet[behind - 2 : behind] != b"/>":
+                behind = packet.index(b">", parser.CurrentByteIndex) + 1
+            found.rating, begun = (begun, behind), -1
+        scopes.pop()
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    try:
+        parser.Parse(packet, True)
+    except ExpatError as error:
+        raise ValueError(f"its XMP cannot be read: {error}") from None
+    if found.description < 0:
+        raise ValueError("its XMP has no description")
+    return found
+
+
+def _value_of(packet: bytes, at: int, name: bytes) -> tuple[int, int]:
+    """Where the value of this attribute stands, without its quotation marks; `at` is behind the tag's name."""
+    while (match := _ATTRIBUTE.match(packet, at)) is not None:
+        if match[1] == name:
+            return match.start(2) + 1, match.end(2) - 1
+        at = match.end()
+    raise ValueError("its XMP is not as usual")
 
 
 def is_ours(packet: bytes) -> bool:

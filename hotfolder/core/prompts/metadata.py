@@ -96,6 +96,8 @@ def _from_web_ui(name: str, text: str) -> PromptSpec:
         prompt, tags = take_loras(prompt)
     except ValueError as wanted:
         raise PromptSyntax(f"{name}: a <lora:…> of its prompt is not understood", f"it takes {wanted}") from None
+    if len(dict(tags)) < len(tags):
+        raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
     if tags:
         asked["lora"] = dict(tags)
     return _spec(name, prompt, {key: value for key, value in asked.items() if value not in (None, "")})
