@@ -24,7 +24,7 @@ from hotfolder.bench.measure import peak_flops, peak_memory, seconds
 from hotfolder.core.ladder import Step
 from hotfolder.engines.device import is_out_of_memory, pick_device
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.loading import denoiser_of, load, pick_generator_dtype
+from hotfolder.engines.generation.loading import load, pick_generator_dtype
 from hotfolder.engines.generation.orders import Order
 from hotfolder.errors import DeviceTrouble
 from hotfolder.executors.base import Executor
@@ -218,7 +218,7 @@ def _measure_network(
     made: list[Generator] = []
     load_seconds = seconds(lambda: made.append(Generator(spec, device, settings, begin=step)), device)
     generator = made[0]
-    network = denoiser_of(generator._pipeline)
+    network = generator.denoiser
     orders = [Order(item.job_id, item.params) for item in items]
     _draw(generator, orders)
     forward = network.forward

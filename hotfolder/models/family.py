@@ -33,15 +33,24 @@ def family_of(path: Path) -> str:
     Raises ModelDamaged for what cannot be read, UsageError for a file that is not supported.
     """
     if path.is_dir():
-        family = _PIPELINES.get(str(_json(path / "model_index.json").get("_class_name")), "")
-        guided = family == "flux" and bool(_json(path / "transformer" / "config.json").get("guidance_embeds"))
+        family = _PIPELINES.get(str(read_config(path / "model_index.json").get("_class_name")), "")
+        guided = family == "flux" and bool(
+            read_config(path / "transformer" / "config.json").get("guidance_embeds")
+        )
     else:
         family = family_of_file(path)
         guided = family == "flux" and has_guidance(path)
     return "flux-schnell" if family == "flux" and not guided else family
 
 
-def _json(path: Path) -> dict[str, Any]:
+def variant_of(folder: Path) -> str | None:
+    """'fp16' for a pipeline folder that has its weights in that variant alone, as `models pull` fetches them."""
+    names = [path.name for path in folder.glob("*/*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON file of a pipeline folder. Raises ModelDamaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

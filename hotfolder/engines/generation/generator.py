@@ -80,6 +80,12 @@ class Generator:
         self.step = self._begin(begin)
         self._load()
 
+    @property
+    def denoiser(self) -> torch.nn.Module:
+        """The network that takes the noise away, as it is loaded just now."""
+        network: torch.nn.Module = denoiser_of(self._pipeline)
+        return network
+
     def close(self) -> None:
         """Lets go of everything. A pipeline is full of circles, so what it held is collected at once."""
         self._pipeline = self._from_image = self._own_scheduler = self._wardrobe = None

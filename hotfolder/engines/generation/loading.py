@@ -15,6 +15,7 @@ from diffusers import AutoPipelineForText2Image, DiffusionPipeline, PipelineQuan
 from hotfolder.core.ladder import Step
 from hotfolder.engines.device import pick_dtype
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
+from hotfolder.models.family import variant_of
 from hotfolder.models.registry import ModelSpec
 
 diffusers.utils.logging.disable_progress_bar()
@@ -46,7 +47,7 @@ def weights_of(spec: ModelSpec) -> tuple[int, int]:
     if spec.loader != "diffusers":
         size = spec.files[0].path.stat().st_size
         return size + (weights_of(spec.base)[0] // 4 if spec.base else 0), size
-    variant = _variant(spec.folder)
+    variant = variant_of(spec.folder)
     parts: dict[str, int] = {}
     for path in spec.folder.glob("*/*.safetensors"):
         if variant is None or f".{variant}." in path.name:
@@ -101,7 +102,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
         if "safety_checker" in index:
             more |= {"safety_checker": None, "requires_safety_checker": False}
         return AutoPipelineForText2Image.from_pretrained(
-            spec.folder, dtype=dtype, variant=_variant(spec.folder), local_files_only=True, **more
+            spec.folder, dtype=dtype, variant=variant_of(spec.folder), local_files_only=True, **more
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelDamaged(f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again") from error
@@ -124,9 +125,3 @@ def _four_bits(folder: Path, dtype: torch.dtype) -> PipelineQuantizationConfig:
 def denoiser_of(pipeline: Any) -> Any:
     """The network that takes the noise away: a UNet, or a transformer."""
     return getattr(pipeline, "unet", None) or pipeline.transformer
-
-
-def _variant(folder: Path) -> str | None:
-    """'fp16' for a folder that has its weights in that variant alone, as `models pull` fetches them."""
-    names = [path.name for path in folder.glob("*/*.safetensors")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -45,9 +47,10 @@ class Wardrobe:
     def _put_on(self, path: Path, name: str) -> None:
         self._on[path] = name
         try:
-            self._load(path, name)
-            if self._widen():
-                self._load(path, name, hotswap=True)  # once more: the first time it was rounded to 8 bits
+            with _quiet():
+                self._load(path, name)
+                if self._widen():
+                    self._load(path, name, hotswap=True)  # once more: the first time it was rounded to 8 bits
             fits = name in {known for names in self._pipeline.get_list_adapters().values() for known in names}
         except (
             OSError,
@@ -90,6 +93,17 @@ class Wardrobe:
         return found
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """diffusers also logs, in hundreds of lines, what it raises."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 _FIX = "use one that was made for this family of models"
 
 
@@ -103,5 +117,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _short(error: Exception) -> str:
+    if "size mismatch" in str(error):
+        return "its layers are of other sizes"
     text = " ".join(str(error).split())
     return text if len(text) < 200 else text[:199] + "…"

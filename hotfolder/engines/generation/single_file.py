@@ -9,7 +9,6 @@ the sizes of the networks and the scheduler, comes from a pipeline folder: hotfo
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +46,7 @@ from hotfolder.models.checkpoint import (
     read_header,
     unreadable,
 )
+from hotfolder.models.family import read_config, variant_of
 
 #: The configurations of stable-diffusion-v1-5/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0,
 #: without what diffusers and transformers have as their defaults anyway.
@@ -117,7 +117,7 @@ def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> Di
             f"{base} has no weights in {' and '.join(lacking)}",
             "name a base with them: the file has the transformer alone",
         )
-    guided = _json(base / "transformer" / "config.json").get("guidance_embeds", False)
+    guided = read_config(base / "transformer" / "config.json").get("guidance_embeds", False)
     prefix = flux_prefix(header) or ""
     if guided != header.has(f"{prefix}guidance_in."):
         sorts = ("[dev]", "[schnell]") if guided else ("[schnell]", "[dev]")
@@ -147,18 +147,12 @@ def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> Di
             str(base),
             transformer=transformer,
             dtype=dtype,
-            variant=_variant(base, taken),
+            variant=variant_of(base),
             use_safetensors=True,
             local_files_only=True,
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelDamaged(f"the pipeline in {base} cannot be loaded: {error}", "fetch it again") from error
-
-
-def _variant(folder: Path, parts: list[str]) -> str | None:
-    """'fp16' for a folder that has its weights in that variant alone."""
-    names = [path.name for part in parts for path in (folder / part).glob("*.safetensors")]
-    return "fp16" if all(".fp16." in name for name in names) else None
 
 
 def _read(path: Path, header: Header, dtype: torch.dtype, *prefixes: str) -> dict[str, torch.Tensor]:
@@ -226,23 +220,13 @@ def _reason(error: Exception) -> str:
 
 def _index(folder: Path, path: Path, family: str) -> dict[str, Any]:
     """The folder's model_index.json, once it is one of this family."""
-    index = _json(folder / "model_index.json")
+    index = read_config(folder / "model_index.json")
     if index.get("_class_name") != _PIPELINES[family].__name__:
         raise UsageError(
             f"{path} is {_TITLES[family]}, {folder} is a {index.get('_class_name')}",
             "name a base of the same family",
         )
     return index
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
-    if not isinstance(document, dict):
-        raise ModelDamaged(f"{path} is not what it should be", "fetch it again")
-    return document
 
 
 def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
