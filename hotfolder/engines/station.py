@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -21,7 +21,6 @@ from hotfolder.engines.device import classify, decode_threads, memory_of, pick_d
 from hotfolder.engines.generation.orders import Hooks, Order
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
-from hotfolder.engines.upscaling.upscaler import Answer, Request, Upscaler
 from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
 from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import Decoded, decode
@@ -34,6 +33,9 @@ from hotfolder.types import Batch, Item, Kind, Outcome, Progress, SourceFacts, S
 _AHEAD = 2
 #: What is said of a batch in work.
 _DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
+if TYPE_CHECKING:
+    from hotfolder.engines.upscaling.upscaler import Answer, Upscaler
+
 log = logging.getLogger(__name__)
 #: Seconds of silence while something is waited for.
 _SIGN_OF_LIFE = 5.0
@@ -126,6 +128,10 @@ class Station:
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
+            from hotfolder.engines.upscaling.upscaler import (
+                Upscaler,  # spandrel brings torchvision: it takes its time
+            )
+
             model = Upscaler(spec, self._device, self._settings)
         self._models[kind] = (name, model)
         return model
@@ -194,6 +200,8 @@ class Station:
             named = bool(item.params.get("named"))
             path = Path(item.source or "")
             return decode(path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named)
+
+        from hotfolder.engines.upscaling.upscaler import Request
 
         def requests() -> Iterator[Request[int]]:
             for item, future in ahead(batch.items, read, self._decoders, lambda: _AHEAD):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -18,7 +20,7 @@ import pytest
 from PIL import Image
 
 from hotfolder.cli import generate as command
-from hotfolder.cli import placing
+from hotfolder.cli import main, placing
 from hotfolder.core.prompts import options_of
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.demo.pictures import draw_landscape
@@ -44,14 +46,34 @@ def environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def generate(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run in this folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hotfolder", "generate", *map(str, arguments)],
-        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+def generate(folder: Path, *arguments: object, apart: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run in this folder: in a process of its own, or in this one, which has loaded its libraries already."""
+    line = ["hotfolder", "generate", *map(str, arguments)]
+    done = _in_a_process(folder, line) if apart else _in_this_process(folder, line)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def _in_a_process(folder: Path, line: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *line], cwd=folder, env=environment(folder), capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+
+
+def _in_this_process(folder: Path, line: list[str]) -> subprocess.CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in set(os.environ) - set(environment(folder)):
+            patch.delenv(name)
+        patch.setenv("HOME", str(folder.parent))
+        patch.setenv("HOTFOLDER_EXECUTOR__KIND", "inline")
+        patch.setattr(sys, "argv", line)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    code = ended.value.code
+    return subprocess.CompletedProcess(line, code if isinstance(code, int) else 1, out.getvalue(), err.getvalue())
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -86,7 +108,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     """A folder in which two images were drawn, and what was told of them."""
     folder = tmp_path_factory.mktemp("home") / "work"
     folder.mkdir()
-    return folder, document(generate(folder, PROMPT, "--seed", 7, "--count", 2, "--json"))
+    return folder, document(generate(folder, PROMPT, "--seed", 7, "--count", 2, "--json", apart=True))
 
 
 # --- drawing -------------------------------------------------------------------------------------
