@@ -5,13 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hotfolder.core import naming
-from hotfolder.core.prompts import MAX_SEED, parse
-from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
 from hotfolder.folders.guard import Guard
@@ -20,18 +17,15 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.moves import rename_noreplace
 from hotfolder.folders.scan import scan, sight
 from hotfolder.folders.wildcards import WildcardLists
-from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.line import Line
 from hotfolder.prompt_check import PromptCheck
-from hotfolder.regular import read_at_most
+from hotfolder.prompt_files import read_specs
 from hotfolder.root import FILE_NAME
 from hotfolder.rules import Rules
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
 
 log = logging.getLogger(__name__)
-#: A prompt file is text that people write: more than this is something else.
-MAX_PROMPT_BYTES = 4 * 2**20
 #: Files taken in one transaction.
 TAKE_AT_ONCE = 500
 
@@ -293,25 +287,7 @@ class Intake:
         name = Path(path).name
         settings = self._rules.of(path)
         check = PromptCheck(self._layout, self._rules.catalogue, settings)
-        if Path(path).suffix.lower() in IMAGE_ENDINGS:
-            specs = [from_metadata(name, read_generation(self._layout.root / path))]
-        else:
-            lists = WildcardLists(self._layout)
-            specs = parse(name, self._text_of(path), lambda: secrets.randbelow(MAX_SEED + 1), lists)
+        specs = read_specs(self._layout.root / path, WildcardLists(self._layout))
         for spec in specs:
             place = f"{name}:{spec.line or 1}:" if len(specs) > 1 else f"{name}:"
             yield check.completed(place, spec)
-
-    def _text_of(self, path: str) -> str:
-        name = Path(path).name
-        try:
-            data = read_at_most(self._layout.root / path, MAX_PROMPT_BYTES)
-            if data is None:
-                raise PromptSyntax(f"{name} is larger than {MAX_PROMPT_BYTES >> 20} MiB", "split it")
-            return data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise PromptSyntax(
-                f"{name} is not UTF-8 text (byte {error.start})", "save it as UTF-8; images go to inbox/score"
-            ) from None
-        except OSError as error:
-            raise PromptSyntax(f"{name} cannot be read: {error.strerror}", "let this user read it") from None

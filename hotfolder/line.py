@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
 from hotfolder.core.gate import Gate, judge, next_seed
+from hotfolder.core.prompts import images_of
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.types import (
     Drop,
@@ -63,14 +64,11 @@ class Line:
         default = self._course_of(path).models[Kind.GENERATE]
         jobs = []
         for number, spec in enumerate(specs):
-            params = {key: value for key, value in asdict(spec).items() if value not in (None, ())}
-            if not spec.exact:
-                del params["exact"]
-            for extra in range(spec.best_of or 1):
-                own = {**params, "seed": spec.seed + extra}
-                if spec.best_of is not None:
-                    own["set"] = number
-                jobs.append(NewJob(Kind.GENERATE, spec.model or default, params=own))
+            of_set = {} if spec.best_of is None else {"set": number}
+            jobs += [
+                NewJob(Kind.GENERATE, spec.model or default, params={**params, **of_set})
+                for params in images_of(spec)
+            ]
         return jobs
 
     def after(

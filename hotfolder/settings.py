@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -134,16 +135,22 @@ class Settings(Section):
             }
         )
 
-    def with_upscale(self, changes: Mapping[str, Any]) -> Settings:
-        """The same settings with other values in [upscale]. Raises UsageError for one that is not allowed."""
+    def asked(
+        self, section: str, changes: Mapping[str, Any], options: Mapping[str, str] = MappingProxyType({})
+    ) -> Settings:
+        """The same settings with what a command line asks for in a section. Raises UsageError where it may not be.
+
+        `options` are the names of options that are not those of their keys.
+        """
         try:
-            return self.overridden({"upscale": changes})
+            return self.overridden({section: changes})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            key = str(problem["loc"][0]) if problem["loc"] else "upscale"
+            key = str(problem["loc"][0]) if problem["loc"] else section
+            known = type(getattr(self, section)).model_fields
             raise UsageError(
-                f"--{key} {problem['input']}: {problem['msg'].removeprefix('Value error, ')}",
-                UpscaleSettings.model_fields[key].description or "" if key in UpscaleSettings.model_fields else "",
+                f"--{options.get(key, key)} {problem['input']}: {problem['msg'].removeprefix('Value error, ')}",
+                known[key].description or "" if key in known else "",
             ) from None
 
     def models_needed(self) -> list[tuple[Kind, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import statistics
@@ -22,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hotfolder.bench.measure import peak_flops, peak_memory, seconds
 from hotfolder.core.ladder import Step
-from hotfolder.engines.device import is_out_of_memory, pick_device
+from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.loading import load, pick_generator_dtype
 from hotfolder.engines.generation.orders import Order
@@ -211,9 +210,8 @@ def _measure_network(
     spec: ModelSpec, settings: StationSettings, device: torch.device, step: Step, items: Sequence[Item]
 ) -> _Alone:
     """In a generator of our own, on the step of the memory ladder that the worker's was on."""
-    gc.collect()
+    free_memory(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     made: list[Generator] = []
     load_seconds = seconds(lambda: made.append(Generator(spec, device, settings, begin=step)), device)

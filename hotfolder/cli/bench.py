@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from hotfolder import config
 from hotfolder.cli.display import Display
@@ -18,11 +15,7 @@ from hotfolder.cli.score import scored_by
 from hotfolder.cli.upscale import Options, configured
 from hotfolder.errors import UsageError
 from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
 from hotfolder.types import Kind
-
-#: Options of `bench generate`, and the settings that they stand for.
-_DRAWING = {"model": ("model",), "steps": ("steps",), "size": ("width", "height"), "together": ("batch_size",)}
 
 
 def run_bench_score(
@@ -98,9 +91,11 @@ def run_bench_generate(
     as_json: bool,
 ) -> None:
     model = (existing_file(model) or model) if model is not None else None
-    settings = _drawn_with(
-        config.load(find_root_if_any(given)),
-        {"model": model, "steps": steps, "size": size, "together": together},
+    asked = {"model": model, "steps": steps, "width": size, "height": size, "batch_size": together}
+    settings = config.load(find_root_if_any(given)).asked(
+        "generate",
+        {key: value for key, value in asked.items() if value is not None},
+        {"width": "size", "height": "size", "batch_size": "together"},
     )
     settings.catalogue().resolve(settings.generate.model, Kind.GENERATE)
     from hotfolder.bench.generate import bench_generate
@@ -115,20 +110,6 @@ def run_bench_generate(
             tell=display.update,
         )
     _tell(found, as_json=as_json)
-
-
-def _drawn_with(settings: Settings, options: Mapping[str, Any]) -> Settings:
-    """The settings with what the command line asks for. Raises UsageError."""
-    keys = {key: option for option, keys in _DRAWING.items() for key in keys if options[option] is not None}
-    try:
-        return settings.overridden({"generate": {key: options[option] for key, option in keys.items()}})
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = str(problem["loc"][0])
-        raise UsageError(
-            f"--{keys[key]} {problem['input']}: {problem['msg']}",
-            type(settings.generate).model_fields[key].description or "",
-        ) from None
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

@@ -6,11 +6,10 @@ import contextlib
 import itertools
 import json
 import re
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from hotfolder.cli.score import scored_by
 from hotfolder.cli.text import told_at_the_end
 from hotfolder.core import naming
 from hotfolder.core.gate import best
-from hotfolder.core.prompts import ENDINGS, MAX_SEED, of_prompt, options_of, parse
-from hotfolder.core.prompts.metadata import from_metadata
+from hotfolder.core.prompts import images_of, of_prompt, options_of
 from hotfolder.core.shape import shape_of
 from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
@@ -34,13 +32,11 @@ from hotfolder.folders.wildcards import WildcardLists
 from hotfolder.oneshot import work
 from hotfolder.printable import printable
 from hotfolder.prompt_check import PromptCheck
-from hotfolder.regular import read_at_most
+from hotfolder.prompt_files import asks_for_images, draw_seed, read_specs, says_itself
 from hotfolder.root import find_root_if_any
 from hotfolder.settings import Settings
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress, PromptSpec, Staged
 
-#: A prompt file is text that people write: more than this is something else.
-_MOST_BYTES = 4 * 2**20
 #: Characters of a prompt that its images are named by.
 _NAME = 40
 
@@ -116,7 +112,8 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
         given["lora"] = [_with_path(text) for text in given["lora"]]
     asked = options_of(given)
     lists = WildcardLists(Layout(root)) if root else lambda _: None
-    check = PromptCheck(None, settings.catalogue(), settings)
+    catalogue = settings.catalogue()
+    check = PromptCheck(None, catalogue, settings)
     numbers = itertools.count()
     images: list[_Image] = []
     for text in prompts:
@@ -124,40 +121,24 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
         for spec in specs:
             place_ = f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:"
             spec = check.completed(place_, replace(spec, exact=spec.exact or options.exact))
-            model = spec.model or settings.generate.model
-            settings.catalogue().resolve(model, Kind.GENERATE)
             number = next(numbers) if spec.best_of else None
-            for extra in range(spec.best_of or 1):
-                params = {**asdict(spec), "seed": spec.seed + extra}
+            for params in images_of(spec):
                 stem = text if is_file else f"{_short(spec.prompt)}.txt"
                 name = naming.generated_stem(stem, params["seed"], spec.line)
-                images.append(_Image(spec, name, model, params, number))
+                images.append(_Image(spec, name, spec.model or settings.generate.model, params, number))
+    for model in {image.model for image in images}:
+        catalogue.resolve(model, Kind.GENERATE)
     return images
 
 
 def _specs_of(text: str, asked: Mapping[str, Any], lists: Any) -> tuple[bool, list[PromptSpec]]:
     """The prompts that an argument means: itself, or those of the prompt file, or the generated image, it names."""
-    from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
-
-    path, ending = existing_file(text), Path(text).suffix.lower()
-    if path is None or ending not in {*ENDINGS, *IMAGE_ENDINGS}:
-        return False, of_prompt(text, asked, _draw_seed, lists)
-    if ending in IMAGE_ENDINGS:
-        if asked:
-            raise UsageError(f"{text} says itself how it was made", "leave the options out")
-        return True, [from_metadata(Path(path).name, read_generation(Path(path)))]
-    try:
-        data = read_at_most(Path(path), _MOST_BYTES)
-        if data is None:
-            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-        content = data.decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{text} cannot be read: {error}", "save it as UTF-8 text") from None
-    return True, parse(Path(path).name, content, _draw_seed, lists, asked)
-
-
-def _draw_seed() -> int:
-    return secrets.randbelow(MAX_SEED + 1)
+    path = Path(existing_file(text) or "")
+    if not asks_for_images(path):
+        return False, of_prompt(text, asked, draw_seed, lists)
+    if asked and says_itself(path):
+        raise UsageError(f"{text} says itself how it was made", "leave the options out")
+    return True, read_specs(path, lists, asked)
 
 
 def _with_path(text: str) -> str:
@@ -202,16 +183,12 @@ def _draw(executor: Executor, wanted: Sequence[_Image], out: Path, staging: Path
     # One model after the other, and of each those of one shape together.
     order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(shape_of(wanted[i].params)), i))
     for model, indices in itertools.groupby(order, key=lambda i: wanted[i].model):
-        items = [Item(i, 1, None, str(staging / str(i)), _told(wanted[i].params)) for i in indices]
+        items = [Item(i, 1, None, str(staging / str(i)), wanted[i].params) for i in indices]
         for outcome in work(executor, Kind.GENERATE, model, items, tell):
             image = wanted[outcome.job_id]
             image.staged, image.error = outcome.staged, outcome.error
             if image.number is None and outcome.staged is not None:
                 _place(image, out)
-
-
-def _told(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in params.items() if value is not None}
 
 
 def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, tell: Tell) -> None:

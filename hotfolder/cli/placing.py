@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import filecmp
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ def place(staged: Path, folder: Path, name: str) -> Path:
         try:
             rename_noreplace(staged, target)
         except FileExistsError:
-            if _same(staged, target):
+            if target.is_file() and filecmp.cmp(staged, target, shallow=False):
                 staged.unlink()
                 return target
             continue
@@ -62,10 +62,3 @@ def place(staged: Path, folder: Path, name: str) -> Path:
             ) from None
         return target
     raise EnvironmentTrouble(f"{folder / name} has no free name", "name another folder with --out")
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size or not other.is_file():
-        return False
-    with one.open("rb") as a, other.open("rb") as b:
-        return hashlib.file_digest(a, "sha256").digest() == hashlib.file_digest(b, "sha256").digest()

@@ -88,7 +88,7 @@ def configured(settings: Settings, options: Options) -> Settings:
     }
     if "model" in changes and (path := existing_file(changes["model"])):
         changes["model"] = path
-    return settings.with_upscale(changes)
+    return settings.asked("upscale", changes)
 
 
 def _rows(

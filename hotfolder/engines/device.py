@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import os
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     page = os.sysconf("SC_PAGE_SIZE")
     resident = int(Path("/proc/self/statm").read_text().split()[1])
     return resident * page, os.sysconf("SC_PHYS_PAGES") * page
+
+
+def free_memory(device: torch.device | None) -> None:
+    """Gives back what nobody holds any more. Pipelines are full of circles: those are looked for, too."""
+    gc.collect()
+    if device is not None and device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def decode_threads(settings: StationSettings) -> int:

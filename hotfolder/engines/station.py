@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ import torch
 from hotfolder import __version__
 from hotfolder.core.ladder import Step
 from hotfolder.core.sizes import Target
-from hotfolder.engines.device import classify, decode_threads, memory_of, pick_device
+from hotfolder.engines.device import classify, decode_threads, free_memory, memory_of, pick_device
 from hotfolder.engines.generation.orders import Hooks, Order
 from hotfolder.engines.scoring.panel import Panel
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
@@ -145,9 +144,7 @@ class Station:
             self._ladder[name] = model.step
             model.close()
         del model
-        gc.collect()
-        if self._device is not None and self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory(self._device)
 
     def _make_room(self) -> bool:
         """For a generator: other models are loaded again when they are needed."""

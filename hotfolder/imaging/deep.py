@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD
 
+from hotfolder.imaging.packets import png_chunk
+
 Pixels = NDArray[np.uint16]
 #: What these decoders raise on damaged files.
 ERRORS = (RuntimeError, tifffile.TiffFileError, ValueError, IndexError, KeyError, struct.error, zlib.error)
@@ -56,13 +58,8 @@ def encode_png(pixels: Pixels, chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A 16-bit PNG with these chunks (type, data) behind its header. Fast: zlib level 1, one filter."""
     data = imagecodecs.png_encode(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels, level=1)
     end_of_header = 8 + 25  # signature, IHDR
-    extra = b"".join(_chunk(kind, content) for kind, content in chunks)
+    extra = b"".join(png_chunk(kind, content) for kind, content in chunks)
     return bytes(data[:end_of_header]) + extra + bytes(data[end_of_header:])
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def png_chunks(

@@ -104,8 +104,13 @@ def _png(data: bytes, change: Change) -> bytes:
     if at is None:
         raise ValueError("it has no pixels")
     body = _KEYWORD + b"\0\0\0\0" + change(packet)
-    chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
-    return PNG + b"".join([*parts[:at], chunk, *parts[at:]])
+    return PNG + b"".join([*parts[:at], png_chunk(b"iTXt", body), *parts[at:]])
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A whole chunk, with its length and checksum."""
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

@@ -63,18 +63,6 @@ def rated(packet: bytes | None, rating: int) -> bytes:
     return packet[:at] + f'{space} {prefix}:Rating="{rating}"'.encode() + packet[at:]
 
 
-def rating_of(packet: bytes) -> int | None:
-    """The xmp:Rating of a packet, if it has a whole number there; None also for one that cannot be read."""
-    try:
-        found = _find(packet)
-    except ValueError:
-        return None
-    if found.rating is None:
-        return None
-    number = re.search(rb"-?\d+", packet[slice(*found.rating)].partition(b">")[2] or packet[slice(*found.rating)])
-    return int(number[0]) if number else None
-
-
 @dataclass(slots=True)
 class _Found:
     """Where things stand in a packet, in bytes."""

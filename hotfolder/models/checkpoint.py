@@ -31,20 +31,6 @@ _SCALES = re.compile(r"\.(scale_weight|weight_scale(_2)?|comfy_quant|absmax|quan
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 
 
-def family_of_file(path: Path) -> str:
-    """'sd15', 'sdxl' or 'flux'.
-
-    Raises ModelDamaged for a file that cannot be read, UsageError for one that is none of them.
-    """
-    return family_in(path, read_header(path))
-
-
-def has_guidance(path: Path) -> bool:
-    """Whether a transformer of FLUX.1 takes the guidance as an input: [dev] does, [schnell] does not."""
-    header = read_header(path)
-    return header.has(f"{flux_prefix(header) or ''}guidance_in.")
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a file says of its tensors."""
@@ -93,7 +79,7 @@ def unreadable(path: Path, error: Exception) -> ModelDamaged:
 
 
 def family_in(path: Path, header: Header) -> str:
-    """Raises UsageError, with the name of what it is where that is known."""
+    """'sd15', 'sdxl' or 'flux'. Raises UsageError for another, with the name of what it is where that is known."""
     flux = flux_prefix(header)
     reads: tuple[str, ...]
     if flux is not None:
@@ -177,3 +163,8 @@ def _other(header: Header) -> str:
     if header.has("down_blocks.", "transformer_blocks.", "text_model.", "decoder."):
         return "one part of a pipeline, not a checkpoint"
     return "not a model that this program knows to draw with"
+
+
+def has_guidance(header: Header) -> bool:
+    """Whether a transformer of FLUX.1 takes the guidance as an input: [dev] does, [schnell] does not."""
+    return header.has(f"{flux_prefix(header) or ''}guidance_in.")

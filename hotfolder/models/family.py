@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import ModelDamaged
-from hotfolder.models.checkpoint import family_of_file, has_guidance
+from hotfolder.models.checkpoint import family_in, has_guidance, read_header
 
 #: What a generator of a family is asked for unless it says otherwise: the values of its makers' examples (the model
 #: cards of stable-diffusion-v1-5/stable-diffusion-v1-5, stabilityai/stable-diffusion-xl-base-1.0,
@@ -38,8 +38,9 @@ def family_of(path: Path) -> str:
             read_config(path / "transformer" / "config.json").get("guidance_embeds")
         )
     else:
-        family = family_of_file(path)
-        guided = family == "flux" and has_guidance(path)
+        header = read_header(path)
+        family = family_in(path, header)
+        guided = family == "flux" and has_guidance(header)
     return "flux-schnell" if family == "flux" and not guided else family
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hotfolder.engines.generation import generator
+from hotfolder.engines.generation import resident
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
@@ -33,7 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
     """Each load of a generator: its name, and how much memory this process has just after it, in bytes."""
     found: list[tuple[str, int]] = []
-    load = generator.load
+    load = resident.load
 
     def counted(spec: object, *rest: object) -> object:
         pipeline = load(spec, *rest)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
         found.append((spec.name, psutil.Process().memory_info().rss))  # type: ignore[attr-defined]
         return pipeline
 
-    monkeypatch.setattr(generator, "load", counted)
+    monkeypatch.setattr(resident, "load", counted)
     yield found
 
 

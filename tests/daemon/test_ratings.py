@@ -29,6 +29,7 @@ from tests.faults.disks import fill_up, mounted, paused, run, wait_for_pause, wo
 from tests.support.live import wait_for
 from tests.support.roots import daemon, files_in, new_root, picture, rows, settings
 from tests.support.scripted import Script, ScriptedExecutor, always
+from tests.support.stars import stars_in
 
 #: Nothing is enlarged or drawn again, so that what is there is what was dropped.
 PLAIN = {"GATE__UPSCALE": "10", "GATE__REGENERATE_BELOW": "1"}
@@ -62,7 +63,7 @@ def packet_of(path: Path) -> bytes | None:
 def stars_of(path: Path) -> int | None:
     """Of a sidecar, or of the image itself."""
     packet = path.read_bytes() if path.suffix == ".xmp" else packet_of(path)
-    return xmp.rating_of(packet) if packet else None
+    return stars_in(packet) if packet else None
 
 
 def sha256(path: Path) -> str:

@@ -33,6 +33,7 @@ from hotfolder.imaging.metadata import a1111_parameters, explained, read_generat
 from hotfolder.imaging.packets import with_packet
 from hotfolder.types import PromptSpec
 from tests.engines.test_carried import enlarge, photograph
+from tests.support.stars import RATING, ratings_in, stars_in
 
 FORMATS = ["png", "webp", "jpeg"]
 #: A prompt with everything that a format between here and there could stumble over.
@@ -57,7 +58,6 @@ NAMESPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "dc": "http://purl.org/dc/elements/1.1/",
 }
-RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
 
 
 def made(folder: Path, format_: str, told: Mapping[str, Any] = SETTINGS) -> Path:
@@ -120,13 +120,6 @@ def rated(data: bytes, stars: int) -> bytes:
     return with_packet(data, lambda packet: xmp.rated(packet, stars))
 
 
-def ratings_in(packet: bytes) -> list[str | None]:
-    """Every value of the property, as a parser of XML finds them. Raises where it is no XML."""
-    tree = ElementTree.fromstring(packet)
-    attributes = [each.attrib[RATING] for each in tree.iter() if RATING in each.attrib]
-    return [*attributes, *(each.text for each in tree.iter(RATING))]
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -168,7 +161,7 @@ def test_a_rated_image_says_the_same_of_itself(tmp_path: Path, format_: str) -> 
         packet = packet_of(path.read_bytes())
         assert packet is not None
         assert ratings_in(packet) == [str(stars)]
-        assert xmp.rating_of(packet) == stars
+        assert stars_in(packet) == stars
         assert xmp.generation_of(packet) == before["hotfolder"]
 
 
@@ -329,7 +322,7 @@ def test_a_packet_of_another_program_is_kept_but_for_the_rating(name: str) -> No
     before = FOREIGN[name]
     after = xmp.rated(before, 4)
     assert ratings_in(after) == ["4"]
-    assert xmp.rating_of(after) == 4
+    assert stars_in(after) == 4
     assert not xmp.is_ours(after)
 
     def rest(packet: bytes) -> Counter[str]:
@@ -346,8 +339,8 @@ def test_a_packet_of_another_program_is_kept_but_for_the_rating(name: str) -> No
 def test_a_packet_without_a_place_for_it_is_refused() -> None:
     with pytest.raises(ValueError, match="no description"):
         xmp.rated(b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", 4)
-    assert xmp.rating_of(foreign(XMP)) is None
-    assert xmp.rating_of(FOREIGN["an element"]) == xmp.rating_of(FOREIGN["in single quotes"]) == 2
+    assert stars_in(foreign(XMP)) is None
+    assert stars_in(FOREIGN["an element"]) == stars_in(FOREIGN["in single quotes"]) == 2
     assert xmp.is_ours(xmp.rated(None, 4))
 
 

@@ -156,7 +156,7 @@ def _off_on_average(one: Image.Image, other: Image.Image) -> float:
 
 
 def _weights(generator: Generator) -> dict[str, torch.Tensor]:
-    parts = generator._pipeline.components.items()
+    parts = generator._resident.pipeline.components.items()
     return {
         f"{name}.{key}": tensor.clone()
         for name, part in parts
@@ -774,7 +774,7 @@ def test_a_ladder_is_begun_where_it_fitted_before(models: Path) -> None:
 
 def test_the_old_weights_are_gone_before_the_frugal_ones_come(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load("sd15", draw_together=1)
-    old = weakref.ref(generator._pipeline.unet)
+    old = weakref.ref(generator._resident.pipeline.unet)
     theirs, found = generator_module.load, []
 
     def spy(*args: Any) -> Any:
@@ -856,7 +856,7 @@ def _raise_out_of_memory(*_: Any) -> None:
 @each_family
 def test_fp8_keeps_the_network_in_8_bits_and_the_picture_close(load: Load, models: Path, family: str) -> None:
     generator = load(family, memory="fp8")
-    network = generator_module.denoiser_of(generator._pipeline)
+    network = generator_module.denoiser_of(generator._resident.pipeline)
     stored = [weights for name, weights in network.named_parameters() if weights.dtype is torch.float8_e4m3fn]
     total = sum(weights.numel() for weights in network.parameters())
     assert sum(weights.numel() for weights in stored) > total / 2
@@ -1141,7 +1141,9 @@ def test_what_is_closed_is_gone(load: Load, models: Path, monkeypatch: pytest.Mo
     )
     assert list(generator.draw(_orders(1))) == []
     parts = [
-        weakref.ref(part) for part in generator._pipeline.components.values() if isinstance(part, torch.nn.Module)
+        weakref.ref(part)
+        for part in generator._resident.pipeline.components.values()
+        if isinstance(part, torch.nn.Module)
     ]
     assert len(parts) >= 3
     assert [part() is None for part in parts] == [False] * len(parts)
@@ -1166,7 +1168,7 @@ def test_two_models_in_turn_take_no_more_memory_each_time(heavy: list[Path]) -> 
         for folder in heavy:
             generator = Generator(Catalogue().resolve(str(folder), Kind.GENERATE), CPU, settings)
             generator.draw_one({"prompt": "a", "seed": 1, "width": 32, "height": 32, "steps": 1})
-            network = weakref.ref(generator_module.denoiser_of(generator._pipeline))
+            network = weakref.ref(generator_module.denoiser_of(generator._resident.pipeline))
             generator.close()
             assert network() is None
         taken.append(process.memory_info().rss // 2**20)

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_IMAGES",
     "MAX_SEED",
     "VALUES",
+    "images_of",
     "of_prompt",
     "options_of",
     "parse",
@@ -98,6 +99,15 @@ def _specs(
                     "split it, or lower --count",
                 )
     return specs
+
+
+def images_of(spec: PromptSpec) -> Iterator[dict[str, Any]]:
+    """What each image is drawn with: the fields that say something, each with its own seed of a set."""
+    said = {key: value for key, value in asdict(spec).items() if value not in (None, ())}
+    if not spec.exact:
+        del said["exact"]
+    for extra in range(spec.best_of or 1):
+        yield {**said, "seed": spec.seed + extra}
 
 
 def render(specs: Sequence[PromptSpec]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
 import itertools
 import logging
 import platform
@@ -15,25 +13,19 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForImage2Image
 from PIL import Image
 
 from hotfolder import __version__
-from hotfolder.core.ladder import Step, begin_on, next_step
-from hotfolder.core.samplers import SAMPLERS, name_of
+from hotfolder.core.ladder import Step
+from hotfolder.core.samplers import name_of
 from hotfolder.core.shape import shape_of
-from hotfolder.engines.device import is_out_of_memory, memory_of, precision_name
+from hotfolder.engines.device import is_out_of_memory, precision_name
 from hotfolder.engines.generation.loading import (
     denoiser_of,
-    load,
-    pick_generator_dtype,
-    place,
-    possible_steps,
-    weights_of,
 )
-from hotfolder.engines.generation.lora import Wardrobe
 from hotfolder.engines.generation.orders import Drawn, Hooks, Order
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
+from hotfolder.engines.generation.resident import Resident
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.family import is_flux
 from hotfolder.models.fingerprint import fingerprint
@@ -68,30 +60,24 @@ class Generator:
         self._device = device
         self._settings = settings
         self.hooks = hooks
-        self._dtype = pick_generator_dtype(device, settings.precision)
-        self._steps = possible_steps(spec, device)
         self._together = max(1, settings.draw_together)
         self._sha256 = fingerprint(spec)
-        self._pipeline: Any = None
-        self._from_image: Any = None  # the same parts, for work that begins from a picture
-        self._own_scheduler: Any = None
-        self._wardrobe: Any = None
-        self._usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
-        self.step = self._begin(begin)
-        self._load()
+        self._resident = Resident(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
+
+    @property
+    def step(self) -> Step:
+        """Of the memory ladder: where it fits."""
+        return self._resident.step
 
     @property
     def denoiser(self) -> torch.nn.Module:
         """The network that takes the noise away, as it is loaded just now."""
-        network: torch.nn.Module = denoiser_of(self._pipeline)
+        network: torch.nn.Module = denoiser_of(self._resident.pipeline)
         return network
 
     def close(self) -> None:
-        """Lets go of everything. A pipeline is full of circles, so what it held is collected at once."""
-        self._pipeline = self._from_image = self._own_scheduler = self._wardrobe = None
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        """Lets go of everything."""
+        self._resident.close()
 
     def draw(self, orders: Sequence[Order]) -> Iterator[Drawn]:
         """What became of each order, as it is done; those that a stop, or a cancellation, comes before get nothing.
@@ -147,40 +133,9 @@ class Generator:
             raise drawn.error or FailedPicture("nothing came of it")
         return drawn.image, drawn.settings
 
-    # --- memory ----------------------------------------------------------------------------------
-
-    def _begin(self, known: Step | None) -> Step:
-        wanted = self._settings.memory
-        if wanted != "auto":
-            # On a CPU there is nowhere to offload to. Of 4 bits, loading says why they cannot be.
-            return Step.TILED if wanted == Step.OFFLOAD and Step.OFFLOAD not in self._steps else Step(wanted)
-        if known in self._steps:
-            return known
-        if self._device.type != "cuda":
-            return self._steps[0]
-        used, total = memory_of(self._device)
-        return begin_on(self._steps, total - used, *weights_of(self._spec))
-
-    def _load(self) -> None:
-        while True:
-            try:
-                self._pipeline = load(self._spec, self._device, self._dtype, self.step)
-                break
-            except Exception as error:
-                traceback.clear_frames(error.__traceback__)
-                if not is_out_of_memory(error) or not (self.hooks.make_room() or self._step_down()):
-                    raise
-        self._from_image = None
-        self._own_scheduler = self._pipeline.scheduler
-        self._wardrobe = Wardrobe(self._pipeline, self._dtype)
-        usual = inspect.signature(self._pipeline.__call__).parameters.get("guidance_scale")
-        self._usual_guidance = usual.default if usual is not None else 0.0
-        if self._settings.compile and self._device.type == "cuda":
-            denoiser_of(self._pipeline).compile_repeated_blocks()
-
     def _make_do(self, count: int) -> bool:
         """After the memory ran out on `count` pictures at once: whether there is another way to try."""
-        self._tidy()
+        self._resident.tidy()
         if self.hooks.make_room():
             log.warning("%s: out of memory; others made room for it", self.name)
             return True
@@ -188,38 +143,19 @@ class Generator:
             self._together = count // 2
             log.warning("%s: out of memory; from now on %d at once", self.name, self._together)
             return True
-        return self._step_down()
-
-    def _step_down(self) -> bool:
-        below = next_step(self._steps, self.step) if self._settings.memory == "auto" else None
-        if below is None:
-            return False
-        log.warning("%s: out of memory on step '%s'; goes on with '%s'", self.name, self.step, below)
-        self.close()
-        self.step = below
-        return True
-
-    def _tidy(self) -> None:
-        """After an error in the middle: what was moved onto the device for a step goes back."""
-        if self._pipeline is not None:
-            self._pipeline.maybe_free_model_hooks()
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        return self._resident.step_down()
 
     # --- drawing ---------------------------------------------------------------------------------
 
     def _draw_batch(self, batch: Sequence[Order]) -> Iterator[Drawn]:
-        if self._pipeline is None:  # after a step down
-            self._load()
+        self._resident.ensure()
         asked = self._asked(batch[0].params)
         pipeline, arguments = self._prepare(asked)
         pixels = self._run(pipeline, arguments, batch)
-        steps = pipeline.num_timesteps
         for index, order in enumerate(batch):
             if self.hooks.is_cancelled(order.key):
                 continue
-            picture, precision = pixels[index], self._dtype
+            picture, precision = pixels[index], self._resident.dtype
             if is_failed(picture):
                 try:
                     picture, precision = self._again_in_float32(asked, order), torch.float32
@@ -230,7 +166,8 @@ class Generator:
                     continue
             try:
                 image = to_picture(picture)
-                recorded = self._record(order, asked, image, steps, precision, index, len(batch))
+                how = {"precision": precision_name(precision), "batch_index": index, "batch_size": len(batch)}
+                recorded = {**self._record(order, asked, pipeline, image), **how}
             except Exception as error:  # noqa: BLE001 - of this one alone
                 yield Drawn(order.key, error=error)
                 continue
@@ -273,34 +210,20 @@ class Generator:
 
     def _prepare(self, asked: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The pipeline for this work, with its LoRA and its scheduler, and the arguments that all pictures share."""
-        pipeline = self._pipeline
-        self._wardrobe.wear({self.hooks.lora(name): weight for name, weight in asked["lora"].items()})
-        if asked.get("picture") is not None:
-            if self._from_image is None:
-                self._from_image = AutoPipelineForImage2Image.from_pipe(pipeline)
-                self._from_image.set_progress_bar_config(disable=True)
-                place(self._from_image, self._device, self.step)
-            pipeline = self._from_image
-        pipeline.scheduler = self._scheduler(asked["sampler"])
+        if asked["sampler"] is not None and is_flux(self._spec.family):
+            raise BadInput(f"{self.name} draws with a sampler of its own only", "leave --sampler out")
+        loras = {self.hooks.lora(name): weight for name, weight in asked["lora"].items()}
+        picture = asked.get("picture")
+        pipeline = self._resident.made_up(loras, asked["sampler"], from_image=picture is not None)
         arguments: dict[str, Any] = {"num_inference_steps": asked["steps"], "guidance_scale": asked["guidance"]}
-        if asked.get("picture") is not None:
-            arguments |= {"image": asked["picture"], "strength": asked["strength"]}
+        if picture is not None:
+            arguments |= {"image": picture, "strength": asked["strength"]}
             if is_flux(self._spec.family):  # the others take the picture's size
-                arguments["width"], arguments["height"] = asked["picture"].size
+                arguments["width"], arguments["height"] = picture.size
         else:
             arguments |= {"width": asked["width"], "height": asked["height"]}
         arguments["max_sequence_length"] = self._spec.defaults.get("max_sequence_length")
         return pipeline, {key: value for key, value in arguments.items() if value is not None}
-
-    def _scheduler(self, sampler: str | None) -> Any:
-        """A new one each time: they keep what the last picture left."""
-        own = self._own_scheduler
-        if sampler is None:
-            return type(own).from_config(own.config)
-        if is_flux(self._spec.family):
-            raise BadInput(f"{self.name} draws with a sampler of its own only", "leave --sampler out")
-        name, settings = SAMPLERS[sampler]
-        return getattr(diffusers, name).from_config(own.config, **settings)
 
     def _run(self, pipeline: Any, arguments: Mapping[str, Any], batch: Sequence[Order]) -> torch.Tensor:
         """(n, 3, h, w), 0 to 1 where all went well."""
@@ -324,7 +247,7 @@ class Generator:
                     **{**arguments, **more}, generator=seeds, callback_on_step_end=after_step, output_type="pt"
                 )
         except _NobodyWants:
-            self._tidy()
+            self._resident.tidy()
             raise
         pixels: torch.Tensor = result.images
         return pixels
@@ -335,35 +258,24 @@ class Generator:
             f"model '{self.name}' gave a black picture, or none, for seed {order.params['seed']}",
             "try another seed, another size, or executor.precision = 'float32'",
         )
-        if self._dtype is torch.float32 or self.step in (Step.FP8, Step.NF4):
+        if not self._resident.can_be_float32:
             raise failed
         log.warning("%s: seed %d came out black; again in float32", self.name, order.params["seed"])
         try:
-            self._pipeline.to(dtype=torch.float32)
-            pipeline, arguments = self._prepare(asked)
-            (pixels,) = self._run(pipeline, arguments, [order])
+            with self._resident.in_float32():
+                pipeline, arguments = self._prepare(asked)
+                (pixels,) = self._run(pipeline, arguments, [order])
         except Exception as error:
             if is_out_of_memory(error):
                 raise failed from error
             raise
-        finally:
-            self._pipeline.to(dtype=self._dtype)  # exact: every value was one of these before
         if is_failed(pixels):
             raise failed
         return pixels
 
-    def _record(
-        self,
-        order: Order,
-        asked: Mapping[str, Any],
-        image: Image.Image,
-        steps: int,
-        precision: torch.dtype,
-        index: int,
-        size: int,
-    ) -> dict[str, Any]:
-        """Everything that shaped the picture."""
-        scheduler = self._pipeline.scheduler if asked.get("picture") is None else self._from_image.scheduler
+    def _record(self, order: Order, asked: Mapping[str, Any], pipeline: Any, image: Image.Image) -> dict[str, Any]:
+        """Everything that shaped the picture, but for its precision and its place in the batch."""
+        scheduler, usual = pipeline.scheduler, self._resident.usual_guidance
         settings: dict[str, Any] = {
             "prompt": order.params["prompt"],
             "negative_prompt": "" if is_flux(self._spec.family) else order.params.get("negative_prompt") or "",
@@ -372,15 +284,12 @@ class Generator:
             "model_sha256": self._sha256,
             "family": self._spec.family,
             "sampler": name_of(type(scheduler).__name__, scheduler.config),
-            "steps": asked["steps"] or steps,
-            "guidance": float(self._usual_guidance if asked["guidance"] is None else asked["guidance"]),
+            "steps": asked["steps"] or pipeline.num_timesteps,
+            "guidance": float(usual if asked["guidance"] is None else asked["guidance"]),
             "width": image.width,
             "height": image.height,
-            "precision": precision_name(precision),
             "memory": str(self.step),
             "device": _device_name(self._device),
-            "batch_index": index,
-            "batch_size": size,
             "hotfolder": __version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,

@@ -43,6 +43,7 @@ from hotfolder.models.checkpoint import (
     Header,
     family_in,
     flux_prefix,
+    has_guidance,
     read_header,
     unreadable,
 )
@@ -119,7 +120,7 @@ def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> Di
         )
     guided = read_config(base / "transformer" / "config.json").get("guidance_embeds", False)
     prefix = flux_prefix(header) or ""
-    if guided != header.has(f"{prefix}guidance_in."):
+    if guided != has_guidance(header):
         sorts = ("[dev]", "[schnell]") if guided else ("[schnell]", "[dev]")
         raise UsageError(
             f"{path} does not fit {base}: that is FLUX.1 {sorts[0]}", f"use a FLUX.1 {sorts[1]} as base"
