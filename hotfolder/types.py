@@ -132,7 +132,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class StationSettings:
+class RunnerSettings:
     """What a worker has to know of the configuration."""
 
     device: str = "auto"

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from hotfolder.cli.app import app
+from hotfolder.config.sections import OVERRIDES
+from hotfolder.config.settings import ARRAYS, sections
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.models.entry import FileEntry
-from hotfolder.sections import OVERRIDES
-from hotfolder.settings import ARRAYS, sections
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
 _MADE = "<!-- Made by tools/make_reference.py from the code: not to be edited. -->\n\n"

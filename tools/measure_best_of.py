@@ -14,10 +14,10 @@ import sys
 import torch
 
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.orders import Order
-from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.generation.requests import GenerationRequest
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 
 _COLOURS = ("red", "green", "blue", "yellow", "purple")
 _SHAPES = ("circle", "square", "star", "triangle")
@@ -25,15 +25,15 @@ _SHAPES = ("circle", "square", "star", "triangle")
 
 def measure(prompts: int, best_of: int) -> dict[str, float]:
     """Means of the scores (1 to 10, `technical`) of the best of each set, and of a single draw of each prompt."""
-    cpu, settings = torch.device("cpu"), StationSettings()
+    cpu, settings = torch.device("cpu"), RunnerSettings()
     generator = Generator(Catalogue().resolve("shapes", Kind.GENERATE), cpu, settings)
-    panel = Panel.load("technical", settings, cpu)
+    panel = ScorerEnsemble.load("technical", settings, cpu)
     best, single = [], []
     for number in range(prompts):
         colour, shape = _COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)]
         prompt = f"a {colour} {shape} on a white background"
         seeds = range(1000 * number, 1000 * number + best_of + 1)
-        drawn = generator.draw([Order(seed, {"prompt": prompt, "seed": seed}) for seed in seeds])
+        drawn = generator.draw([GenerationRequest(seed, {"prompt": prompt, "seed": seed}) for seed in seeds])
         images = [each.image for each in drawn if each.image is not None]
         scores = [judged.score.value for judged in panel.judge(images)]
         best.append(max(scores[:best_of]))

@@ -13,10 +13,10 @@ import typer
 from PIL import Image
 
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 from tools.builtin import measure
 
 
@@ -26,14 +26,14 @@ def main(
 ) -> None:
     """Prints one JSON document with the figures that the model cards give."""
     cpu = torch.device("cpu")
-    generator = Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), cpu, StationSettings())
+    generator = Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), cpu, RunnerSettings())
 
     def draw(prompt: str, seed: int) -> Image.Image:
         return generator.draw_one({"prompt": prompt, "seed": seed})[0]
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
-    upscaler = Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), cpu, StationSettings())
-    panel = Panel.load("technical", StationSettings(), cpu)
+    upscaler = Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), cpu, RunnerSettings())
+    panel = ScorerEnsemble.load("technical", RunnerSettings(), cpu)
     figures: dict[str, Any] = {
         "shapes": asdict(measure.measure_shapes(draw, images)),
         "x4-compact": measure.measure_compact(upscaler, images // 2),

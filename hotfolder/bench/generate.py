@@ -20,17 +20,17 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from hotfolder.bench.measure import peak_flops, peak_memory, seconds
-from hotfolder.core.ladder import Step
+from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.loading import load, pick_generator_dtype
-from hotfolder.engines.generation.orders import Order
+from hotfolder.engines.generation.requests import GenerationRequest
 from hotfolder.errors import DeviceTrouble
 from hotfolder.executors.base import Executor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.models.registry import Catalogue, ModelSpec
-from hotfolder.oneshot import CannotWork, work
-from hotfolder.types import Item, Kind, Progress, Staged, StationSettings
+from hotfolder.oneshot.work import CannotWork, work
+from hotfolder.types import Item, Kind, Progress, RunnerSettings, Staged
 
 Tell = Callable[[str, int, int], None]
 Params = Mapping[str, Any]
@@ -61,7 +61,7 @@ class _Alone:
 
 
 def bench_generate(
-    model: str, settings: StationSettings, asked: Params, *, images: int, plain: int, tell: Tell
+    model: str, settings: RunnerSettings, asked: Params, *, images: int, plain: int, tell: Tell
 ) -> dict[str, Any]:
     """Images a second, from prompts to files; `plain` of them go through the plain loop, too, in turns with ours.
 
@@ -84,7 +84,7 @@ def bench_generate(
     together = max(staged.settings["batch_size"] for staged in race.staged.values())
     tell("the network alone", images, images)
     alone = _measure_network(
-        spec, replace(settings, draw_together=together), device, Step(how["memory"]), items[:together]
+        spec, replace(settings, draw_together=together), device, MemoryPlan(how["memory"]), items[:together]
     )
     memory = {"ours_mb": worker, **race.memory}
     if device.type == "cuda":
@@ -130,7 +130,7 @@ def _params(number: int, asked: Params) -> dict[str, Any]:
 def _run_race(
     model: str,
     spec: ModelSpec,
-    settings: StationSettings,
+    settings: RunnerSettings,
     device: torch.device,
     executor: Executor,
     items: Sequence[Item],
@@ -207,7 +207,7 @@ def _ours(
 
 
 def _measure_network(
-    spec: ModelSpec, settings: StationSettings, device: torch.device, step: Step, items: Sequence[Item]
+    spec: ModelSpec, settings: RunnerSettings, device: torch.device, step: MemoryPlan, items: Sequence[Item]
 ) -> _Alone:
     """In a generator of our own, on the step of the memory ladder that the worker's was on."""
     free_memory(device)
@@ -217,7 +217,7 @@ def _measure_network(
     load_seconds = seconds(lambda: made.append(Generator(spec, device, settings, begin=step)), device)
     generator = made[0]
     network = generator.denoiser
-    orders = [Order(item.job_id, item.params) for item in items]
+    orders = [GenerationRequest(item.job_id, item.params) for item in items]
     _draw(generator, orders)
     forward = network.forward
     durations: list[float] = []
@@ -243,7 +243,7 @@ def _measure_network(
     return _Alone(load_seconds, len(durations), statistics.median(durations), float(counter.get_total_flops()))
 
 
-def _draw(generator: Generator, orders: Sequence[Order]) -> None:
+def _draw(generator: Generator, orders: Sequence[GenerationRequest]) -> None:
     for drawn in generator.draw(orders):
         if drawn.error is not None:
             raise drawn.error
@@ -255,14 +255,14 @@ def _draw(generator: Generator, orders: Sequence[Order]) -> None:
 class _PlainLoop:
     """As diffusers' documentation shows it: all of it on the device, one prompt at a time, PNG as Pillow writes it."""
 
-    def __init__(self, spec: ModelSpec, settings: StationSettings, device: torch.device, folder: Path) -> None:
+    def __init__(self, spec: ModelSpec, settings: RunnerSettings, device: torch.device, folder: Path) -> None:
         self._folder = folder
         self._defaults = spec.defaults
         self._pipeline: Any = None
         dtype = pick_generator_dtype(device, settings.precision)
 
         def read() -> None:
-            self._pipeline = load(spec, device, dtype, Step.FULL)
+            self._pipeline = load(spec, device, dtype, MemoryPlan.FULL)
 
         self.load_seconds = seconds(read, device)
 

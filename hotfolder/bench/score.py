@@ -21,18 +21,18 @@ from hotfolder.bench.weights import save_random_clip, save_random_head
 from hotfolder.core import formula
 from hotfolder.engines.device import decode_threads, pick_device, pick_dtype, precision_name
 from hotfolder.engines.scoring.base import Encoder
-from hotfolder.engines.scoring.panel import Look, Panel, Started
+from hotfolder.engines.scoring.ensemble import Look, ScorerEnsemble, Started
 from hotfolder.engines.scoring.stream import Looker, Seen, judge_all
-from hotfolder.types import Item, StationSettings
+from hotfolder.types import Item, RunnerSettings
 
 Tell = Callable[[str, int, int], None]
 _ROUNDS = 3
 
 
-class _Blind(Panel):
+class _Blind(ScorerEnsemble):
     """A panel whose networks cost nothing: what is left is reading, decoding and preparing."""
 
-    def __init__(self, real: Panel) -> None:
+    def __init__(self, real: ScorerEnsemble) -> None:
         self.__dict__.update(vars(real))
         picture = Image.new("RGB", (64, 64))
         self._empty = {id_: rows[0].cpu() for id_, rows in real.start([real.look(picture)]).fresh.items()}
@@ -43,7 +43,7 @@ class _Blind(Panel):
 
 def bench_score(
     scorer: str,
-    settings: StationSettings,
+    settings: RunnerSettings,
     *,
     images: int,
     size: int,
@@ -66,12 +66,12 @@ def bench_score(
 
 
 def _measure(
-    scorer: str, settings: StationSettings, paths: Sequence[Path], naive: int, tell: Tell
+    scorer: str, settings: RunnerSettings, paths: Sequence[Path], naive: int, tell: Tell
 ) -> dict[str, Any]:
     device = pick_device(settings.device)
     dtype = pick_dtype(device, settings.precision)
     tell("loading", 0, len(paths))
-    panel = Panel.load(scorer, settings, device)
+    panel = ScorerEnsemble.load(scorer, settings, device)
     items = [Item(index, 1, str(path), "") for index, path in enumerate(paths)]
     look = Looker(panel, settings, None)
     tell("decoding", 0, len(paths))
@@ -88,7 +88,11 @@ def _measure(
             runs * len(views) / seconds(lambda: [panel.finish(panel.start(views)) for _ in range(runs)], device)
         )
         same = dtype is torch.float32 and not settings.compile
-        bare = panel if same else Panel.load(scorer, replace(settings, precision="float32", compile=False), device)
+        bare = (
+            panel
+            if same
+            else ScorerEnsemble.load(scorer, replace(settings, precision="float32", compile=False), device)
+        )
         _naive_loop(bare, paths[:1])
         # In turns, so that a machine that slows down slows both down.
         ours = theirs = 0.0
@@ -129,7 +133,9 @@ def _measure(
     }
 
 
-def _judge(panel: Panel, items: Sequence[Item], look: Callable[[Item], Seen], pool: ThreadPoolExecutor) -> None:
+def _judge(
+    panel: ScorerEnsemble, items: Sequence[Item], look: Callable[[Item], Seen], pool: ThreadPoolExecutor
+) -> None:
     def fail(_: Item, error: Exception) -> None:
         raise error
 
@@ -149,7 +155,7 @@ def _flops(encoder: Encoder) -> int:
     return int(counter.get_total_flops())
 
 
-def _naive_loop(panel: Panel, paths: Sequence[Path]) -> None:
+def _naive_loop(panel: ScorerEnsemble, paths: Sequence[Path]) -> None:
     """One image at a time, float32, nothing beside anything else: the way small tools do it."""
     for path in paths:
         with Image.open(path) as file:

@@ -26,15 +26,15 @@ from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.executors.base import Executor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.models.registry import Catalogue
-from hotfolder.oneshot import work
-from hotfolder.types import Item, Kind, StationSettings
+from hotfolder.oneshot.work import work
+from hotfolder.types import Item, Kind, RunnerSettings
 
 Tell = Callable[[str, int, int], None]
 
 
 def bench_upscale(
     model: str,
-    settings: StationSettings,
+    settings: RunnerSettings,
     *,
     images: int,
     size: int,
@@ -64,7 +64,7 @@ def bench_upscale(
 
 def _measure(
     model: str,
-    settings: StationSettings,
+    settings: RunnerSettings,
     executor: Executor,
     paths: Sequence[Path],
     folder: Path,
@@ -136,7 +136,7 @@ def _ours(executor: Executor, model: str, items: Sequence[Item]) -> None:
 class _PlainLoop:
     """The whole picture at once, float32, the usual memory layout, PNG at Pillow's own level, one at a time."""
 
-    def __init__(self, model: str, settings: StationSettings, device: torch.device, folder: Path) -> None:
+    def __init__(self, model: str, settings: RunnerSettings, device: torch.device, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
         self._device = device

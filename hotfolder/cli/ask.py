@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from hotfolder.cli import table
+from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
-from hotfolder.root import find_root
 
 _COLUMNS = (
     "image_id", "path", "sha256", "role", "verdict", "score", "scorer", "width", "height", "parent_path", "prompt",

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from hotfolder.cli.display import Display
+from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger import health
 from hotfolder.printable import printable
-from hotfolder.root import find_root
 
 
 def run_backup(given: Path | None, file: Path, *, as_json: bool) -> None:

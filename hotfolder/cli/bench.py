@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file
 from hotfolder.cli.run import resolve_upscaler
 from hotfolder.cli.score import scored_by
 from hotfolder.cli.upscale import Options, configured
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
 from hotfolder.errors import UsageError
-from hotfolder.root import find_root_if_any
 from hotfolder.types import Kind
 
 
@@ -31,7 +31,7 @@ def run_bench_score(
 ) -> None:
     if format_ not in ("png", "jpg", "webp"):
         raise UsageError(f"no format is called '{format_}'", "use png, jpg or webp")
-    settings = config.load(find_root_if_any(given))
+    settings = loading.load(find_root_if_any(given))
     if not random_weights:
         settings = scored_by(settings, scorer)
     from hotfolder.bench.score import bench_score
@@ -39,7 +39,7 @@ def run_bench_score(
     with Display() as display:
         found = bench_score(
             settings.default_model(Kind.SCORE),
-            settings.station(),
+            settings.runner(),
             images=images,
             size=size,
             format_=format_,
@@ -61,7 +61,7 @@ def run_bench_upscale(
     tile: int | None,
     as_json: bool,
 ) -> None:
-    settings = configured(config.load(find_root_if_any(given)), Options(model=model, tile=tile))
+    settings = configured(loading.load(find_root_if_any(given)), Options(model=model, tile=tile))
     if not random_rrdb:
         resolve_upscaler(settings)
     from hotfolder.bench.upscale import bench_upscale
@@ -69,7 +69,7 @@ def run_bench_upscale(
     with Display() as display:
         found = bench_upscale(
             settings.upscale.model,
-            settings.station(),
+            settings.runner(),
             images=images,
             size=size,
             naive=naive,
@@ -92,7 +92,7 @@ def run_bench_generate(
 ) -> None:
     model = (existing_file(model) or model) if model is not None else None
     asked = {"model": model, "steps": steps, "width": size, "height": size, "batch_size": together}
-    settings = config.load(find_root_if_any(given)).asked(
+    settings = loading.load(find_root_if_any(given)).asked(
         "generate",
         {key: value for key, value in asked.items() if value is not None},
         {"width": "size", "height": "size", "batch_size": "together"},
@@ -103,7 +103,7 @@ def run_bench_generate(
     with Display() as display:
         found = bench_generate(
             settings.generate.model,
-            settings.station(),
+            settings.runner(),
             {key: getattr(settings.generate, key) for key in ("steps", "guidance", "width", "height")},
             images=images,
             plain=plain,

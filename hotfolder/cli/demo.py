@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_daemon, stopped_by_signals
 from hotfolder.cli.setup import make_root
+from hotfolder.config import loading
 from hotfolder.demo.scenario import drop_everything
 from hotfolder.demo.sheet import draw_sheet, group_of
 from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError
@@ -36,7 +36,7 @@ def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
     sys.stderr.write(f"working in {root}\n")
     with Display() as display:
         # The environment is left out: a demonstration shows the same thing everywhere.
-        daemon = make_daemon(root, config.load(root, {}), display.show)
+        daemon = make_daemon(root, loading.load(root, {}), display.show)
         with stopped_by_signals(daemon) as signals:
             report = daemon.run(once=True)
     if signals:

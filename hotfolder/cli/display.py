@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from hotfolder.live import Snapshot
+from hotfolder.status.live import Snapshot
 
 #: Without a terminal, one line so often, in seconds.
 _PLAIN_EVERY = 5.0

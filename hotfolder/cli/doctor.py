@@ -16,23 +16,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from hotfolder import config
 from hotfolder.cli import table
 from hotfolder.cli.models import how_to_mend
 from hotfolder.cli.service import Manager
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
+from hotfolder.config.settings import Settings
 from hotfolder.core.settle import Writers
 from hotfolder.errors import ExitCode, HotfolderError
-from hotfolder.folders.filesystem import free_bytes, tells_events, type_of
+from hotfolder.files.filesystem import free_bytes, tells_events, type_of
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.watch import Watcher
 from hotfolder.ledger import health
-from hotfolder.live import read
 from hotfolder.printable import printable
-from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
+from hotfolder.status.live import read
 
 #: What the line is made of, as installed.
 _PACKAGES = (
@@ -95,7 +95,7 @@ def examine(root: Path | None) -> Iterator[Check]:
         yield Check("root", "warn", "there is no root here", "hotfolder init ~/hotfolder --preset tiny")
     else:
         try:
-            settings = config.load(root)
+            settings = loading.load(root)
             yield Check("configuration", "ok", str(root / "hotfolder.toml"))
         except HotfolderError as error:
             yield Check("configuration", "fail", error.message, error.fix)

@@ -13,28 +13,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file
-from hotfolder.cli.placing import clear, make_folder, make_staging, place
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.score import scored_by
 from hotfolder.cli.text import told_at_the_end
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
+from hotfolder.config.settings import Settings
 from hotfolder.core import naming
+from hotfolder.core.batch_key import batch_key
 from hotfolder.core.gate import best
 from hotfolder.core.prompts import images_of, of_prompt, options_of
-from hotfolder.core.shape import shape_of
 from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
+from hotfolder.files.moves import fsync_folder
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.moves import fsync_folder
-from hotfolder.folders.wildcards import WildcardLists
-from hotfolder.oneshot import work
+from hotfolder.oneshot.placing import clear, make_folder, make_staging, place
+from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
-from hotfolder.prompt_check import PromptCheck
-from hotfolder.prompt_files import asks_for_images, draw_seed, read_specs, says_itself
-from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
+from hotfolder.prompt_files.checking import PromptCheck
+from hotfolder.prompt_files.reading import asks_for_images, draw_seed, read_specs, says_itself
+from hotfolder.prompt_files.wildcards import WildcardLists
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress, PromptSpec, Staged
 
 #: Characters of a prompt that its images are named by.
@@ -73,7 +73,7 @@ class _Image:
 
 def run_generate(given: Path | None, prompts: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
     root = find_root_if_any(given)
-    settings = _configured(config.load(root), options)
+    settings = _configured(loading.load(root), options)
     try:
         wanted = _wanted(root, settings, prompts, options)
     except PromptSyntax as error:
@@ -181,7 +181,7 @@ def _work(
 
 def _draw(executor: Executor, wanted: Sequence[_Image], out: Path, staging: Path, tell: Tell) -> None:
     # One model after the other, and of each those of one shape together.
-    order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(shape_of(wanted[i].params)), i))
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i].model, str(batch_key(wanted[i].params)), i))
     for model, indices in itertools.groupby(order, key=lambda i: wanted[i].model):
         items = [Item(i, 1, None, str(staging / str(i)), wanted[i].params) for i in indices]
         for outcome in work(executor, Kind.GENERATE, model, items, tell):

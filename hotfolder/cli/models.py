@@ -14,8 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from hotfolder import config
 from hotfolder.cli import table
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
+from hotfolder.config.settings import Settings
 from hotfolder.errors import ExitCode, HotfolderError, ModelMissing, UsageError
 from hotfolder.executors.limits import machine_memory
 from hotfolder.models import records
@@ -24,15 +26,13 @@ from hotfolder.models.link import link
 from hotfolder.models.pull import Puller, remove
 from hotfolder.models.registry import ENCODER, Catalogue, ModelFile, usual_folder
 from hotfolder.printable import printable
-from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
 
 #: How much of a device's memory a model's weights may take.
 _SHARE = 0.9
 
 
 def run_list(given: Path | None, *, as_json: bool) -> None:
-    settings = config.load(find_root_if_any(given))
+    settings = loading.load(find_root_if_any(given))
     catalogue, device = settings.catalogue(), device_memory()
     wanted = {name for _, name in settings.models_needed()}
     rows = [_row(entry, catalogue, device, wanted) for entry in catalogue.entries()]
@@ -103,7 +103,7 @@ def device_memory() -> int | None:
 
 def run_pull(given: Path | None, names: Sequence[str], *, as_json: bool) -> ExitCode:
     """Fetches models, and those that they need; without names, those that the configuration names."""
-    settings = config.load(find_root_if_any(given))
+    settings = loading.load(find_root_if_any(given))
     wanted = list(names) or [name for _, name in settings.models_needed() if not os.path.isabs(name)]  # noqa: PTH117
     done = _pull(settings, wanted, quiet=as_json)
     if as_json:
@@ -203,7 +203,7 @@ class _Bars:
 
 def run_verify(given: Path | None, names: Sequence[str], *, as_json: bool) -> ExitCode:
     """Reads every file of the models that are here, and compares it with what is pinned or was noted."""
-    catalogue = config.load(find_root_if_any(given)).catalogue()
+    catalogue = loading.load(find_root_if_any(given)).catalogue()
     entries = [entry for name in names for entry in catalogue.needs(name)] or catalogue.entries()
     found: list[dict[str, Any]] = []
     for entry in entries:
@@ -239,7 +239,7 @@ def how_to_mend(entry: ModelEntry) -> str:
 
 def run_rm(given: Path | None, names: Sequence[str], *, as_json: bool) -> None:
     """Raises UsageError for what was not put here by hotfolder."""
-    catalogue = config.load(find_root_if_any(given)).catalogue()
+    catalogue = loading.load(find_root_if_any(given)).catalogue()
     removed: list[dict[str, Any]] = []
     for name in names:
         entry = catalogue.entry(name)
@@ -254,7 +254,7 @@ def run_rm(given: Path | None, names: Sequence[str], *, as_json: bool) -> None:
 
 def run_link(given: Path | None, folder: Path, *, as_json: bool) -> ExitCode:
     """Makes the models of another program's folder known. Exit 1 when there was none that can be used."""
-    catalogue = config.load(find_root_if_any(given)).catalogue()
+    catalogue = loading.load(find_root_if_any(given)).catalogue()
     found = []
     for each in link(folder, catalogue):
         found.append({"path": str(each.path), "name": each.name or None, "what": each.what})

@@ -10,15 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hotfolder import control
 from hotfolder.cli import table
 from hotfolder.cli.status import utc
+from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
-from hotfolder.root import find_root
+from hotfolder.status import mailbox
 
 #: Seconds that an answer of a running daemon is waited for.
 _PATIENCE = 10.0
@@ -34,10 +34,10 @@ def ask(layout: Layout, wish: Mapping[str, Any], patience: float = _PATIENCE) ->
     Raises UsageError where the root cannot be written.
     """
     try:
-        path = control.ask(layout, wish)
+        path = mailbox.ask(layout, wish)
     except OSError as error:
         raise UsageError(f"{layout.control} cannot be written: {error.strerror}", "is this your root?") from None
-    return control.answer_to(path, patience) if holder(layout.lock) is not None else None
+    return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
 
 
 def relative_names(layout: Layout, file: Path) -> set[str]:

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
+from hotfolder.config import loading
+from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Judged, Ledger
 from hotfolder.ledger.reader import Reader
-from hotfolder.oneshot import work
+from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
-from hotfolder.root import find_root
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
 
 #: Images looked up, judged and recorded together: what an interruption can cost.
@@ -28,7 +28,7 @@ _AT_ONCE = 1000
 
 def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> ExitCode:
     root = find_root(given)
-    configured = config.load(root)
+    configured = loading.load(root)
     settings = scored_by(configured, scorer)
     model = settings.default_model(Kind.SCORE)
     # What the gate looks at by the configuration becomes the image's score; another one is recorded beside it.

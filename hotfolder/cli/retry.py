@@ -9,12 +9,12 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.queue import ask, relative_names
+from hotfolder.config.root import find_root
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
-from hotfolder.root import find_root
 
 
 def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> ExitCode:

@@ -11,31 +11,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from hotfolder import config
 from hotfolder.cli.display import Display
-from hotfolder.daemon import Daemon
+from hotfolder.config import loading
+from hotfolder.config.root import find_root
+from hotfolder.config.settings import Settings
+from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import ExitCode, Interrupted, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
-from hotfolder.live import Snapshot
-from hotfolder.logs import log_to_stderr
 from hotfolder.models.registry import ModelSpec
-from hotfolder.root import find_root
-from hotfolder.settings import Settings
-from hotfolder.systemd import Notifier
+from hotfolder.status.live import Snapshot
+from hotfolder.system.logs import log_to_stderr
+from hotfolder.system.notification import Notifier
 from hotfolder.types import Kind
 
 
 def make_executor(settings: Settings, root: Path | None) -> Executor:
     """The executor that the configuration names; it remembers what was judged in `root`."""
-    station = settings.station(Layout(root).database if root else None)
+    runner = settings.runner(Layout(root).database if root else None)
     if settings.executor.kind == "inline":
         from hotfolder.executors.inline import InlineExecutor
 
-        return InlineExecutor(station)
+        return InlineExecutor(runner)
     from hotfolder.executors.local import LocalExecutor
 
-    return LocalExecutor(station, settings.executor.idle_unload_seconds)
+    return LocalExecutor(runner, settings.executor.idle_unload_seconds)
 
 
 def resolve_upscaler(settings: Settings) -> ModelSpec:
@@ -56,7 +56,7 @@ def load_checked(root: Path, *, pull: bool = False) -> Settings:
 
     Raises ConfigError, ModelMissing or UsageError; DownloadFailed and the like only with `pull`.
     """
-    settings = config.load(root)
+    settings = loading.load(root)
     if pull and settings.models.auto_pull:
         from hotfolder.cli.models import pull_missing
 

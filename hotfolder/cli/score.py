@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.text import told_at_the_end
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
+from hotfolder.config.settings import Settings
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
 from hotfolder.errors import ExitCode, UsageError
-from hotfolder.oneshot import work
+from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
-from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
 from hotfolder.types import Item, Kind, Outcome, Progress, Role
 
 
@@ -30,7 +30,7 @@ def run_score(
     if as_json and as_csv:
         raise UsageError("--json and --csv do not go together", "choose one")
     root = find_root_if_any(given)
-    settings = scored_by(config.load(root), scorer)
+    settings = scored_by(loading.load(root), scorer)
     found = find_images(paths, recursive=recursive, ignore=settings.watch.ignore)
     if found.passed_over:
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")

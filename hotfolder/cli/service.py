@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli import table
+from hotfolder.config import loading
+from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode, HotfolderError, UsageError
-from hotfolder.root import find_root
-from hotfolder.service import system_unit, unit_path, user_unit
+from hotfolder.system.units import system_unit, unit_path, user_unit
 
 #: Properties of a unit that `status` shows.
 _SHOWN = (
@@ -73,7 +73,7 @@ def run_install(
     written.
     """
     root = find_root(given)
-    config.load(root)  # what would not start is not installed
+    loading.load(root)  # what would not start is not installed
     manager = Manager(system=system, user=user, name=name)
     text = (system_unit if system else user_unit)(_command(), str(root))
     path = unit_path(name, system=system)

@@ -6,10 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from hotfolder import presets
+from hotfolder.config import presets
+from hotfolder.config.root import FILE_NAME
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
-from hotfolder.root import FILE_NAME
 
 
 def make_root(root: Path, preset: str) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.status import utc
+from hotfolder.config.root import find_root
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
-from hotfolder.root import find_root
 
 #: So many tries of one prompt are listed.
 _MOST_TRIES = 50

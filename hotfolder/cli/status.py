@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
-from hotfolder.live import Snapshot, read
 from hotfolder.printable import printable
-from hotfolder.root import find_root
+from hotfolder.status.live import Snapshot, read
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 #: Seconds whose jobs make the pace, and between two looks.

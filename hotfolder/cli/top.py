@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
-from hotfolder.root import find_root
 
 _BAR = 50
 _DAYS = 14
@@ -45,10 +45,10 @@ def show_top(given: Path | None, most: int, by: str, verdict: str | None, *, as_
 
 
 def show_stats(given: Path | None, *, as_json: bool) -> None:
-    from hotfolder import config  # `top` does without
+    from hotfolder.config import loading  # `top` does without
 
     root = find_root(given)
-    gate = config.load(root).gate
+    gate = loading.load(root).gate
     with Reader(Layout(root).database) as reader:
         found: dict[str, Any] = {
             **reader.score_summary(),

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
-from hotfolder.cli.placing import clear, make_folder, make_staging, place
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.text import told_at_the_end
+from hotfolder.config import loading
+from hotfolder.config.root import find_root_if_any
+from hotfolder.config.settings import Settings
 from hotfolder.core import naming
 from hotfolder.errors import BadInput, ExitCode, UsageError
-from hotfolder.folders.moves import fsync_folder
+from hotfolder.files.moves import fsync_folder
 from hotfolder.models.registry import ModelSpec
-from hotfolder.oneshot import work
+from hotfolder.oneshot.placing import clear, make_folder, make_staging, place
+from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
-from hotfolder.root import find_root_if_any
-from hotfolder.settings import Settings
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
 
 
@@ -64,7 +64,7 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
     if not all(0 < value < math.inf for value in options.size.values()):
         raise UsageError("a size must be more than nothing, and a number", "for example --scale 2")
     root = find_root_if_any(given)
-    settings = configured(config.load(root), options)
+    settings = configured(loading.load(root), options)
     name = settings.upscale.model
     spec = resolve_upscaler(settings)
     found = find_images(

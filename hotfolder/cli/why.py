@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hotfolder import config
+from hotfolder.config import loading
+from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
 from hotfolder.errors import ConfigError, UsageError
@@ -18,10 +20,8 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.scan import sight
 from hotfolder.ledger.reader import Reader
-from hotfolder.live import read
 from hotfolder.printable import printable
-from hotfolder.root import FILE_NAME, find_root
-from hotfolder.rules import Rules
+from hotfolder.status.live import read
 from hotfolder.types import Kind, Sighting
 
 
@@ -72,7 +72,7 @@ def _inbox_of(layout: Layout, path: str) -> Kind | None:
         return None
     if parts[1] in list(Kind):
         return Kind(parts[1])  # the configuration may be broken, and is not needed for these
-    return config.load(layout.root).inboxes.get(parts[1])
+    return loading.load(layout.root).inboxes.get(parts[1])
 
 
 def _sight(layout: Layout, path: str) -> Sighting | None:
@@ -92,7 +92,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     """Why a file that is not taken yet is not taken."""
     if kind is None:
         return "it lies in no inbox", "drop it into inbox/generate, inbox/score or inbox/upscale"
-    settings = config.load(layout.root)
+    settings = loading.load(layout.root)
     if path.endswith(f"/{FILE_NAME}"):
         return "it holds the settings of its folder, and stays there", ""
     for part in path.split("/")[2:]:
@@ -111,7 +111,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     if there is None:
         return "it is no regular file: links and devices are never followed", "copy the file itself"
     try:
-        Rules(layout.root, settings).of(path)
+        FolderSettings(layout.root, settings).of(path)
     except ConfigError as error:
         return f"the settings of its folder were not understood: {error.message}", error.fix
     if holder(layout.lock) is None:

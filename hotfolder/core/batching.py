@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hotfolder.core.shape import shape_of
+from hotfolder.core.batch_key import batch_key
 from hotfolder.types import Job, Kind
 
 
@@ -37,6 +37,6 @@ def pick_batch(
     unsuspected = (job for job in waiting if not (job.deaths or job.crashes))
     same = (job for job in unsuspected if (job.kind, job.model) == (lead.kind, lead.model))
     if lead.kind is Kind.GENERATE:
-        shape = shape_of(lead.params)
-        same = (job for job in same if shape_of(job.params) == shape)
+        shape = batch_key(lead.params)
+        same = (job for job in same if batch_key(job.params) == shape)
     return tuple(job for job, _ in zip(same, range(policy.sizes.get(lead.kind, 1)), strict=False))

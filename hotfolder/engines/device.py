@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
-from hotfolder.types import StationSettings
+from hotfolder.types import RunnerSettings
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -60,7 +60,7 @@ def free_memory(device: torch.device | None) -> None:
         torch.cuda.empty_cache()
 
 
-def decode_threads(settings: StationSettings) -> int:
+def decode_threads(settings: RunnerSettings) -> int:
     """As configured, else one for each core; beyond 16 the memory they hold outweighs what they add."""
     return settings.decode_threads or min(16, os.cpu_count() or 1)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hotfolder.types import Batch, Outcome, Progress, StationSettings
+from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Executor(Protocol):
         """Asks the batch in work to end after the image in work; its other items get no outcome."""
         ...
 
-    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+    def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
         """From the next batch on, works by other settings. Only between two batches."""
         ...
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hotfolder.executors.base import Done
-from hotfolder.executors.outfit import make_station
-from hotfolder.types import Batch, Outcome, Progress, StationSettings
+from hotfolder.executors.runner import make_runner
+from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 
 class InlineExecutor:
     """Works when it is polled. A crash of a model is a crash of this process."""
 
-    def __init__(self, settings: StationSettings) -> None:
-        self._station = make_station(settings)
+    def __init__(self, settings: RunnerSettings) -> None:
+        self._runner = make_runner(settings)
         self._batch: Batch | None = None
         self._stopping = False
         self._cancelled: set[int] = set()
@@ -34,7 +34,7 @@ class InlineExecutor:
         def emit(event: Outcome | Progress) -> None:
             told.append(Done(outcome=event) if isinstance(event, Outcome) else Done(progress=event))
 
-        self._station.work(batch, emit, lambda: self._stopping, self._cancelled.__contains__)
+        self._runner.work(batch, emit, lambda: self._stopping, self._cancelled.__contains__)
         return [*told, Done(finished=batch.id)]
 
     def cancel(self, job_ids: Collection[int]) -> None:
@@ -43,12 +43,12 @@ class InlineExecutor:
     def interrupt(self) -> None:
         self._stopping = True
 
-    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
-        self._station.close()
-        self._station = make_station(settings)
+    def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
+        self._runner.close()
+        self._runner = make_runner(settings)
 
     def abandon(self, why: str) -> None:
         """It works only while it is polled, so there is nothing to end."""
 
     def close(self) -> None:
-        self._station.close()
+        self._runner.close()

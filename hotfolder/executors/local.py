@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done
 from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
-from hotfolder.types import Batch, Outcome, StationSettings
+from hotfolder.types import Batch, Outcome, RunnerSettings
 
 #: How long a worker that is told to leave may take, in seconds, before it is killed.
 _LEAVE_SECONDS = 5.0
@@ -27,7 +27,7 @@ class LocalExecutor:
     `idle_seconds` without work end the worker.
     """
 
-    def __init__(self, settings: StationSettings, idle_seconds: float) -> None:
+    def __init__(self, settings: RunnerSettings, idle_seconds: float) -> None:
         self._settings = settings
         self._idle_seconds = idle_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +98,7 @@ class LocalExecutor:
             with contextlib.suppress(OSError):
                 self._connection.send(STOP)
 
-    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+    def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
         self._settings, self._idle_seconds = settings, idle_seconds
         if self._process is not None:
             self._leave()

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
 from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
-from hotfolder.logs import log_to_stderr
-from hotfolder.types import Batch, Outcome, Progress, StationSettings
+from hotfolder.system.logs import log_to_stderr
+from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -54,10 +54,10 @@ def main(handle: int, parent: int) -> None:
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
     from hotfolder.engines.device import pick_device
-    from hotfolder.executors.outfit import make_station
+    from hotfolder.executors.runner import make_runner
 
-    assert isinstance(settings, StationSettings)
-    station = make_station(settings)
+    assert isinstance(settings, RunnerSettings)
+    runner = make_runner(settings)
     with contextlib.suppress(HotfolderError):  # of the device: said of each job
         limit_worker(settings.memory_limit_mb, on_cpu=pick_device(settings.device).type == "cpu")
     connection.send(READY)
@@ -70,7 +70,7 @@ def main(handle: int, parent: int) -> None:
 
     while True:
         batch = batches.get()
-        station.work(batch, emit, stopping.is_set, cancelled.__contains__)
+        runner.work(batch, emit, stopping.is_set, cancelled.__contains__)
         connection.send((FINISHED, batch.id))
 
 

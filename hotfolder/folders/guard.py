@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hotfolder.errors import DiskFull, EnvironmentTrouble, UsageError
-from hotfolder.folders.filesystem import free_bytes
+from hotfolder.files.filesystem import free_bytes
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UPSCALED, Layout
 from hotfolder.types import Kind
 

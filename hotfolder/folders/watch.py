@@ -25,7 +25,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from hotfolder.folders.filesystem import tells_events, type_of
+from hotfolder.files.filesystem import tells_events, type_of
 
 log = logging.getLogger(__name__)
 #: What may mean a new or changed file. Not what readers cause: the kernel need not even tell of that.

@@ -27,9 +27,9 @@ from hotfolder.errors import (
     UnsupportedImage,
     Vanished,
 )
+from hotfolder.files.regular import open_regular
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
-from hotfolder.regular import open_regular
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.

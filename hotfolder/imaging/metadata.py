@@ -11,10 +11,10 @@ from PIL import Image
 
 from hotfolder import __version__
 from hotfolder.errors import NotAnImage
+from hotfolder.files.regular import open_regular
 from hotfolder.imaging import xmp
 from hotfolder.imaging.carried import Carried, parameters_of
 from hotfolder.imaging.packets import PNG, png_texts
-from hotfolder.regular import open_regular
 
 #: Files that may say how they were generated.
 IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder import config
+from hotfolder.config import loading
 from hotfolder.core import prompts
 from hotfolder.core.prompts import parse
 from hotfolder.folders.layout import Layout
@@ -110,7 +110,7 @@ def test_the_examples_of_settings_are_understood(tmp_path: Path) -> None:
         for text in blocks(page.read_text(), "toml"):
             if "prompts" not in text:
                 (tmp_path / "hotfolder.toml").write_text(text)
-                config.load(tmp_path, {})
+                loading.load(tmp_path, {})
 
 
 #: Pages whose commands are run as they stand, in an empty home with a root of the preset 'tiny'. Those of the README

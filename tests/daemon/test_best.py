@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder import control
 from hotfolder.errors import FailedPicture, GenerationFailed
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
 from hotfolder.ledger.reader import Reader
 from hotfolder.models.registry import usual_folder
+from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import Script, ScriptedExecutor
@@ -96,7 +96,7 @@ def test_what_is_left_of_a_set_by_a_cut_is_decided_at_the_next_start(
         raise SystemError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hotfolder.line.Line.chosen", cut)
+        patch.setattr("hotfolder.routing.router.Line.chosen", cut)
         with pytest.raises(SystemError):
             first.run(once=True)
     assert files_in(layout, "keep", "reject") == []
@@ -107,7 +107,7 @@ def test_what_is_left_of_a_set_by_a_cut_is_decided_at_the_next_start(
 
 
 def test_a_cut_between_two_of_a_set_changes_nothing(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hotfolder.folders.publish import Publisher
+    from hotfolder.publishing.publisher import Publisher
 
     drop(layout, "a --seed 1 --best-of 4 --keep 2")
     scores = by_name({"s1.": 3.0, "s2.": 6.0, "s3.": 5.0, "s4.": 2.0})
@@ -147,7 +147,7 @@ def test_what_was_tried_again_later_has_the_places_that_are_left(layout: Layout)
     daemon(layout, ScriptedExecutor(script), GATE__UPSCALE="10").run(once=True)
     failing = False
     with Reader(layout.database) as reader:
-        control.ask(layout, {"do": "retry", "jobs": [failure["id"] for failure in reader.recent_failures()]})
+        mailbox.ask(layout, {"do": "retry", "jobs": [failure["id"] for failure in reader.recent_failures()]})
     daemon(layout, ScriptedExecutor(script), GATE__UPSCALE="10").run(once=True)
     assert files_in(layout, "keep") == ["keep/p-s1.png"]
     assert files_in(layout, "reject") == ["reject/p-s2.png", "reject/p-s3.png"]
@@ -175,7 +175,7 @@ def test_a_cancel_leaves_what_is_being_judged_alone(layout: Layout) -> None:
         nonlocal asked
         if kind is Kind.SCORE and not asked:
             asked = True
-            control.ask(layout, {"do": "cancel", "drops": [rows(layout, "SELECT id FROM drops")[0][0]]})
+            mailbox.ask(layout, {"do": "cancel", "drops": [rows(layout, "SELECT id FROM drops")[0][0]]})
         return 6.6
 
     drop(layout, "a --seed 1 --count 2")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder import config
 from hotfolder.cli.why import explain
-from hotfolder.daemon import Daemon
+from hotfolder.config import loading
+from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import ConfigError
 from hotfolder.folders.layout import Layout
-from hotfolder.rules import Rules
 from hotfolder.types import Kind
 from tests.faults.disks import working
 from tests.support.live import LiveDaemon, wait_for
@@ -126,7 +126,7 @@ def test_a_sub_folder_whose_settings_are_not_understood_waits(layout: Layout, te
     picture(layout.inbox(Kind.SCORE) / "sub/deep/a.png", 1)
     picture(layout.inbox(Kind.SCORE) / "b.png", 2)
     with pytest.raises(ConfigError) as caught:
-        Rules(layout.root, settings(layout)).of("inbox/score/sub/deep/a.png")
+        FolderSettings(layout.root, settings(layout)).of("inbox/score/sub/deep/a.png")
     assert says in f"{caught.value.message} {caught.value.fix}"
     assert "inbox/score/sub/hotfolder.toml" in caught.value.message
     with working(daemon(layout, ScriptedExecutor(always(6.6)))):
@@ -153,11 +153,11 @@ def test_settings_that_break_later_do_not_stop_what_was_taken(layout: Layout) ->
 
 def test_what_was_asked_leniently_is_still_refused(layout: Layout) -> None:
     write(layout, "inbox/score/sub/hotfolder.toml", "[gate\n")
-    rules = Rules(layout.root, settings(layout))
+    folder_settings = FolderSettings(layout.root, settings(layout))
     for _ in range(2):
         with pytest.raises(ConfigError):
-            rules.of("inbox/score/sub/a.png")
-        assert rules.course("inbox/score/sub/a.png").gate.keep == 6.5
+            folder_settings.of("inbox/score/sub/a.png")
+        assert folder_settings.policy("inbox/score/sub/a.png").gate.keep == 6.5
 
 
 def test_a_run_that_ends_does_not_wait_for_settings_to_be_mended(layout: Layout) -> None:
@@ -205,7 +205,7 @@ def test_links_to_settings_are_not_followed(layout: Layout, tmp_path: Path) -> N
     (layout.inbox(Kind.SCORE) / "sub").mkdir()
     (layout.inbox(Kind.SCORE) / "sub/hotfolder.toml").symlink_to(tmp_path / "secret.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
-        Rules(layout.root, settings(layout)).of("inbox/score/sub/a.png")
+        FolderSettings(layout.root, settings(layout)).of("inbox/score/sub/a.png")
 
 
 def test_new_settings_hold_from_then_on_and_bad_ones_never(
@@ -278,20 +278,20 @@ def test_an_inbox_below_a_link_into_the_results_is_refused(layout: Layout) -> No
 def test_rules_are_read_once_as_long_as_they_stay(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(layout, "inbox/score/sub/hotfolder.toml", "[gate]\nkeep = 5\n")
     reads = 0
-    real = config.read
+    real = loading.read
 
     def counted(path: Path) -> dict[str, object]:
         nonlocal reads
         reads += 1
         return real(path)
 
-    monkeypatch.setattr(config, "read", counted)
-    rules = Rules(layout.root, config.load(layout.root, QUICK))
+    monkeypatch.setattr(loading, "read", counted)
+    folder_settings = FolderSettings(layout.root, loading.load(layout.root, QUICK))
     reads = 0
-    assert {rules.of(f"inbox/score/sub/{n}.png").gate.keep for n in range(100)} == {5.0}
+    assert {folder_settings.of(f"inbox/score/sub/{n}.png").gate.keep for n in range(100)} == {5.0}
     assert reads == 1
     file.write_text("[gate]\nkeep = 5.5\n")
-    assert rules.of("inbox/score/sub/x.png").gate.keep == 5.5
-    assert rules.of("inbox/score/x.png").gate.keep == 6.5
+    assert folder_settings.of("inbox/score/sub/x.png").gate.keep == 5.5
+    assert folder_settings.of("inbox/score/x.png").gate.keep == 6.5
     file.unlink()
-    assert rules.of("inbox/score/sub/x.png").gate.keep == 6.5
+    assert folder_settings.of("inbox/score/sub/x.png").gate.keep == 6.5

@@ -52,7 +52,7 @@ def test_two_models_alternating_are_loaded_seldom_and_let_go_of_completely(
     lines = [f"a cat --seed {n} {SIZE} --model {models}/{names[n % 2]}" for n in range(40)]
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("\n".join(lines))
     more = {"MODELS__FOLDERS": f'["{models}"]', "GATE__MAX_ATTEMPTS": "1", "EXECUTOR__FAIRNESS_SECONDS": "20"}
-    executor = InlineExecutor(settings(layout, **more).station())
+    executor = InlineExecutor(settings(layout, **more).runner())
     report = daemon(layout, executor, **more).run(once=True)
     assert (report.done, report.failed) == (80, 0)
     # A scorer comes between: it is loaded beside them, and takes nobody's place.
@@ -64,17 +64,17 @@ def test_two_models_alternating_are_loaded_seldom_and_let_go_of_completely(
 
 
 def test_memory_after_many_changes_is_that_after_the_first(models: Path, loads: list[tuple[str, int]]) -> None:
-    from hotfolder.engines.station import Station
-    from hotfolder.types import StationSettings
+    from hotfolder.engines.model_runner import ModelRunner
+    from hotfolder.types import RunnerSettings
 
-    station = Station(StationSettings(device="cpu", model_folders=(str(models),)))
+    runner = ModelRunner(RunnerSettings(device="cpu", model_folders=(str(models),)))
     params = {"prompt": "a cat", "seed": 1, "width": 32, "height": 32, "steps": 1}
     for number in range(10):
         item = Item(number, 1, None, str(models / f"staging-{number}"), params)
         batch = Batch(number, Kind.GENERATE, str(models / ("one", "two")[number % 2]), (item,))
         told: list[object] = []
-        station.work(batch, told.append, lambda: False)
-    station.close()
+        runner.work(batch, told.append, lambda: False)
+    runner.close()
     assert [name for name, _ in loads] == ["one", "two"] * 5
     # The first pair brings libraries in; from the second on, nothing may grow.
     first = max(rss for _, rss in loads[2:4])
@@ -83,7 +83,7 @@ def test_memory_after_many_changes_is_that_after_the_first(models: Path, loads: 
 
 
 def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> None:
-    executor = LocalExecutor(settings(layout).station(), 60)
+    executor = LocalExecutor(settings(layout).runner(), 60)
     params = {"prompt": "a red circle on a blue background", "width": 256, "height": 256, "steps": 400}
     items = tuple(Item(n, 1, None, str(layout.staging / str(n)), {**params, "seed": n}) for n in (1, 2))
     try:
@@ -118,7 +118,7 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
 
 
 def test_one_line_of_a_file_is_left(layout: Layout) -> None:
-    from hotfolder import control
+    from hotfolder.status import mailbox
     from tests.support.scripted import ScriptedExecutor
 
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a --seed 1 --count 3\nb --seed 1 --count 3")
@@ -130,7 +130,7 @@ def test_one_line_of_a_file_is_left(layout: Layout) -> None:
         if not asked:
             asked = True
             (drop_id,) = rows(layout, "SELECT id FROM drops")[0]
-            control.ask(layout, {"do": "cancel", "drops": [drop_id], "line": 2})
+            mailbox.ask(layout, {"do": "cancel", "drops": [drop_id], "line": 2})
         return 6.0
 
     executor.script = script

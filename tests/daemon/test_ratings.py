@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hotfolder import control, ratings
-from hotfolder.daemon import Daemon, Report
+from hotfolder.config.settings import Settings
+from hotfolder.daemon import ratings
+from hotfolder.daemon.loop import Daemon, Report
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.settings import Settings
+from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.faults.disks import fill_up, mounted, paused, run, wait_for_pause, working
 from tests.support.live import wait_for
@@ -243,7 +244,7 @@ def test_a_sidecar_of_another_program_is_left_alone(layout: Layout, mode: str) -
     assert work(layout, mode).paused is None
     assert (layout.root / "keep" / name).read_text() == FOREIGN
     assert len(sidecars(layout)) == 2
-    assert control.ask(layout, {"do": "reroute", "keep": 9}).exists()
+    assert mailbox.ask(layout, {"do": "reroute", "keep": 9}).exists()
     work(layout, mode)
     assert (layout.root / "keep" / name).read_text() == FOREIGN  # its image is in reject/ now
     assert sidecars(layout)[f"reject/{name}"] == -1
@@ -349,10 +350,10 @@ def test_after_a_reroute_the_sidecar_follows_its_image(layout: Layout, mode: str
         picture(layout.inbox(Kind.SCORE) / f"set/{name}.png", ord(name))
     work(layout, mode, by_name({"a": 7.0, "b": 9.0}))
     assert sidecars(layout) == {f"keep/set/a{ending}": 4, f"keep/set/b{ending}": 5}
-    control.ask(layout, {"do": "reroute", "keep": 8})
+    mailbox.ask(layout, {"do": "reroute", "keep": 8})
     work(layout, mode)
     assert sidecars(layout) == {f"reject/set/a{ending}": -1, f"keep/set/b{ending}": 5}
-    control.ask(layout, {"do": "undo"})
+    mailbox.ask(layout, {"do": "undo"})
     work(layout, mode)
     assert sidecars(layout) == {f"keep/set/a{ending}": 4, f"keep/set/b{ending}": 5}
     check_true(layout)
@@ -362,11 +363,11 @@ def test_after_a_reroute_an_image_has_its_other_stars_in_place(layout: Layout) -
     prompt(layout)
     work(layout, "in-place", 7.0)
     before = (layout.root / "keep/p-s7.png").read_bytes()
-    control.ask(layout, {"do": "reroute", "keep": 8})
+    mailbox.ask(layout, {"do": "reroute", "keep": 8})
     work(layout, "in-place")
     assert stars_of(layout.root / "reject/p-s7.png") == -1
     check_true(layout)
-    control.ask(layout, {"do": "undo"})
+    mailbox.ask(layout, {"do": "undo"})
     work(layout, "in-place")
     assert (layout.root / "keep/p-s7.png").read_bytes() == before
     check_true(layout)
@@ -466,7 +467,7 @@ def test_a_crash_after_which_the_stars_are_others_is_healed(
     work(layout, "off", 7.0)
     dies_before_the_row(layout, "in-place", monkeypatch)
     assert stars_of(layout.root / "keep/p-s7.png") == 4
-    control.ask(layout, {"do": "reroute", "keep": 8})
+    mailbox.ask(layout, {"do": "reroute", "keep": 8})
     work(layout, "in-place")
     assert stars_of(layout.root / "reject/p-s7.png") == -1
     check_true(layout)

@@ -11,15 +11,15 @@ from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape, spoil
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.orders import Hooks
+from hotfolder.engines.generation.requests import Hooks
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench
-from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.errors import ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import BUILTIN, Catalogue
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 from tools import measure_best_of
 from tools.builtin import measure
 
@@ -28,17 +28,17 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), CPU, StationSettings())
+    return Generator(Catalogue(()).resolve("shapes", Kind.GENERATE), CPU, RunnerSettings())
 
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    return Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), CPU, StationSettings())
+    return Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), CPU, RunnerSettings())
 
 
 @pytest.fixture(scope="module")
-def panel() -> Panel:
-    return Panel.load("technical", StationSettings(), CPU)
+def panel() -> ScorerEnsemble:
+    return ScorerEnsemble.load("technical", RunnerSettings(), CPU)
 
 
 def test_the_pack_is_small() -> None:
@@ -78,7 +78,7 @@ def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, 
     assert min(gains.values()) >= 0, gains
 
 
-def test_the_score_falls_with_every_step_of_every_fault(panel: Panel) -> None:
+def test_the_score_falls_with_every_step_of_every_fault(panel: ScorerEnsemble) -> None:
     figures = measure.measure_technical(panel, 24)
     assert figures.falling_overall >= 0.95
     assert min(figures.falling.values()) >= 0.9
@@ -86,7 +86,7 @@ def test_the_score_falls_with_every_step_of_every_fault(panel: Panel) -> None:
     assert figures.highest >= 8
 
 
-def test_scores_do_not_depend_on_the_company(panel: Panel) -> None:
+def test_scores_do_not_depend_on_the_company(panel: ScorerEnsemble) -> None:
     images = [draw_landscape(i) for i in range(3)] + [Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 2), "red")]
     together = [judged.score.value for judged in panel.judge(images)]
     alone = [panel.judge([image])[0].score.value for image in images]
@@ -94,14 +94,14 @@ def test_scores_do_not_depend_on_the_company(panel: Panel) -> None:
     assert all(1 <= value <= 10 for value in together)
 
 
-def test_a_score_says_how_it_was_come_by(panel: Panel) -> None:
+def test_a_score_says_how_it_was_come_by(panel: ScorerEnsemble) -> None:
     score = panel.judge([draw_landscape(1)])[0].score
     assert (score.scorer, score.precision) == ("technical", "float32")
     assert len(score.weights_sha256) == 64
     assert score.preprocessing
 
 
-def test_the_scorer_sees_what_a_person_sees(panel: Panel) -> None:
+def test_the_scorer_sees_what_a_person_sees(panel: ScorerEnsemble) -> None:
     image = draw_landscape(5)
     clean, blurred = (judged.score.value for judged in panel.judge([image, spoil(image, "blur", 4)]))
     assert clean > 6.5 > 5.0 > blurred
@@ -117,14 +117,14 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (folder / "model.safetensors").write_bytes(weights)
     monkeypatch.setattr(registry, "BUILTIN", tmp_path)
     with pytest.raises(ModelDamaged, match="is not the file"):
-        Panel.load("technical", StationSettings(), CPU)
+        ScorerEnsemble.load("technical", RunnerSettings(), CPU)
 
 
 def test_a_wrong_golden_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = Catalogue(()).resolve("technical", Kind.SCORE)
     monkeypatch.setitem(spec.golden, "score", spec.golden["score"] + 0.1)  # type: ignore[arg-type]
     with pytest.raises(ModelDamaged, match="golden"):
-        load_scorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))
+        load_scorer(spec, Bench(CPU, torch.float32, RunnerSettings(), {}))
 
 
 def test_the_best_of_several_scores_better_than_a_single_draw() -> None:

@@ -20,12 +20,12 @@ from hotfolder.bench.weights import save_random_clip, save_random_head
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.engines.scoring import clip
 from hotfolder.engines.scoring.base import Bench
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.scoring.laion import HeadScorer, golden_embedding, load_head
-from hotfolder.engines.scoring.panel import Panel
 from hotfolder.errors import DeviceTrouble, ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 
 CPU = torch.device("cpu")
 HEAD = "sac+logos+ava1-l14-linearMSE.pth"
@@ -44,11 +44,11 @@ def models(real_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (folder / TOWER).unlink()  # 0.85 GB
 
 
-def load(formula: str, folder: Path, **settings: object) -> Panel:
-    return Panel.load(formula, replace(StationSettings(model_folders=(str(folder),)), **settings), CPU)  # type: ignore[arg-type]
+def load(formula: str, folder: Path, **settings: object) -> ScorerEnsemble:
+    return ScorerEnsemble.load(formula, replace(RunnerSettings(model_folders=(str(folder),)), **settings), CPU)  # type: ignore[arg-type]
 
 
-def values(panel: Panel, images: list[Image.Image]) -> list[float]:
+def values(panel: ScorerEnsemble, images: list[Image.Image]) -> list[float]:
     return [judged.score.value for judged in panel.judge(images)]
 
 
@@ -163,7 +163,7 @@ def test_a_head_that_does_not_give_the_golden_score_is_refused(models: Path) -> 
     spec = Catalogue((str(models),)).resolve("laion-v2", Kind.SCORE)
     spec = replace(spec, golden={**spec.golden, "score": spec.golden["score"] + 0.001})
     with pytest.raises(ModelDamaged, match="golden embedding"):
-        HeadScorer(spec, Bench(CPU, torch.float32, StationSettings(), {}))
+        HeadScorer(spec, Bench(CPU, torch.float32, RunnerSettings(), {}))
 
 
 # --- what the tower sees -------------------------------------------------------------------------

@@ -24,15 +24,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from hotfolder import __version__
-from hotfolder.core.ladder import GIB, Step, begin_on, next_step
+from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.generation import generator as generator_module
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.orders import Drawn, Hooks, Order
 from hotfolder.engines.generation.picture import init_image
+from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
 from hotfolder.errors import BadInput, DeviceTrouble, FailedPicture, HotfolderError
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import FailureClass, Kind, StationSettings
+from hotfolder.types import FailureClass, Kind, RunnerSettings
 from tests.support import checkpoints, tiny
 
 CPU = torch.device("cpu")
@@ -110,7 +110,7 @@ def load(models: Path, usual: Callable[[str], Generator]) -> Iterator[Load]:
 
 
 def _load(
-    models: Path, family: str, hooks: Hooks | None = None, begin: Step | None = None, **settings: Any
+    models: Path, family: str, hooks: Hooks | None = None, begin: MemoryPlan | None = None, **settings: Any
 ) -> Generator:
     """In float32, unless it is told otherwise: 'auto' takes bfloat16 on some CPUs."""
     entry = {
@@ -118,7 +118,7 @@ def _load(
         "defaults": {"width": 32, "height": 32, "steps": 2},
     }  # fmt: skip
     spec = Catalogue((str(models / family),), (entry,)).resolve(f"tiny-{family}", Kind.GENERATE)
-    chosen = StationSettings(**{"precision": "float32", **settings})
+    chosen = RunnerSettings(**{"precision": "float32", **settings})
     return Generator(spec, CPU, chosen, hooks or _hooks(models), begin)
 
 
@@ -132,12 +132,14 @@ def _noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
 
 
-def _orders(count: int, **params: Any) -> list[Order]:
+def _orders(count: int, **params: Any) -> list[GenerationRequest]:
     """Of different words and seeds; their keys are not their places."""
-    return [Order(100 + n, {"prompt": "a cat" + " xy" * n, "seed": 50 + n, **params}) for n in range(count)]
+    return [
+        GenerationRequest(100 + n, {"prompt": "a cat" + " xy" * n, "seed": 50 + n, **params}) for n in range(count)
+    ]
 
 
-def _solo(generator: Generator, order: Order) -> Image.Image:
+def _solo(generator: Generator, order: GenerationRequest) -> Image.Image:
     image, settings = generator.draw_one(order.params)
     assert settings["batch_size"] == 1
     return image
@@ -171,7 +173,7 @@ def _are_same(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -
     )
 
 
-def _settings(drawn: Sequence[Drawn], key: str) -> list[Any]:
+def _settings(drawn: Sequence[GenerationResult], key: str) -> list[Any]:
     return [one.settings[key] if one.settings else None for one in drawn]
 
 
@@ -272,7 +274,8 @@ def test_a_picture_of_a_batch_is_the_one_it_is_alone(load: Load, family: str) ->
 
 def test_only_what_has_one_shape_is_drawn_together(load: Load) -> None:
     orders = [
-        order if n % 3 else Order(order.key, {**order.params, "width": 40}) for n, order in enumerate(_orders(7))
+        order if n % 3 else GenerationRequest(order.key, {**order.params, "width": 40})
+        for n, order in enumerate(_orders(7))
     ]
     drawn = list(load("sd15").draw(orders))
     assert [one.key for one in drawn] == [order.key for order in orders]
@@ -327,7 +330,7 @@ def _break_second_try(patch: pytest.MonkeyPatch) -> None:
 
     _decode_as(patch, spoil)
 
-    def again(_: Any, __: Any, order: Order) -> None:
+    def again(_: Any, __: Any, order: GenerationRequest) -> None:
         raise RuntimeError(f"no second try of {order.key}")
 
     patch.setattr(Generator, "_again_in_float32", again)
@@ -549,7 +552,9 @@ def test_orders_that_begin_from_different_files_are_not_mixed(load: Load, models
     generator = load("sd15")
     _noise(64, 64, seed=3).save(models / "three.png")
     orders = [
-        Order(n, {"prompt": "a", "seed": 1, "steps": 4, "init_image": str(models / name), "strength": strength})
+        GenerationRequest(
+            n, {"prompt": "a", "seed": 1, "steps": 4, "init_image": str(models / name), "strength": strength}
+        )
         for n, (name, strength) in enumerate((("init.png", 0.5), ("three.png", 0.5), ("three.png", 0.75)))
     ]
     drawn = list(generator.draw(orders))
@@ -740,34 +745,34 @@ def test_then_fewer_are_drawn_together_from_then_on(
     asked.clear()
     assert len(list(generator.draw(_orders(4)))) == 4
     assert asked == [2, 2]
-    assert generator.step is Step.FULL
+    assert generator.step is MemoryPlan.FULL
 
 
 def test_then_it_goes_down_the_ladder(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load("sd15", draw_together=4)
-    reached: list[Step] = []
+    reached: list[MemoryPlan] = []
 
     def fits(pipeline: Any, _: list[str]) -> bool:
         reached.append(generator.step)
-        assert pipeline.vae.use_tiling == (generator.step is not Step.FULL)
+        assert pipeline.vae.use_tiling == (generator.step is not MemoryPlan.FULL)
         return _is_fp8(pipeline)
 
     asked = _ration(monkeypatch, fits)
     drawn = list(generator.draw(_orders(4)))
     assert asked == [4, 2, 1, 1, 1, 1, 1, 1]
-    assert reached[2:5] == [Step.FULL, Step.TILED, Step.FP8]
+    assert reached[2:5] == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8]
     assert [one.key for one in drawn] == [100, 101, 102, 103]
     assert all(one.image for one in drawn)
     assert _settings(drawn, "seed") == [50, 51, 52, 53]
     assert _settings(drawn, "memory") == ["fp8"] * 4
-    assert generator.step is Step.FP8  # what the station begins with next time
+    assert generator.step is MemoryPlan.FP8  # what the station begins with next time
     asked.clear()
     assert len(list(generator.draw(_orders(2)))) == 2
     assert asked == [1, 1]
 
 
 def test_a_ladder_is_begun_where_it_fitted_before(models: Path) -> None:
-    generator = _load(models, "sd15", begin=Step.TILED)
+    generator = _load(models, "sd15", begin=MemoryPlan.TILED)
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "tiled"
     generator.close()
 
@@ -823,15 +828,15 @@ def test_where_even_loading_runs_out_every_order_fails_and_the_generator_stays(
 def test_loading_itself_goes_down_the_ladder(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, tried = generator_module.load, []
 
-    def scarce(spec: Any, device: Any, dtype: Any, step: Step) -> Any:
+    def scarce(spec: Any, device: Any, dtype: Any, step: MemoryPlan) -> Any:
         tried.append(step)
-        if step is not Step.FP8:
+        if step is not MemoryPlan.FP8:
             raise torch.OutOfMemoryError("out of memory: not really")
         return theirs(spec, device, dtype, step)
 
     monkeypatch.setattr(generator_module, "load", scarce)
     generator = load("sd15", draw_together=2)
-    assert tried == [Step.FULL, Step.TILED, Step.FP8]
+    assert tried == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8]
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "fp8"
 
 
@@ -842,7 +847,7 @@ def test_a_step_that_was_chosen_is_kept(load: Load, monkeypatch: pytest.MonkeyPa
         drawn = list(generator.draw(_orders(2)))
     assert asked == [2, 1, 1]
     assert [type(one.error) for one in drawn] == [torch.OutOfMemoryError] * 2
-    assert generator.step is Step.TILED
+    assert generator.step is MemoryPlan.TILED
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "tiled"
     with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
         patch.setattr(generator_module, "load", _raise_out_of_memory)
@@ -903,22 +908,22 @@ def test_offloading_on_a_cpu_is_tiling(load: Load) -> None:
 @pytest.mark.parametrize(
     ("free", "expected"),
     [
-        (80, Step.FULL), (17.1, Step.FULL), (16.9, Step.TILED), (13.1, Step.TILED), (12.9, Step.OFFLOAD),
-        (7.6, Step.OFFLOAD), (7.4, Step.FP8), (4.8, Step.FP8), (4.7, Step.NF4), (0, Step.NF4),
+        (80, "full"), (17.1, "full"), (16.9, "tiled"), (13.1, "tiled"), (12.9, "offload"),
+        (7.6, "offload"), (7.4, "fp8"), (4.8, "fp8"), (4.7, "nf4"), (0, "nf4"),
     ],
 )  # fmt: skip
-def test_the_ladder_is_begun_on_the_first_step_that_fits(free: float, expected: Step) -> None:
+def test_the_ladder_is_begun_on_the_first_step_that_fits(free: float, expected: str) -> None:
     """10 GiB of weights, the largest part 5: with a tenth more, and 6 or 2 GiB to work in, 17, 13, 7.5 and 4.75."""
-    assert begin_on(tuple(Step), int(free * GIB), 10 * GIB, 5 * GIB) is expected
+    assert begin_on(tuple(MemoryPlan), int(free * GIB), 10 * GIB, 5 * GIB) is MemoryPlan(expected)
 
 
 def test_the_ladder_ends_on_what_is_possible() -> None:
-    steps = (Step.FULL, Step.TILED, Step.FP8)
-    assert begin_on(steps, 0, 10 * GIB, 5 * GIB) is Step.FP8
-    assert begin_on(steps, 10 * GIB, 10 * GIB, 5 * GIB) is Step.FP8  # nothing is offloaded here
-    assert [next_step(steps, step) for step in steps] == [Step.TILED, Step.FP8, None]
-    assert next_step(tuple(Step), Step.FP8) is Step.NF4
-    assert list(Step) == ["full", "tiled", "offload", "fp8", "nf4"]
+    steps = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8)
+    assert begin_on(steps, 0, 10 * GIB, 5 * GIB) is MemoryPlan.FP8
+    assert begin_on(steps, 10 * GIB, 10 * GIB, 5 * GIB) is MemoryPlan.FP8  # nothing is offloaded here
+    assert [next_step(steps, step) for step in steps] == [MemoryPlan.TILED, MemoryPlan.FP8, None]
+    assert next_step(tuple(MemoryPlan), MemoryPlan.FP8) is MemoryPlan.NF4
+    assert list(MemoryPlan) == ["full", "tiled", "offload", "fp8", "nf4"]
 
 
 # --- pictures that fail --------------------------------------------------------------------------
@@ -1163,7 +1168,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_two_models_in_turn_take_no_more_memory_each_time(heavy: list[Path]) -> None:
-    settings, process, taken = StationSettings(precision="float32"), psutil.Process(), []
+    settings, process, taken = RunnerSettings(precision="float32"), psutil.Process(), []
     for _ in range(10):
         for folder in heavy:
             generator = Generator(Catalogue().resolve(str(folder), Kind.GENERATE), CPU, settings)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from hotfolder.engines.scoring.panel import Judgement
+from hotfolder.engines.scoring.ensemble import Judgement
 from hotfolder.engines.scoring.stream import Looker, PixelBudget, judge_all
 from hotfolder.errors import ScoreFailed
-from hotfolder.types import Item, Outcome, Remembered, StationSettings
+from hotfolder.types import Item, Outcome, Remembered, RunnerSettings
 from tests.support.roots import picture
 from tests.support.standin import StandInEncoder, StandInScorer, panel
 
@@ -114,7 +114,7 @@ def judge_files(
 
     items = [Item(number, 1, str(path), "", params) for number, path in enumerate(paths)]
     with ThreadPoolExecutor(threads) as pool:
-        look = Looker(judges, StationSettings(), memory)  # type: ignore[arg-type]
+        look = Looker(judges, RunnerSettings(), memory)  # type: ignore[arg-type]
         judge_all(judges, items, look, pool, emit, lambda item, error: found.update({item.job_id: error}))  # type: ignore[arg-type]
     return found
 
@@ -193,7 +193,7 @@ def test_after_a_stop_no_more_is_begun(tmp_path: Path) -> None:
     items = [Item(number, 1, str(path), "") for number, path in enumerate(paths)]
     with ThreadPoolExecutor(2) as pool:
         judge_all(
-            judges, items, Looker(judges, StationSettings(), None), pool, judged.append,
+            judges, items, Looker(judges, RunnerSettings(), None), pool, judged.append,
             lambda *_: None, lambda: len(judged) >= 5,
         )  # fmt: skip
     assert 5 <= len(judged) <= 8

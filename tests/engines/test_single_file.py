@@ -25,7 +25,7 @@ from hotfolder.models import fingerprint as fingerprint_module
 from hotfolder.models.family import family_of
 from hotfolder.models.fingerprint import fingerprint
 from hotfolder.models.registry import Catalogue, ModelSpec, sha256_of
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 from tests.support import checkpoints, tiny
 
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ def _resolve(folder: Path, file: str, base: Path | str | None, *others: Mapping[
 
 
 def _draw(spec: ModelSpec, precision: str = "float32") -> tuple[Image.Image, Mapping[str, Any]]:
-    generator = Generator(spec, CPU, StationSettings(precision=precision))
+    generator = Generator(spec, CPU, RunnerSettings(precision=precision))
     try:
         return generator.draw_one({"prompt": "a cat", "seed": 7, "width": 32, "height": 32, "steps": 2})
     finally:
@@ -211,7 +211,7 @@ def test_an_ending_may_be_sft(shelf: Path, tmp_path: Path) -> None:
 def test_one_file_is_not_said_to_be_in_4_bits(shelf: Path) -> None:
     spec = _resolve(shelf, "sd15.safetensors", shelf / "sd15")
     with pytest.raises(HotfolderError, match="nf4"):
-        Generator(spec, CPU, StationSettings(precision="float32", memory="nf4"))
+        Generator(spec, CPU, RunnerSettings(precision="float32", memory="nf4"))
 
 
 # --- precisions and layouts ----------------------------------------------------------------------
@@ -485,7 +485,7 @@ def test_a_file_that_goes_or_ends_after_it_was_found_is_damaged(shelf: Path, tmp
     spec = _resolve(tmp_path, "one.safetensors", shelf / "sd15")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ModelDamaged, match=r"one\.safetensors cannot be read"):
-        Generator(spec, CPU, StationSettings())
+        Generator(spec, CPU, RunnerSettings())
 
 
 # --- what is refused: by its base, or by what is missing -----------------------------------------
@@ -498,7 +498,7 @@ def _loads(path: Path, base: Path | None) -> Any:
 def test_flux_without_a_base_says_what_it_needs(shelf: Path) -> None:
     spec = Catalogue().resolve(str(shelf / "flux.safetensors"), Kind.GENERATE)
     with pytest.raises(UsageError, match=r"flux\.safetensors is the transformer of FLUX\.1 alone") as caught:
-        Generator(spec, CPU, StationSettings())
+        Generator(spec, CPU, RunnerSettings())
     assert "base" in caught.value.fix
 
 

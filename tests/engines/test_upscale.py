@@ -30,7 +30,7 @@ from hotfolder.errors import ImageTooLarge, ModelDamaged, UsageError
 from hotfolder.imaging.colour import srgb
 from hotfolder.imaging.decode import decode
 from hotfolder.models.registry import Catalogue, ModelFile, ModelSpec
-from hotfolder.types import Kind, StationSettings
+from hotfolder.types import Kind, RunnerSettings
 
 CPU = torch.device("cpu")
 ANIME, GENERAL, KEEPS_NOISE = (
@@ -40,7 +40,7 @@ Pixels = NDArray[Any]
 
 
 def load(path: Path | str, **settings: Any) -> Upscaler:
-    return Upscaler(Catalogue(()).resolve(str(path), Kind.UPSCALE), CPU, StationSettings(**settings))
+    return Upscaler(Catalogue(()).resolve(str(path), Kind.UPSCALE), CPU, RunnerSettings(**settings))
 
 
 def difference(a: Pixels, b: Pixels) -> int:
@@ -524,7 +524,7 @@ def test_denoising_is_a_mixture_of_the_pair(real_weights: Path, real_images: Pat
     pixels = np.ascontiguousarray(decode(real_images / "0014.jpg", 10**9).pixels[:60, :60])
 
     def at(strength: float | None, spec: ModelSpec) -> Upscaler:
-        return Upscaler(spec, CPU, StationSettings(denoise=strength))
+        return Upscaler(spec, CPU, RunnerSettings(denoise=strength))
 
     spec = pair(real_weights)
     assert spec.twin is not None
@@ -545,13 +545,13 @@ def test_denoising_without_a_pair_is_refused(tmp_path: Path) -> None:
 
 def test_findings_that_were_damaged_are_found_anew(tmp_path: Path) -> None:
     spec = Catalogue(()).resolve(str(save_compact(tmp_path / "small.safetensors")), Kind.UPSCALE)
-    network = Network(spec, CPU, StationSettings())
+    network = Network(spec, CPU, RunnerSettings())
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     first = probes.probe(network, environ)
     assert (first.overlap, first.exact) == (4, True)
     (cached,) = (tmp_path / "hotfolder/probes").iterdir()
     cached.write_text("{ half a file")
-    network = Network(spec, CPU, StationSettings())
+    network = Network(spec, CPU, RunnerSettings())
     assert probes.probe(network, environ).overlap == 4
     assert "overlap" in cached.read_text()
 

@@ -14,9 +14,9 @@ from hotfolder.demo.pictures import draw_landscape
 from hotfolder.executors.base import Done, Executor
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
-from hotfolder.types import Batch, FailureClass, Item, Kind, StationSettings
+from hotfolder.types import Batch, FailureClass, Item, Kind, RunnerSettings
 
-SETTINGS = StationSettings(device="cpu", max_pixels=10_000_000, tile=128)
+SETTINGS = RunnerSettings(device="cpu", max_pixels=10_000_000, tile=128)
 
 
 @pytest.fixture(params=["inline", "local"])

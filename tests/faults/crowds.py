@@ -15,7 +15,7 @@ import psutil
 
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import scan
-from hotfolder.live import read
+from hotfolder.status.live import read
 from hotfolder.types import Kind
 from tests.support.live import REPOSITORY, wait_for
 from tests.support.roots import QUICK, rows, settings

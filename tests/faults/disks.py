@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from hotfolder.daemon import Daemon
+from hotfolder.daemon.loop import Daemon
 from hotfolder.folders.layout import Layout
-from hotfolder.live import read
+from hotfolder.status.live import read
 from tests.support.live import wait_for
 
 

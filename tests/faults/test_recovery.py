@@ -17,12 +17,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sqlite_utils import Database
 
-from hotfolder import control
 from hotfolder.errors import TruncatedImage
 from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger import health, migrations
 from hotfolder.ledger.ledger import Ledger
+from hotfolder.status import mailbox
 from hotfolder.types import Batch, Item, Kind, Progress
 from tests.faults.disks import working
 from tests.support.live import wait_for
@@ -385,7 +385,7 @@ def test_retry_while_the_name_is_taken_by_one_that_is_gone(layout: Layout) -> No
     with working(daemon(layout, ScriptedExecutor(slowly))):
         assert in_work.wait(20)
         (layout.inbox(Kind.SCORE) / "a.png").unlink()
-        control.ask(layout, {"do": "retry", "jobs": [1]})
+        mailbox.ask(layout, {"do": "retry", "jobs": [1]})
         go_on.set()
         wait_for((layout.root / "keep/a.png").exists, 20, "the old one is kept")
     assert (layout.root / "keep/a.png").read_bytes() == old
@@ -402,7 +402,7 @@ def test_retry_leaves_the_sidecars_of_others_alone(layout: Layout) -> None:
     daemon(layout, ScriptedExecutor(enlarging)).run(once=True)
     assert files_in(layout, "failed") == ["failed/a-1.png.error.json", "failed/a.png", "failed/a.png.error.json"]
     (job,) = rows(layout, "SELECT job_id FROM queue WHERE kind = 'upscale'")
-    control.ask(layout, {"do": "retry", "jobs": list(job)})
+    mailbox.ask(layout, {"do": "retry", "jobs": list(job)})
     daemon(layout, ScriptedExecutor(enlarging)).run(once=True)
     assert files_in(layout, "failed", "upscaled") == [
         "failed/a.png", "failed/a.png.error.json", "upscaled/a_4x.png",

@@ -18,7 +18,7 @@ from hotfolder.core.settle import Observation, SettlePolicy, Writers, observe, s
 from hotfolder.folders import filesystem, lease
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.watch import Watcher
-from hotfolder.live import read
+from hotfolder.status.live import read
 from hotfolder.types import Item, Kind, Sighting
 from tests.faults.disks import working
 from tests.support.live import wait_for

@@ -15,21 +15,21 @@ from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from safetensors.torch import save_file
 
 Weights = dict[str, torch.Tensor]
-Rules = list[tuple[str, str]]
+FolderSettings = list[tuple[str, str]]
 
 # Names in diffusers (patterns) and in the original files, applied one after the other.
-_UNET_RESNET: Rules = [
+_UNET_RESNET: FolderSettings = [
     (r"\bnorm1\b", "in_layers.0"), (r"\bconv1\b", "in_layers.2"), (r"\btime_emb_proj\b", "emb_layers.1"),
     (r"\bnorm2\b", "out_layers.0"), (r"\bconv2\b", "out_layers.3"), (r"\bconv_shortcut\b", "skip_connection"),
 ]  # fmt: skip
-_UNET_REST: Rules = [
+_UNET_REST: FolderSettings = [
     (r"^time_embedding\.linear_1\b", "time_embed.0"), (r"^time_embedding\.linear_2\b", "time_embed.2"),
     (r"^add_embedding\.linear_1\b", "label_emb.0.0"), (r"^add_embedding\.linear_2\b", "label_emb.0.2"),
     (r"^conv_in\b", "input_blocks.0.0"), (r"^conv_norm_out\b", "out.0"), (r"^conv_out\b", "out.2"),
     (r"^mid_block\.resnets\.0\b", "middle_block.0"), (r"^mid_block\.attentions\.0\b", "middle_block.1"),
     (r"^mid_block\.resnets\.1\b", "middle_block.2"),
 ]  # fmt: skip
-_VAE: Rules = [
+_VAE: FolderSettings = [
     (r"\bmid_block\.resnets\.0\b", "mid.block_1"), (r"\bmid_block\.resnets\.1\b", "mid.block_2"),
     (r"\bmid_block\.attentions\.0\b", "mid.attn_1"), (r"\bgroup_norm\b", "norm"),
     (r"\bto_([qkv])\b", r"\1"), (r"\bto_out\.0\b", "proj_out"),
@@ -37,7 +37,7 @@ _VAE: Rules = [
     (r"\bdown_blocks\b", "down"), (r"\bup_blocks\b", "up"), (r"\bresnets\b", "block"),
     (r"\bdownsamplers\.0\b", "downsample"), (r"\bupsamplers\.0\b", "upsample"),
 ]  # fmt: skip
-_OPEN_CLIP: Rules = [
+_OPEN_CLIP: FolderSettings = [
     (r"^text_model\.", ""), (r"^embeddings\.token_embedding\b", "token_embedding"),
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
     (r"^final_layer_norm\b", "ln_final"), (r"^text_projection\.weight$", "text_projection"),
@@ -45,7 +45,7 @@ _OPEN_CLIP: Rules = [
     (r"\bself_attn\b", "attn"), (r"\bfc1\b", "c_fc"), (r"\bfc2\b", "c_proj"),
     (r"\.([qkv])_proj\.(weight|bias)$", r".in_proj_\2.\1"),
 ]  # fmt: skip
-_FLUX: Rules = [
+_FLUX: FolderSettings = [
     (r"^time_text_embed\.timestep_embedder\b", "time_in"), (r"^time_text_embed\.text_embedder\b", "vector_in"),
     (r"^time_text_embed\.guidance_embedder\b", "guidance_in"),
     (r"_in\.linear_1\b", "_in.in_layer"), (r"_in\.linear_2\b", "_in.out_layer"),
@@ -193,14 +193,14 @@ def _open_clip(encoder: Any) -> Weights:
     return weights
 
 
-def _rename(name: str, rules: Rules) -> str:
-    for pattern, new in rules:
+def _rename(name: str, folder_settings: FolderSettings) -> str:
+    for pattern, new in folder_settings:
         name = re.sub(pattern, new, name)
     return name
 
 
-def _renamed(weights: Weights, rules: Rules) -> Weights:
-    return {_rename(name, rules): tensor for name, tensor in weights.items()}
+def _renamed(weights: Weights, folder_settings: FolderSettings) -> Weights:
+    return {_rename(name, folder_settings): tensor for name, tensor in weights.items()}
 
 
 def _fused(weights: Weights, order: str) -> Weights:

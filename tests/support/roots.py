@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hotfolder import config
 from hotfolder.cli.setup import make_root
-from hotfolder.daemon import Daemon
+from hotfolder.config import loading
+from hotfolder.config.settings import Settings
+from hotfolder.daemon.loop import Daemon
 from hotfolder.folders.layout import Layout
-from hotfolder.settings import Settings
 
 #: Quick, so that tests wait little; everything else as delivered.
 QUICK = {
@@ -33,7 +33,7 @@ def new_root(folder: Path) -> Layout:
 
 def settings(layout: Layout, **overrides: str) -> Settings:
     """The root's settings, quick, with overrides such as GATE__KEEP='7'."""
-    return config.load(layout.root, {**QUICK, **{f"HOTFOLDER_{k}": v for k, v in overrides.items()}})
+    return loading.load(layout.root, {**QUICK, **{f"HOTFOLDER_{k}": v for k, v in overrides.items()}})
 
 
 def daemon(layout: Layout, executor: Any, **overrides: str) -> Daemon:

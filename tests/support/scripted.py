@@ -9,10 +9,10 @@ from PIL import Image
 
 from hotfolder.errors import HotfolderError
 from hotfolder.executors.base import Done
-from hotfolder.folders.publish import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Progress, Score, StationSettings
+from hotfolder.publishing.publisher import explain
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -31,7 +31,7 @@ class ScriptedExecutor:
         self.batches: list[Batch] = []
         self.closed = False
         self.cancelled: set[int] = set()
-        self.reconfigured: StationSettings | None = None
+        self.reconfigured: RunnerSettings | None = None
         self._batch: Batch | None = None
 
     def capacity(self) -> int:
@@ -64,7 +64,7 @@ class ScriptedExecutor:
     def interrupt(self) -> None:
         pass
 
-    def reconfigure(self, settings: StationSettings, idle_seconds: float) -> None:
+    def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
         self.reconfigured = settings
 
     def abandon(self, why: str) -> None:

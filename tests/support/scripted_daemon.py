@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hotfolder import config
-from hotfolder.daemon import Daemon
+from hotfolder.config import loading
+from hotfolder.daemon.loop import Daemon
 from hotfolder.executors.base import Done
-from hotfolder.logs import log_to_stderr
+from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Item, Kind
 from tests.support.scripted import ScriptedExecutor
 
@@ -34,7 +34,7 @@ def main(root: Path, seconds: float) -> None:
 
     log_to_stderr(20, "%(message)s")
     executor = Never(work) if seconds < 0 else ScriptedExecutor(work)
-    daemon = Daemon(root, config.load(root), executor)
+    daemon = Daemon(root, loading.load(root), executor)
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
     daemon.run(once="--once" in sys.argv)
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from hotfolder.engines.scoring.base import View
-from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 
 CPU = torch.device("cpu")
 
@@ -56,5 +56,5 @@ class StandInScorer:
         return 1 + 9 * embeddings[:, self._channel]
 
 
-def panel(text: str, *scorers: StandInScorer) -> Panel:
-    return Panel(text, {scorer.name: scorer for scorer in scorers}, CPU)
+def panel(text: str, *scorers: StandInScorer) -> ScorerEnsemble:
+    return ScorerEnsemble(text, {scorer.name: scorer for scorer in scorers}, CPU)

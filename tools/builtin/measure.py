@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotfolder.demo.pictures import FAULTS, spoil
-from hotfolder.engines.scoring.panel import Panel
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from tools.builtin.captions import COLOURS, Spec, held_out_specs
 from tools.builtin.compact import SCALE, reduce_by_four
@@ -135,7 +135,7 @@ class TechnicalFigures:
         return float(np.mean(list(self.falling.values())))
 
 
-def measure_technical(panel: Panel, count: int) -> TechnicalFigures:
+def measure_technical(panel: ScorerEnsemble, count: int) -> TechnicalFigures:
     """Scores `count` held-out pictures at levels 0 to 5 of each fault."""
     clean = draw_clean(count, HELD_OUT_SEED)
     falling, scores = {}, []

@@ -16,21 +16,21 @@ import transformers
 from PIL import Image
 
 from hotfolder import __version__
-from hotfolder.core.ladder import Step
+from hotfolder.core.batch_key import batch_key
+from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.samplers import name_of
-from hotfolder.core.shape import shape_of
 from hotfolder.engines.device import is_out_of_memory, precision_name
+from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import (
     denoiser_of,
 )
-from hotfolder.engines.generation.orders import Drawn, Hooks, Order
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
-from hotfolder.engines.generation.resident import Resident
+from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.family import is_flux
 from hotfolder.models.fingerprint import fingerprint
 from hotfolder.models.registry import ModelSpec
-from hotfolder.types import StationSettings
+from hotfolder.types import RunnerSettings
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ class Generator:
         self,
         spec: ModelSpec,
         device: torch.device,
-        settings: StationSettings,
+        settings: RunnerSettings,
         hooks: Hooks = Hooks(),  # noqa: B008 - frozen
-        begin: Step | None = None,
+        begin: MemoryPlan | None = None,
         name: str | None = None,
     ) -> None:
         self.name = name or spec.name
@@ -62,10 +62,10 @@ class Generator:
         self.hooks = hooks
         self._together = max(1, settings.draw_together)
         self._sha256 = fingerprint(spec)
-        self._resident = Resident(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
+        self._resident = LoadedPipeline(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
 
     @property
-    def step(self) -> Step:
+    def step(self) -> MemoryPlan:
         """Of the memory ladder: where it fits."""
         return self._resident.step
 
@@ -79,24 +79,24 @@ class Generator:
         """Lets go of everything."""
         self._resident.close()
 
-    def draw(self, orders: Sequence[Order]) -> Iterator[Drawn]:
+    def draw(self, orders: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         """What became of each order, as it is done; those that a stop, or a cancellation, comes before get nothing.
 
         The noise of each picture comes from a generator of its own on the CPU, so that the same seed gives the same
         picture whatever is drawn beside it; in a batch, but for a grey level here and there.
         """
-        for _, group in itertools.groupby(orders, key=lambda order: shape_of(order.params)):
+        for _, group in itertools.groupby(orders, key=lambda order: batch_key(order.params)):
             rest = list(group)
             alone = 0  # so many of the rest are drawn one by one
             for order in [each for each in rest if each.params.get("model_sha256") not in (None, self._sha256)]:
                 rest.remove(order)
-                yield Drawn(order.key, error=self._another_model(order))
+                yield GenerationResult(order.key, error=self._another_model(order))
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
                 batch = rest[: 1 if alone else self._together]
                 if not batch:
                     break
-                drawn: list[Drawn] = []
+                drawn: list[GenerationResult] = []
                 try:
                     for each in self._draw_batch(batch):
                         drawn.append(each)
@@ -115,11 +115,11 @@ class Generator:
                         alone = len(left)
                         rest = left + rest[len(batch) :]
                         continue
-                    yield from (Drawn(order.key, error=error) for order in left)
+                    yield from (GenerationResult(order.key, error=error) for order in left)
                 rest = rest[len(batch) :]
                 alone = max(0, alone - 1)
 
-    def _another_model(self, order: Order) -> BadInput:
+    def _another_model(self, order: GenerationRequest) -> BadInput:
         wanted = str(order.params["model_sha256"])[:10]
         return BadInput(
             f"'{self.name}' is not the model that this was made with: its hash is {self._sha256[:10]}, not {wanted}",
@@ -128,7 +128,7 @@ class Generator:
 
     def draw_one(self, params: Mapping[str, Any]) -> tuple[Image.Image, Mapping[str, Any]]:
         """One picture, and every setting it was made with. Raises what went wrong."""
-        (drawn,) = self.draw([Order(0, params)])
+        (drawn,) = self.draw([GenerationRequest(0, params)])
         if drawn.image is None or drawn.settings is None:
             raise drawn.error or FailedPicture("nothing came of it")
         return drawn.image, drawn.settings
@@ -147,7 +147,7 @@ class Generator:
 
     # --- drawing ---------------------------------------------------------------------------------
 
-    def _draw_batch(self, batch: Sequence[Order]) -> Iterator[Drawn]:
+    def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()
         asked = self._asked(batch[0].params)
         pipeline, arguments = self._prepare(asked)
@@ -162,16 +162,16 @@ class Generator:
                 except _NobodyWants:
                     continue
                 except FailedPicture as error:
-                    yield Drawn(order.key, error=error)
+                    yield GenerationResult(order.key, error=error)
                     continue
             try:
                 image = to_picture(picture)
                 how = {"precision": precision_name(precision), "batch_index": index, "batch_size": len(batch)}
                 recorded = {**self._record(order, asked, pipeline, image), **how}
             except Exception as error:  # noqa: BLE001 - of this one alone
-                yield Drawn(order.key, error=error)
+                yield GenerationResult(order.key, error=error)
                 continue
-            yield Drawn(order.key, image, recorded)
+            yield GenerationResult(order.key, image, recorded)
 
     def _asked(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """What holds for every picture of a batch, with the model's defaults filled in. Raises BadInput."""
@@ -225,7 +225,9 @@ class Generator:
         arguments["max_sequence_length"] = self._spec.defaults.get("max_sequence_length")
         return pipeline, {key: value for key, value in arguments.items() if value is not None}
 
-    def _run(self, pipeline: Any, arguments: Mapping[str, Any], batch: Sequence[Order]) -> torch.Tensor:
+    def _run(
+        self, pipeline: Any, arguments: Mapping[str, Any], batch: Sequence[GenerationRequest]
+    ) -> torch.Tensor:
         """(n, 3, h, w), 0 to 1 where all went well."""
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +254,7 @@ class Generator:
         pixels: torch.Tensor = result.images
         return pixels
 
-    def _again_in_float32(self, asked: Mapping[str, Any], order: Order) -> torch.Tensor:
+    def _again_in_float32(self, asked: Mapping[str, Any], order: GenerationRequest) -> torch.Tensor:
         """The picture drawn once more, alone, in full precision. Raises FailedPicture when that fails, too."""
         failed = FailedPicture(
             f"model '{self.name}' gave a black picture, or none, for seed {order.params['seed']}",
@@ -273,7 +275,9 @@ class Generator:
             raise failed
         return pixels
 
-    def _record(self, order: Order, asked: Mapping[str, Any], pipeline: Any, image: Image.Image) -> dict[str, Any]:
+    def _record(
+        self, order: GenerationRequest, asked: Mapping[str, Any], pipeline: Any, image: Image.Image
+    ) -> dict[str, Any]:
         """Everything that shaped the picture, but for its precision and its place in the batch."""
         scheduler, usual = pipeline.scheduler, self._resident.usual_guidance
         settings: dict[str, Any] = {

@@ -12,7 +12,7 @@ import torch
 import transformers
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline, PipelineQuantizationConfig
 
-from hotfolder.core.ladder import Step
+from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.device import pick_dtype
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import variant_of
@@ -33,13 +33,13 @@ def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
     return pick_dtype(device, wanted)
 
 
-def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[Step, ...]:
+def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[MemoryPlan, ...]:
     """The steps that make sense on this device. 4 bits need bitsandbytes, a GPU and a pipeline folder."""
     if device.type != "cuda":
-        return Step.FULL, Step.TILED, Step.FP8
-    steps = (Step.FULL, Step.TILED, Step.OFFLOAD, Step.FP8)
+        return MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8
+    steps = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD, MemoryPlan.FP8)
     has_nf4 = spec.loader == "diffusers" and importlib.util.find_spec("bitsandbytes") is not None
-    return (*steps, Step.NF4) if has_nf4 else steps
+    return (*steps, MemoryPlan.NF4) if has_nf4 else steps
 
 
 def weights_of(spec: ModelSpec) -> tuple[int, int]:
@@ -55,7 +55,7 @@ def weights_of(spec: ModelSpec) -> tuple[int, int]:
     return sum(parts.values()), max(parts.values(), default=0)
 
 
-def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
+def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:
     """The pipeline, ready to draw. Nothing is asked of any hub.
 
     Raises ModelDamaged, UsageError for a file that is not supported, and whatever runs out of memory.
@@ -66,26 +66,26 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Step) 
         if isinstance(part, torch.nn.Module):
             # As a LoRA leaves them: torch adds in another order where gradients could be wanted.
             part.requires_grad_(False)
-    if step is Step.FP8:
+    if step is MemoryPlan.FP8:
         denoiser_of(pipeline).enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     place(pipeline, device, step)
     return pipeline
 
 
-def place(pipeline: Any, device: torch.device, step: Step) -> None:
+def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
     """Onto the device as this step says; also for a second pipeline of the same parts."""
-    if step is not Step.FULL:
+    if step is not MemoryPlan.FULL:
         pipeline.vae.enable_tiling()
         pipeline.vae.enable_slicing()
-    if device.type == "cuda" and step not in (Step.FULL, Step.TILED):
+    if device.type == "cuda" and step not in (MemoryPlan.FULL, MemoryPlan.TILED):
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
 
 
-def _read(spec: ModelSpec, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
+def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:
     if spec.loader == "single_file":
-        if step is Step.NF4:
+        if step is MemoryPlan.NF4:
             raise UsageError(
                 f"{spec.files[0].path} is one file, and nf4 needs a diffusers folder",
                 "set generate.memory to 'auto' or 'fp8'",
@@ -94,7 +94,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: Step) -> DiffusionPipeline:
 
         return load_single_file(spec.files[0].path, spec.base.folder if spec.base else None, dtype)
     more: dict[str, Any] = {}
-    if step is Step.NF4:
+    if step is MemoryPlan.NF4:
         more["quantization_config"] = _four_bits(spec.folder, dtype)
     try:
         # No checker: it makes pictures black, and says nothing.

@@ -16,7 +16,7 @@ from hotfolder.engines.device import is_out_of_memory
 from hotfolder.errors import BadInput
 
 
-class Wardrobe:
+class LoraAdapters:
     """What a pipeline wears just now. Pipelines that share its parts wear the same. `dtype` is what it works in."""
 
     def __init__(self, pipeline: Any, dtype: torch.dtype) -> None:
@@ -26,7 +26,7 @@ class Wardrobe:
         self._weights: dict[Path, float] = {}
         self._seen: dict[Path, tuple[int, ...]] = {}  # each file as it was when it was put on
 
-    def wear(self, wanted: Mapping[Path, float]) -> None:
+    def activate(self, wanted: Mapping[Path, float]) -> None:
         """Just these, with these weights. Raises BadInput for one that does not fit, or is gone."""
         seen = {path: _stamp(path) for path in wanted}
         if wanted == self._weights and seen == self._seen:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hotfolder.types import StationSettings
+from hotfolder.types import RunnerSettings
 
 View = NDArray[np.uint8]
 
@@ -57,5 +57,5 @@ class Bench:
 
     device: torch.device
     dtype: torch.dtype
-    settings: StationSettings
+    settings: RunnerSettings
     encoders: dict[str, Encoder]  # by the model's name: each is loaded once

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hotfolder.engines.scoring.panel import Judgement, Look, Panel, Started
+from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started
 from hotfolder.errors import BadInput
 from hotfolder.imaging.decode import OWN_PIXELS, open_image, read, to_rgb
-from hotfolder.types import Item, Outcome, Remembered, SourceFacts, StationSettings
+from hotfolder.types import Item, Outcome, Remembered, RunnerSettings, SourceFacts
 
 #: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
 _HELD_PIXELS = 128_000_000
@@ -55,7 +55,7 @@ class PixelBudget:
 class Looker:
     """Reads files and prepares what the panel has to see of them; called from several threads."""
 
-    def __init__(self, panel: Panel, settings: StationSettings, memory: Memory | None) -> None:
+    def __init__(self, panel: ScorerEnsemble, settings: RunnerSettings, memory: Memory | None) -> None:
         self._panel = panel
         self._settings = settings
         self._memory = memory
@@ -104,7 +104,7 @@ def ahead(
 
 
 def judge_all(
-    panel: Panel,
+    panel: ScorerEnsemble,
     items: Sequence[Item],
     look: Callable[[Item], Seen],
     pool: ThreadPoolExecutor,
@@ -142,7 +142,7 @@ def judge_all(
 _Batch = tuple[tuple[tuple[Item, SourceFacts, Look], ...], Started]
 
 
-def _begin(panel: Panel, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail: Fail) -> _Batch | None:
+def _begin(panel: ScorerEnsemble, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail: Fail) -> _Batch | None:
     try:
         return batch, panel.start([look for _, _, look in batch])
     except Exception as error:  # noqa: BLE001 - as above
@@ -151,7 +151,7 @@ def _begin(panel: Panel, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail
         return None
 
 
-def _end(panel: Panel, batch: _Batch, emit: Emit, fail: Fail) -> None:
+def _end(panel: ScorerEnsemble, batch: _Batch, emit: Emit, fail: Fail) -> None:
     entries, started = batch
     try:
         judgements = panel.finish(started)

@@ -16,13 +16,13 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from hotfolder.engines.device import pick_dtype, precision_name
 from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.registry import ModelSpec
-from hotfolder.types import StationSettings
+from hotfolder.types import RunnerSettings
 
 
 class Network:
     """A loaded network, 3 channels in and out. `scale` is its factor in each direction."""
 
-    def __init__(self, spec: ModelSpec, device: torch.device, settings: StationSettings) -> None:
+    def __init__(self, spec: ModelSpec, device: torch.device, settings: RunnerSettings) -> None:
         """Raises ModelDamaged for weights that do not load or do not enlarge, UsageError for a wrong `denoise`."""
         self.name = spec.name
         self.device = device

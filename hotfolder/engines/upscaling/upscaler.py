@@ -19,7 +19,7 @@ from hotfolder.engines.upscaling.probes import Findings, probe
 from hotfolder.engines.upscaling.tiles import Tiling
 from hotfolder.errors import ImageTooLarge
 from hotfolder.models.registry import ModelSpec
-from hotfolder.types import StationSettings
+from hotfolder.types import RunnerSettings
 
 Key = TypeVar("Key")
 #: Tiles chosen by memory: their sides, in input pixels.
@@ -64,7 +64,7 @@ class _Job(Generic[Key]):
 class Upscaler:
     """A loaded network, and how it is best used here."""
 
-    def __init__(self, spec: ModelSpec, device: torch.device, settings: StationSettings) -> None:
+    def __init__(self, spec: ModelSpec, device: torch.device, settings: RunnerSettings) -> None:
         """Raises ModelDamaged or UsageError."""
         self.network = Network(spec, device, settings)
         self.name, self.scale = self.network.name, self.network.scale
@@ -191,7 +191,7 @@ class _Counter(Generic[Key]):
             job.done += total
 
 
-def choose(network: Network, findings: Findings, settings: StationSettings) -> tuple[Tiling, int]:
+def choose(network: Network, findings: Findings, settings: RunnerSettings) -> tuple[Tiling, int]:
     """Tiles, and how many at a time: as configured, else by the memory that is free."""
     overlap = settings.overlap or findings.overlap
     exact = findings.exact and overlap >= findings.overlap

@@ -1,0 +1,157 @@
+"""Which settings hold for which dropped file: the root's, its inbox's, and those of its sub-folders."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hotfolder.config import loading
+from hotfolder.config.root import FILE_NAME
+from hotfolder.config.settings import Settings
+from hotfolder.core.routing_policy import RoutingPolicy
+from hotfolder.errors import ConfigError, HotfolderError
+from hotfolder.folders.layout import INBOX
+from hotfolder.models.registry import Catalogue
+from hotfolder.types import Kind
+
+log = logging.getLogger(__name__)
+#: Settings that are remembered, one for each folder with files of its own.
+_MOST_MADE = 1000
+#: So long a mistake is not looked for again: hundreds of files may lie beside it. Not for ever: a model may come.
+_FAILED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A sub-folder's file as it was read last."""
+
+    stamp: tuple[int, ...] | None
+    document: Mapping[str, Any]
+    problem: ConfigError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """The settings for some files, and what the line needs of them: made once, and asked for with every file."""
+
+    settings: Settings
+    policy: RoutingPolicy
+
+
+def _merge(settings: Settings) -> _Merged:
+    upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
+    models = {kind: settings.default_model(kind) for kind in Kind}
+    rest = settings.gate.rest_of_best == "gate"
+    policy = RoutingPolicy(settings.gate_policy(), models, settings.upscale.min_gain, upscaling, rest)
+    return _Merged(settings, policy)
+
+
+class FolderSettings:
+    """`settings` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root = root
+        self._files: dict[str, _Read] = {}
+        self.change(settings)
+
+    def change(self, settings: Settings) -> None:
+        """From now on, the root's settings are others."""
+        self.settings = settings
+        self.catalogue: Catalogue = settings.catalogue()
+        self._own = {inbox.name: inbox for inbox in settings.inbox}
+        self._plain = _merge(settings)
+        self._made: dict[tuple[tuple[str, ...], bool], _Merged] = {}
+        self._failed: dict[tuple[str, ...], tuple[float, ConfigError]] = {}
+
+    def of(self, source_file: str) -> Settings:
+        """The settings for a file, by its path relative to the root. Raises ConfigError, naming file and key."""
+        try:
+            return self._merged(source_file, lenient=False).settings
+        except HotfolderError:
+            raise
+        except Exception as error:
+            # Whoever may drop files may write anything into one of that name: it must not stop the daemon.
+            log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
+            raise ConfigError(f"the settings for {source_file} cannot be used: {error}", "simplify them") from None
+
+    def policy(self, source_file: str) -> RoutingPolicy:
+        """The same for what was taken already: files that cannot be read now count as they were read last."""
+        try:
+            return self._merged(source_file, lenient=True).policy
+        except Exception as error:
+            log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
+            return self._plain.policy
+
+    def _merged(self, source_file: str, *, lenient: bool) -> _Merged:
+        parts = source_file.split("/")
+        if len(parts) < 3 or parts[0] != INBOX:
+            return self._plain
+        folders = ["/".join(parts[:end]) for end in range(2, len(parts))]
+        found = {folder: self._read(f"{folder}/{FILE_NAME}") for folder in folders}
+        key = (parts[1], *(f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem))
+        if (key, lenient) in self._made:
+            return self._made[key, lenient]
+        failed_at, failure = self._failed.get(key, (float("-inf"), None))
+        if failure is not None and not lenient and time.monotonic() - failed_at < _FAILED_SECONDS:
+            raise failure
+        settings = self.settings
+        if len(self._made) > _MOST_MADE:
+            self._made.clear()
+            self._failed.clear()
+        own = self._own.get(parts[1])
+        if own is not None:
+            settings = settings.overridden(own.changes)
+        for folder, read in found.items():
+            try:
+                if read.problem is not None and not lenient:
+                    raise read.problem
+                settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}")
+            except ConfigError as error:
+                if not lenient:
+                    self._failed[key] = (time.monotonic(), error)
+                    raise
+        self._made[key, lenient] = merged = _merge(settings)
+        return merged
+
+    def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:
+        """Raises ConfigError; what was dropped may name no model outside of the folders for models."""
+        changed = loading.overridden(settings, document, where)
+        for kind, name in set(changed.models_needed()) - set(settings.models_needed()):
+            try:
+                self.catalogue.check_confined(name)
+                self.catalogue.resolve(name, kind)
+            except HotfolderError as error:
+                raise ConfigError(f"{where}: {error.message}", error.fix) from None
+        return changed
+
+    def _read(self, path: str) -> _Read:
+        """A file of a sub-folder; one that became unreadable keeps what it said, and its problem beside it."""
+        stamp = _stamp(self._root / path)
+        before = self._files.get(path)
+        if before is not None and before.stamp == stamp:
+            return before
+        try:
+            found = _Read(stamp, loading.read(self._root / path) if stamp else {})
+        except FileNotFoundError:
+            found = _Read(None, {})
+        except ConfigError as error:
+            named = ConfigError(error.message.replace(str(self._root / path), path), error.fix)
+            found = _Read(stamp, before.document if before else {}, named)
+        if found.stamp is None:
+            self._files.pop(path, None)
+        else:
+            self._files[path] = found
+        return found
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,44 @@
+"""How a generator fits into memory: steps from the fastest to the most frugal, and which one to begin on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+GIB = 2**30
+#: What working takes beside the weights of the part in work, and with a picture decoded in one piece. Rough: a step
+#: that was chosen too high is left when the memory runs out.
+_WORKING, _WHOLE_PICTURE = 2 * GIB, 6 * GIB
+#: Room above the weights' own bytes: the allocator's, and the CUDA context's.
+_ROOM = 1.1
+
+
+class MemoryPlan(StrEnum):
+    """Each does what the ones before it do, too, as far as that makes sense on the device."""
+
+    FULL = "full"  # all weights on the device
+    TILED = "tiled"  # pictures are decoded in tiles
+    OFFLOAD = "offload"  # only the part in work is on the device
+    FP8 = "fp8"  # the large networks' weights are kept in 8 bits
+    NF4 = "nf4"  # in 4 bits
+
+
+def begin_on(steps: Sequence[MemoryPlan], free: int, weights: int, largest: int) -> MemoryPlan:
+    """The first step that should fit. `free`, and the bytes of all weights and of the largest part at half precision.
+
+    `steps` are those that are possible, in order.
+    """
+    needs = {
+        MemoryPlan.FULL: _ROOM * weights + _WHOLE_PICTURE,
+        MemoryPlan.TILED: _ROOM * weights + _WORKING,
+        MemoryPlan.OFFLOAD: _ROOM * largest + _WORKING,
+        MemoryPlan.FP8: _ROOM * largest / 2 + _WORKING,
+        MemoryPlan.NF4: 0.0,
+    }
+    return next((step for step in steps if needs[step] <= free), steps[-1])
+
+
+def next_step(steps: Sequence[MemoryPlan], now: MemoryPlan) -> MemoryPlan | None:
+    """The step below; None when there is none."""
+    after = list(steps)[list(steps).index(now) + 1 :]
+    return after[0] if after else None

@@ -1,0 +1,21 @@
+"""What the router has to know of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotfolder.core.gate import Gate
+from hotfolder.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPolicy:
+    """What holds for one dropped file and all that comes of it."""
+
+    gate: Gate
+    models: Mapping[Kind, str]  # for each kind of work
+    min_gain: float | None = None
+    upscaling: Mapping[str, Any] = field(default_factory=dict)  # parameters of upscale jobs
+    rest_through_gate: bool = False  # what is not among the best of a set is judged like all else

@@ -1,0 +1,133 @@
+"""Scores as stars: xmp:Rating in a sidecar, or in the images that are of our own making.
+
+Nothing depends on it, and it can be done again at any time: what was rated stands in the ledger, and a crash between
+a file and its row leaves both for the next look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hotfolder.files.moves import write_durably
+from hotfolder.files.regular import open_regular
+from hotfolder.folders.layout import Layout
+from hotfolder.imaging import xmp
+from hotfolder.imaging.packets import with_packet
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.publishing.publisher import explain
+
+log = logging.getLogger(__name__)
+#: Images rated between two looks at everything else.
+_AT_ONCE = 20
+_MOST_SIDECAR = 4 * 2**20
+#: What, when something is written, is the disk's fault, or the folder's: the queue waits. All else is the file's.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+
+
+@contextlib.contextmanager
+def _of_the_disk() -> Iterator[None]:
+    """Raises EnvironmentTrouble for an error of the disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            raise explain(error) from error
+        raise
+
+
+class Ratings:
+    """`mode` gives output.rating as it is now: off, sidecar, lightroom or in-place."""
+
+    def __init__(self, layout: Layout, ledger: Ledger, mode: Callable[[], str]) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._mode = mode
+
+    def work(self) -> bool:
+        """Rates some of what is to be rated; whether there may be more. Raises EnvironmentTrouble."""
+        mode = self._mode()
+        if mode == "off":
+            return False
+        rows = self._ledger.unrated(_AT_ONCE)
+        for row in rows:
+            self._rate(row, mode)
+        return len(rows) == _AT_ONCE
+
+    def _rate(self, row: Mapping[str, Any], mode: str) -> None:
+        path, stars = self._layout.root / row["path"], row["stars"]
+        before = (row["rated"] or "").partition(":")[2]
+        if before and before != row["path"]:
+            self._remove_sidecars(self._layout.root / before)
+        sha256 = row["sha256"]
+        try:
+            if mode == "in-place" and row["is_ours"] and (new := self._in_place(path, row)):
+                sha256 = new
+            elif path.is_file():
+                self._sidecar(path, stars, lightroom=mode == "lightroom")
+        except (ValueError, OSError) as error:
+            log.info("%s is not rated: %s", row["path"], error)
+        self._ledger.rated(row["id"], f"{stars}:{row['path']}", row["sha256"], sha256)
+
+    def _in_place(self, path: Path, row: Mapping[str, Any]) -> str | None:
+        """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
+        with open_regular(path) as file:
+            facts, data = os.fstat(file.fileno()), file.read()
+        try:
+            new = with_packet(data, lambda packet: xmp.rated(packet, row["stars"]))
+        except ValueError as error:
+            log.debug("%s: %s", row["path"], error)
+            return None
+        # The second is what it was to be before a crash.
+        if hashlib.sha256(data).hexdigest() not in (row["sha256"], row["rating_sha256"]):
+            raise ValueError("it was changed by somebody")
+        digest = hashlib.sha256(new).hexdigest()
+        self._ledger.rating(row["id"], digest)
+        staged = self._layout.staging / f"rating-{row['id']}"
+        with _of_the_disk():
+            try:
+                staged.parent.mkdir(parents=True, exist_ok=True)
+                with staged.open("wb") as file:
+                    os.fchmod(file.fileno(), facts.st_mode & 0o777)
+                    file.write(new)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.utime(staged, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+                now = path.lstat()
+                if (now.st_ino, now.st_size, now.st_mtime_ns) != (facts.st_ino, facts.st_size, facts.st_mtime_ns):
+                    raise ValueError("it is being changed by somebody")
+                staged.replace(path)
+            finally:
+                staged.unlink(missing_ok=True)
+        return digest
+
+    def _sidecar(self, path: Path, stars: int, *, lightroom: bool) -> None:
+        """`a.png.xmp` as digiKam and darktable look for it, or `a.xmp`; another program's is left alone."""
+        target = path.with_suffix(".xmp") if lightroom else path.with_name(path.name + ".xmp")
+        before = None
+        with contextlib.suppress(FileNotFoundError), open_regular(target) as file:
+            before = file.read(_MOST_SIDECAR)
+        if before is not None and not xmp.is_ours(before):
+            raise ValueError(f"{target.name} is another program's")
+        with _of_the_disk():
+            write_durably(target, xmp.rated(before, stars).decode())
+
+    def _remove_sidecars(self, path: Path) -> None:
+        """Ours alone: the image is not there any more."""
+        for target in (path.with_name(path.name + ".xmp"), path.with_suffix(".xmp")):
+            with contextlib.suppress(OSError, ValueError), open_regular(target) as file:
+                if xmp.is_ours(file.read(_MOST_SIDECAR)) and not path.exists() and not _shared(target, path):
+                    target.unlink()
+
+
+def _shared(sidecar: Path, path: Path) -> bool:
+    """Whether another image, a.jpg beside a.png, has the same a.xmp."""
+    if sidecar != path.with_suffix(".xmp"):
+        return False
+    return any(p.stem == path.stem and p.suffix != ".xmp" for p in path.parent.iterdir())

@@ -1,0 +1,147 @@
+"""A generator's pipeline as it lies in memory: on one step of the ladder, further down when the memory runs out."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoPipelineForImage2Image
+
+from hotfolder.core.memory_plan import MemoryPlan, begin_on, next_step
+from hotfolder.core.samplers import SAMPLERS
+from hotfolder.engines.device import free_memory, is_out_of_memory, memory_of
+from hotfolder.engines.generation.loading import (
+    denoiser_of,
+    load,
+    pick_generator_dtype,
+    place,
+    possible_steps,
+    weights_of,
+)
+from hotfolder.engines.generation.lora import LoraAdapters
+from hotfolder.models.registry import ModelSpec
+from hotfolder.types import RunnerSettings
+
+log = logging.getLogger(__name__)
+
+
+class LoadedPipeline:
+    """`begin`, `name` and the rest are as for Generator; `make_room` is that of Hooks."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: torch.device,
+        settings: RunnerSettings,
+        make_room: Callable[[], bool],
+        begin: MemoryPlan | None,
+        name: str,
+    ) -> None:
+        self._name = name
+        self._spec = spec
+        self._device = device
+        self._settings = settings
+        self._make_room = make_room
+        self.dtype = pick_generator_dtype(device, settings.precision)
+        self._steps = possible_steps(spec, device)
+        self.pipeline: Any = None
+        self._from_image: Any = None  # the same parts, for work that begins from a picture
+        self._own_scheduler: Any = None
+        self._adapters: Any = None
+        self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
+        self.step = self._begin(begin)
+        self.ensure()
+
+    def _begin(self, known: MemoryPlan | None) -> MemoryPlan:
+        wanted = self._settings.memory
+        if wanted != "auto":
+            # On a CPU there is nowhere to offload to. Of 4 bits, loading says why they cannot be.
+            return (
+                MemoryPlan.TILED
+                if wanted == MemoryPlan.OFFLOAD and MemoryPlan.OFFLOAD not in self._steps
+                else MemoryPlan(wanted)
+            )
+        if known in self._steps:
+            return known
+        if self._device.type != "cuda":
+            return self._steps[0]
+        used, total = memory_of(self._device)
+        return begin_on(self._steps, total - used, *weights_of(self._spec))
+
+    def ensure(self) -> None:
+        """Loads it, unless it is loaded; on the first step from the present one on that has memory enough."""
+        while self.pipeline is None:
+            try:
+                self.pipeline = load(self._spec, self._device, self.dtype, self.step)
+            except Exception as error:
+                traceback.clear_frames(error.__traceback__)
+                if not is_out_of_memory(error) or not (self._make_room() or self.step_down()):
+                    raise
+                continue
+            self._own_scheduler = self.pipeline.scheduler
+            self._adapters = LoraAdapters(self.pipeline, self.dtype)
+            usual = inspect.signature(self.pipeline.__call__).parameters.get("guidance_scale")
+            self.usual_guidance = usual.default if usual is not None else 0.0
+            if self._settings.compile and self._device.type == "cuda":
+                denoiser_of(self.pipeline).compile_repeated_blocks()
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
+        free_memory(self._device)
+
+    def step_down(self) -> bool:
+        """Whether there is a step below: then it is loaded on that, when it is needed next."""
+        below = next_step(self._steps, self.step) if self._settings.memory == "auto" else None
+        if below is None:
+            return False
+        log.warning("%s: out of memory on step '%s'; goes on with '%s'", self._name, self.step, below)
+        self.close()
+        self.step = below
+        return True
+
+    def tidy(self) -> None:
+        """After an error in the middle: what was moved onto the device for a step goes back."""
+        if self.pipeline is not None:
+            self.pipeline.maybe_free_model_hooks()
+        free_memory(self._device)
+
+    def made_up(self, loras: Mapping[Path, float], sampler: str | None, *, from_image: bool) -> Any:
+        """The pipeline with just these LoRA and this sampler. Raises BadInput for a LoRA that does not fit."""
+        self._adapters.activate(loras)
+        pipeline = self.pipeline
+        if from_image:
+            if self._from_image is None:
+                self._from_image = AutoPipelineForImage2Image.from_pipe(pipeline)
+                self._from_image.set_progress_bar_config(disable=True)
+                place(self._from_image, self._device, self.step)
+            pipeline = self._from_image
+        # A new one each time: they keep what the last picture left.
+        own = self._own_scheduler
+        if sampler is None:
+            pipeline.scheduler = type(own).from_config(own.config)
+        else:
+            name, settings = SAMPLERS[sampler]
+            pipeline.scheduler = getattr(diffusers, name).from_config(own.config, **settings)
+        return pipeline
+
+    @property
+    def can_be_float32(self) -> bool:
+        """Whether more precision is to be had."""
+        return self.dtype is not torch.float32 and self.step not in (MemoryPlan.FP8, MemoryPlan.NF4)
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """All of it in full precision, for a while."""
+        try:
+            self.pipeline.to(dtype=torch.float32)
+            yield
+        finally:
+            self.pipeline.to(dtype=self.dtype)  # exact: every value was one of these before

@@ -1,0 +1,298 @@
+"""One worker's bench: keeps models loaded, and takes batches through decode | device | encode."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from hotfolder import __version__
+from hotfolder.core.memory_plan import MemoryPlan
+from hotfolder.core.sizes import Target
+from hotfolder.engines.device import classify, decode_threads, free_memory, memory_of, pick_device
+from hotfolder.engines.generation.requests import GenerationRequest, Hooks
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
+from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
+from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
+from hotfolder.imaging.carried import resized
+from hotfolder.imaging.decode import Decoded, decode
+from hotfolder.imaging.encode import stage
+from hotfolder.imaging.metadata import explained
+from hotfolder.models.registry import LORA, Catalogue
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
+
+#: Pictures that are decoded ahead of the upscaler: whole ones, so few.
+_AHEAD = 2
+#: What is said of a batch in work.
+_DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
+if TYPE_CHECKING:
+    from hotfolder.engines.upscaling.upscaler import Answer, Upscaler
+
+log = logging.getLogger(__name__)
+#: Seconds of silence while something is waited for.
+_SIGN_OF_LIFE = 5.0
+#: Seconds between two looks at the device's memory.
+_METER_EVERY = 1.0
+R = TypeVar("R")
+Emit = Callable[[Outcome | Progress], None]
+ShouldStop = Callable[[], bool]
+IsCancelled = Callable[[int], bool]
+
+
+def _never(job_id: int) -> bool:
+    return False
+
+
+class ModelRunner:
+    """Works batches on one device. One model per kind of work stays loaded."""
+
+    def __init__(self, settings: RunnerSettings, memory: Memory | None = None) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._catalogue = Catalogue(settings.model_folders, settings.model_entries)
+        self._threads = decode_threads(settings)
+        self._device: torch.device | None = None
+        self._models: dict[Kind, tuple[str, Any]] = {}
+        self._memory_plans: dict[str, MemoryPlan] = {}  # generator -> the step on which it fitted last
+        self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+
+    def close(self) -> None:
+        for kind in list(self._models):
+            self._let_go(kind)
+        self._decoders.shutdown(cancel_futures=True)
+        self._encoder.shutdown()
+
+    def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled = _never) -> None:
+        """Works a batch, emitting one outcome per item; items after a stop, and cancelled ones, may get none."""
+        emit = self._metered(emit)
+        try:
+            first = batch.items[0].job_id
+            emit(Progress(first, f"loading {batch.model}", loading=True))
+            hooks = self._hooks(emit, should_stop, is_cancelled) if batch.kind is Kind.GENERATE else None
+            model = self._model(batch.kind, batch.model, hooks)
+            emit(Progress(first, _DOING[batch.kind], 0, len(batch.items)))
+        except Exception as error:  # noqa: BLE001 - the edge around one job: everything becomes an outcome
+            for item in batch.items:
+                emit(_failed(item, error))
+            return
+        match batch.kind:
+            case Kind.GENERATE:
+                self._generate(model, batch, emit)
+            case Kind.SCORE:
+                self._score(model, batch, emit, should_stop)
+            case Kind.UPSCALE:
+                self._upscale(model, batch, emit, should_stop)
+
+    def _metered(self, emit: Emit) -> Emit:
+        """Adds to each report how much of the device's memory is taken; asked for seldom."""
+        asked_at, found = float("-inf"), ("", 0, 0)
+
+        def metered(event: Outcome | Progress) -> None:
+            nonlocal asked_at, found
+            if isinstance(event, Progress):
+                if self._device is not None and time.monotonic() - asked_at >= _METER_EVERY:
+                    asked_at, found = time.monotonic(), (str(self._device), *memory_of(self._device))
+                event = replace(event, device=found[0], memory_used=found[1], memory_total=found[2])
+            emit(event)
+
+        return metered
+
+    def _model(self, kind: Kind, name: str, hooks: Hooks | None) -> Any:
+        loaded = self._models.get(kind)
+        if loaded is not None and loaded[0] == name:
+            if hooks is not None:
+                loaded[1].hooks = hooks
+            return loaded[1]
+        del loaded
+        # The old one goes first, so that both never share the device's memory.
+        self._let_go(kind)
+        if self._device is None:
+            self._device = pick_device(self._settings.device)
+        model: Any
+        if kind is Kind.SCORE:
+            model = ScorerEnsemble.load(name, self._settings, self._device)
+        elif kind is Kind.GENERATE:
+            from hotfolder.engines.generation.generator import Generator
+
+            spec, known = self._catalogue.resolve(name, kind), self._memory_plans.get(name)
+            model = Generator(spec, self._device, self._settings, hooks or Hooks(), known, name)
+        else:
+            with_twin = self._settings.denoise is not None
+            spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
+            from hotfolder.engines.upscaling.upscaler import (
+                Upscaler,  # spandrel brings torchvision: it takes its time
+            )
+
+            model = Upscaler(spec, self._device, self._settings)
+        self._models[kind] = (name, model)
+        return model
+
+    def _let_go(self, kind: Kind) -> None:
+        """Drops a model, and gives its memory back."""
+        name, model = self._models.pop(kind, ("", None))
+        if model is None:
+            return
+        if kind is Kind.GENERATE:
+            self._memory_plans[name] = model.step
+            model.close()
+        del model
+        free_memory(self._device)
+
+    def _make_room(self) -> bool:
+        """For a generator: other models are loaded again when they are needed."""
+        others = [kind for kind in self._models if kind is not Kind.GENERATE]
+        for kind in others:
+            self._let_go(kind)
+        return bool(others)
+
+    def _hooks(self, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled) -> Hooks:
+        def report(job_id: int, step: int, steps: int) -> None:
+            emit(Progress(job_id, "generating", step, steps))
+
+        def lora(name: str) -> Path:
+            try:
+                return self._catalogue.resolve(name, LORA).files[0].path
+            except HotfolderError as error:  # it was there when the prompt was read
+                raise BadInput(error.message, error.fix) from None
+
+        return Hooks(report, is_cancelled, should_stop, self._make_room, lora)
+
+    def _generate(self, model: Any, batch: Batch, emit: Emit) -> None:
+        items = {item.job_id: item for item in batch.items}
+        pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
+        try:
+            for drawn in model.draw([GenerationRequest(item.job_id, item.params) for item in batch.items]):
+                item = items.pop(drawn.key)
+                if drawn.image is None:
+                    emit(_failed(item, drawn.error or GenerationFailed("nothing came of it")))
+                    continue
+                staged = self._encoder.submit(
+                    stage, drawn.image, Path(item.staging), "output", self._settings.image_format,
+                    carried=explained(drawn.settings), settings=drawn.settings,
+                )  # fmt: skip
+                pending.append((item, staged, None))
+                _emit_staged(pending, emit, keep=1)
+        except Exception as error:  # noqa: BLE001 - the model could not be loaded on any lower step
+            self._let_go(Kind.GENERATE)
+            for item in items.values():
+                emit(_failed(item, error))
+        _emit_staged(pending, emit, keep=0)
+
+    def _upscale(self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+        s = self._settings
+        first_frame = s.animated == "first-frame"
+        pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
+        decoded: dict[int, Decoded] = {}
+        items = {item.job_id: item for item in batch.items}
+
+        def read(item: Item) -> Decoded:
+            named = bool(item.params.get("named"))
+            path = Path(item.source or "")
+            return decode(path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named)
+
+        from hotfolder.engines.upscaling.upscaler import Request
+
+        def requests() -> Iterator[Request[int]]:
+            for item, future in ahead(batch.items, read, self._decoders, lambda: _AHEAD):
+                if should_stop():
+                    return
+                try:
+                    picture = decoded[item.job_id] = _wait_for(future, item, "decoding", emit)
+                except Exception as error:  # noqa: BLE001 - as above
+                    emit(_failed(item, error))
+                    continue
+                yield Request(item.job_id, picture.pixels, picture.carried.icc, _target(item.params, s))
+
+        def report(job_id: int, done: int, total: int) -> None:
+            emit(Progress(job_id, "upscaling", done, total))
+
+        answers = model.enlarge(requests(), report)
+        try:
+            for answer in answers:
+                item, picture = items.pop(answer.key), decoded.pop(answer.key)
+                if answer.pixels is None:
+                    emit(_failed(item, answer.error or GenerationFailed("nothing came of it")))
+                    continue
+                staged = self._encoder.submit(self._stage_enlarged, model, item, picture, answer)
+                pending.append((item, staged, picture.facts))
+                _emit_staged(pending, emit, keep=1)
+        except Exception as error:  # noqa: BLE001 - the device failed: every picture that it had fails
+            for job_id in decoded:
+                emit(_failed(items[job_id], error))
+        _emit_staged(pending, emit, keep=0)
+
+    def _stage_enlarged(self, model: Upscaler, item: Item, picture: Decoded, answer: Answer[int]) -> Staged:
+        """For the encoder's thread. Raises what encoding raises."""
+        assert answer.pixels is not None
+        height, width = answer.pixels.shape[:2]
+        settings = {
+            "upscaler": model.name, "weights_sha256": model.weights_sha256, "precision": model.precision,
+            "scale": answer.plan.scale, "passes": answer.plan.passes,
+        }  # fmt: skip
+        if self._settings.denoise is not None:
+            settings["denoise"] = self._settings.denoise
+        mark = str(item.params.get("mark", ""))
+        carried = resized(picture.carried, width, height, software=f"hotfolder {__version__} {mark}".strip())
+        return stage(
+            answer.pixels, Path(item.staging), "output", item.params.get("format", self._settings.format),
+            carried=carried, background=self._settings.background, settings=settings,
+        )  # fmt: skip
+
+    def _score(self, panel: ScorerEnsemble, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+        ended = 0
+
+        def tell(event: Outcome) -> None:
+            nonlocal ended
+            ended += 1
+            emit(event)
+            emit(Progress(event.job_id, "scoring", ended, len(batch.items)))
+
+        def fail(item: Item, error: Exception) -> None:
+            tell(_failed(item, error))
+
+        look = Looker(panel, self._settings, self._memory)
+        judge_all(panel, batch.items, look, self._decoders, tell, fail, should_stop)
+
+
+def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:
+    """What a job asks for, else what the configuration says."""
+    if any(key in params for key in ("scale", "long_edge", "megapixels")):
+        return Target(params.get("scale"), params.get("long_edge"), params.get("megapixels"))
+    return Target(scale=settings.scale)
+
+
+def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]], emit: Emit, keep: int) -> None:
+    """Reports encoded files; all but the last `keep` are waited for, so that the device goes on meanwhile."""
+    while len(pending) > keep:
+        item, future, facts = pending.pop(0)
+        try:
+            staged = _wait_for(future, item, "encoding", emit)
+            emit(Outcome(item.job_id, item.claim, staged=staged, source=facts))
+        except Exception as error:  # noqa: BLE001 - as above
+            emit(_failed(item, error))
+
+
+def _wait_for(future: Future[R], item: Item, doing: str, emit: Emit) -> R:
+    """The result of a future, and a sign of life now and then: a billion pixels take their time."""
+    while True:
+        try:
+            return future.result(timeout=_SIGN_OF_LIFE)
+        except FutureTimeout:
+            if future.done():
+                raise  # of the work itself
+            emit(Progress(item.job_id, doing))
+
+
+def _failed(item: Item, error: Exception) -> Outcome:
+    ours = classify(error)
+    if ours is not error:
+        log.warning("job %d: unexpected %s", item.job_id, type(error).__name__, exc_info=error)
+    return Outcome(item.job_id, item.claim, error=ours.info())

@@ -1,0 +1,1 @@
+"""Opening, moving and writing files so that nothing is followed, overwritten or lost."""

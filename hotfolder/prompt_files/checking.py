@@ -1,0 +1,141 @@
+"""Whether what a prompt asks for can be had: its model, its LoRA, its init-image. Before any device is touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from hotfolder.config.settings import Settings
+from hotfolder.errors import HotfolderError, ModelDamaged, ModelMissing, PromptSyntax, UsageError
+from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.models.family import is_flux
+from hotfolder.models.registry import LORA, Catalogue, ModelSpec
+from hotfolder.types import Kind, PromptSpec
+
+
+class PromptCheck:
+    """For the prompts of one dropped file, which may name nothing outside of the root and the folders for models.
+
+    Without a `layout` they are a person's own at a command line, who may name any file.
+    """
+
+    def __init__(self, layout: Layout | None, catalogue: Catalogue, settings: Settings) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._settings = settings
+        self._models: dict[str | None, ModelSpec | None] = {}
+        self._loras: set[str] = set()
+        self._images: dict[str, str] = {}
+
+    def completed(self, place: str, spec: PromptSpec) -> PromptSpec:
+        """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""
+        defaults = self._settings.generate
+        try:
+            model = self._model(spec.model)
+            family = model.family if model else ""
+            for name, _ in spec.lora:
+                self._lora(name)
+            image = self._image(spec.init_image) if spec.init_image is not None else None
+        except HotfolderError as error:
+            if self._layout is None and isinstance(error, ModelMissing):
+                raise
+            raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+        if spec.exact:
+            return replace(spec, init_image=image)
+        if model is not None:
+            _check_fits(place, spec, model, defaults.guidance)
+        flux = is_flux(family)
+        whole = spec.init_image is None  # an init-image brings its own size
+        guidance = defaults.guidance if spec.guidance is None else spec.guidance
+        unwanted = "" if flux or not _is_guided(guidance, model) else defaults.negative_prompt
+        return replace(
+            spec,
+            init_image=image,
+            negative_prompt=spec.negative_prompt or unwanted,
+            steps=defaults.steps if spec.steps is None else spec.steps,
+            guidance=guidance,
+            width=defaults.width if spec.width is None and whole else spec.width,
+            height=defaults.height if spec.height is None and whole else spec.height,
+            sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
+        )
+
+    def _model(self, name: str | None) -> ModelSpec | None:
+        """None for the configured one when it is not here, or not whole: then its jobs wait for it."""
+        if name not in self._models:
+            if name is not None and self._layout is not None:
+                self._catalogue.check_confined(name)
+            try:
+                self._models[name] = self._catalogue.resolve(name or self._settings.generate.model, Kind.GENERATE)
+            except (ModelMissing, ModelDamaged):
+                if name is not None:
+                    raise
+                self._models[name] = None
+        return self._models[name]
+
+    def _lora(self, name: str) -> None:
+        if name not in self._loras:
+            if self._layout is not None:
+                self._catalogue.check_confined(name)
+            self._catalogue.resolve(name, LORA)
+            self._loras.add(name)
+
+    def _image(self, text: str) -> str:
+        """Its path relative to the root, or absolute in one of the configured folders."""
+        if text not in self._images:
+            found = self._find_image(self._layout, text) if self._layout else os.path.abspath(text)  # noqa: PTH100
+            if not os.path.isfile(os.path.join(self._layout.root, found) if self._layout else found):  # noqa: PTH113, PTH118
+                begin = f"; paths begin at {self._layout.root}" if self._layout else ""
+                raise UsageError(f"there is no init-image {text!r}", f"check the name{begin}")
+            self._images[text] = found
+        return self._images[text]
+
+    def _find_image(self, layout: Layout, text: str) -> str:
+        root = os.path.realpath(layout.root)
+        real = os.path.realpath(layout.root / text) if text.isprintable() else ""
+        below = real.startswith(root + os.sep)
+        parts = Path(real).relative_to(root).parts if below else ()
+        others = [os.path.realpath(os.path.expanduser(f)) for f in self._settings.generate.init_folders]  # noqa: PTH111
+        if not (below or any(real.startswith(folder + os.sep) for folder in others)):
+            raise UsageError(
+                f"the init-image {text!r} is not below the root",
+                "put it into a folder there, or add its folder to generate.init_folders",
+            )
+        if parts and (parts[0].startswith(".") or parts[0] == INBOX):
+            raise UsageError(
+                f"the init-image {text!r} lies where files come and go",
+                "put it into a folder of your own in the root",
+            )
+        return os.path.join(*parts) if parts else real  # noqa: PTH118
+
+
+def _is_guided(guidance: float | None, model: ModelSpec | None) -> bool:
+    """Whether a negative prompt has any effect: the guidance is what weighs it against the prompt."""
+    usual = model.defaults.get("guidance") if model else None
+    effective = usual if guidance is None else guidance
+    return effective is None or effective > 1
+
+
+def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
+    """What this model would take and leave out is an error."""
+    if is_flux(model.family):
+        kind = f"{model.name} is a FLUX.1 model"
+        if spec.sampler:
+            raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
+        if spec.negative_prompt:
+            raise PromptSyntax(f"{place} {kind}, which takes no negative prompt", "leave the negative prompt out")
+        if spec.guidance and model.family == "flux-schnell":
+            raise PromptSyntax(f"{place} {kind} of the sort that takes no guidance", "leave the guidance out")
+        for what, side in (("width", spec.width), ("height", spec.height)):
+            if side is not None and side % _FLUX_STEP:
+                near = round(side / _FLUX_STEP) * _FLUX_STEP or _FLUX_STEP
+                raise PromptSyntax(f"{place} {kind}, whose {what} is a multiple of {_FLUX_STEP}", f"use {near}")
+    elif spec.negative_prompt and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
+        raise PromptSyntax(
+            f"{place} a negative prompt has no effect on {model.name} with a guidance of 1 or less",
+            "leave it out, or raise the guidance",
+        )
+
+
+#: FLUX.1 packs its latents in pairs: 16 pixels.
+_FLUX_STEP = 16

@@ -1,0 +1,59 @@
+"""Files that ask for images: prompt files, and images that say how they were generated."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hotfolder.core.prompts import ENDINGS, MAX_SEED, parse
+from hotfolder.core.prompts.metadata import from_metadata
+from hotfolder.errors import PromptSyntax
+from hotfolder.files.regular import read_at_most
+from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
+from hotfolder.types import PromptSpec
+
+#: A prompt file is text that people write: more than this is something else.
+_MOST_BYTES = 4 * 2**20
+
+
+def asks_for_images(path: Path) -> bool:
+    """Whether it is such a file, by its name."""
+    return path.suffix.lower() in ENDINGS or says_itself(path)
+
+
+def says_itself(path: Path) -> bool:
+    """Whether it is an image, by its name."""
+    return path.suffix.lower() in IMAGE_ENDINGS
+
+
+def draw_seed() -> int:
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def read_specs(
+    path: Path, lists: Callable[[str], Sequence[str] | None], defaults: Mapping[str, Any] | None = None
+) -> list[PromptSpec]:
+    """The images that a file asks for; `lists` and `defaults` are as in `parse`, an image has no use for them.
+
+    Raises PromptSyntax, which names the file; NotAnImage.
+    """
+    if says_itself(path):
+        return [from_metadata(path.name, read_generation(path))]
+    return parse(path.name, _text_of(path), draw_seed, lists, defaults)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        data = read_at_most(path, _MOST_BYTES)
+        if data is None:
+            raise PromptSyntax(f"{path.name} is larger than {_MOST_BYTES >> 20} MiB", "split it")
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptSyntax(
+            f"{path.name} cannot be read: it is not UTF-8 text (byte {error.start})",
+            "save it as UTF-8; images go to inbox/score",
+        ) from None
+    except OSError as error:
+        raise PromptSyntax(f"{path.name} cannot be read: {error.strerror}", "let this user read it") from None

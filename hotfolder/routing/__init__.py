@@ -1,0 +1,1 @@
+"""What follows from the outcome of a job. No I/O."""

@@ -1,0 +1,77 @@
+"""Wishes of people to a daemon: small files in a folder, so that they wait for one that is not running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hotfolder.files.moves import write_durably
+from hotfolder.files.regular import open_regular
+from hotfolder.folders.layout import Layout
+
+log = logging.getLogger(__name__)
+_ANSWER = ".answer"
+_MOST_BYTES = 64 * 2**20
+_POLL = 0.05
+
+
+def ask(layout: Layout, wish: Mapping[str, Any]) -> Path:
+    """Leaves a wish for the daemon; gives its file. Raises OSError."""
+    layout.control.mkdir(parents=True, exist_ok=True)
+    path = layout.control / f"{time.time_ns():020d}-{os.getpid()}.json"
+    write_durably(path, json.dumps(dict(wish)))
+    return path
+
+
+def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
+    """What the daemon answered to a wish, waiting so long for it; None when it has not."""
+    answer = path.with_suffix(_ANSWER)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_POLL)
+            continue
+        answer.unlink(missing_ok=True)
+        return found
+
+
+def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The wishes that wait, oldest first. What is none is put aside, and said."""
+    for path in sorted(layout.control.glob("*.json")):
+        try:
+            with open_regular(path) as file:
+                wish = json.loads(file.read(_MOST_BYTES))
+            if not isinstance(wish, dict):
+                raise ValueError("it is no table")
+            for key in ("jobs", "drops"):
+                ids = wish.get(key, [])
+                if not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < 2**63 for i in ids):
+                    raise ValueError(f"'{key}' is no list of numbers")
+        except (OSError, ValueError, RecursionError) as error:
+            log.error("%s is put aside: %s", path, error)
+            with contextlib.suppress(OSError):
+                path.rename(path.with_suffix(".unreadable"))
+            continue
+        yield path, wish
+
+
+def done(path: Path, answer: Mapping[str, Any]) -> None:
+    """Answers a wish that was carried out. Raises OSError."""
+    write_durably(path.with_suffix(_ANSWER), json.dumps(dict(answer)))
+    path.unlink(missing_ok=True)
+
+
+def forget_answers(layout: Layout) -> None:
+    """Answers that nobody waited for."""
+    for path in layout.control.glob(f"*{_ANSWER}"):
+        path.unlink(missing_ok=True)

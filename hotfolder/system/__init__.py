@@ -1,0 +1,1 @@
+"""systemd, its units and the journal."""

@@ -1,0 +1,242 @@
+"""What a file says beside its pixels survives enlarging, in every format that has a place for it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageSequence
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
+
+from hotfolder.demo.pictures import draw_landscape
+from hotfolder.engines.model_runner import ModelRunner
+from hotfolder.errors import ImageTooLarge
+from hotfolder.imaging.carried import resized
+from hotfolder.imaging.decode import decode
+from hotfolder.imaging.encode import ENDINGS, stage
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
+
+PARAMETERS = "a red circle\nSteps: 8, Sampler: DDIM, CFG scale: 3, Seed: 7, Size: 64x48, Model: shapes"
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+    b'tiff:ImageWidth="64" tiff:Orientation="6" dc:source="me"><tiff:ImageLength>48</tiff:ImageLength>'
+    b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def enlarge(path: Path, folder: Path, **settings: Any) -> Path | Outcome:
+    """Through a station, as the daemon does it."""
+    told: list[Outcome] = []
+    runner = ModelRunner(RunnerSettings(device="cpu", **settings))
+    item = Item(1, 1, str(path), str(folder / "staging"))
+    runner.work(
+        Batch(1, Kind.UPSCALE, "x4-compact", (item,)),
+        lambda e: told.append(e) if not isinstance(e, Progress) else None, lambda: False,
+    )  # fmt: skip
+    runner.close()
+    (outcome,) = told
+    return Path(outcome.staged.path) if outcome.staged else outcome
+
+
+def photograph(path: Path) -> Path:
+    """A picture on its side, 48 × 64 in the file and 64 × 48 upright, with everything a camera writes."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    exif[Base.Make] = "Camera"
+    exif[Base.ImageWidth], exif[Base.ImageLength] = 48, 64
+    photo = exif.get_ifd(IFD.Exif)
+    photo[Base.ExifImageWidth], photo[Base.ExifImageHeight] = 48, 64
+    photo[Base.LensModel] = "50 mm"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    sideways = draw_landscape(1, (64, 48)).transpose(Image.Transpose.ROTATE_90)
+    sideways.save(path, exif=exif, xmp=XMP, icc_profile=profile, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("format_", sorted(ENDINGS))
+def test_a_photograph_keeps_what_it_says_and_is_turned_once(tmp_path: Path, format_: str) -> None:
+    source = photograph(tmp_path / "photo.jpg")
+    made = enlarge(source, tmp_path, format=format_)
+    assert isinstance(made, Path)
+    assert made.suffix == ENDINGS[format_]
+    with Image.open(made) as image:
+        image.load()
+        assert image.size == (256, 192)
+        assert ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        exif = image.getexif()
+        assert exif[Base.Make] == "Camera"
+        assert exif.get(Base.Orientation, 1) == 1
+        assert exif[Base.Software].startswith("hotfolder ")
+        photo = exif.get_ifd(IFD.Exif)
+        assert photo[Base.LensModel] == "50 mm"
+        assert (photo[Base.ExifImageWidth], photo[Base.ExifImageHeight]) == (256, 192)
+        xmp = image.info.get("xmp") or exif.get(700)
+        assert xmp is not None
+        for part in (
+            b'tiff:ImageWidth="256"',
+            b"<tiff:ImageLength>192<",
+            b'tiff:Orientation="1"',
+            b'dc:source="me"',
+        ):
+            assert part in xmp
+        upright = np.asarray(draw_landscape(1, (64, 48)).resize((256, 192))).astype(int)
+        assert np.abs(np.asarray(image.convert("RGB")) - upright).mean() < 8
+
+
+@pytest.mark.parametrize("format_", ["png", "jpeg", "webp"])
+def test_generation_metadata_is_carried(tmp_path: Path, format_: str) -> None:
+    chunks = PngInfo()
+    chunks.add_text("parameters", PARAMETERS)
+    chunks.add_text("hotfolder", json.dumps({"seed": 7}))
+    draw_landscape(1, (64, 48)).save(tmp_path / "a.png", pnginfo=chunks)
+    made = enlarge(tmp_path / "a.png", tmp_path, format=format_)
+    assert isinstance(made, Path)
+    found = decode(made, 10**9).carried
+    assert found.text["parameters"] == PARAMETERS
+    if format_ == "png":
+        assert json.loads(found.text["hotfolder"]) == {"seed": 7}
+    else:
+        # And from there on into the next format.
+        again = enlarge(made, tmp_path / "again", format="png")
+        assert isinstance(again, Path)
+        with Image.open(again) as image:
+            assert image.text["parameters"] == PARAMETERS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("format_", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_are_written_and_read_whole(tmp_path: Path, format_: str, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (31, 40, channels)).astype(np.uint16)
+    source = resized(decode(photograph(tmp_path / "photo.jpg"), 10**9).carried, 40, 31, software="test")
+    made = stage(pixels, tmp_path / "s", "deep", format_, carried=source)
+    found = decode(Path(made.path), 10**9, deep=True)
+    assert (made.width, made.height) == (40, 31)
+    expected = pixels[..., [0, 0, 0, 1]] if (format_, channels) == ("tiff", 2) else pixels
+    assert (found.pixels == expected).all()
+    assert found.carried.icc == source.icc
+    assert found.carried.xmp == source.xmp
+    shallow = decode(Path(made.path), 10**9)
+    as_rgba = np.asarray(shallow.image.convert("RGBA")).astype(int)
+    assert np.abs(as_rgba[..., 0] - pixels[..., 0] / 257).max() < 1
+
+
+def test_reading_who_made_a_file_costs_it_no_bits(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 8, 3)).astype(np.uint16)
+    made = stage(pixels, tmp_path, "deep", "png")
+    assert (decode(Path(made.path), 10**9, deep=True, named=True).pixels == pixels).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_16_bit_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (9, 8, 3)).astype(np.uint16)
+    tags = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=tags, metadata=None)
+    found = decode(tmp_path / "a.tif", 10**9, deep=True)
+    assert found.deep is not None
+    assert np.abs(found.deep // 257 - np.asarray(found.image).astype(int)).max() <= 1
+    assert found.deep.shape[:2] == ((9, 8) if orientation < 5 else (8, 9))
+
+
+def test_premultiplied_alpha_is_not_taken_for_straight(tmp_path: Path) -> None:
+    pixels = np.full((4, 4, 4), 20_000, np.uint16)  # white, at the alpha of 20,000
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
+    assert (decode(tmp_path / "a.tif", 10**9, deep=True).pixels[..., :3] >= 254).all()
+
+
+def test_metadata_that_jpeg_cannot_hold_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chunks = PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", "<x>" + "long history " * 10_000 + "</x>")
+    draw_landscape(1, (20, 20)).save(tmp_path / "a.png", pnginfo=chunks)
+    assert isinstance(enlarge(tmp_path / "a.png", tmp_path, format="jpeg"), Path)
+    assert "do not fit into a JPEG" in caplog.text
+
+
+def test_16_bits_turned_by_exif_are_turned_like_8_bits(tmp_path: Path) -> None:
+    eight = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[Base.Orientation] = orientation
+        carried = decode(photograph(tmp_path / "photo.jpg"), 10**9).carried
+        carried = type(carried)(exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+        made = stage(eight.astype(np.uint16) * 257, tmp_path / str(orientation), "deep", "png", carried=carried)
+        found = decode(Path(made.path), 10**9, deep=True)
+        assert found.deep is not None
+        assert (found.deep // 257 == np.asarray(found.image)).all(), orientation
+
+
+def test_jpeg_has_no_alpha_and_lays_the_picture_over_the_background(tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    made = enlarge(tmp_path / "clear.png", tmp_path, format="jpeg", background="#ff0000")
+    assert isinstance(made, Path)
+    with Image.open(made) as image:
+        red, green, blue = image.getpixel((40, 40))  # type: ignore[misc]
+        assert red > 250 and green < 5 and blue < 5
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
+def test_animations_are_refused_unless_the_first_frame_will_do(tmp_path: Path, format_: str) -> None:
+    frames = [draw_landscape(n, (40, 30)) for n in range(3)]
+    path = tmp_path / f"moving.{format_.lower()}"
+    frames[0].save(path, format_, save_all=True, append_images=frames[1:], duration=100)
+    with Image.open(path) as image:
+        assert sum(1 for _ in ImageSequence.Iterator(image)) == 3
+    refused = enlarge(path, tmp_path)
+    assert isinstance(refused, Outcome) and refused.error is not None
+    assert refused.error.kind == "unsupported_image"
+    assert "is animated" in refused.error.message
+    made = enlarge(path, tmp_path, animated="first-frame")
+    assert isinstance(made, Path)
+    assert Image.open(made).size == (160, 120)
+
+
+def test_a_size_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (5000, 1)).save(tmp_path / "long.png")
+    refused = enlarge(tmp_path / "long.png", tmp_path, format="webp")
+    assert isinstance(refused, Outcome) and refused.error is not None
+    assert "too many for webp" in refused.error.message
+
+
+def test_damaged_metadata_costs_the_metadata_not_the_picture(tmp_path: Path) -> None:
+    path = photograph(tmp_path / "photo.jpg")
+    data = path.read_bytes()
+    at = data.index(b"Exif\0\0") + 6
+    path.write_bytes(data[: at + 8] + b"\xff" * 40 + data[at + 48 :])
+    assert isinstance(enlarge(path, tmp_path), Path)
+
+
+def test_a_full_disk_while_encoding_is_the_environments_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    draw_landscape(1, (20, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = enlarge(tmp_path / "a.png", tmp_path)
+    assert isinstance(outcome, Outcome) and outcome.error is not None
+    assert (outcome.error.kind, outcome.error.failure) == ("disk_full", "environment")
+    assert outcome.staged is None
+
+
+def test_our_own_large_results_are_read_when_named_and_foreign_ones_are_not(tmp_path: Path) -> None:
+    draw_landscape(1, (40, 30)).save(tmp_path / "a.png")
+    made = enlarge(tmp_path / "a.png", tmp_path)
+    assert isinstance(made, Path)
+    assert decode(made, 10_000, named=True).image.size == (160, 120)
+    with pytest.raises(ImageTooLarge):
+        decode(made, 10_000)
+    with pytest.raises(ImageTooLarge):
+        decode(made, 100, named=True)  # not without any bound
+    Image.open(made).save(tmp_path / "foreign.png")
+    with pytest.raises(ImageTooLarge):
+        decode(tmp_path / "foreign.png", 10_000, named=True)
