@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hotfolder.engines.generation import resident
+from hotfolder.engines.generation import loaded
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
@@ -41,7 +41,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
         found.append((spec.name, psutil.Process().memory_info().rss))  # type: ignore[attr-defined]
         return pipeline
 
-    monkeypatch.setattr(resident, "load", counted)
+    monkeypatch.setattr(loaded, "load", counted)
     yield found
 
 

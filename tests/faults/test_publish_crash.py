@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from hotfolder.folders import moves, publish
+from hotfolder.files import moves
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
+from hotfolder.publishing import publisher
 from hotfolder.types import Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
@@ -51,7 +52,7 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         for name in ("rename_noreplace", "fsync_folder", "write_durably"):
-            patch.setattr(publish, name, wrap(name, getattr(moves, name)))
+            patch.setattr(publisher, name, wrap(name, getattr(moves, name)))
         for name in ("journal", "apply", "claim", "add_drops"):
             patch.setattr(Ledger, name, wrap(name, getattr(Ledger, name)))
         yield

@@ -15,7 +15,8 @@ import pytest
 
 from hotfolder.cli import why
 from hotfolder.core.settle import Observation, SettlePolicy, Writers, observe, settle
-from hotfolder.folders import filesystem, lease
+from hotfolder.files import filesystem
+from hotfolder.folders import lease
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.watch import Watcher
 from hotfolder.status.live import read

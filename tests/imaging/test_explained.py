@@ -32,7 +32,7 @@ from hotfolder.imaging.encode import ENDINGS, stage
 from hotfolder.imaging.metadata import a1111_parameters, explained, read_generation
 from hotfolder.imaging.packets import with_packet
 from hotfolder.types import PromptSpec
-from tests.engines.test_carried import enlarge, photograph
+from tests.imaging.test_carried import enlarge, photograph
 from tests.support.stars import RATING, ratings_in, stars_in
 
 FORMATS = ["png", "webp", "jpeg"]
