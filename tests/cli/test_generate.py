@@ -20,12 +20,13 @@ import pytest
 from PIL import Image
 
 from hotfolder.cli import generate as command
-from hotfolder.cli import main, placing
+from hotfolder.cli import main
 from hotfolder.core.prompts import options_of
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.errors import DiskFull, ExitCode, GenerationFailed, HotfolderError, NotAnImage
 from hotfolder.imaging.metadata import read_generation
+from hotfolder.oneshot import placing
 from hotfolder.types import Item, Kind
 from tests.support.scripted import Script, ScriptedExecutor, always
 

@@ -33,7 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
     """Each load of a generator: its name, and how much memory this process has just after it, in bytes."""
     found: list[tuple[str, int]] = []
-    load = resident.load
+    load = loaded.load
 
     def counted(spec: object, *rest: object) -> object:
         pipeline = load(spec, *rest)  # type: ignore[arg-type]

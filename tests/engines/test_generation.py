@@ -27,6 +27,7 @@ from hotfolder import __version__
 from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.generation import generator as generator_module
+from hotfolder.engines.generation import loaded as loaded_module
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.picture import init_image
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
@@ -780,13 +781,13 @@ def test_a_ladder_is_begun_where_it_fitted_before(models: Path) -> None:
 def test_the_old_weights_are_gone_before_the_frugal_ones_come(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load("sd15", draw_together=1)
     old = weakref.ref(generator._resident.pipeline.unet)
-    theirs, found = generator_module.load, []
+    theirs, found = loaded_module.load, []
 
     def spy(*args: Any) -> Any:
         found.append(old())
         return theirs(*args)
 
-    monkeypatch.setattr(generator_module, "load", spy)
+    monkeypatch.setattr(loaded_module, "load", spy)
     _ration(monkeypatch, lambda pipeline, _: pipeline.vae.use_tiling)
     drawn = list(generator.draw(_orders(1)))
     assert _settings(drawn, "memory") == ["tiled"]
@@ -816,7 +817,7 @@ def test_where_even_loading_runs_out_every_order_fails_and_the_generator_stays(
 
     generator = load("sd15", draw_together=2)
     with monkeypatch.context() as patch:
-        patch.setattr(generator_module, "load", run_out)
+        patch.setattr(loaded_module, "load", run_out)
         _ration(patch, lambda *_: False)
         drawn = list(generator.draw(_orders(3)))
     assert [one.key for one in drawn] == [100, 101, 102]
@@ -826,7 +827,7 @@ def test_where_even_loading_runs_out_every_order_fails_and_the_generator_stays(
 
 
 def test_loading_itself_goes_down_the_ladder(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs, tried = generator_module.load, []
+    theirs, tried = loaded_module.load, []
 
     def scarce(spec: Any, device: Any, dtype: Any, step: MemoryPlan) -> Any:
         tried.append(step)
@@ -834,7 +835,7 @@ def test_loading_itself_goes_down_the_ladder(load: Load, monkeypatch: pytest.Mon
             raise torch.OutOfMemoryError("out of memory: not really")
         return theirs(spec, device, dtype, step)
 
-    monkeypatch.setattr(generator_module, "load", scarce)
+    monkeypatch.setattr(loaded_module, "load", scarce)
     generator = load("sd15", draw_together=2)
     assert tried == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8]
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "fp8"
@@ -850,7 +851,7 @@ def test_a_step_that_was_chosen_is_kept(load: Load, monkeypatch: pytest.MonkeyPa
     assert generator.step is MemoryPlan.TILED
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "tiled"
     with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError):
-        patch.setattr(generator_module, "load", _raise_out_of_memory)
+        patch.setattr(loaded_module, "load", _raise_out_of_memory)
         load("sd15", memory="full")
 
 
@@ -861,7 +862,7 @@ def _raise_out_of_memory(*_: Any) -> None:
 @each_family
 def test_fp8_keeps_the_network_in_8_bits_and_the_picture_close(load: Load, models: Path, family: str) -> None:
     generator = load(family, memory="fp8")
-    network = generator_module.denoiser_of(generator._resident.pipeline)
+    network = loaded_module.denoiser_of(generator._resident.pipeline)
     stored = [weights for name, weights in network.named_parameters() if weights.dtype is torch.float8_e4m3fn]
     total = sum(weights.numel() for weights in network.parameters())
     assert sum(weights.numel() for weights in stored) > total / 2
@@ -1173,7 +1174,7 @@ def test_two_models_in_turn_take_no_more_memory_each_time(heavy: list[Path]) -> 
         for folder in heavy:
             generator = Generator(Catalogue().resolve(str(folder), Kind.GENERATE), CPU, settings)
             generator.draw_one({"prompt": "a", "seed": 1, "width": 32, "height": 32, "steps": 1})
-            network = weakref.ref(generator_module.denoiser_of(generator._resident.pipeline))
+            network = weakref.ref(loaded_module.denoiser_of(generator._resident.pipeline))
             generator.close()
             assert network() is None
         taken.append(process.memory_info().rss // 2**20)
