@@ -164,6 +164,19 @@ class EnvironmentTrouble(HotfolderError):
     failure = FailureClass.ENVIRONMENT
 
 
+class CannotPlace(HotfolderError):
+    """One file cannot be moved to where it belongs; its neighbours can."""
+
+    kind = "cannot_place"
+
+
+class UnreadableJournal(HotfolderError):
+    """What was begun cannot be finished, because the note of it cannot be read."""
+
+    kind = "journal"
+    failure = FailureClass.BAD_INPUT
+
+
 class DiskFull(EnvironmentTrouble):
     """No space left."""
 

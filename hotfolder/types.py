@@ -34,11 +34,25 @@ class Role(StrEnum):
     UPSCALED = "upscaled"
 
 
+class ImageRole(StrEnum):
+    """Which image of a transition is meant."""
+
+    IMAGE = "image"
+    ORIGINAL = "original"  # what the image was enlarged from
+
+
 class Verdict(StrEnum):
     """What the gate said."""
 
     KEEP = "keep"
     REJECT = "reject"
+
+
+class Purpose(StrEnum):
+    """What a score is for."""
+
+    JUDGE = "judge"  # the gate decides by it
+    MEASURE = "measure"  # it is recorded; nothing is decided
 
 
 class FailureClass(StrEnum):
@@ -73,6 +87,15 @@ class Sighting:
     mtime_ns: int
     inode: int
     device: int = field(compare=False)  # may be numbered anew by a reboot
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Which file it is, whatever it is called. A renamed file keeps all three."""
+
+    inode: int
+    size: int | None  # bytes; None: not known
+    mtime_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +135,36 @@ class PromptSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerateParams:
+    """What one image is generated with; `request.seed` is its own."""
+
+    request: PromptSpec
+    #: Images of one dropped file with the same number: the best of them are kept.
+    set_number: int | None = None
+    #: When the first try of this prompt was judged, in seconds since the epoch; None for the first try.
+    first_judged_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreParams:
+    """What a score is for, and how the image was generated, if it was."""
+
+    purpose: Purpose = Purpose.JUDGE
+    generated: GenerateParams | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpscaleParams:
+    """How an image is enlarged; None leaves it to the model, or to the settings."""
+
+    scale: float | None = None  # in each direction
+    format: str | None = None
+
+
+JobParams = GenerateParams | ScoreParams | UpscaleParams
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A row of the queue."""
 
@@ -124,11 +177,64 @@ class Job:
     attempt: int  # counted when claimed, given back when the job was not to blame
     claim: int  # never given back: an outcome of an older claim is dropped
     created_at: float  # seconds since the epoch
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: JobParams | None = None  # None: it failed before it was known what it asks for
     image_id: int | None = None  # the image it works on, when that has a row already
     try_number: int = 1  # of one prompt and seed: below gate.regenerate_below it is tried again
     deaths: int = 0  # how many workers, or whole daemons, died on it
     crashes: int = 0  # how many daemons died while it was claimed, perhaps not by its fault
+
+    @property
+    def set_number(self) -> int | None:
+        """Of the set of which the best are kept, if it belongs to one."""
+        params = self.params.generated if isinstance(self.params, ScoreParams) else self.params
+        return params.set_number if isinstance(params, GenerateParams) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be queued."""
+
+    kind: Kind
+    model: str
+    params: JobParams | None
+    source: str | None = None  # the dropped file it works on, if it does; relative to the root
+    about: ImageRole | None = None  # or which image of the transition that queues it
+    try_number: int = 1
+    error: ErrorInfo | None = None  # it failed before it could be queued
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job that failed, as it is told."""
+
+    id: int
+    kind: Kind
+    attempts: int
+    error_kind: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A row of the images."""
+
+    id: int
+    path: str  # relative to the root
+    sha256: str
+    role: Role
+    verdict: Verdict | None
+    width: int  # pixels
+    height: int
+    parent_id: int | None
+    prompt: str | None
+    negative_prompt: str | None
+    seed: int | None
+    model: str | None
+    source_file: str | None
+    drop_id: int | None
+    score: float | None  # the one that the gate looks at
+    scorer: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,78 +369,3 @@ class Progress:
     device: str = ""  # 'cuda:0', 'cpu'
     memory_used: int = 0  # bytes of the device's memory; of this process where it works on the CPU
     memory_total: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A file to be moved; `inode` is the source's, so that a replay knows a finished move.
-
-    0 is a file of our own making, whose inode is looked up when the publication is planned.
-    """
-
-    src: str  # relative to the root
-    dst: str
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """An image's row; with `id` the row exists already and is updated."""
-
-    path: str  # relative to the root
-    role: Role
-    sha256: str
-    width: int
-    height: int
-    id: int | None = None
-    verdict: Verdict | None = None
-    parent_id: int | None = None
-    prompt: str | None = None
-    negative_prompt: str | None = None
-    seed: int | None = None
-    model: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to be queued."""
-
-    kind: Kind
-    model: str
-    source: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    about: str | None = None  # 'image' or 'parent' of the same publication: what it works on
-    try_number: int = 1
-    error: ErrorInfo | None = None  # it failed before it could be queued
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """Everything that one finished job changes, journalled before any of it is done.
-
-    The placements are moved first, then the rest becomes one transaction. Doing it twice is harmless.
-    """
-
-    drop_id: int
-    source_file: str
-    job_id: int | None = None
-    state: State | None = None
-    error: ErrorInfo | None = None
-    image: ImageRecord | None = None
-    image_move: int | None = None  # index of the placement that gives the image its path
-    parent: ImageRecord | None = None
-    parent_move: int | None = None
-    score: Score | None = None
-    parts: tuple[Score, ...] = ()
-    embeddings: tuple[Embedding, ...] = ()
-    placements: tuple[Placement, ...] = ()
-    sidecar: Mapping[str, Any] | None = None  # written as <name>.error.json
-    sidecar_for: str | None = None  # path in failed/ whose name it takes; a placement's, if there is one
-    followups: tuple[NewJob, ...] = ()
-    drop_placed: bool = False  # the dropped file has reached its last place
-    reroute_id: int | None = None  # the image is sorted anew: where it was is noted under this
-    requeue: tuple[int, ...] = ()  # failed jobs to be tried again
-    reopen: bool = False  # the last placement brings the dropped file back into its inbox
-    supersede: tuple[int, ...] = ()  # failed jobs whose file is taken as a new one
-    remove: str | None = None  # the file whose sidecar is not true any more, if it speaks of these jobs

@@ -23,8 +23,8 @@ from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
 from hotfolder.core import naming
 from hotfolder.core.batch_key import batch_key
-from hotfolder.core.gate import best
-from hotfolder.core.prompts import images_of, of_prompt, options_of
+from hotfolder.core.best_of import best
+from hotfolder.core.prompts import images_of, of_prompt, options_of, said
 from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.files.moves import fsync_folder
@@ -122,7 +122,8 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
             place_ = f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:"
             spec = check.completed(place_, replace(spec, exact=spec.exact or options.exact))
             number = next(numbers) if spec.best_of else None
-            for params in images_of(spec):
+            for one in images_of(spec):
+                params = said(one)
                 stem = text if is_file else f"{_short(spec.prompt)}.txt"
                 name = naming.generated_stem(stem, params["seed"], spec.line)
                 images.append(_Image(spec, name, spec.model or settings.generate.model, params, number))

@@ -16,7 +16,8 @@ from hotfolder.config import loading
 from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
-from hotfolder.ledger.ledger import Judged, Ledger
+from hotfolder.ledger.images import Judged
+from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.reader import Reader
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
@@ -55,7 +56,7 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
                         failed[row["path"]] = outcome.error
                     else:
                         judged.append(_judged(row, outcome, is_gate=is_gate))
-                added += ledger.add_scores(judged, time.time())
+                added += ledger.images.add_scores(judged, time.time())
         finally:
             executor.close()
             ledger.close()
@@ -72,7 +73,7 @@ def _pages(reader: Reader) -> Iterator[list[dict[str, Any]]]:
 
 def _item(layout: Layout, row: Mapping[str, Any]) -> Item:
     # The content is named, so that a known one is not even read.
-    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"measure": True, "sha256": row["sha256"]})
+    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"sha256": row["sha256"]})
 
 
 def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judged:

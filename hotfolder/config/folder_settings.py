@@ -17,7 +17,7 @@ from hotfolder.core.routing_policy import RoutingPolicy
 from hotfolder.errors import ConfigError, HotfolderError
 from hotfolder.folders.layout import INBOX
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Kind
+from hotfolder.types import Kind, UpscaleParams
 
 log = logging.getLogger(__name__)
 #: Settings that are remembered, one for each folder with files of its own.
@@ -44,15 +44,15 @@ class _Merged:
 
 
 def _merge(settings: Settings) -> _Merged:
-    upscaling = {"scale": settings.upscale.scale, "format": settings.upscale.format}
+    upscaling = UpscaleParams(settings.upscale.scale, settings.upscale.format)
     models = {kind: settings.default_model(kind) for kind in Kind}
     rest = settings.gate.rest_of_best == "gate"
-    policy = RoutingPolicy(settings.gate_policy(), models, settings.upscale.min_gain, upscaling, rest)
+    policy = RoutingPolicy(settings.gate_policy(), models, upscaling, settings.upscale.min_gain, rest)
     return _Merged(settings, policy)
 
 
 class FolderSettings:
-    """`settings` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
+    """`of_root` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
 
     def __init__(self, root: Path, settings: Settings) -> None:
         self._root = root
@@ -61,7 +61,7 @@ class FolderSettings:
 
     def change(self, settings: Settings) -> None:
         """From now on, the root's settings are others."""
-        self.settings = settings
+        self.of_root = settings
         self.catalogue: Catalogue = settings.catalogue()
         self._own = {inbox.name: inbox for inbox in settings.inbox}
         self._plain = _merge(settings)
@@ -99,7 +99,7 @@ class FolderSettings:
         failed_at, failure = self._failed.get(key, (float("-inf"), None))
         if failure is not None and not lenient and time.monotonic() - failed_at < _FAILED_SECONDS:
             raise failure
-        settings = self.settings
+        settings = self.of_root
         if len(self._made) > _MOST_MADE:
             self._made.clear()
             self._failed.clear()

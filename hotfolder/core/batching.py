@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hotfolder.core.batch_key import batch_key
-from hotfolder.types import Job, Kind
+from hotfolder.core.prompts import said
+from hotfolder.core.retry import runs_alone
+from hotfolder.types import GenerateParams, Job, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,14 @@ def pick_batch(
     lead = waiting[0]
     if resident is not None and turn_seconds < policy.fairness_seconds:
         lead = next((job for job in waiting if (job.kind, job.model) == resident), lead)
-    if lead.deaths or lead.crashes:
+    if runs_alone(lead):
         return (lead,)
-    unsuspected = (job for job in waiting if not (job.deaths or job.crashes))
-    same = (job for job in unsuspected if (job.kind, job.model) == (lead.kind, lead.model))
-    if lead.kind is Kind.GENERATE:
-        shape = batch_key(lead.params)
-        same = (job for job in same if batch_key(job.params) == shape)
+    same = (job for job in waiting if not runs_alone(job) and (job.kind, job.model) == (lead.kind, lead.model))
+    if isinstance(lead.params, GenerateParams):
+        key = _key(lead)
+        same = (job for job in same if _key(job) == key)
     return tuple(job for job, _ in zip(same, range(policy.sizes.get(lead.kind, 1)), strict=False))
+
+
+def _key(job: Job) -> Hashable:
+    return batch_key(said(job.params.request)) if isinstance(job.params, GenerateParams) else None

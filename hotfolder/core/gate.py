@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hotfolder.types import Role, Verdict
@@ -30,6 +29,11 @@ class Decision:
     stopped: str | None = None
 
 
+def verdict_of(score: float, keep: float) -> Verdict:
+    """At the threshold is kept."""
+    return Verdict.KEEP if score >= keep else Verdict.REJECT
+
+
 def judge(score: float, role: Role, try_number: int, gate: Gate, waited: float = 0.0) -> Decision:
     """Decides on a scored image; `waited` are the seconds since the first try of its prompt was judged.
 
@@ -37,7 +41,8 @@ def judge(score: float, role: Role, try_number: int, gate: Gate, waited: float =
     """
     if role is Role.UPSCALED:
         return Decision(None, upscale=False, regenerate=False)
-    keep = score >= gate.keep
+    verdict = verdict_of(score, gate.keep)
+    keep = verdict is Verdict.KEEP
     wanting = role is Role.GENERATED and score < gate.regenerate_below and not keep
     stopped = None
     if wanting and try_number >= gate.max_attempts > 1:
@@ -47,16 +52,21 @@ def judge(score: float, role: Role, try_number: int, gate: Gate, waited: float =
     elif role is Role.GENERATED and not wanting and try_number > 1:
         stopped = f"try {try_number} was not below gate.regenerate_below"
     return Decision(
-        Verdict.KEEP if keep else Verdict.REJECT,
-        upscale=keep and score >= gate.upscale,
+        verdict,
+        upscale=keep and is_good(score, gate),
         regenerate=wanting and stopped is None and try_number < gate.max_attempts,
         stopped=stopped,
     )
 
 
-def best(scores: Sequence[tuple[int, float]], most: int) -> frozenset[int]:
-    """Of (id, score) the ids of the `most` best; of equal ones the lower ids."""
-    return frozenset(key for key, _ in sorted(scores, key=lambda each: (-each[1], each[0]))[:most])
+def is_good(score: float, gate: Gate) -> bool:
+    """Whether a kept image is enlarged, where its prompt leaves that to the gate."""
+    return score >= gate.upscale
+
+
+def has_regressed(score: float, parent_score: float | None, min_gain: float | None) -> bool:
+    """Whether enlarging an image did not gain what it had to, by the same scorer."""
+    return min_gain is not None and parent_score is not None and score - parent_score < min_gain
 
 
 def next_seed(seed: int, try_number: int) -> int:

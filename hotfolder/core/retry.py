@@ -1,10 +1,11 @@
-"""What follows when a job fails: a decision, which the daemon acts on."""
+"""Whose fault a failure is, and what follows: decisions, which the daemon acts on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from hotfolder.errors import EnvironmentTrouble, WorkerLost
 from hotfolder.types import ErrorInfo, FailureClass, Job
 
 
@@ -19,6 +20,7 @@ class Action(StrEnum):
 
 #: What half of a file may look like: all else is as it is.
 _MAYBE_HALF = frozenset(("empty_file", "not_an_image", "truncated_image", "bad_input"))
+_MODEL_TROUBLE = frozenset(("model_missing", "model_damaged"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,34 @@ class RetryDecision:
 
     action: Action
     not_before: float
+
+
+def runs_alone(job: Job) -> bool:
+    """Whether a worker, or the daemon, died while it was in work: then it takes no innocent job with it."""
+    return bool(job.deaths or job.crashes)
+
+
+def blamed(error: ErrorInfo, *, is_default_model: bool) -> ErrorInfo:
+    """The same error as the fault of whom it is: a model that only this job asks for must not hold up the others."""
+    if error.kind in _MODEL_TROUBLE and error.failure is FailureClass.ENVIRONMENT and not is_default_model:
+        return replace(error, failure=FailureClass.BAD_INPUT)
+    return error
+
+
+def fault_of_lost_worker(
+    how: str, model: str, *, started: bool, loading: bool, is_default_model: bool
+) -> ErrorInfo:
+    """Whose fault it is that a worker was lost, and `how`: of the files in work, or of none.
+
+    `started`: it came to work; `loading`: it was loading `model` and had no file in work yet. Of a model that only
+    some prompt asks for, that prompt is to blame.
+    """
+    if not started:
+        return EnvironmentTrouble(f"the worker cannot start: {how}", "see the log for what it said last").info()
+    if loading and is_default_model:
+        fix = "see the log; is there memory enough for it?"
+        return EnvironmentTrouble(f"loading '{model}' failed: {how}", fix).info()
+    return WorkerLost(how, "the file may be too much for the device; see the log").info()
 
 
 def decide(

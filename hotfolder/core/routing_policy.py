@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from hotfolder.core.gate import Gate
-from hotfolder.types import Kind
+from hotfolder.types import Kind, UpscaleParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +15,6 @@ class RoutingPolicy:
 
     gate: Gate
     models: Mapping[Kind, str]  # for each kind of work
+    upscaling: UpscaleParams
     min_gain: float | None = None
-    upscaling: Mapping[str, Any] = field(default_factory=dict)  # parameters of upscale jobs
     rest_through_gate: bool = False  # what is not among the best of a set is judged like all else

@@ -1,19 +1,19 @@
-"""What people ask of a daemon while it runs: to try again, to wait, to go on, to leave something."""
+"""What people ask of a daemon: to try again, to wait, to go on, to leave something, to sort anew."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
+from hotfolder.core.gate import verdict_of
 from hotfolder.daemon.completion import Completion
-from hotfolder.daemon.intake import Intake
-from hotfolder.files.moves import write_durably
+from hotfolder.daemon.dispatcher import Dispatcher
+from hotfolder.daemon.pauses import Pauses
+from hotfolder.daemon.sources import Sources
+from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.publishing.publisher import explain
 from hotfolder.status import mailbox
 from hotfolder.types import ErrorInfo, FailureClass, Verdict
 
@@ -22,87 +22,31 @@ log = logging.getLogger(__name__)
 _PAGE = 500
 #: Seconds that a pause may last, unless it has no end.
 _LONGEST = 366 * 86_400
-
-
-class Hold:
-    """Whether a person wants nothing to be begun; kept on the disk, so that a restart does not forget it."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._path = layout.hold
-        self._until: float | None = None
-        self._held = False
-        try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            self._until, self._held = _moment(found["until"]), True
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s cannot be read and does not count: %s", self._path, error)
-
-    def set(self, until: float | None) -> None:
-        """From now on, until a moment (seconds since the epoch) or until it is lifted. Raises OSError."""
-        write_durably(self._path, json.dumps({"until": until}))
-        self._until, self._held = until, True
-
-    def lift(self) -> None:
-        self._path.unlink(missing_ok=True)
-        self._held = False
-
-    def until(self, now: float) -> float | None:
-        """The moment when it ends by itself, if it does; infinity if not; None when nothing is held."""
-        if not self._held:
-            return None
-        if self._until is not None and now >= self._until:
-            log.info("the pause is over")
-            self.lift()
-            return None
-        return float("inf") if self._until is None else self._until
-
-    def reason(self, now: float) -> str | None:
-        """Why nothing is begun, in words."""
-        until = self.until(now)
-        if until is None:
-            return None
-        if until == float("inf"):
-            return "you asked for it; go on with: hotfolder resume"
-        when = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M")
-        return f"you asked for it, until {when}; earlier with: hotfolder resume"
-
-
-def _moment(value: object) -> float | None:
-    """A moment that a calendar has, or None for no end. Raises ValueError."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or not 0 <= value < 2**33:
-        raise ValueError(f"{value} is no moment")
-    return float(value)
+#: Works for a while, yields, works on; returns the answer.
+Steps = Generator[None, None, dict[str, Any]]
 
 
 class Commands:
-    """Carries wishes out, one after the other."""
+    """Carries them out, one after the other."""
 
     def __init__(
         self,
         layout: Layout,
         ledger: Ledger,
-        intake: Intake,
-        results: Completion,
-        hold: Hold,
+        completion: Completion,
+        dispatcher: Dispatcher,
+        pauses: Pauses,
+        sources: Sources,
         clock: Callable[[], float],
-        *,
-        leave: Callable[[Sequence[int]], None],
-        alive: Callable[[], None],
     ) -> None:
-        """`leave` is told the jobs that do not count any more, should they be in work; `alive` of progress."""
         self._layout = layout
         self._ledger = ledger
-        self._intake = intake
-        self._completion = results
-        self._hold = hold
+        self._completion = completion
+        self._dispatcher = dispatcher
+        self._pauses = pauses
+        self._sources = sources
         self._clock = clock
-        self._leave = leave
-        self._alive = alive
-        self._known: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        self._known: Mapping[str, Callable[[dict[str, Any]], Steps]] = {
             "retry": self._retry,
             "pause": self._pause,
             "resume": self._resume,
@@ -111,86 +55,94 @@ class Commands:
             "undo": self._undo,
         }
 
-    def obey(self) -> None:
-        """Raises EnvironmentTrouble when the disk does not allow it; the wish then waits."""
-        for path, wish in mailbox.commands(self._layout):
+    def obey(self) -> Iterator[None]:
+        """Yields again and again while it works. Raises EnvironmentTrouble when the disk does not allow it."""
+        for path, command in mailbox.commands(self._layout):
             try:
-                carry_out = self._known.get(str(wish.get("do")))
+                carry_out = self._known.get(str(command.get("do")))
                 if carry_out is None:
-                    answer: dict[str, Any] = {"error": f"a wish that is not known: {wish.get('do')}"}
+                    answer: dict[str, Any] = {"error": f"a command that is not known: {command.get('do')}"}
                     log.error("%s", answer["error"])
                 else:
-                    answer = carry_out(wish)
+                    answer = yield from carry_out(command)
                 mailbox.done(path, answer)
             except OSError as error:
                 raise explain(error) from error
 
-    def _retry(self, wish: dict[str, Any]) -> dict[str, Any]:
-        return {"retried": self._completion.retry(wish.get("jobs", []))}
+    def _retry(self, command: dict[str, Any]) -> Steps:
+        answers = []
+        for answer in self._completion.retry(command.get("jobs", [])):
+            answers.append(answer)
+            yield
+        return {"retried": answers}
 
-    def _pause(self, wish: dict[str, Any]) -> dict[str, Any]:
-        seconds = wish.get("seconds")
-        now = self._clock()
+    def _pause(self, command: dict[str, Any]) -> Steps:
+        yield
+        seconds, now = command.get("seconds"), self._clock()
         until = now + seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST else None
-        self._hold.set(until)
-        log.info("paused: %s", self._hold.reason(self._clock()))
+        self._pauses.ask(until)
+        log.info("paused: %s", self._pauses.reason(self._clock()))
         return {"until": until}
 
-    def _resume(self, _: dict[str, Any]) -> dict[str, Any]:
-        held = self._hold.until(self._clock()) is not None
-        self._hold.lift()
-        if held:
+    def _resume(self, _: dict[str, Any]) -> Steps:
+        yield
+        was_paused = self._pauses.asked_until(self._clock()) is not None
+        self._pauses.go_on()
+        if was_paused:
             log.info("going on, as you asked for")
-        return {"was_paused": held}
+        return {"was_paused": was_paused}
 
-    def _reroute(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def _reroute(self, command: dict[str, Any]) -> Steps:
         """Sorts what was judged by another threshold, from its stored score."""
-        keep = wish.get("keep")
+        keep = command.get("keep")
         if not isinstance(keep, int | float) or not 1 <= keep <= 10:
             return {"error": f"a threshold from 1 to 10 is wanted, not {keep}"}
-        reroute_id = self._ledger.add_reroute(keep, self._clock())
+        reroute_id = self._ledger.reroutes.begin(keep, self._clock())
         moved = {"kept": 0, "rejected": 0, "missing": 0}
         after = 0
-        while page := self._ledger.misplaced(keep, after, _PAGE):
-            for image_id in page:
-                score = (self._ledger.image(image_id) or {}).get("score")
-                verdict = Verdict.KEEP if score is not None and score >= keep else Verdict.REJECT
-                done = self._completion.reroute(image_id, verdict, reroute_id)
-                moved["missing" if not done else "kept" if verdict is Verdict.KEEP else "rejected"] += 1
-                self._alive()
+        while page := self._ledger.reroutes.misplaced(keep, after, _PAGE):
+            scores = {image_id: image.score for image_id in page if (image := self._ledger.images.get(image_id))}
+            wanted = [(image_id, verdict_of(score or 0.0, keep)) for image_id, score in scores.items()]
+            yield from self._move(wanted, reroute_id, moved)
             after = page[-1]
             log.info("sorting anew by %g: %d images so far", keep, sum(moved.values()))
         return moved
 
-    def _undo(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _undo(self, _: dict[str, Any]) -> Steps:
         """Puts back what the last reroute moved, but for what has been judged otherwise since."""
-        last = self._ledger.last_reroute()
-        if last is None:
-            return {"kept": 0, "rejected": 0, "missing": 0}
-        reroute_id, moves = last
         moved = {"kept": 0, "rejected": 0, "missing": 0}
-        for image_id, before in moves:
-            done = self._completion.reroute(image_id, Verdict(before), None)
-            self._alive()
-            moved["missing" if not done else "kept" if before == Verdict.KEEP else "rejected"] += 1
-        self._ledger.undo_reroute(reroute_id, self._clock())
+        reroute_id = self._ledger.reroutes.last()
+        if reroute_id is None:
+            return moved
+        after = 0
+        while page := self._ledger.reroutes.moves(reroute_id, after, _PAGE):
+            yield from self._move(page, None, moved)
+            after = page[-1][0]
+        self._ledger.reroutes.undone(reroute_id, self._clock())
         log.info("the last reroute is undone: %s", moved)
         return moved
 
-    def _cancel(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def _move(
+        self, wanted: list[tuple[int, Verdict]], reroute_id: int | None, moved: dict[str, int]
+    ) -> Iterator[None]:
+        for verdict, done in self._completion.reroute(wanted, reroute_id):
+            moved["missing" if not done else "kept" if verdict is Verdict.KEEP else "rejected"] += 1
+            yield
+
+    def _cancel(self, command: dict[str, Any]) -> Steps:
         """What was dropped, or a line of it, is left; it goes to archive/, and what was made of it takes its way."""
-        now, cancelled, line = self._clock(), [], wish.get("line")
+        now, cancelled, line = self._clock(), [], command.get("line")
         if line is not None and not isinstance(line, int):
             return {"error": f"a line is a number, not {line}"}
         error = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
-        for drop_id in wish.get("drops", []):
-            drop = self._ledger.drop(drop_id)
+        for drop_id in command.get("drops", []):
+            drop = self._ledger.drops.get(drop_id)
             if drop is None:
                 continue
-            jobs = self._ledger.cancel_drop(drop_id, error, now, line)
-            self._leave(jobs)
-            self._completion.has_ended(drop_id)
-            self._alive()
+            jobs = self._ledger.drops.cancel(drop_id, error, now, line)
+            self._dispatcher.cancel(jobs)
+            self._sources.ended.add(drop_id)
             cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
             log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
+            yield
         return {"cancelled": cancelled}

@@ -5,358 +5,427 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.core.gate import best
-from hotfolder.core.retry import Action, decide
-from hotfolder.daemon.intake import Intake
-from hotfolder.errors import EnvironmentTrouble, Vanished, WorkerLost
+from hotfolder.core.retry import Action, blamed, decide
+from hotfolder.daemon.dispatcher import Ended
+from hotfolder.daemon.duplicates import Duplicates
+from hotfolder.daemon.pauses import Pause
+from hotfolder.daemon.sources import Sources
+from hotfolder.errors import CannotPlace, EnvironmentTrouble, Vanished, WorkerLost
 from hotfolder.folders.guard import Guard
-from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, Layout
+from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import sight
+from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.publishing.publisher import Publisher
-from hotfolder.routing.router import Router
-from hotfolder.types import (
-    Drop,
-    ErrorInfo,
-    FailureClass,
-    Job,
-    Outcome,
-    Placement,
-    Publication,
-    Role,
-    State,
-    Verdict,
+from hotfolder.publishing.publisher import Published, Publisher
+from hotfolder.routing.router import About, Router, SetMember
+from hotfolder.transitions import (
+    Chosen,
+    Failed,
+    Generated,
+    OfJob,
+    Scored,
+    SourceFinished,
+    Transition,
+    Upscaled,
 )
+from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, State, StoredImage, Verdict
 
 log = logging.getLogger(__name__)
-_MODEL_TROUBLE = ("model_missing", "model_damaged")
+#: Transitions that are published together, and how long the first of them waits for others, in seconds.
+AT_ONCE, TOGETHER_SECONDS = 64, 0.05
 
 
-class Pause(Protocol):
-    """Stops claiming, until a moment (seconds since the epoch) or for the usual time."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that hooks and messages tell of: 'keep' or 'failed', with facts that can be JSON."""
 
-    def __call__(self, error: ErrorInfo, until: float | None = None) -> None: ...
+    name: str
+    facts: Mapping[str, Any]
 
 
 class Completion:
-    """Turns outcomes into what the ledger and the folders say. `done` and `failed` count jobs of this run.
+    """Turns the end of a job into what ledger and folders say. `done` and `failed` count jobs of this run.
 
-    `rescan` asks for another look at the inboxes, `pause` stops the queue: both are the loop's. `tell` hears what
-    was kept and what failed, `alive` of each publication.
+    Transitions are gathered, and published many at a time.
     """
 
     def __init__(
         self,
         layout: Layout,
-        folder_settings: FolderSettings,
+        settings: FolderSettings,
         ledger: Ledger,
-        intake: Intake,
-        line: Router,
+        router: Router,
         guard: Guard,
+        sources: Sources,
         clock: Callable[[], float],
-        *,
-        rescan: Callable[[], None],
-        pause: Pause,
-        tell: Callable[[str, Mapping[str, Any]], None],
-        alive: Callable[[], None],
     ) -> None:
         self.done = self.failed = 0
         self._layout = layout
-        self._folder_settings = folder_settings
+        self._settings = settings
         self._ledger = ledger
-        self._intake = intake
-        self._line = line
+        self._router = router
         self._guard = guard
+        self._sources = sources
         self._clock = clock
-        self._rescan = rescan
-        self._pause = pause
-        self._tell = tell
-        self._alive = alive
-        self._ended: set[int] = set()  # drops of which some job has ended
-        self._with_sets: set[int] = set()  # drops of which the best of several are kept
-        self._look_at_all = True  # those of an earlier run, too
         self._publisher = Publisher(layout.root, ledger, guard, clock)
+        self._duplicates = Duplicates(layout, ledger)
+        self._gathered: list[Transition] = []
+        self._gathered_since = 0.0
+        self._jobs: dict[int, Job] = {}  # of what is gathered
+        self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
+        self._with_sets: set[int] = set()  # drops of which the best of several are kept
+        self._look_at_all = True  # at drops of an earlier run, too
+        self._events: list[Event] = []
+        self._pause: Pause | None = None
 
-    def finish_begun(self) -> None:
-        """Finishes what was begun before a crash or an error; raises EnvironmentTrouble while that cannot be."""
-        for wanted, published in self._publisher.resume():
-            self._after_publishing(wanted, published)
-            self._alive()
+    @property
+    def gathered(self) -> list[Job]:
+        """Jobs that have ended and are not published yet."""
+        return list(self._jobs.values())
 
-    def settle(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
-        """What follows when a job is not in work any more: its outcome, or how its worker was lost, or neither.
+    @property
+    def unplaced(self) -> int:
+        """How many results wait because a file cannot be put into its place."""
+        return len(self._publisher.held)
 
-        Raises EnvironmentTrouble when nothing can be said just now.
-        """
-        self._ended.add(job.drop_id)
-        if "set" in job.params:
+    def is_all_done(self) -> bool:
+        """Whether nothing is left to do, but for what cannot be put into its place. Raises EnvironmentTrouble."""
+        held = self._publisher.held
+        waiting = self._ledger.jobs.open_count() - sum(isinstance(each, OfJob) for each in held)
+        if waiting > 0 or self._gathered or self._sources.ended:
+            return False
+        return {drop.id for drop in self._ledger.drops.finished(None)} <= {each.drop_id for each in held}
+
+    def due_at(self) -> float | None:
+        """When what is gathered has to be published, in seconds since the epoch; None where nothing is."""
+        if len(self._gathered) >= AT_ONCE:
+            return self._gathered_since
+        return self._gathered_since + TOGETHER_SECONDS if self._gathered else None
+
+    def events(self) -> list[Event]:
+        """What happened since this was asked last."""
+        events, self._events = self._events, []
+        return events
+
+    def take_pause(self) -> Pause | None:
+        """Why nothing can be begun just now, if that was found since this was asked last."""
+        pause, self._pause = self._pause, None
+        return pause
+
+    # A job has ended.
+
+    def end(self, ended: Ended) -> None:
+        """Finds out what follows. Raises EnvironmentTrouble when nothing can be said just now; see `resume`."""
+        job = ended.job
+        self._sources.ended.add(job.drop_id)
+        if job.set_number is not None:
             self._with_sets.add(job.drop_id)
-        self._guard.check_root()  # else every file would look as if it had been taken away
+        if ended.is_cancelled:
+            self._clear_claim(job)
+            return
+        try:
+            self._guard.check_root()  # else every file would look as if it had been taken away
+            self._end(job, ended.outcome, ended.lost)
+        except EnvironmentTrouble:
+            self._unrecorded.append(job)
+            raise
+
+    def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         now, drop = self._clock(), self._own_drop(job)
         error = outcome.error if outcome else lost
-        if drop is not None and not self._intake.unchanged(drop):
+        if drop is not None and not self._sources.is_unchanged(drop):
             self.release(job)
-            self._intake.give_up(drop, now)
-            self._rescan()
+            self._sources.give_up(drop, now)
         elif error is not None:
             self._failure(job, error, drop, now)
         elif outcome is not None:
-            self._success(job, outcome, drop)
+            self._gather(self._success(job, outcome, drop, now), job)
         else:
             self.release(job)
-
-    def has_ended(self, drop_id: int) -> None:
-        """Something of this drop ended without a job that was in work: it may have to be placed."""
-        self._ended.add(drop_id)
-
-    def discard(self, job: Job) -> None:
-        """The job was cancelled while it was in work: what it made does not count."""
-        self._clear_claim(job)
 
     def release(self, job: Job) -> None:
         """Back into the queue, without blame."""
         self._clear_claim(job)
-        self._ledger.release(job, not_before=0, spent=False)
+        self._ledger.jobs.release(job, not_before=0, spent=False)
 
-    def quarantine(self) -> None:
-        """What has cost too many daemons is not begun again."""
-        for job in self._ledger.poisonous(self._folder_settings.settings.retry.max_deaths):
-            error = WorkerLost(
-                f"the daemon died {job.deaths} times while this was in work", "look at it; then: hotfolder retry"
-            )
-            self.settle(job, None, error.info())
-
-    def retry(self, job_ids: Sequence[int]) -> list[dict[str, str]]:
-        """Puts failed jobs back to work, and their files where they were: what became of each, for the asker."""
-        answers: list[dict[str, str]] = []
-        by_drop: dict[int, list[Job]] = {}
-        for job in self._ledger.failed(job_ids):
-            by_drop.setdefault(job.drop_id, []).append(job)
-        # The newest first: of several that were placed under one name, the file is the last one's.
-        for drop_id, jobs in sorted(by_drop.items(), reverse=True):
-            drop = self._ledger.drop(drop_id)
-            own = [job for job in jobs if job.image_id is None]
-            wanted = [self._line.retried_image(job, self._image(job)) for job in jobs if job.image_id is not None]
-            placed = self._ledger.placed_path(drop_id)
-            if own and drop is not None:
-                there = sight(self._layout.root, placed) if placed else None
-                if placed and there is None:
-                    self._ledger.supersede(own)
-                    answers.append({"file": placed, "error": "it is not there any more"})
-                    continue
-                wanted.append(self._line.retried_drop(drop, own, placed, there))
-            for publication in wanted:
-                published = self._publish(publication)
-                if published is None and publication.placements:
-                    told = "its file is not there any more, or has to wait for the disk"
-                    answers.append({"file": publication.source_file, "error": told})
-                else:
-                    answers.append({"file": publication.source_file})
-        self._rescan()
-        return answers
-
-    def reroute(self, image_id: int, verdict: Verdict, reroute_id: int | None) -> bool:
-        """Puts a judged image into the other folder; False when its file is gone or has to wait."""
-        row = self._ledger.image(image_id)
-        return row is not None and self._publish(self._line.rerouted(row, verdict, reroute_id)) is not None
-
-    def finish_drops(self, now: float) -> None:
-        """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
-        among = self._ended | self._intake.ended()
-        if not among and not self._look_at_all:
-            return
-        with_sets = self._ledger.drops_with_sets() if self._look_at_all else among & self._with_sets
-        if with_sets:
-            self._choose(with_sets)
-        found = self._ledger.finished_drops(None if self._look_at_all else among)
-        for drop in found:
-            if not self._intake.unchanged(drop):
-                self._intake.give_up(drop, now)
-                continue
-            failures = self._ledger.failed_jobs(drop.id)
-            for failure in failures:
-                if failure["attempt"] == 0:  # never ran: not counted or told yet
-                    self.failed += 1
-                    log.warning("%s failed: %s", drop.sighting.path, failure["error"])
-                    self._tell_failure(
-                        drop.sighting.path, None, failure["error_kind"], failure["error"], failure["fix"] or ""
-                    )
-            self._publish(self._line.finished(drop, failures, now))
-        self._look_at_all = bool(found)  # there may be more, or one that could not be placed
-        self._ended.clear()
-
-    def _choose(self, drop_ids: set[int]) -> None:
-        """Of sets all of which is judged: the best are kept. What was tried again later has the places left."""
-        rows: dict[tuple[int, int], list[dict[str, Any]]] = {}
-        for row in self._ledger.undecided(drop_ids):
-            rows.setdefault((row["drop_id"], row["params"]["set"]), []).append(row)
-        for key, judged in rows.items():
-            params = judged[0]["params"]
-            places = max(0, (params.get("keep") or 1) - self._ledger.kept_of_set(*key))
-            chosen = best([(row["id"], row["score"]) for row in judged], places)
-            log.info("%s: the best %d of %d chosen", judged[0]["source_file"], len(chosen), len(judged))
-            for row in judged:
-                published = self._publish(self._line.chosen(row, params, is_best=row["id"] in chosen))
-                if published is not None:
-                    self._announce(published)
-
-    def _own_drop(self, job: Job) -> Drop | None:
-        """The drop whose file the job works on; None for generate and for images that have a row."""
-        return self._ledger.drop(job.drop_id) if job.source is not None and job.image_id is None else None
-
-    def _success(self, job: Job, outcome: Outcome, drop: Drop | None) -> None:
-        staged = None
-        if outcome.staged is not None:
-            staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
+    def _success(self, job: Job, outcome: Outcome, drop: Drop | None, now: float) -> Transition:
         image = self._image(job)
-        parent_score = None
-        if image is not None and image["parent_id"] is not None and outcome.score is not None:
-            parent_score = self._ledger.score_of(image["parent_id"], outcome.score)
-        publication = self._line.after(job, outcome, image, staged, _inode(drop), parent_score, self._clock())
-        published = self._publish(self._without_duplicate(publication))
-        if published is None:
-            return
-        if published.score is not None:
-            log.info(
-                "job %d: %s scores %.2f%s", job.id, job.source, published.score.value,
-                f" -> {published.placements[0].dst}" if published.placements else "", extra=_fields(job),
-            )  # fmt: skip
-        elif published.placements:
-            made = published.placements[0].dst
-            log.info("job %d: %s made %s", job.id, job.source_file, made, extra=_fields(job))
-
-    def _image(self, job: Job) -> dict[str, Any] | None:
-        """The row of the image that the job works on, if it has one already."""
-        return self._ledger.image(job.image_id) if job.image_id is not None else None
-
-    def _without_duplicate(self, publication: Publication) -> Publication:
-        """Same content, same name: kept once. What we made is dropped, what a person dropped is archived."""
-        image, move = publication.image, publication.image_move
-        if image is None or move is None or image.id is not None:
-            return publication
-        placement, root = publication.placements[move], self._layout.root
-        # A generated image has no verdict yet: its twin may lie on either side of the gate.
-        places = [placement.dst]
-        if placement.dst.startswith(UNSCORED):
-            places += [placement.dst.replace(UNSCORED, folder, 1) for folder in (KEEP, REJECT)]
-        twin = next((path for path in places if self._is_there(root / placement.src, image.sha256, path)), None)
-        if twin is None:
-            return publication
-        rest: tuple[Placement, ...]
-        if image.role is Role.DROPPED:
-            rest = (replace(placement, dst=f"{ARCHIVE}/{placement.dst.partition('/')[2]}"),)
+        about = About(image, drop, self._parent_score(image, outcome))
+        transition: Scored | Generated | Upscaled
+        if outcome.score is not None:
+            transition = self._router.scored(job, outcome, about, now)
         else:
-            rest = tuple(p for p in publication.placements if p is not placement)
-            (root / placement.src).unlink(missing_ok=True)
-        note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, f"the same picture is {twin} already")
-        log.info("%s: %s", publication.source_file, note.message)
-        return Publication(
-            drop_id=publication.drop_id, source_file=publication.source_file, job_id=publication.job_id,
-            state=State.DONE, error=note, placements=rest, drop_placed=publication.drop_placed,
-        )  # fmt: skip
+            assert outcome.staged is not None
+            staged = str(Path(outcome.staged.path).relative_to(self._layout.root))
+            if outcome.source is None:
+                transition = self._router.generated(job, outcome, staged)
+            else:
+                transition = self._router.upscaled(job, outcome, about, staged)
+        if transition.new_image is None or transition.image is None:
+            return transition
+        if any(transition.image.dst == move.dst for other in self._gathered for _, move in other.moves()):
+            self.publish()  # perhaps the same picture: it is compared with what lies there
+        twin = self._duplicates.twin_of(transition.new_image, transition.image)
+        if twin is None:
+            return transition
+        duplicate = self._router.duplicate(transition, twin)
+        log.info("%s: %s", duplicate.source_file, duplicate.note.message)
+        return duplicate
 
-    def _is_there(self, src: Path, sha256: str, path: str) -> bool:
-        """Whether the same file has this name already, perhaps with stars in it since."""
-        if self._publisher.is_duplicate(src, path):
-            return True
-        return (self._layout.root / path).is_file() and self._ledger.made_sha256(path) == sha256
+    def _parent_score(self, image: StoredImage | None, outcome: Outcome) -> float | None:
+        if image is None or image.parent_id is None or outcome.score is None:
+            return None
+        return self._ledger.images.score_of(image.parent_id, outcome.score)
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
-        environment = error.failure is FailureClass.ENVIRONMENT
-        if (
-            environment
-            and error.kind in _MODEL_TROUBLE
-            and job.model != self._folder_settings.settings.default_model(job.kind)
-        ):
-            # A model that only this job asks for must not hold up the others.
-            error = replace(error, failure=FailureClass.BAD_INPUT)
+        root = self._settings.of_root
+        error = blamed(error, is_default_model=job.model == root.default_model(job.kind))
         seen_at = drop.seen_at if drop else None
-        decision = decide(error, job, self._folder_settings.settings.retry_policy(), now, seen_at, random.random())
+        decision = decide(error, job, root.retry_policy(), now, seen_at, random.random())
         self._clear_claim(job)
         match decision.action:
             case Action.FAIL:
                 source = job.source or job.source_file
                 log.warning("job %d: %s failed: %s", job.id, source, error.message, extra=_fields(job))
-                self._publish(self._line.failed(job, error, self._image(job), _inode(drop), now))
+                self._gather(self._router.failed(job, error, About(self._image(job), drop), now), job)
             case Action.RETRY:
                 died = error.failure is FailureClass.POISON
                 log.warning("job %d: %s; tried again", job.id, error.message, extra=_fields(job))
-                self._ledger.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
+                self._ledger.jobs.release(job, not_before=decision.not_before, spent=True, died=died, error=error)
             case Action.WAIT:
-                self._ledger.release(job, not_before=decision.not_before, spent=False, error=error)
+                self._ledger.jobs.release(job, not_before=decision.not_before, spent=False, error=error)
             case Action.PAUSE:
                 # Behind the others: should it be this file alone, they go on after the pause.
-                later = decision.not_before + self._folder_settings.settings.retry.pause_seconds
-                self._ledger.release(job, not_before=later, spent=False, error=error)
-                self._pause(error, decision.not_before)
+                later = decision.not_before + root.retry.pause_seconds
+                self._ledger.jobs.release(job, not_before=later, spent=False, error=error)
+                self._pause = Pause(error, decision.not_before)
 
-    def _publish(self, publication: Publication) -> Publication | None:
-        """Publishes; None when there was nothing to publish any more, or it has to wait for the environment."""
-        try:
-            published = self._publisher.publish(publication)
-        except EnvironmentTrouble as error:
-            self._pause(error.info())  # the publisher keeps it until it is resumed
-            return None
-        finally:
-            self._alive()
-        self._after_publishing(publication, published)
-        return published
+    def _own_drop(self, job: Job) -> Drop | None:
+        """The drop whose file the job works on; None for generate and for images that have a row."""
+        return self._ledger.drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
 
-    def _after_publishing(self, wanted: Publication, published: Publication | None) -> None:
-        if published is None:
-            self._nothing_to_publish(wanted)
-            return
-        self._ended.add(published.drop_id)
-        if published.reopen and (drop := self._ledger.drop(published.drop_id)) is not None:
-            self._intake.reopened(drop)
-        if published.drop_placed:
-            self._intake.closed(published.drop_id)
-        if published.job_id is not None:
-            shutil.rmtree(self._layout.staging / str(published.job_id), ignore_errors=True)
-            self.done += published.state is State.DONE
-            self.failed += published.state is State.FAILED
-            self._announce(published)
-
-    def _announce(self, published: Publication) -> None:
-        moved = published.placements[0].dst if published.placements else None
-        if published.state is State.FAILED and published.error is not None:
-            error = published.error
-            self._tell_failure(published.source_file, moved, error.kind, error.message, error.fix)
-        elif published.image is not None and published.image.verdict is Verdict.KEEP:
-            self._tell_kept(published, moved)
-
-    def _tell_kept(self, published: Publication, path: str | None) -> None:
-        assert published.image is not None
-        row = self._ledger.image(published.image.id) if published.image.id is not None else None
-        told: dict[str, Any] = (
-            {key: row[key] for key in ("prompt", "seed", "model", "score", "scorer")} if row else {}
-        )
-        if published.score is not None:
-            told |= {"score": published.score.value, "scorer": published.score.scorer}
-        self._tell("keep", {"source_file": published.source_file, "path": path, **told})
-
-    def _tell_failure(self, source_file: str, path: str | None, kind: str, message: str, fix: str) -> None:
-        error = {"kind": kind, "message": message, "fix": fix}
-        self._tell("failed", {"source_file": source_file, "path": path, "error": error})
-
-    def _nothing_to_publish(self, wanted: Publication) -> None:
-        """A person took the file away, or put another one in its place, at the last moment."""
-        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
-        if wanted.job_id is not None:
-            self._ledger.cancel(wanted.job_id, error, self._clock())
-        drop = self._ledger.drop(wanted.drop_id)
-        if wanted.drop_placed and drop is not None:
-            self._intake.give_up(drop, self._clock())
-        self._rescan()
+    def _image(self, job: Job) -> StoredImage | None:
+        """The row of the image that the job works on, if it has one already."""
+        return self._ledger.images.get(job.image_id) if job.image_id is not None else None
 
     def _clear_claim(self, job: Job) -> None:
         shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
+
+    # Publishing.
+
+    def _gather(self, transition: Transition, job: Job | None = None) -> None:
+        if not self._gathered:
+            self._gathered_since = self._clock()
+        self._gathered.append(transition)
+        if job is not None:
+            self._jobs[job.id] = job
+
+    def publish(self) -> None:
+        """Publishes what is gathered."""
+        gathered, self._gathered = self._gathered, []
+        self._jobs = {}
+        if gathered:
+            for published in self._publisher.publish(gathered):
+                self._after(published)
+
+    def _publish_now(self, wanted: Sequence[Transition]) -> Iterator[Published]:
+        """So many at a time; what became of each, in the order asked."""
+        self.publish()
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            results = {id(published.wanted): published for published in self._publisher.publish(some)}
+            for each in some:
+                self._after(results[id(each)])
+                yield results[id(each)]
+
+    def resume(self) -> None:
+        """Finishes what was begun before a crash or an error. Raises EnvironmentTrouble while that cannot be."""
+        results, unreadable = self._publisher.resume()
+        for published in results:
+            self._after(published)
+        for error in unreadable:
+            self.failed += 1
+            self._tell_failure("", None, error.kind, error.message, error.fix)
+        while self._unrecorded:
+            self.release(self._unrecorded[-1])
+            self._unrecorded.pop()
+
+    def _after(self, published: Published) -> None:
+        if isinstance(published.trouble, CannotPlace):
+            self._cannot_place(published.wanted, published.trouble)
+        elif published.trouble is not None:
+            self._pause = Pause(published.trouble.info())  # the publisher keeps it until it is resumed
+        elif published.done is None:
+            self._nothing_to_publish(published.wanted)
+        else:
+            self._is_published(published.done)
+
+    def _is_published(self, done: Transition) -> None:
+        self._sources.ended.add(done.drop_id)
+        if isinstance(done, OfJob):
+            shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)
+            self.failed += isinstance(done, Failed)
+            self.done += not isinstance(done, Failed)
+        if isinstance(done, Failed):
+            moved = done.image.dst if done.image else None
+            self._tell_failure(done.source_file, moved, done.error.kind, done.error.message, done.error.fix)
+        elif isinstance(done, Scored | Chosen):
+            if isinstance(done, Scored):
+                moved = done.image.dst if done.image else ""
+                log.info(
+                    "job %d: %s scores %.2f%s", done.job_id, done.image.src if done.image else done.source_file,
+                    done.score.value, f" -> {moved}" if moved else "",
+                    extra={"job_id": done.job_id, "source_file": done.source_file},
+                )  # fmt: skip
+            if done.verdict is Verdict.KEEP:
+                self._tell_kept(done)
+        elif isinstance(done, Generated | Upscaled):
+            log.info(
+                "job %d: %s made %s", done.job_id, done.source_file, done.image.dst,
+                extra={"job_id": done.job_id, "source_file": done.source_file},
+            )  # fmt: skip
+
+    def _cannot_place(self, wanted: Transition, trouble: CannotPlace) -> None:
+        log.warning("%s: %s (%s)", wanted.source_file, trouble.message, trouble.fix)
+        if isinstance(wanted, OfJob):
+            self._ledger.jobs.note(wanted.job_id, trouble.info())
+
+    def _nothing_to_publish(self, wanted: Transition) -> None:
+        """A person took the file away, or put another one in its place, at the last moment."""
+        now = self._clock()
+        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
+        if isinstance(wanted, OfJob):
+            self._ledger.jobs.end(wanted.job_id, State.CANCELLED, now, error)
+        drop = self._ledger.drops.get(wanted.drop_id)
+        if drop is not None and _places_drop(wanted):
+            self._sources.give_up(drop, now)
+        self._sources.look_again = True
+
+    # What follows when all of something has ended.
+
+    def finish_sources(self) -> None:
+        """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
+        among, self._sources.ended = self._sources.ended, set()
+        if not among and not self._look_at_all:
+            return
+        with_sets = self._ledger.images.drops_with_sets() if self._look_at_all else among & self._with_sets
+        if with_sets:
+            self._choose(with_sets)
+        held = {each.drop_id for each in self._publisher.held}
+        found = self._ledger.drops.finished(None if self._look_at_all else among - held)
+        own = [drop for drop in found if drop.id not in held]
+        transitions = [transition for drop in own if (transition := self._finished(drop)) is not None]
+        for _ in self._publish_now(transitions):
+            pass
+        there_may_be_more = len(found) == FINISHED_AT_ONCE
+        self._look_at_all = self._look_at_all and there_may_be_more
+        ids = {drop.id for drop in found}
+        self._with_sets -= ids
+        self._sources.ended = (self._sources.ended | (among if there_may_be_more else set())) - ids
+
+    def _finished(self, drop: Drop) -> SourceFinished | None:
+        now = self._clock()
+        if not self._sources.is_unchanged(drop):
+            self._sources.give_up(drop, now)
+            return None
+        failures = self._ledger.jobs.failed_of_drop(drop.id)
+        for failure in failures:
+            if failure.attempts == 0:  # never ran: not counted or told yet
+                path = drop.sighting.path
+                self.failed += 1
+                log.warning("%s failed: %s", path, failure.message)
+                self._tell_failure(path, None, failure.error_kind, failure.message, failure.fix)
+        return self._router.finished(drop, failures, now)
+
+    def _choose(self, drop_ids: set[int]) -> None:
+        """Of sets all of which is judged: the best are kept. What was tried again later has the places left."""
+        sets: dict[tuple[int, int], list[SetMember]] = {}
+        for image, generated in self._ledger.images.undecided(drop_ids):
+            assert image.drop_id is not None and generated.set_number is not None
+            sets.setdefault((image.drop_id, generated.set_number), []).append(SetMember(image, generated))
+        for (drop_id, number), members in sets.items():
+            chosen = self._router.chosen(members, self._ledger.images.kept_of_set(drop_id, number))
+            kept = sum(each.verdict is Verdict.KEEP for each in chosen)
+            log.info("%s: %d of %d kept, the best ones", members[0].image.source_file, kept, len(members))
+            for _ in self._publish_now(chosen):
+                pass
+
+    # What a person asks for.
+
+    def quarantine(self) -> None:
+        """What has cost too many daemons is not begun again."""
+        for job in self._ledger.jobs.poisonous(self._settings.of_root.retry.max_deaths):
+            error = WorkerLost(
+                f"the daemon died {job.deaths} times while this was in work", "look at it; then: hotfolder retry"
+            )
+            self.end(Ended(job, lost=error.info()))
+
+    def retry(self, job_ids: Sequence[int]) -> Iterator[dict[str, str]]:
+        """Puts failed jobs back to work, and their files where they were: what became of each, for the asker."""
+        by_drop: dict[int, list[Job]] = {}
+        for job in self._ledger.jobs.failed(job_ids):
+            by_drop.setdefault(job.drop_id, []).append(job)
+        # The newest first: of several that were placed under one name, the file is the last one's.
+        for drop_id, jobs in sorted(by_drop.items(), reverse=True):
+            drop = self._ledger.drops.get(drop_id)
+            own = [job for job in jobs if job.image_id is None]
+            wanted = [
+                self._router.retried_image(job, image) for job in jobs if (image := self._image(job)) is not None
+            ]
+            placed = self._ledger.drops.placed_path(drop_id)
+            if own and drop is not None:
+                there = sight(self._layout.root, placed) if placed else None
+                if placed and there is None:
+                    self._ledger.jobs.supersede([job.id for job in own])
+                    yield {"file": placed, "error": "it is not there any more"}
+                    continue
+                wanted.append(self._router.retried_source(drop, own, placed, there))
+            for published in self._publish_now(wanted):
+                if published.done is None:
+                    told = "its file is not there any more, or has to wait for the disk"
+                    yield {"file": published.wanted.source_file, "error": told}
+                else:
+                    yield {"file": published.wanted.source_file}
+        self._sources.look_again = True
+
+    def reroute(
+        self, wanted: Sequence[tuple[int, Verdict]], reroute_id: int | None
+    ) -> Iterator[tuple[Verdict, bool]]:
+        """Puts judged images, by id, into the other folder: for each its verdict, and whether it was there to move."""
+        transitions = []
+        for image_id, verdict in wanted:
+            image = self._ledger.images.get(image_id)
+            if image is None:
+                yield verdict, False
+            else:
+                transitions.append(self._router.rerouted(image, verdict, reroute_id))
+        for transition, published in zip(transitions, self._publish_now(transitions), strict=True):
+            yield transition.verdict, published.done is not None
+
+    # Telling.
+
+    def _tell_kept(self, done: Scored | Chosen) -> None:
+        image = self._ledger.images.get(done.image_id) if done.image_id is not None else None
+        told: dict[str, Any] = {}
+        if image is not None:
+            told = {
+                "prompt": image.prompt, "seed": image.seed, "model": image.model, "score": image.score,
+                "scorer": image.scorer,
+            }  # fmt: skip
+        if isinstance(done, Scored):
+            told |= {"score": done.score.value, "scorer": done.score.scorer}
+        path = done.image.dst if done.image else None
+        self._events.append(Event("keep", {"source_file": done.source_file, "path": path, **told}))
+
+    def _tell_failure(self, source_file: str, path: str | None, kind: str, message: str, fix: str) -> None:
+        error = {"kind": kind, "message": message, "fix": fix}
+        self._events.append(Event("failed", {"source_file": source_file, "path": path, "error": error}))
 
 
 def _fields(job: Job) -> dict[str, Any]:
@@ -364,5 +433,8 @@ def _fields(job: Job) -> dict[str, Any]:
     return {"job_id": job.id, "source_file": job.source_file}
 
 
-def _inode(drop: Drop | None) -> int:
-    return drop.sighting.inode if drop is not None else 0
+def _places_drop(wanted: Transition) -> bool:
+    """Whether it would have placed the dropped file itself."""
+    if isinstance(wanted, Scored | Failed):
+        return wanted.is_drop
+    return isinstance(wanted, SourceFinished) or getattr(wanted, "original", None) is not None

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
-from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax, Vanished
+from hotfolder.daemon.sources import Sources
+from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
+from hotfolder.files.durable import sync_files
 from hotfolder.files.moves import rename_noreplace
+from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.scan import scan, sight
+from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.prompt_files.checking import PromptCheck
 from hotfolder.prompt_files.reading import read_specs
@@ -26,41 +32,46 @@ from hotfolder.routing.router import Router
 from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
 
 log = logging.getLogger(__name__)
-#: Files taken in one transaction.
+#: Files taken at a time, in one transaction.
 TAKE_AT_ONCE = 500
 
 
-class Intake:
-    """Knows what lies in the inboxes. The clock is an argument everywhere.
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """`next_at`: when the next file may be taken (seconds since the epoch), None if none waits.
 
-    `found` is told the path of each file that is taken and did not lie there when the watch began, `alive` that many
-    files are on their way in.
+    `new`: files, by their absolute paths, that were not there when the watch began: some event should have
+    told of them.
     """
+
+    next_at: float | None
+    new: list[str] = field(default_factory=list)
+
+
+class Intake:
+    """Knows what lies in the inboxes. The clock is an argument everywhere."""
 
     def __init__(
         self,
         layout: Layout,
-        folder_settings: FolderSettings,
+        settings: FolderSettings,
         ledger: Ledger,
-        line: Router,
+        router: Router,
         guard: Guard,
-        *,
-        found: Callable[[str], None],
-        alive: Callable[[], None],
+        sources: Sources,
     ) -> None:
         self._layout = layout
-        self._guard = guard
-        self._found = found
-        self._alive = alive
-        self._untold: set[str] = set()  # seen since the watch began: some event should have told of them
-        self._folder_settings = folder_settings
+        self._settings = settings
         self._ledger = ledger
-        self._line = line
+        self._router = router
+        self._guard = guard
+        self._sources = sources
+        self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone: set[str] = set()  # said already
         self._held: set[str] = set()  # complete, but the settings of their folder are not understood
-        self._ended: set[int] = set()
-        self._seen: dict[str, tuple[Kind, Observation]] = {}
-        self._open = {drop.sighting.path: drop for drop in ledger.open_drops()}
+        self._seen: dict[str, tuple[Kind, Observation]] = {}  # not taken yet
+        self._due: list[tuple[float, str]] = []  # a heap: when each may be finished
+        self._open: dict[str, Drop] = {}  # taken, by path: read from the ledger at each scan
 
     @property
     def unsettled(self) -> int:
@@ -72,15 +83,17 @@ class Intake:
         """How many of them wait for the settings of their folder to be mended."""
         return len(self._held)
 
-    def scan(self, now: float, is_running: Callable[[Drop], bool], *, fresh: bool) -> None:
-        """Reads all inboxes. A taken file that changed or is gone is given up, unless it is in work just now.
+    def scan(self, now: float, in_work: Container[int], *, fresh: bool) -> None:
+        """Reads all inboxes. A taken file that changed or is gone is given up, unless its drop is `in_work`.
 
         `fresh`: the watch has just begun. Raises EnvironmentTrouble when an inbox cannot be read.
         """
         found: dict[str, tuple[Kind, Sighting]] = {}
         unread: list[str] = []
-        ignore = (*self._folder_settings.settings.watch.ignore, FILE_NAME)
-        for name, kind in self._folder_settings.settings.inboxes.items():
+        settings = self._settings.of_root
+        ignore = (*settings.watch.ignore, FILE_NAME)
+        self._open = {drop.sighting.path: drop for drop in self._ledger.drops.open()}
+        for name, kind in settings.inboxes.items():
             folder = self._layout.inbox(name)
             try:
                 self._guard.inbox(name)
@@ -95,72 +108,52 @@ class Intake:
             there = found.get(path)
             if there is None and any(path == u or path.startswith(f"{u}/") for u in unread):
                 continue  # it may well be there still
-            if (there is None or there[1] != drop.sighting) and not is_running(drop):
-                self.give_up(drop, now)
+            if (there is None or there[1] != drop.sighting) and drop.id not in in_work:
+                self._sources.give_up(drop, now)
+                del self._open[path]
+        self._sources.look_again = False  # what is not as the ledger had it, is now
         if fresh:
-            self._untold.clear()
+            self._new.clear()
         else:
             new = found.keys() - self._seen.keys() - self._open.keys()
-            self._untold = (self._untold & found.keys()) | new
+            self._new = (self._new & found.keys()) | new
         self._seen = {
             path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
             for path, (kind, sighting) in found.items()
             if path not in self._open
         }
+        self._held &= self._seen.keys()
+        policy = settings.settle_policy()
+        self._due = [
+            (settle(seen, Writers.NONE, policy, now).look_again_at, path) for path, (_, seen) in self._seen.items()
+        ]
+        heapq.heapify(self._due)
 
     def _look_into_former_inboxes(
         self, found: dict[str, tuple[Kind, Sighting]], ignore: tuple[str, ...], unread: list[str]
     ) -> None:
         """What was taken from an inbox that the configuration has no more is finished; nothing new is taken there."""
         names = {path.split("/")[1]: drop.kind for path, drop in self._open.items()}
-        for name in names.keys() - self._folder_settings.settings.inboxes.keys():
+        for name in names.keys() - self._settings.of_root.inboxes.keys():
             folder = self._layout.inbox(name)
             if folder.is_dir():
                 for sighting in scan(self._layout.root, folder, ignore, unread):
                     if sighting.path in self._open:
                         found[sighting.path] = (names[name], sighting)
 
-    def give_up(self, drop: Drop, now: float) -> None:
-        """The dropped file changed or was taken away: what is queued of it is cancelled."""
-        error = Vanished(
-            f"{drop.sighting.path} changed or was taken away", "it is taken anew if it is there"
-        ).info()
-        self._ledger.forget_drop(drop.id, error, now)
-        self._ended.add(drop.id)
-        held = self._open.get(drop.sighting.path)
-        if held is not None and held.id == drop.id:
-            del self._open[drop.sighting.path]
-        log.info("%s changed or was taken away before it was done", drop.sighting.path)
-
-    def closed(self, drop_id: int) -> None:
-        """The daemon has placed the file of this drop."""
-        self._open = {path: drop for path, drop in self._open.items() if drop.id != drop_id}
-
-    def ended(self) -> set[int]:
-        """Drops that ended without a job's doing since this was asked last: nothing to do, or taken away."""
-        found, self._ended = self._ended, set()
-        return found
-
-    def reopened(self, drop: Drop) -> None:
-        """The file of this drop is back in its inbox, and its jobs in the queue."""
-        self._open[drop.sighting.path] = drop
-        self._seen.pop(drop.sighting.path, None)
-
-    def unchanged(self, drop: Drop) -> bool:
-        """Whether the dropped file still is what was taken."""
-        try:
-            return sight(self._layout.root, drop.sighting.path) == drop.sighting
-        except OSError as error:
-            log.debug("%s cannot be looked at: %s", drop.sighting.path, error)
-            return True  # it may well be: nothing is given up for a folder that cannot be read just now
-
-    def take(self, now: float) -> float | None:
-        """Takes every file that is finished; gives the moment when the next may be, None if none waits."""
-        policy, ready, look_again = self._folder_settings.settings.settle_policy(), [], []
-        for path, (kind, seen) in list(self._seen.items()):
+    def take(self, now: float) -> TakeReport:
+        """Takes files that are finished, so many at a time. Raises EnvironmentTrouble."""
+        policy = self._settings.of_root.settle_policy()
+        ready: list[tuple[Kind, Observation]] = []
+        later: list[tuple[float, str]] = []
+        while self._due and self._due[0][0] <= now and len(ready) < TAKE_AT_ONCE:
+            _, path = heapq.heappop(self._due)
+            if path not in self._seen:
+                continue
+            kind, seen = self._seen[path]
             decision = settle(seen, Writers.NONE, policy, now)
             if not decision.ready:  # nobody needs to ask the kernel
-                look_again.append(decision.look_again_at)
+                later.append((decision.look_again_at, path))
                 continue
             try:
                 if sight(self._layout.root, path) != seen.sighting:
@@ -169,29 +162,29 @@ class Intake:
             except FileNotFoundError:
                 # Gone or growing: seen anew now, so that the quiet time counts from here.
                 self._resight(path, kind, now)
-                look_again.append(now + policy.quiet_seconds)
+                later.append((now + policy.quiet_seconds, path))
                 continue
             except OSError:
-                look_again.append(now + policy.quiet_seconds_without_lease)
+                later.append((now + policy.quiet_seconds_without_lease, path))
                 continue
             if decision.ready:
                 ready.append((kind, seen))
             else:
-                look_again.append(decision.look_again_at)
-        for _, seen in ready:
-            if seen.sighting.path in self._untold:
-                self._untold.discard(seen.sighting.path)
-                self._found(str(self._layout.root / seen.sighting.path))
+                later.append((decision.look_again_at, path))
+        for each in later:
+            heapq.heappush(self._due, each)
+        new = [str(self._layout.root / s.sighting.path) for _, s in ready if s.sighting.path in self._new]
+        self._new.difference_update(seen.sighting.path for _, seen in ready)
         ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
-        self._held &= self._seen.keys()
-        ready = [each for each in ready if self._rules_are_clear(each[1].sighting.path)]
-        text = [each for each in ready if not self._rename_to_text(each[1].sighting.path)]
-        if len(text) < len(ready):
-            look_again.append(now)  # under their new names
-        for start in range(0, len(text), TAKE_AT_ONCE):
-            self._take(text[start : start + TAKE_AT_ONCE], now)
-            self._alive()
-        return min(look_again, default=None)
+        ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
+        ready = [each for each in ready if not self._rename_to_text(each[1].sighting.path, now)]
+        try:
+            self._take(ready, now)
+        except EnvironmentTrouble:
+            for _, seen in ready:
+                heapq.heappush(self._due, (now, seen.sighting.path))
+            raise
+        return TakeReport(self._due[0][0] if self._due else None, new)
 
     def _may_be_moved(self, path: str) -> bool:
         """What cannot be moved out of its folder afterwards is not begun."""
@@ -201,10 +194,10 @@ class Intake:
         self._leave_alone(path, "its folder may not be written by this user")
         return False
 
-    def _rules_are_clear(self, path: str) -> bool:
+    def _settings_are_clear(self, path: str) -> bool:
         """While the configuration of its folder cannot be understood, a file waits; once it is, it is taken."""
         try:
-            self._folder_settings.of(path)
+            self._settings.of(path)
         except ConfigError as error:
             self._held.add(path)
             if error.message not in self._left_alone:
@@ -220,7 +213,7 @@ class Intake:
             self._left_alone.add(path)
             log.warning("%s is left alone: %s", path, why)
 
-    def _rename_to_text(self, path: str) -> bool:
+    def _rename_to_text(self, path: str, now: float) -> bool:
         """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
 
         Whether there was anything to do; the file is then seen anew.
@@ -247,6 +240,7 @@ class Intake:
         again = sight(root, new)
         if again is not None:
             self._seen[new] = (kind, Observation(again, again.mtime_ns / 1e9))
+            heapq.heappush(self._due, (now, new))
         return True
 
     def _resight(self, path: str, kind: Kind, now: float) -> None:
@@ -260,33 +254,43 @@ class Intake:
             self._seen[path] = (kind, observe(self._seen[path][1], again, now))
 
     def _take(self, ready: Sequence[tuple[Kind, Observation]], now: float) -> None:
-        taken = [(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting.path)) for kind, seen in ready]
-        for (kind, sighting, since, jobs), drop_id in zip(taken, self._ledger.add_drops(taken, now), strict=True):
-            self._open[sighting.path] = Drop(drop_id, kind, sighting, since)
-            self._seen.pop(sighting.path, None)
-            if all(job.error for job in jobs):
-                self._ended.add(drop_id)
-            log.info("taken: %s (%d job%s)", sighting.path, len(jobs), "" if len(jobs) == 1 else "s")
+        if not ready:
+            return
+        try:
+            # Before the ledger says that they are there: what a power cut takes away must not have been judged.
+            sync_files(self._layout.root, [seen.sighting.path for _, seen in ready])
+        except OSError as error:
+            raise explain(error) from error
+        taken = [
+            Taken(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting.path)) for kind, seen in ready
+        ]
+        for each, drop_id in zip(taken, self._ledger.drops.add(taken, now), strict=True):
+            path = each.sighting.path
+            self._open[path] = Drop(drop_id, each.kind, each.sighting, each.seen_at)
+            self._seen.pop(path, None)
+            if all(job.error for job in each.jobs):
+                self._sources.ended.add(drop_id)
+            log.info("taken: %s (%d job%s)", path, len(each.jobs), "" if len(each.jobs) == 1 else "s")
 
     def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
         if kind is not Kind.GENERATE:
-            return self._line.first_jobs(kind, path)
+            return [self._router.image_job(kind, path)]
         told: HotfolderError
         try:
-            return self._line.prompt_jobs(path, list(self._read_prompts(path)))
+            return self._router.prompt_jobs(path, list(self._read_prompts(path)))
         except HotfolderError as error:
             told = error
         except Exception as error:
             log.warning("%s: unexpected %s", path, type(error).__name__, exc_info=error)
             told = PromptSyntax(f"{Path(path).name} cannot be read: {error}", "simplify it, or report this")
         # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
-        return [NewJob(kind, self._folder_settings.settings.generate.model, error=told.info())]
+        return [NewJob(kind, self._settings.of_root.generate.model, None, error=told.info())]
 
     def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
         """The images that a prompt file, or a generated image, asks for, with the configuration's defaults."""
         name = Path(path).name
-        settings = self._folder_settings.of(path)
-        check = PromptCheck(self._layout, self._folder_settings.catalogue, settings)
+        settings = self._settings.of(path)
+        check = PromptCheck(self._layout, self._settings.catalogue, settings)
         specs = read_specs(self._layout.root / path, WildcardLists(self._layout))
         for spec in specs:
             place = f"{name}:{spec.line or 1}:" if len(specs) > 1 else f"{name}:"

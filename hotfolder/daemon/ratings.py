@@ -11,17 +11,17 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hotfolder.files.moves import write_durably
 from hotfolder.files.regular import open_regular
+from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
 from hotfolder.imaging.packets import with_packet
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.publishing.publisher import explain
 
 log = logging.getLogger(__name__)
 #: Images rated between two looks at everything else.
@@ -43,19 +43,18 @@ def _of_the_disk() -> Iterator[None]:
 
 
 class Ratings:
-    """`mode` gives output.rating as it is now: off, sidecar, lightroom or in-place."""
-
-    def __init__(self, layout: Layout, ledger: Ledger, mode: Callable[[], str]) -> None:
+    def __init__(self, layout: Layout, ledger: Ledger) -> None:
         self._layout = layout
         self._ledger = ledger
-        self._mode = mode
 
-    def work(self) -> bool:
-        """Rates some of what is to be rated; whether there may be more. Raises EnvironmentTrouble."""
-        mode = self._mode()
+    def work(self, mode: str) -> bool:
+        """Rates some of what is to be rated; whether there may be more. Raises EnvironmentTrouble.
+
+        `mode` is output.rating: off, sidecar, lightroom or in-place.
+        """
         if mode == "off":
             return False
-        rows = self._ledger.unrated(_AT_ONCE)
+        rows = self._ledger.images.unrated(_AT_ONCE)
         for row in rows:
             self._rate(row, mode)
         return len(rows) == _AT_ONCE
@@ -73,7 +72,7 @@ class Ratings:
                 self._sidecar(path, stars, lightroom=mode == "lightroom")
         except (ValueError, OSError) as error:
             log.info("%s is not rated: %s", row["path"], error)
-        self._ledger.rated(row["id"], f"{stars}:{row['path']}", row["sha256"], sha256)
+        self._ledger.images.rated(row["id"], f"{stars}:{row['path']}", row["sha256"], sha256)
 
     def _in_place(self, path: Path, row: Mapping[str, Any]) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
@@ -88,7 +87,7 @@ class Ratings:
         if hashlib.sha256(data).hexdigest() not in (row["sha256"], row["rating_sha256"]):
             raise ValueError("it was changed by somebody")
         digest = hashlib.sha256(new).hexdigest()
-        self._ledger.rating(row["id"], digest)
+        self._ledger.images.rating(row["id"], digest)
         staged = self._layout.staging / f"rating-{row['id']}"
         with _of_the_disk():
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +14,10 @@ from hotfolder.files.moves import fsync_folder, rename_noreplace
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, UPSCALED, Layout
 from hotfolder.folders.scan import scan
 from hotfolder.ledger import health
+from hotfolder.ledger.images import Found
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.types import ImageRecord, Kind, Role, Verdict
+from hotfolder.transitions import NewImage
+from hotfolder.types import Kind, Role, Verdict
 
 log = logging.getLogger(__name__)
 _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
@@ -23,18 +25,18 @@ _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
 _AT_ONCE = 200
 
 
-def open_or_rebuild(layout: Layout, alive: Callable[[], None] = lambda: None) -> Ledger:
+def open_or_rebuild(layout: Layout) -> Generator[None, None, Ledger]:
     """The ledger; in the place of a database that is damaged, or gone, a new one is made from the folders.
 
-    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. `alive`
-    is told of progress.
+    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. Yields
+    again and again while it works.
     """
     made = layout.database.with_name("hotfolder.rebuilt.db")
     wrong = health.problem(layout.database)
     if wrong is None:
         return Ledger.open(layout.database)
     if layout.database.exists() or not made.exists():
-        if not any(_completion(layout)) and not any(_unscored(layout)) and not _has_content(layout.database):
+        if not any(_results(layout)) and not any(_unscored(layout)) and not _has_content(layout.database):
             return Ledger.open(layout.database)  # a new root
         log.error("THE DATABASE IS DAMAGED (%s: %s). A new one is made from the folders.", layout.database, wrong)
         partial = layout.database.with_name("hotfolder.rebuilding.db")
@@ -42,7 +44,7 @@ def open_or_rebuild(layout: Layout, alive: Callable[[], None] = lambda: None) ->
             Path(f"{partial}{ending}").unlink(missing_ok=True)
         known = health.salvage(layout.database) if layout.database.exists() else {}
         ledger = Ledger.open(partial)
-        images, scored = rebuild(layout, ledger, known, alive)
+        images, scored = yield from rebuild(layout, ledger, known)
         ledger.close()
         partial.replace(made)
         log.error(
@@ -64,8 +66,8 @@ def _has_content(database: Path) -> bool:
 
 
 def rebuild(
-    layout: Layout, ledger: Ledger, known: dict[str, health.Known], alive: Callable[[], None] = lambda: None
-) -> tuple[int, int]:
+    layout: Layout, ledger: Ledger, known: dict[str, health.Known]
+) -> Generator[None, None, tuple[int, int]]:
     """Records every image of the result folders; gives how many, and how many of them have a score.
 
     Generated images that were not judged yet go to inbox/score: they are pictures like others now.
@@ -73,24 +75,25 @@ def rebuild(
     count = scored = 0
     children: list[tuple[str, list[str]]] = []
     batch = []
-    for path in _completion(layout):
-        alive()
+    for path in _results(layout):
+        yield
         try:
             image, made_at = _describe(layout, path), (layout.root / path).stat().st_mtime
+            verdict = _VERDICTS.get(path.partition("/")[0])
         except Exception as error:  # noqa: BLE001 - no file, however odd, may cost the others their rows
             log.info("%s is left out: %s", path, error)
             continue
         about = known.get(image.sha256, health.Known())
         scored += bool(about.scores)
-        batch.append((image, made_at, about.scores, about.embeddings))
+        batch.append(Found(path, image, verdict, made_at, about.scores, about.embeddings))
         if image.role is Role.UPSCALED:
             children.append((path, _parents(layout, path)))
         if len(batch) >= _AT_ONCE:
-            count, batch = count + ledger.restore(batch), []
-    count += ledger.restore(batch)
+            count, batch = count + ledger.images.restore(batch), []
+    count += ledger.images.restore(batch)
     for child, parents in children:
         if parents:
-            ledger.adopt(child, parents[0])
+            ledger.images.adopt(child, parents[0])
     _hand_in_unscored(layout)
     return count, scored
 
@@ -99,12 +102,12 @@ def _unscored(layout: Layout) -> Iterator[str]:
     yield from (sighting.path for sighting in scan(layout.root, layout.root / UNSCORED, (), []))
 
 
-def _completion(layout: Layout) -> Iterator[str]:
+def _results(layout: Layout) -> Iterator[str]:
     for folder in (KEEP, REJECT, ARCHIVE, UPSCALED):
         yield from sorted(s.path for s in scan(layout.root, layout.root / folder, (), []))
 
 
-def _describe(layout: Layout, path: str) -> ImageRecord:
+def _describe(layout: Layout, path: str) -> NewImage:
     """What the file and its place say. Raises whatever reading a file raises that is no image."""
     from hotfolder.imaging.decode import open_image, read  # Pillow: only when it comes to this
     from hotfolder.imaging.metadata import read_generation
@@ -117,9 +120,9 @@ def _describe(layout: Layout, path: str) -> ImageRecord:
     folder = path.partition("/")[0]
     told = _told(read_generation(layout.root / path).get("hotfolder", "")) if folder != ARCHIVE else {}
     role = Role.UPSCALED if folder == UPSCALED else Role.GENERATED if "prompt" in told else Role.DROPPED
-    return ImageRecord(
-        path=path, role=role, sha256=source.sha256, width=width, height=height, verdict=_VERDICTS.get(folder),
-        prompt=told.get("prompt"), negative_prompt=told.get("negative_prompt") or None, seed=told.get("seed"),
+    return NewImage(
+        role=role, sha256=source.sha256, width=width, height=height, prompt=told.get("prompt"),
+        negative_prompt=told.get("negative_prompt") or None, seed=told.get("seed"),
         model=told.get("model"), settings=told,
     )  # fmt: skip
 

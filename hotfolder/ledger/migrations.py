@@ -267,3 +267,25 @@ def m007_ratings(db: Database) -> None:
         BEGIN
             UPDATE images SET unrated = 1 WHERE id = NEW.id;
         END""")
+
+
+@steps()
+def m008_typed_jobs_and_a_versioned_journal(db: Database) -> None:
+    """What a job is for, its set and its first judgement have columns; a journal entry says how it is written."""
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN purpose TEXT CHECK (purpose IN ('judge', 'measure'))")
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN set_number INTEGER")
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN first_judged_at REAL")
+    db.conn.execute("""
+        UPDATE jobs SET purpose = CASE WHEN json_extract(params, '$.measure') THEN 'measure' ELSE 'judge' END
+        WHERE kind = 'score'""")
+    db.conn.execute("""
+        UPDATE jobs SET set_number = json_extract(params, '$.set'), first_judged_at = json_extract(params, '$.since'),
+            params = json_remove(params, '$.measure', '$.set', '$.since')
+        WHERE kind != 'upscale' AND (params LIKE '%"measure"%' OR params LIKE '%"set"%' OR params LIKE '%"since"%')""")
+    db.conn.execute("CREATE INDEX jobs_set ON jobs (drop_id, set_number) WHERE set_number IS NOT NULL")
+    db.conn.execute("ALTER TABLE journal RENAME COLUMN publication TO entry")
+    db.conn.execute("ALTER TABLE journal ADD COLUMN version INTEGER NOT NULL DEFAULT 1")
+    db.conn.execute("ALTER TABLE journal ADD COLUMN job_id INTEGER")
+    db.conn.execute("ALTER TABLE journal ADD COLUMN unreadable TEXT")
+    db.conn.execute("""
+        UPDATE journal SET job_id = json_extract(entry, '$.job_id') WHERE json_valid(entry)""")

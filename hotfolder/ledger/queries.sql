@@ -34,17 +34,17 @@ RETURNING id;
 SELECT * FROM drops
 WHERE state = 'open' AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE drop_id = drops.id AND state IN ('queued', 'running'))
-LIMIT 500;
+LIMIT :most;
 
 -- name: failed_jobs_of_drop
 SELECT id, kind, source, attempt, error_kind, error, fix FROM jobs
 WHERE drop_id = :drop_id AND state = 'failed' ORDER BY id;
 
 -- name: add_job
-INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, image_id, try_number, error_kind,
-    error, fix, created_at, finished_at)
-VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :image_id, :try_number, :error_kind,
-    :error, :fix, :now, :finished_at);
+INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, purpose, set_number, first_judged_at,
+    image_id, try_number, error_kind, error, fix, created_at, finished_at)
+VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :purpose, :set_number, :first_judged_at,
+    :image_id, :try_number, :error_kind, :error, :fix, :now, :finished_at);
 
 -- name: runnable
 -- Jobs that may be claimed, oldest first; enough of them to choose a batch from. The plus keeps SQLite from taking
@@ -80,8 +80,11 @@ WHERE id = :id AND claim = :claim AND state = 'running';
 UPDATE jobs SET state = 'queued', attempt = attempt - 1, crashes = crashes + 1, deaths = deaths + begun,
     started_at = NULL
 WHERE state = 'running'
-  AND id NOT IN (SELECT json_extract(publication, '$.job_id') FROM journal
-                 WHERE json_extract(publication, '$.job_id') IS NOT NULL);
+  AND id NOT IN (SELECT job_id FROM journal WHERE job_id IS NOT NULL AND unreadable IS NULL);
+
+-- name: note_job
+-- It has ended, and its result has to wait: why.
+UPDATE jobs SET error_kind = :error_kind, error = :error, fix = :fix WHERE id = :id AND state = 'running';
 
 -- name: mark_begun
 UPDATE jobs SET begun = 1 WHERE id = :id AND state = 'running';
@@ -149,27 +152,27 @@ WHERE id = :id;
 -- name: undecided
 -- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops.
 WITH open_sets AS (
-    SELECT DISTINCT drop_id, json_extract(params, '$.set') AS number FROM jobs
+    SELECT DISTINCT drop_id, set_number FROM jobs
     WHERE drop_id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'running')
-      AND json_extract(params, '$.set') IS NOT NULL)
-SELECT images.*, jobs.params FROM images JOIN jobs ON jobs.id = images.job_id
+      AND set_number IS NOT NULL)
+SELECT images.*, jobs.params, jobs.set_number, jobs.first_judged_at FROM images JOIN jobs ON jobs.id = images.job_id
 WHERE images.drop_id IN (SELECT value FROM json_each(:ids))
   AND images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
-  AND json_extract(jobs.params, '$.set') IS NOT NULL
-  AND (images.drop_id, json_extract(jobs.params, '$.set')) NOT IN (SELECT drop_id, number FROM open_sets)
+  AND jobs.set_number IS NOT NULL
+  AND (images.drop_id, jobs.set_number) NOT IN (SELECT drop_id, set_number FROM open_sets)
 ORDER BY images.id;
 
 -- name: drops_with_sets
 -- Of which something was judged and not decided.
 SELECT DISTINCT images.drop_id FROM images JOIN jobs ON jobs.id = images.job_id
-WHERE images.verdict IS NULL AND images.score IS NOT NULL AND images.role = 'generated'
-  AND images.drop_id IS NOT NULL AND json_extract(jobs.params, '$.set') IS NOT NULL;
+WHERE jobs.set_number IS NOT NULL AND images.verdict IS NULL AND images.score IS NOT NULL
+  AND images.role = 'generated' AND images.drop_id IS NOT NULL;
 
 -- name: kept_of_set
 -- How many of a set are kept already.
 SELECT count(*) AS kept FROM images JOIN jobs ON jobs.id = images.job_id
 WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.verdict = 'keep'
-  AND json_extract(jobs.params, '$.set') = :set;
+  AND jobs.set_number = :set;
 
 -- name: adopt
 UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE path = :child;
@@ -225,17 +228,21 @@ SELECT id, path, sha256 FROM images WHERE id > :after ORDER BY id LIMIT :most;
 -- name: image_count
 SELECT count(*) AS images FROM images;
 
--- name: journal
-INSERT INTO journal (publication, created_at) VALUES (:publication, :now) RETURNING id;
+-- name: record
+-- What is about to be done.
+INSERT INTO journal (version, entry, job_id, created_at) VALUES (:version, :entry, :job_id, :now) RETURNING id;
 
--- name: rewrite_journal
-UPDATE journal SET publication = :publication WHERE id = :id;
+-- name: rewrite_entry
+UPDATE journal SET version = :version, entry = :entry WHERE id = :id;
 
--- name: pending_journal
-SELECT id, publication FROM journal ORDER BY id;
+-- name: pending_entries
+SELECT id, version, entry, job_id FROM journal WHERE unreadable IS NULL ORDER BY id;
 
--- name: close_journal
+-- name: close_entry
 DELETE FROM journal WHERE id = :id;
+
+-- name: set_entry_aside
+UPDATE journal SET unreadable = :why WHERE id = :id;
 
 -- name: counts
 -- The queue by kind and state.
@@ -375,7 +382,8 @@ SELECT id, keep FROM reroutes WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1;
 -- Images that were sorted anew and still are where that put them, with where they were.
 SELECT reroute_moves.image_id AS id, reroute_moves.verdict FROM reroute_moves
 JOIN images ON images.id = reroute_moves.image_id
-WHERE reroute_id = :id AND images.verdict != reroute_moves.verdict ORDER BY image_id;
+WHERE reroute_id = :id AND images.verdict != reroute_moves.verdict AND reroute_moves.image_id > :after
+ORDER BY image_id LIMIT :most;
 
 -- name: undo_reroute
 UPDATE reroutes SET undone_at = :now WHERE id = :id;

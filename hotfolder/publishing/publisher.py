@@ -1,23 +1,52 @@
-"""Publishing: journal the intent, move without clobbering, make it durable, make it true in the ledger."""
+"""Publishing, many at a time: journal the intent, move without clobbering, make it durable, make it true."""
 
 from __future__ import annotations
 
-import errno
-import filecmp
 import itertools
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hotfolder.core import naming
-from hotfolder.errors import DiskFull, EnvironmentTrouble
+from hotfolder.errors import CannotPlace, EnvironmentTrouble, UnreadableJournal
+from hotfolder.files.identity import identity_of, is_same
 from hotfolder.files.moves import fsync_folder, rename_noreplace, write_durably
+from hotfolder.files.trouble import explain, explain_move
 from hotfolder.folders.guard import Guard
+from hotfolder.ledger.journal import StoredEntry
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.printable import json_text
-from hotfolder.types import Placement, Publication
+from hotfolder.publishing.entries import UnreadableEntry, decode, encode
+from hotfolder.transitions import Change, ErrorReport, Move, StaleReport, Transition
+from hotfolder.types import ErrorInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a transition.
+
+    `done` is what was carried out, with the names that the files really got. None, without `trouble`: a file that it
+    was to move is not there any more, or is another one now, and nothing was done. With `trouble`: it has to wait,
+    and `resume` tries it again.
+    """
+
+    wanted: Transition
+    done: Transition | None = None
+    trouble: EnvironmentTrouble | CannotPlace | None = None
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A transition that stands in the journal."""
+
+    entry_id: int
+    wanted: Transition
+    planned: Transition
 
 
 class Publisher:
@@ -28,78 +57,115 @@ class Publisher:
         self._ledger = ledger
         self._guard = guard
         self._clock = clock
-        self._backlog: list[Publication] = []
+        self._backlog: list[Transition] = []  # not even journalled
+        self._held: dict[int, Transition] = {}  # journalled; what it needs cannot be had just now
 
-    def publish(self, publication: Publication) -> Publication | None:
-        """Carries out a publication; gives it back with the names that the files really got.
+    @property
+    def held(self) -> list[Transition]:
+        """What waits because something cannot be put into its place."""
+        return [*self._held.values(), *self._backlog]
 
-        None when a file it was to move is not there any more, or is another one now: then nothing was done. Raises
-        EnvironmentTrouble when disk or permissions do not allow it; `resume` then finishes it.
+    def publish(self, wanted: Sequence[Transition]) -> list[Published]:
+        """Carries out transitions, all of them or each that can be, in any order.
+
+        One that cannot be carried out holds back no other.
         """
+        results: list[Published] = []
+        plans: list[tuple[Transition, Transition]] = []
+        taken: set[str] = set()
+        waiting = list(wanted)
         try:
             self._guard.check_root()
-            planned = self._plan(publication)
-            if planned is None:
-                return None
-            entry = self._ledger.journal(planned, self._clock())
-        except (OSError, EnvironmentTrouble) as error:
-            self._backlog.append(publication)
-            raise (explain(error) if isinstance(error, OSError) else error) from error
-        return self._carry_out(entry, planned)
+            while waiting:
+                planned = self._planned(waiting[0], taken)
+                if isinstance(planned, Published):
+                    results.append(planned)
+                else:
+                    plans.append((waiting[0], planned))
+                del waiting[0]
+            entries = self._ledger.journal.record([encode(plan) for _, plan in plans], self._clock())
+        except EnvironmentTrouble as trouble:
+            waiting += [transition for transition, _ in plans]
+            self._backlog += waiting
+            return results + [Published(each, trouble=trouble) for each in waiting]
+        begun = [_Begun(entry, *plan) for entry, plan in zip(entries, plans, strict=True)]
+        return results + self._carry_out(begun)
 
-    def resume(self) -> Iterator[tuple[Publication, Publication | None]]:
-        """Finishes what was begun before a crash or an error: pairs as given to and by `publish`.
+    def resume(self) -> tuple[list[Published], list[ErrorInfo]]:
+        """Finishes what was begun before a crash or an error: what became of it, and of entries that are not readable.
 
-        Every entry is tried; afterwards raises EnvironmentTrouble if some could not be finished.
+        Those are set aside, and their jobs fail. Raises EnvironmentTrouble; LedgerError for the journal of a newer
+        version.
         """
         self._guard.check_root()
-        trouble: EnvironmentTrouble | None = None
-        for entry, pending in self._ledger.pending_journal():
+        begun, unreadable = [], []
+        self._held.clear()
+        for entry in self._ledger.journal.pending():
             try:
-                yield pending, self._carry_out(entry, pending)
-            except EnvironmentTrouble as error:
-                trouble = error
+                transition = decode(entry.version, entry.text)
+            except UnreadableEntry as error:
+                unreadable.append(self._set_aside(entry, error))
+            else:
+                begun.append(_Begun(entry.id, transition, transition))
+        results = self._carry_out(begun)
         backlog, self._backlog = self._backlog, []
-        for waiting in backlog:
-            try:
-                yield waiting, self.publish(waiting)
-            except EnvironmentTrouble as error:
-                trouble = error
-        if trouble is not None:
-            raise trouble
+        return results + self.publish(backlog), unreadable
 
-    def is_duplicate(self, src: Path, dst: str) -> bool:
-        """Whether `dst` (relative to the root) already holds the very bytes of `src`."""
-        there = self._root / dst
+    def _set_aside(self, entry: StoredEntry, error: UnreadableEntry) -> ErrorInfo:
+        told = UnreadableJournal(
+            f"what was begun cannot be finished: journal entry {entry.id} cannot be read ({error})",
+            "look where its file is (hotfolder why FILE), then: hotfolder retry FILE. The database keeps the entry",
+        ).info()
+        log.error("%s", told.message)
+        self._ledger.journal.set_aside(entry, told, self._clock())
+        return told
+
+    def _planned(self, wanted: Transition, taken: set[str]) -> Transition | Published:
+        """The transition as it will be carried out; or what became of it already. Raises EnvironmentTrouble."""
         try:
-            return there.is_file() and filecmp.cmp(src, there, shallow=False)
-        except OSError:
-            return False  # what cannot be compared is kept
+            planned = self._plan(wanted, taken)
+        except OSError as error:
+            trouble = self._explain(error, wanted)
+            if isinstance(trouble, EnvironmentTrouble):
+                raise trouble from error
+            self._backlog.append(wanted)
+            return Published(wanted, trouble=trouble)
+        return planned or Published(wanted)
 
-    def _plan(self, publication: Publication) -> Publication | None:
-        """Chooses names that are free, and notes each source's inode; None when a source is gone or replaced."""
-        taken: set[str] = set()
-        planned = []
-        for placement in publication.placements:
-            inode = _inode(self._root / placement.src)
-            if inode is None or placement.inode not in (0, inode):
+    def _explain(self, error: OSError, transition: Transition) -> EnvironmentTrouble | CannotPlace:
+        """Of one file, or of everything that goes to or comes from the same top folder."""
+        paths = [path for _, move in transition.moves() for path in (move.src, move.dst)]
+        return explain_move(error, tuple(self._root / path.partition("/")[0] for path in paths))
+
+    def _plan(self, wanted: Transition, taken: set[str]) -> Transition | None:
+        """Chooses names that are free, and notes each source's identity; None when a source is gone or replaced."""
+        moves: dict[str, Move] = {}
+        report: ErrorReport | None = getattr(wanted, "report", None)
+        beside = report.beside if report else None
+        for role, move in wanted.moves():
+            there = identity_of(self._root / move.src)
+            if there is None or not is_same(move.file, there):
                 return None
-            with_sidecar = publication.sidecar is not None and placement is publication.placements[-1]
-            dst = self._free(placement.dst, taken, with_sidecar=with_sidecar)
+            with_report = move.dst == beside
+            dst = self._free(move.dst, taken, with_report=with_report)
             taken.add(dst)
-            planned.append(Placement(placement.src, dst, inode))
-        sidecar_for = publication.sidecar_for
-        if sidecar_for is not None:
-            sidecar_for = self._free(sidecar_for, set(), with_sidecar=True)
-        return replace(publication, placements=tuple(planned), sidecar_for=sidecar_for)
+            moves[role] = replace(move, dst=dst, file=there)
+            if with_report:
+                beside = dst
+        planned = wanted.with_moves(moves)
+        if report is None or beside is None:
+            return planned
+        if beside == report.beside and not any(move.dst == beside for move in moves.values()):
+            beside = self._free(beside, taken, with_report=True)
+        return planned.with_report(replace(report, beside=beside))
 
-    def _free(self, wanted: str, taken: set[str], *, with_sidecar: bool = False) -> str:
-        """The first name that nothing has: `wanted`, or one with a number; nor has anything its sidecar's."""
+    def _free(self, wanted: str, taken: set[str], *, with_report: bool = False) -> str:
+        """The first name that nothing has: `wanted`, or one with a number; nor has anything its report's."""
         wanted = self._around_files(wanted)
         for number in itertools.count():
             path = naming.numbered(wanted, number)
             free = path not in taken and not os.path.lexists(self._root / path)
-            if free and not (with_sidecar and os.path.lexists(self._root / naming.sidecar(path))):
+            if free and not (with_report and os.path.lexists(self._root / naming.sidecar(path))):
                 return path
         raise AssertionError("numbers do not end")
 
@@ -111,55 +177,102 @@ class Publisher:
             done /= next(n for n in names if not _is_file(self._root / done / n))
         return str(done / PurePosixPath(wanted).name)
 
-    def _carry_out(self, entry: int, publication: Publication) -> Publication | None:
+    def _carry_out(self, begun: Sequence[_Begun]) -> list[Published]:
+        """Every one is tried. The folders are made durable once each, then one transaction makes all of it true."""
+        folders: set[Path] = set()
+        results: list[Published] = []
+        moved: list[tuple[_Begun, Transition]] = []
+        gone: list[_Begun] = []
+        for each in begun:
+            try:
+                done = self._move_all(each, folders)
+            except (OSError, EnvironmentTrouble) as error:
+                trouble = self._explain(error, each.planned) if isinstance(error, OSError) else error
+                results.append(self._wait(each, trouble))
+                continue
+            if done is None:
+                gone.append(each)
+            else:
+                moved.append((each, done))
         try:
-            for index, placement in enumerate(publication.placements):
-                if self._is_gone(placement) and index == 0:
-                    self._ledger.close_journal(entry)
-                    return None
-                while not self._move(placement):
-                    # The name was taken since it was chosen: another one, and the journal must know first.
-                    last = index == len(publication.placements) - 1
-                    with_sidecar = last and publication.sidecar is not None
-                    placement = replace(placement, dst=self._free(placement.dst, set(), with_sidecar=with_sidecar))
-                    placements = list(publication.placements)
-                    placements[index] = placement
-                    publication = replace(publication, placements=tuple(placements))
-                    self._ledger.rewrite_journal(entry, publication)
-            self._write_sidecar(publication)
-            self._remove_sidecar(publication)
-        except OSError as error:
-            raise explain(error) from error
-        self._ledger.apply(entry, publication, self._clock())
-        return publication
+            for folder in folders:
+                fsync_folder(folder)
+            self._ledger.journal.apply(
+                [(each.entry_id, done) for each, done in moved], [each.entry_id for each in gone], self._clock()
+            )
+        except (OSError, EnvironmentTrouble) as error:
+            trouble = explain(error) if isinstance(error, OSError) else error
+            return results + [self._wait(each, trouble) for each in (*gone, *(each for each, _ in moved))]
+        results += [Published(each.wanted, done) for each, done in moved]
+        return results + [Published(each.wanted) for each in gone]
 
-    def _is_gone(self, placement: Placement) -> bool:
+    def _wait(self, begun: _Begun, trouble: EnvironmentTrouble | CannotPlace) -> Published:
+        self._held[begun.entry_id] = begun.wanted
+        return Published(begun.wanted, trouble=trouble)
+
+    def _move_all(self, begun: _Begun, folders: set[Path]) -> Transition | None:
+        """Moves the files of one transition and writes its report; None when its first file is gone.
+
+        Adds the folders whose names have changed.
+        """
+        transition = begun.planned
+        for number, (role, move) in enumerate(transition.moves()):
+            if number == 0 and self._is_gone(move):
+                return None
+            while not self._move(move, folders):
+                # The name was taken since it was chosen: another one, and the journal must know first.
+                report: ErrorReport | None = getattr(transition, "report", None)
+                with_report = report is not None and report.beside == move.dst
+                dst = self._free(move.dst, set(), with_report=with_report)
+                if report is not None and with_report:
+                    transition = transition.with_report(replace(report, beside=dst))
+                move = replace(move, dst=dst)
+                transition = transition.with_moves({role: move})
+                self._ledger.journal.rewrite(begun.entry_id, encode(transition))
+        self._write_report(transition)
+        self._remove_report(transition)
+        return transition
+
+    def _is_gone(self, move: Move) -> bool:
         """Whether the very file is neither where it was nor where it is to be: a person took it away."""
-        return placement.inode not in (_inode(self._root / placement.src), _inode(self._root / placement.dst))
+        here, there = identity_of(self._root / move.src), identity_of(self._root / move.dst)
+        return not any(found is not None and is_same(move.file, found) for found in (here, there))
 
-    def _move(self, placement: Placement) -> bool:
+    def _move(self, move: Move, folders: set[Path]) -> bool:
         """Moves one file, or finds it moved already; False when another file has its name."""
-        src, dst = self._root / placement.src, self._root / placement.dst
-        if _inode(src) != placement.inode:
+        src, dst = self._root / move.src, self._root / move.dst
+        here = identity_of(src)
+        folders.add(dst.parent)
+        if here is None or not is_same(move.file, here):
             return True  # moved before the crash, or gone
-        dst.parent.mkdir(parents=True, exist_ok=True)
+        folders.add(src.parent)
         try:
             rename_noreplace(src, dst)
+        except FileNotFoundError:
+            dst.parent.mkdir(parents=True, exist_ok=True)
+            return self._move(move, folders)
         except FileExistsError:
-            if _inode(dst) != placement.inode:
+            there = identity_of(dst)
+            if there is None or not is_same(move.file, there):
                 return False
             src.unlink()  # linked before the crash, the old name not yet removed
-        fsync_folder(dst.parent)
-        fsync_folder(src.parent)
         return True
 
-    def _remove_sidecar(self, publication: Publication) -> None:
-        """Of the file that `remove` names, or of a numbered one: but only one that speaks of these very jobs."""
-        if publication.remove is None:
+    def _write_report(self, transition: Change) -> None:
+        report: ErrorReport | None = getattr(transition, "report", None)
+        if report is None:
             return
-        jobs = {*publication.requeue, *publication.supersede}
+        path = self._root / naming.sidecar(report.beside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, json_text({**report.content, "file": report.beside}) + "\n")
+
+    def _remove_report(self, transition: Change) -> None:
+        """Of the file that is named, or of a numbered one: but only one that speaks of these very jobs."""
+        stale: StaleReport | None = getattr(transition, "stale_report", None)
+        if stale is None:
+            return
         for number in itertools.count():
-            path = self._root / naming.sidecar(naming.numbered(publication.remove, number))
+            path = self._root / naming.sidecar(naming.numbered(stale.beside, number))
             try:
                 told = json.loads(path.read_bytes())
             except FileNotFoundError:
@@ -167,40 +280,10 @@ class Publisher:
             except ValueError:
                 continue  # a person's
             listed = told.get("jobs", ()) if isinstance(told, dict) else ()
-            if any(isinstance(job, dict) and job.get("job_id") in jobs for job in listed):
+            if any(isinstance(job, dict) and job.get("job_id") in stale.job_ids for job in listed):
                 path.unlink(missing_ok=True)
                 return
-
-    def _write_sidecar(self, publication: Publication) -> None:
-        if publication.sidecar is None:
-            return
-        if publication.placements:
-            about = publication.placements[-1].dst
-        elif publication.sidecar_for is not None:
-            about = publication.sidecar_for
-        else:
-            return
-        path = self._root / naming.sidecar(about)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, json_text({**publication.sidecar, "file": about}) + "\n")
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return os.lstat(path).st_ino
-    except FileNotFoundError:
-        return None
 
 
 def _is_file(path: Path) -> bool:
     return os.path.lexists(path) and not path.is_dir()
-
-
-def explain(error: OSError) -> EnvironmentTrouble:
-    """An error of the disk or its permissions, in words."""
-    where = error.filename2 or error.filename or "the disk"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"no space left for {where}", "free some; the queue goes on by itself")
-    return EnvironmentTrouble(
-        f"{where}: {error.strerror or error}", "make the folder writable; the queue goes on by itself"
-    )

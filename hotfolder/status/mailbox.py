@@ -1,4 +1,4 @@
-"""Wishes of people to a daemon: small files in a folder, so that they wait for one that is not running."""
+"""The command mailbox: what people ask of a daemon, as small files, so that it waits for one that does not run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MOST_BYTES = 64 * 2**20
 _POLL = 0.05
 
 
-def ask(layout: Layout, wish: Mapping[str, Any]) -> Path:
-    """Leaves a wish for the daemon; gives its file. Raises OSError."""
+def ask(layout: Layout, command: Mapping[str, Any]) -> Path:
+    """Leaves a command for the daemon; gives its file. Raises OSError."""
     layout.control.mkdir(parents=True, exist_ok=True)
     path = layout.control / f"{time.time_ns():020d}-{os.getpid()}.json"
-    write_durably(path, json.dumps(dict(wish)))
+    write_durably(path, json.dumps(dict(command)))
     return path
 
 
 def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
-    """What the daemon answered to a wish, waiting so long for it; None when it has not."""
+    """What the daemon answered to a command, waiting so long for it; None when it has not."""
     answer = path.with_suffix(_ANSWER)
     deadline = time.monotonic() + seconds
     while True:
@@ -46,15 +46,15 @@ def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
 
 
 def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The wishes that wait, oldest first. What is none is put aside, and said."""
+    """The commands that wait, oldest first. What is none is put aside, and said."""
     for path in sorted(layout.control.glob("*.json")):
         try:
             with open_regular(path) as file:
-                wish = json.loads(file.read(_MOST_BYTES))
-            if not isinstance(wish, dict):
+                command = json.loads(file.read(_MOST_BYTES))
+            if not isinstance(command, dict):
                 raise ValueError("it is no table")
             for key in ("jobs", "drops"):
-                ids = wish.get(key, [])
+                ids = command.get(key, [])
                 if not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < 2**63 for i in ids):
                     raise ValueError(f"'{key}' is no list of numbers")
         except (OSError, ValueError, RecursionError) as error:
@@ -62,11 +62,11 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".unreadable"))
             continue
-        yield path, wish
+        yield path, command
 
 
 def done(path: Path, answer: Mapping[str, Any]) -> None:
-    """Answers a wish that was carried out. Raises OSError."""
+    """Answers a command that was carried out. Raises OSError."""
     write_durably(path.with_suffix(_ANSWER), json.dumps(dict(answer)))
     path.unlink(missing_ok=True)
 

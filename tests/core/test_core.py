@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from hotfolder.core import naming
 from hotfolder.core.batching import BatchPolicy, pick_batch
-from hotfolder.core.gate import Gate, best, judge, next_seed
+from hotfolder.core.best_of import best
+from hotfolder.core.gate import Gate, judge, next_seed
 from hotfolder.core.heartbeat import Heartbeat
+from hotfolder.core.prompts import unsaid
 from hotfolder.core.retry import Action, RetryPolicy, decide
 from hotfolder.core.settle import SettlePolicy, Writers, ignored, observe, settle
-from hotfolder.types import ErrorInfo, FailureClass, Job, Kind, Role, Sighting, Verdict
+from hotfolder.types import ErrorInfo, FailureClass, GenerateParams, Job, Kind, Role, Sighting, Verdict
 
 GATE = Gate(keep=6.5, upscale=7.0, regenerate_below=5.0, max_attempts=3)
 SEEN = Sighting("inbox/score/a.png", 10, 1, 2, 3)
@@ -247,9 +249,8 @@ def test_the_best_of_equal_ones_are_the_first() -> None:
 
 def test_prompts_of_other_shapes_wait_for_their_own_batch() -> None:
     def job(number: int, **params: object) -> Job:
-        return Job(
-            number, Kind.GENERATE, 1, "p.txt", None, "m", 0, 0, 0.0, {"prompt": "x", "seed": number, **params}
-        )
+        spec = unsaid({"prompt": "x", "seed": number, **params})
+        return Job(number, Kind.GENERATE, 1, "p.txt", None, "m", 0, 0, 0.0, GenerateParams(spec))
 
     policy = BatchPolicy({Kind.GENERATE: 3}, 60)
     waiting = [job(1), job(2, width=64), job(3), job(4, lora=[["a", 1.0]]), job(5, negative_prompt=""), job(6)]

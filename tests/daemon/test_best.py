@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from hotfolder.errors import FailedPicture, GenerationFailed
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import UNSCORED, Layout
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
 from hotfolder.ledger.reader import Reader
 from hotfolder.models.registry import usual_folder
 from hotfolder.status import mailbox
+from hotfolder.transitions import Move
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import Script, ScriptedExecutor
@@ -96,7 +97,7 @@ def test_what_is_left_of_a_set_by_a_cut_is_decided_at_the_next_start(
         raise SystemError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hotfolder.routing.router.Line.chosen", cut)
+        patch.setattr("hotfolder.routing.router.Router.chosen", cut)
         with pytest.raises(SystemError):
             first.run(once=True)
     assert files_in(layout, "keep", "reject") == []
@@ -111,18 +112,18 @@ def test_a_cut_between_two_of_a_set_changes_nothing(layout: Layout, monkeypatch:
 
     drop(layout, "a --seed 1 --best-of 4 --keep 2")
     scores = by_name({"s1.": 3.0, "s2.": 6.0, "s3.": 5.0, "s4.": 2.0})
-    publish, count = Publisher.publish, 0
+    move, count = Publisher._move, 0
 
-    def cut_short(self: Publisher, publication: object) -> object:
+    def cut_short(self: Publisher, wanted: Move, folders: set[Path]) -> bool:
         nonlocal count
-        if publication.job_id is None:  # type: ignore[attr-defined]
+        if wanted.src.startswith(UNSCORED):
             count += 1
             if count == 3:
                 raise SystemError("power cut")
-        return publish(self, publication)  # type: ignore[arg-type]
+        return move(self, wanted, folders)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Publisher, "publish", cut_short)
+        patch.setattr(Publisher, "_move", cut_short)
         with pytest.raises(SystemError):
             daemon(layout, ScriptedExecutor(scores)).run(once=True)
     daemon(layout, ScriptedExecutor(scores)).run(once=True)
@@ -374,4 +375,4 @@ def test_a_lora_by_the_name_of_its_file(layout: Layout, tmp_path: Path, monkeypa
     drop(layout, "a --lora pixel:0.5")
     executor = ScriptedExecutor(lambda *_: 6.6)
     daemon(layout, executor).run(once=True)
-    assert executor.batches[0].items[0].params["lora"] == [["pixel", 0.5]]
+    assert executor.batches[0].items[0].params["lora"] == (("pixel", 0.5),)

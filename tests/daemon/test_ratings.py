@@ -23,6 +23,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
+from hotfolder.ledger.images import Images
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
@@ -416,7 +417,7 @@ def dies_before_the_row(layout: Layout, mode: str, monkeypatch: pytest.MonkeyPat
         raise _Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "rated", dies)
+        patch.setattr(Images, "rated", dies)
         with pytest.raises(_Dies):
             work(layout, mode)
     assert rows(layout, "SELECT count(*) FROM images WHERE rated IS NULL")[0][0] >= 1
@@ -453,7 +454,7 @@ def test_a_crash_before_the_file_is_in_its_place_leaves_it_whole(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", dies)
         with pytest.raises(_Dies):
-            ratings.Ratings(layout, Ledger.open(layout.database), lambda: "in-place").work()
+            ratings.Ratings(layout, Ledger.open(layout.database)).work("in-place")
     assert path.read_bytes() == before
     work(layout, "in-place")
     assert stars_of(path) == 4

@@ -13,7 +13,8 @@ import pytest
 from hotfolder.errors import DiskFull, ModelDamaged, UsageError
 from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
-from hotfolder.ledger.ledger import Ledger
+from hotfolder.ledger.jobs import Jobs
+from hotfolder.ledger.journal import Journal
 from hotfolder.types import Item, Job, Kind
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
@@ -88,17 +89,17 @@ def test_a_file_replaced_during_a_pause_does_not_get_the_old_ones_score(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = picture(layout.inbox(Kind.SCORE) / "a.png", 1)
-    real = Ledger.journal
+    real = Journal.record
     failed: list[int] = []
 
-    def journal(self: Ledger, *args: object) -> int:
+    def record(self: Journal, *args: object) -> list[int]:
         if not failed:
             failed.append(1)
             picture(path.with_name(".new"), 2, (40, 40)).rename(path)
             raise DiskFull("no space", "free some")
         return real(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Ledger, "journal", journal)
+    monkeypatch.setattr(Journal, "record", record)
     line = daemon(layout, ScriptedExecutor(always(6.6)))
     thread = threading.Thread(target=line.run)
     thread.start()
@@ -114,16 +115,16 @@ def test_a_file_replaced_during_a_pause_does_not_get_the_old_ones_score(
 def test_jobs_whose_release_failed_are_not_stranded(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
-    real = Ledger.release
+    real = Jobs.release
     failed: list[int] = []
 
-    def release(self: Ledger, job: Job, **options: object) -> None:
+    def release(self: Jobs, job: Job, **options: object) -> None:
         if not failed:
             failed.append(1)
             raise DiskFull("no space", "free some")
         real(self, job, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Ledger, "release", release)
+    monkeypatch.setattr(Jobs, "release", release)
     answers = iter(["the worker was killed"])
     line = daemon(layout, ScriptedExecutor(lambda *_: next(answers, 6.6)))
     thread = threading.Thread(target=line.run)

@@ -21,6 +21,7 @@ from hotfolder.errors import TruncatedImage
 from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger import health, migrations
+from hotfolder.ledger.images import Images
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
 from hotfolder.types import Batch, Item, Kind, Progress
@@ -102,7 +103,7 @@ def test_a_power_cut_while_the_database_is_made_anew(
         raise _Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr(health if cut_at == "set_aside" else Ledger, cut_at, cut)
+        patch.setattr({"set_aside": health, "close": Ledger}.get(cut_at, Images), cut_at, cut)
         with pytest.raises(_Dies):
             daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
@@ -507,5 +508,5 @@ def test_a_worker_that_hangs_while_it_loads_pauses_the_queue(layout: Layout) -> 
 def test_the_ledger_holds_one_writer(layout: Layout) -> None:
     ledger = Ledger.open(layout.database)
     assert rows(layout, "PRAGMA journal_mode") == [("wal",)]
-    assert ledger._execute("PRAGMA synchronous").rows[0][0] == 2
+    assert ledger.database.execute("PRAGMA synchronous").rows[0][0] == 2
     ledger.close()

@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 
 from hotfolder.errors import LedgerError
-from hotfolder.ledger.ledger import Judged, Ledger
+from hotfolder.ledger.drops import Taken
+from hotfolder.ledger.images import Judged
+from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.memory import Memory
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.reader import Reader
+from hotfolder.publishing.entries import encode
+from hotfolder.transitions import Move, NewImage, Scored
 from hotfolder.types import (
     Embedding,
     ErrorInfo,
     FailureClass,
-    ImageRecord,
     Kind,
     NewJob,
-    Publication,
     Role,
     Score,
+    ScoreParams,
     Sighting,
 )
 
@@ -33,10 +36,15 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def queue(ledger: Ledger, *models: str) -> None:
     taken = [
-        (Kind.SCORE, Sighting(f"inbox/score/{i}.png", 1, 2, 3, 4), 50.0, [NewJob(Kind.SCORE, model, f"{i}")])
+        Taken(
+            Kind.SCORE,
+            Sighting(f"inbox/score/{i}.png", 1, 2, 3, 4),
+            50.0,
+            [NewJob(Kind.SCORE, model, ScoreParams(), f"{i}")],
+        )
         for i, model in enumerate(models)
     ]
-    ledger.add_drops(taken, 100.0)
+    ledger.drops.add(taken, 100.0)
 
 
 def test_the_public_views_have_the_promised_columns(ledger: Ledger, tmp_path: Path) -> None:
@@ -60,7 +68,7 @@ def test_opening_again_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     queue(ledger, "m")
     ledger.close()
     again = Ledger.open(tmp_path / "hotfolder.db")
-    assert again.open_job_count() == 1
+    assert again.jobs.open_count() == 1
 
 
 def test_only_the_owner_may_write_the_database(ledger: Ledger, tmp_path: Path) -> None:
@@ -70,39 +78,39 @@ def test_only_the_owner_may_write_the_database(ledger: Ledger, tmp_path: Path) -
 
 def test_a_job_is_claimed_once_and_the_attempt_counts_from_the_claim(ledger: Ledger) -> None:
     queue(ledger, "m", "m")
-    jobs = ledger.runnable(100.0)
-    claimed = ledger.claim(jobs, 101.0)
+    jobs = ledger.jobs.runnable(100.0)
+    claimed = ledger.jobs.claim(jobs, 101.0)
     assert [(j.attempt, j.claim) for j in claimed] == [(1, 1), (1, 1)]
-    assert ledger.claim(jobs, 101.0) == []
-    assert ledger.runnable(102.0) == []
+    assert ledger.jobs.claim(jobs, 101.0) == []
+    assert ledger.jobs.runnable(102.0) == []
 
 
 def test_released_jobs_keep_their_claim_number_and_wait(ledger: Ledger) -> None:
     queue(ledger, "m")
     error = ErrorInfo("x", FailureClass.TRANSIENT, "why", "how")
-    (first,) = ledger.claim(ledger.runnable(100.0), 101.0)
-    ledger.release(first, not_before=110.0, spent=True, died=True, error=error)
-    assert ledger.runnable(109.0) == []
-    assert ledger.next_due() == 110.0
-    (second,) = ledger.claim(ledger.runnable(110.0), 111.0)
+    (first,) = ledger.jobs.claim(ledger.jobs.runnable(100.0), 101.0)
+    ledger.jobs.release(first, not_before=110.0, spent=True, died=True, error=error)
+    assert ledger.jobs.runnable(109.0) == []
+    assert ledger.jobs.next_due() == 110.0
+    (second,) = ledger.jobs.claim(ledger.jobs.runnable(110.0), 111.0)
     assert (second.attempt, second.claim, second.deaths) == (2, 2, 1)
-    ledger.release(first, not_before=0, spent=True)  # an older claim changes nothing
-    assert ledger.runnable(112.0) == []
-    ledger.release(second, not_before=0, spent=False)
-    assert ledger.runnable(112.0)[0].attempt == 1
+    ledger.jobs.release(first, not_before=0, spent=True)  # an older claim changes nothing
+    assert ledger.jobs.runnable(112.0) == []
+    ledger.jobs.release(second, not_before=0, spent=False)
+    assert ledger.jobs.runnable(112.0)[0].attempt == 1
 
 
 def test_after_a_crash_running_jobs_go_back_without_blame(ledger: Ledger) -> None:
     queue(ledger, "m", "m")
-    ledger.claim(ledger.runnable(100.0), 101.0)
-    assert ledger.recover() == 2
-    assert [(j.attempt, j.claim) for j in ledger.runnable(102.0)] == [(0, 1), (0, 1)]
+    ledger.jobs.claim(ledger.jobs.runnable(100.0), 101.0)
+    assert ledger.jobs.recover() == 2
+    assert [(j.attempt, j.claim) for j in ledger.jobs.runnable(102.0)] == [(0, 1), (0, 1)]
 
 
 def test_the_resident_models_jobs_are_seen_from_the_end_of_a_long_queue(ledger: Ledger) -> None:
     queue(ledger, *["m"] * 300, "resident")
-    assert len(ledger.runnable(100.0)) == 256
-    assert ledger.runnable(100.0, (Kind.SCORE, "resident"))[-1].model == "resident"
+    assert len(ledger.jobs.runnable(100.0)) == 256
+    assert ledger.jobs.runnable(100.0, (Kind.SCORE, "resident"))[-1].model == "resident"
 
 
 def test_a_reader_cannot_write_and_says_what_is_wrong(ledger: Ledger, tmp_path: Path) -> None:
@@ -151,27 +159,29 @@ def test_scores_of_an_older_schema_become_the_gates(tmp_path: Path) -> None:
 
 
 def test_a_score_is_added_once_and_the_gates_choice_can_go_back_and_forth(ledger: Ledger, tmp_path: Path) -> None:
-    image = ImageRecord("keep/a.png", Role.DROPPED, "sha", 2, 3)
+    image = NewImage(Role.DROPPED, "sha", 2, 3)
     queue(ledger, "m")
     red, blue = (Score(value, name, "w", "p", "float32") for name, value in (("red", 5.0), ("blue", 6.0)))
-    publication = Publication(
-        1, "inbox/score/0.png", image=image, score=red, embeddings=(Embedding("eye", "AAA8"),)
-    )
-    ledger.apply(ledger.journal(publication, 1.0), publication, 1.0)
+    transition = Scored(
+        drop_id=1, source_file="inbox/score/0.png", job_id=1, sha256="sha", score=red, new_image=image,
+        embeddings=(Embedding("eye", "AAA8"),), image=Move("inbox/score/0.png", "keep/a.png"),
+    )  # fmt: skip
+    (entry,) = ledger.journal.record([encode(transition)], 1.0)
+    ledger.journal.apply([(entry, transition)], [], 1.0)
 
     def gate() -> object:
         with Reader(tmp_path / "hotfolder.db") as reader:
             return reader.results()[0]["scorer"]
 
-    assert ledger.add_scores([Judged(1, "sha", red)], 2.0) == 0
-    assert ledger.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 1
+    assert ledger.images.add_scores([Judged(1, "sha", red)], 2.0) == 0
+    assert ledger.images.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 1
     assert gate() == "red"
-    assert ledger.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 0
-    assert ledger.add_scores([Judged(1, "sha", blue)], 3.0) == 1
+    assert ledger.images.add_scores([Judged(1, "sha", None, (blue,))], 2.0) == 0
+    assert ledger.images.add_scores([Judged(1, "sha", blue)], 3.0) == 1
     assert gate() == "blue"
-    assert ledger.add_scores([Judged(1, "sha", red)], 4.0) == 1
+    assert ledger.images.add_scores([Judged(1, "sha", red)], 4.0) == 1
     assert gate() == "red"
-    assert ledger.add_scores([Judged(1, "sha", red, (), (Embedding("eye", "AAA8"),))], 5.0) == 0
+    assert ledger.images.add_scores([Judged(1, "sha", red, (), (Embedding("eye", "AAA8"),))], 5.0) == 0
     remembered = Memory(tmp_path / "hotfolder.db").recall("sha")
     assert remembered is not None
     assert remembered.embeddings == (Embedding("eye", "AAA8"),)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from hotfolder.errors import HotfolderError
 from hotfolder.executors.base import Done
+from hotfolder.files.trouble import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.publishing.publisher import explain
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,7 +30,10 @@ __all__ = [
     "options_of",
     "parse",
     "render",
+    "said",
+    "unsaid",
 ]
+_FIELDS = tuple(each.name for each in fields(PromptSpec))
 ENDINGS = (".txt", ".toml", ".json")
 #: Keys that say which seeds: a line that has one of them has none of the file's.
 _SEEDS = ("seed", "seeds", "count", "batch_size")
@@ -101,13 +104,24 @@ def _specs(
     return specs
 
 
-def images_of(spec: PromptSpec) -> Iterator[dict[str, Any]]:
-    """What each image is drawn with: the fields that say something, each with its own seed of a set."""
-    said = {key: value for key, value in asdict(spec).items() if value not in (None, ())}
-    if not spec.exact:
-        del said["exact"]
+def images_of(spec: PromptSpec) -> Iterator[PromptSpec]:
+    """Each image that is drawn of it, with its own seed of a set."""
     for extra in range(spec.best_of or 1):
-        yield {**said, "seed": spec.seed + extra}
+        yield replace(spec, seed=spec.seed + extra)
+
+
+def said(spec: PromptSpec) -> dict[str, Any]:
+    """The fields that say something, by name: what a worker is told, and what the ledger keeps."""
+    found = {key: value for key in _FIELDS if (value := getattr(spec, key)) not in (None, ())}
+    if not spec.exact:
+        del found["exact"]
+    return found
+
+
+def unsaid(told: Mapping[str, Any]) -> PromptSpec:
+    """The other way round: `told` is what `said` gave, perhaps out of JSON. Raises TypeError for an unknown field."""
+    lora = tuple((name, weight) for name, weight in told.get("lora", ()))
+    return PromptSpec(**{"negative_prompt": "", **told, "lora": lora})
 
 
 def render(specs: Sequence[PromptSpec]) -> str:

@@ -1,0 +1,88 @@
+"""Telling what the daemon does: the snapshot, systemd, hooks and messages."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hotfolder.config.settings import Settings
+from hotfolder.daemon.completion import Event
+from hotfolder.daemon.notifications import Notifications
+from hotfolder.daemon.pauses import gist
+from hotfolder.errors import EnvironmentTrouble
+from hotfolder.status import live
+from hotfolder.system.notification import Notifier
+
+#: Longest wait, in seconds, for hooks and messages that are still to be run at the end.
+_END_SECONDS = 10.0
+#: Seconds before people are told again of the same pause.
+_TOLD_AGAIN = 600.0
+
+
+class Reporter:
+    """`show` is a display on a terminal, if there is one."""
+
+    def __init__(
+        self, root: Path, file: Path, settings: Settings, show: Callable[[live.Snapshot], None] | None
+    ) -> None:
+        self._notifier = Notifier()
+        self._notifications = Notifications(str(root), settings.hooks, settings.notify)
+        self._live = live.Live(file, show, lambda told: self._notifier.status(live.line(told)))
+        self._told_pauses: dict[str, float] = {}  # why it was paused -> when somebody was told
+        self._told_idle_at = 0  # jobs that had ended, when it was told last that all is done
+
+    @property
+    def is_late(self) -> bool:
+        """The last snapshot came too soon after another one, and was passed over."""
+        return self._live.is_late
+
+    def settings_changed(self, settings: Settings) -> None:
+        self._notifications.change(settings.hooks, settings.notify)
+
+    def starting(self) -> None:
+        """A long step of the start is going on."""
+        self._notifier.alive()
+
+    def ready(self) -> None:
+        self._notifier.ready()
+
+    def reloading(self) -> None:
+        self._notifier.reloading()
+
+    def stopping(self) -> None:
+        self._notifier.stopping()
+
+    def alive(self, *, loading: bool) -> None:
+        """The loop makes progress: nobody has to fear that it is stuck. `loading`: a model is being loaded."""
+        self._notifier.alive(loading=loading)
+
+    def snapshot(self, now: float, make: Callable[[], live.Snapshot], *, force: bool = False) -> None:
+        with contextlib.suppress(EnvironmentTrouble):  # of the database; whoever writes it next says so
+            self._live.update(now, make, force=force)
+
+    def events(self, events: list[Event]) -> None:
+        """What was kept, and what failed."""
+        for event in events:
+            self._notifications.tell(event.name, event.facts)
+
+    def paused(self, reason: str) -> None:
+        """Nothing is begun any more: people are told once, and again after a while."""
+        now = time.monotonic()
+        if now - self._told_pauses.get(gist(reason), -_TOLD_AGAIN) >= _TOLD_AGAIN:
+            self._told_pauses[gist(reason)] = now
+            self._notifications.tell("paused", {"reason": reason})
+
+    def is_news(self, done: int, failed: int) -> bool:
+        """Whether some job has ended since it was told last that all is done."""
+        return done + failed != self._told_idle_at
+
+    def idle(self, done: int, failed: int) -> None:
+        """All is done."""
+        self._notifications.tell("idle", {"done": done, "failed": failed})
+        self._told_idle_at = done + failed
+
+    def close(self, *, orderly: bool) -> None:
+        self._live.clear()
+        self._notifications.close(_END_SECONDS if orderly else 0)

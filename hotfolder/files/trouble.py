@@ -1,0 +1,44 @@
+"""Errors of the file system in words, and whom they concern: one file, or everything."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from hotfolder.errors import CannotPlace, DiskFull, EnvironmentTrouble
+
+#: Of one file or folder; its neighbours are not concerned.
+_OWN = {
+    errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL,
+    errno.EBUSY, errno.ETXTBSY, errno.EMLINK,
+}  # fmt: skip
+
+
+def explain(error: OSError) -> EnvironmentTrouble:
+    """An error of the disk or its permissions, in words."""
+    where = error.filename2 or error.filename or "the disk"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left for {where}", "free some; the queue goes on by itself")
+    return EnvironmentTrouble(
+        f"{where}: {error.strerror or error}", "make the folder writable; the queue goes on by itself"
+    )
+
+
+def explain_move(error: OSError, folders: tuple[Path, ...]) -> EnvironmentTrouble | CannotPlace:
+    """Why a file could not be moved. EnvironmentTrouble where it concerns all that goes into one of `folders`."""
+    if error.errno not in _OWN:
+        return explain(error)
+    if error.errno in (errno.EACCES, errno.EPERM) and not all(os.access(folder, os.W_OK) for folder in folders):
+        return explain(error)
+    source, target = error.filename or "a file", error.filename2
+    way = f"{source} cannot be moved to {target}" if target else f"{source} cannot be moved"
+    return CannotPlace(f"{way}: {error.strerror or error}", _FIXES.get(error.errno or 0, _USUAL))
+
+
+_USUAL = "let this user move it; it is tried again by itself"
+_FIXES = {
+    errno.EXDEV: "put its folder on the file system of the root; it is tried again by itself",
+    errno.ENAMETOOLONG: "give the file, or its folders, a shorter name",
+    errno.EBUSY: "it is in use, or a file system is mounted on it; it is tried again by itself",
+}

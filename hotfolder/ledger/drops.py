@@ -1,0 +1,92 @@
+"""Dropped files, from the moment they are taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hotfolder.ledger.database import Database
+from hotfolder.ledger.jobs import Jobs
+from hotfolder.ledger.rows import to_drop
+from hotfolder.types import Drop, ErrorInfo, FailureClass, Kind, NewJob, Sighting
+
+#: Drops that `finished` gives at a time.
+FINISHED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that is taken now, and what it asks for."""
+
+    kind: Kind
+    sighting: Sighting
+    seen_at: float  # seconds since the epoch: when it was first seen as it is
+    jobs: Sequence[NewJob]
+
+
+class Drops:
+    def __init__(self, database: Database, jobs: Jobs) -> None:
+        self._database = database
+        self._jobs = jobs
+
+    def add(self, taken: Iterable[Taken], now: float) -> list[int]:
+        """Records files and queues their jobs; gives their ids."""
+        ids = []
+        with self._database.transaction():
+            for each in taken:
+                seen = each.sighting
+                row = self._database.run(
+                    "add_drop", kind=each.kind, path=seen.path, size=seen.size, mtime_ns=seen.mtime_ns,
+                    inode=seen.inode, device=seen.device, seen_at=each.seen_at, now=now,
+                ).rows[0]  # fmt: skip
+                ids.append(int(row["id"]))
+                for job in each.jobs:
+                    self._jobs.add(job, ids[-1], seen.path, None, now)
+        return ids
+
+    def open(self) -> list[Drop]:
+        """Files that are taken and still lie in their inbox."""
+        return [to_drop(row) for row in self._database.run("open_drops").rows]
+
+    def get(self, drop_id: int) -> Drop | None:
+        row = self._database.one("drop", id=drop_id)
+        return to_drop(row) if row else None
+
+    def placed_path(self, drop_id: int) -> str | None:
+        """Where the dropped file was placed, if its work has ended."""
+        row = self._database.one("drop", id=drop_id)
+        return row["placed_path"] if row else None
+
+    def finished(self, among: Iterable[int] | None) -> list[Drop]:
+        """Drops that still lie in their inbox although nothing is left to do for them (at most FINISHED_AT_ONCE).
+
+        With None all of them are looked through, which takes its time where there are very many.
+        """
+        ids = None if among is None else json.dumps(list(among))
+        return [to_drop(row) for row in self._database.run("finished_drops", ids=ids, most=FINISHED_AT_ONCE).rows]
+
+    def forget(self, drop_id: int, error: ErrorInfo, now: float) -> None:
+        """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""
+        with self._database.transaction():
+            self.cancel(drop_id, error, now)
+            self.close(drop_id, "gone", None, now)
+
+    def cancel(self, drop_id: int, error: ErrorInfo, now: float, line: int | None = None) -> list[int]:
+        """A person does not want it any more: its own open jobs, or those of one line, are cancelled. Their ids."""
+        rows = self._database.run(
+            "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now, line=line
+        ).rows
+        return [row["id"] for row in rows]
+
+    def close(self, drop_id: int, state: str, placed_path: str | None, now: float) -> None:
+        """Its file has left the inbox: 'placed', 'failed' or 'gone'."""
+        self._database.run("close_drop", id=drop_id, state=state, placed_path=placed_path, now=now)
+
+    def reopen(self, drop_id: int, path: str, now: float) -> None:
+        """Its file lies in the inbox again."""
+        with self._database.transaction():
+            for row in self._database.run("open_drops_at", path=path, id=drop_id).rows:
+                # Its file is gone, or the name would not have been free; only nobody has noticed yet.
+                self.forget(row["id"], ErrorInfo("vanished", FailureClass.BAD_INPUT, "its file is gone"), now)
+            self._database.run("reopen_drop", id=drop_id, path=path)
