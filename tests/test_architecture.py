@@ -44,7 +44,19 @@ ALLOWED: dict[str, set[str]] = {
     }
     | {"routing", "status", "system"},
     "oneshot": {"core", "executors", "files"},
-    "bench": {"core", "engines", "executors", "models", "oneshot"},
+    "bench": {
+        "config",
+        "core",
+        "daemon",
+        "engines",
+        "executors",
+        "files",
+        "folders",
+        "ledger",
+        "models",
+        "oneshot",
+    }
+    | {"status", "system"},
     "demo": {"folders"},
     "cli": {"__init__", "bench", "config", "core", "daemon", "demo", "executors", "files", "folders", "imaging"}
     | {"ledger", "models", "oneshot", "prompt_files", "status", "system"},

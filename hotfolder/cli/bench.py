@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,16 @@ def run_bench_generate(
     _tell(found, as_json=as_json)
 
 
+def run_bench_line(folder: Path, *, files: Sequence[int], fsync_delay: float, lone: int, as_json: bool) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", "name one on the disk that is to be measured")
+    from hotfolder.bench.line import bench_line
+
+    with Display() as display:
+        found = bench_line(folder, files, fsync_delay_ms=fsync_delay, lone=lone, tell=display.update)
+    _tell(found, as_json=as_json)
+
+
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, **found}, indent=2) + "\n")
@@ -125,5 +136,9 @@ def _write(found: dict[str, Any], indent: str = "") -> None:
         if isinstance(value, dict):
             sys.stdout.write(f"{label}\n")
             _write(value, indent + "  ")
+        elif isinstance(value, list):
+            for number, each in enumerate(value, 1):
+                sys.stdout.write(f"{label} {number}\n")
+                _write(each, indent + "  ")
         else:
             sys.stdout.write(f"{label:<26} {value}\n")

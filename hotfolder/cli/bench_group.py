@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,27 @@ def bench_generate(
         root or context.obj, images=images, plain=plain, model=model, steps=steps, size=size, together=together,
         as_json=as_json,
     )  # fmt: skip
+
+
+@bench.command("line")
+def bench_line(
+    folder: Annotated[
+        Path, typer.Argument(help="On whose disk: a new folder is made in it, and removed.")
+    ] = Path(),
+    files: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Tiny images to judge at once; may be given again. [default: 2000]"),
+    ] = None,
+    fsync_delay: Annotated[
+        float, typer.Option("--fsync-delay", min=0, max=1000, help="Each fsync takes so many milliseconds longer.")
+    ] = 0.0,
+    lone: Annotated[int, typer.Option(min=0, help="Files dropped one by one, to see how long one takes.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Files a second without models: the daemon, the disk and the database; and how often it waits for the disk."""
+    from hotfolder.cli.bench import run_bench_line
+
+    run_bench_line(folder, files=files or [2000], fsync_delay=fsync_delay, lone=lone, as_json=as_json)
 
 
 @bench.command("score")

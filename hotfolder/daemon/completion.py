@@ -102,10 +102,13 @@ class Completion:
             return False
         return {drop.id for drop in self._ledger.drops.finished(None)} <= {each.drop_id for each in held}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as much is gathered as is published together."""
+        return len(self._gathered) >= AT_ONCE
+
     def due_at(self) -> float | None:
         """When what is gathered has to be published, in seconds since the epoch; None where nothing is."""
-        if len(self._gathered) >= AT_ONCE:
-            return self._gathered_since
         return self._gathered_since + TOGETHER_SECONDS if self._gathered else None
 
     def events(self) -> list[Event]:

@@ -283,8 +283,9 @@ class Daemon:
                 self._completion.end(ended)
             except EnvironmentTrouble as error:
                 self._pause(error.info())
-            self._publish_if_due(self._clock())
-            self._alive()
+            if self._completion.is_full:
+                self._completion.publish()
+                self._alive()
         self._take_decisions()
 
     def _take_decisions(self) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from PIL import Image
 
 from hotfolder.errors import HotfolderError
-from hotfolder.executors.base import Done
+from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.files.trouble import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Score
+from hotfolder.types import Batch, Item, Kind, Outcome, RunnerSettings, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -23,55 +23,40 @@ def always(score: float) -> Script:
     return lambda _kind, _item: score
 
 
-class ScriptedExecutor:
-    """Satisfies the Executor protocol. Keeps every batch it was given in `batches`."""
+class ScriptedExecutor(StandInExecutor):
+    """Keeps every batch it was given in `batches`, and what else it was told."""
 
     def __init__(self, script: Script) -> None:
+        super().__init__(self._outcome)
         self.script = script
         self.batches: list[Batch] = []
         self.closed = False
         self.cancelled: set[int] = set()
         self.reconfigured: RunnerSettings | None = None
-        self._batch: Batch | None = None
-
-    def capacity(self) -> int:
-        return 0 if self._batch else 1
 
     def submit(self, batch: Batch) -> None:
-        assert self._batch is None and not self.closed
-        self._batch = batch
+        assert not self.closed
+        super().submit(batch)
         self.batches.append(batch)
 
-    def poll(self, timeout: float) -> Sequence[Done]:
-        batch, self._batch = self._batch, None
-        if batch is None:
-            return []
-        told: list[Done] = []
-        for item in batch.items:
-            answer = self.script(batch.kind, item)
-            if isinstance(answer, str):
-                return [*told, Done(progress=Progress(item.job_id, "at work")), Done(lost=answer)]
-            try:
-                outcome = self._work(batch.kind, item, answer)
-            except OSError as error:
-                outcome = Outcome(item.job_id, item.claim, error=explain(error).info())
-            told.append(Done(outcome=outcome))
-        return [*told, Done(finished=batch.id)]
-
     def cancel(self, job_ids: Collection[int]) -> None:
+        super().cancel(job_ids)
         self.cancelled |= set(job_ids)
-
-    def interrupt(self) -> None:
-        pass
 
     def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
         self.reconfigured = settings
 
-    def abandon(self, why: str) -> None:
-        pass
-
     def close(self) -> None:
         self.closed = True
+
+    def _outcome(self, kind: Kind, item: Item) -> Outcome | str:
+        answer = self.script(kind, item)
+        if isinstance(answer, str):
+            return answer
+        try:
+            return self._work(kind, item, answer)
+        except OSError as error:
+            return Outcome(item.job_id, item.claim, error=explain(error).info())
 
     def _work(self, kind: Kind, item: Item, answer: float | HotfolderError) -> Outcome:
         if isinstance(answer, HotfolderError):
