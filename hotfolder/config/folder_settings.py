@@ -131,7 +131,7 @@ class FolderSettings:
 
     def _read(self, path: str) -> _Read:
         """A file of a sub-folder; one that became unreadable keeps what it said, and its problem beside it."""
-        stamp = _stamp(self._root / path)
+        stamp = _stamp(f"{self._root}/{path}")
         before = self._files.get(path)
         if before is not None and before.stamp == stamp:
             return before
@@ -149,7 +149,7 @@ class FolderSettings:
         return found
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def _stamp(path: str) -> tuple[int, ...] | None:
     try:
         found = os.lstat(path)
     except OSError:

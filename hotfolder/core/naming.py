@@ -8,6 +8,7 @@ from hotfolder.types import Kind
 
 #: Longest file name, in bytes, that common Linux file systems take.
 MAX_NAME_BYTES = 255
+_USUAL = frozenset(kind.value for kind in Kind)
 
 
 def generated_stem(source_file: str, seed: int, line: int | None) -> str:
@@ -32,9 +33,9 @@ def mirrored(source_file: str, name: str, into: str) -> str:
 
     Inboxes beside the usual ones have their results apart: in a sub-folder of the inbox's name.
     """
-    parts = PurePosixPath(source_file).parts
-    usual = len(parts) > 1 and parts[1] in list(Kind)
-    return str(PurePosixPath(into, *parts[2 if usual else 1 : -1], name))
+    parts = source_file.split("/")
+    usual = len(parts) > 1 and parts[1] in _USUAL
+    return "/".join((into, *parts[2 if usual else 1 : -1], name))
 
 
 def numbered(path: str, number: int) -> str:

@@ -78,6 +78,7 @@ class Completion:
         self._gathered: list[Transition] = []
         self._gathered_since = 0.0
         self._jobs: dict[int, Job] = {}  # of what is gathered
+        self._wanted: set[str] = set()  # the paths that it asks for
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
         self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # at drops of an earlier run, too
@@ -134,13 +135,13 @@ class Completion:
             return
         try:
             self._guard.check_root()  # else every file would look as if it had been taken away
-            self._end(job, ended.outcome, ended.lost)
+            self._end(job, ended.drop, ended.outcome, ended.lost)
         except EnvironmentTrouble:
             self._unrecorded.append(job)
             raise
 
-    def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
-        now, drop = self._clock(), self._own_drop(job)
+    def _end(self, job: Job, drop: Drop | None, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
+        now = self._clock()
         error = outcome.error if outcome else lost
         if drop is not None and not self._sources.is_unchanged(drop):
             self.release(job)
@@ -172,7 +173,7 @@ class Completion:
                 transition = self._router.upscaled(job, outcome, about, staged)
         if transition.new_image is None or transition.image is None:
             return transition
-        if any(transition.image.dst == move.dst for other in self._gathered for _, move in other.moves()):
+        if transition.image.dst in self._wanted:
             self.publish()  # perhaps the same picture: it is compared with what lies there
         twin = self._duplicates.twin_of(transition.new_image, transition.image)
         if twin is None:
@@ -184,6 +185,8 @@ class Completion:
     def _parent_score(self, image: StoredImage | None, outcome: Outcome) -> float | None:
         if image is None or image.parent_id is None or outcome.score is None:
             return None
+        if any(isinstance(each, Scored) and each.image_id == image.parent_id for each in self._gathered):
+            self.publish()  # the parent's score is not in the ledger yet
         return self._ledger.images.score_of(image.parent_id, outcome.score)
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
@@ -209,10 +212,6 @@ class Completion:
                 self._ledger.jobs.release(job, not_before=later, spent=False, error=error)
                 self._pause = Pause(error, decision.not_before)
 
-    def _own_drop(self, job: Job) -> Drop | None:
-        """The drop whose file the job works on; None for generate and for images that have a row."""
-        return self._ledger.drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
-
     def _image(self, job: Job) -> StoredImage | None:
         """The row of the image that the job works on, if it has one already."""
         return self._ledger.images.get(job.image_id) if job.image_id is not None else None
@@ -226,13 +225,14 @@ class Completion:
         if not self._gathered:
             self._gathered_since = self._clock()
         self._gathered.append(transition)
+        self._wanted.update(move.dst for _, move in transition.moves())
         if job is not None:
             self._jobs[job.id] = job
 
     def publish(self) -> None:
         """Publishes what is gathered."""
         gathered, self._gathered = self._gathered, []
-        self._jobs = {}
+        self._jobs, self._wanted = {}, set()
         if gathered:
             for published in self._publisher.publish(gathered):
                 self._after(published)
@@ -272,7 +272,8 @@ class Completion:
     def _is_published(self, done: Transition) -> None:
         self._sources.ended.add(done.drop_id)
         if isinstance(done, OfJob):
-            shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)
+            if not isinstance(done, Scored):  # for a score nothing is staged
+                shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)
             self.failed += isinstance(done, Failed)
             self.done += not isinstance(done, Failed)
         if isinstance(done, Failed):
@@ -367,7 +368,9 @@ class Completion:
             error = WorkerLost(
                 f"the daemon died {job.deaths} times while this was in work", "look at it; then: hotfolder retry"
             )
-            self.end(Ended(job, lost=error.info()))
+            works_on_drop = job.source is not None and job.image_id is None
+            drop = self._ledger.drops.get(job.drop_id) if works_on_drop else None
+            self.end(Ended(job, drop, lost=error.info()))
 
     def retry(self, job_ids: Sequence[int]) -> Iterator[dict[str, str]]:
         """Puts failed jobs back to work, and their files where they were: what became of each, for the asker."""

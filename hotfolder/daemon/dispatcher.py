@@ -23,6 +23,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import (
     Batch,
+    Drop,
     ErrorInfo,
     FailureClass,
     GenerateParams,
@@ -42,6 +43,7 @@ class Ended:
     """A job that is not in work any more: its outcome, or how its worker was lost, or neither."""
 
     job: Job
+    drop: Drop | None  # the dropped file that it works on, if it does
     outcome: Outcome | None = None
     lost: ErrorInfo | None = None
     is_cancelled: bool = False  # nobody wants what it made
@@ -76,6 +78,7 @@ class Dispatcher:
         self._guard = guard
         self._sources = sources
         self._in_work: dict[int, Job] = {}
+        self._drops: dict[int, Drop] = {}  # those that jobs in work are of
         self._ended: list[Ended] = []  # not told yet
         self._cancelled: set[int] = set()  # in work, and not wanted any more
         self._batch_ids = itertools.count(1)
@@ -121,17 +124,18 @@ class Dispatcher:
         """Claims a batch and submits it. Raises EnvironmentTrouble when that cannot be."""
         if not self.is_free:
             return
-        waiting = self._ledger.jobs.runnable(now, self._resident)
+        policy, turn = self._settings.of_root.batch_policy(), now - self._resident_since
+        waiting = self._ledger.jobs.runnable(now, self._resident if turn < policy.fairness_seconds else None)
         if not waiting:
             return
         self._guard.check_space(self._settings.of_root.output.min_free_mb << 20)
-        turn = now - self._resident_since
-        picked = pick_batch(waiting, self._resident, turn, self._settings.of_root.batch_policy())
-        wanted = [job for job in picked if self._is_wanted(job, now)]
+        picked = pick_batch(waiting, self._resident, turn, policy)
+        drops = self._ledger.drops.of({job.drop_id for job in picked if job.image_id is None})
+        wanted = [job for job in picked if self._is_wanted(job, drops.get(job.drop_id), now)]
         if not wanted:
             return
         jobs = self._ledger.jobs.claim(wanted, now)
-        self._in_work = {job.id: job for job in jobs}
+        self._in_work, self._drops = {job.id: job for job in jobs}, drops
         model = (jobs[0].kind, jobs[0].model)
         if model != self._resident:
             self._resident, self._resident_since = model, now
@@ -162,10 +166,9 @@ class Dispatcher:
             return {"scale": job.params.scale, "format": job.params.format}
         return {}
 
-    def _is_wanted(self, job: Job, now: float) -> bool:
+    def _is_wanted(self, job: Job, drop: Drop | None, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""
-        drop = self._ledger.drops.get(job.drop_id) if job.image_id is None else None
-        if drop is None or self._sources.is_unchanged(drop):
+        if drop is None or job.image_id is not None or self._sources.is_unchanged(drop):
             return True
         self._guard.check_root()  # else every file would look as if it had been taken away
         self._sources.give_up(drop, now)
@@ -234,7 +237,8 @@ class Dispatcher:
         error = outcome.error if outcome else None
         if error is not None and error.failure is FailureClass.ENVIRONMENT:
             self._resident = None  # so that what fails is not preferred for being what was tried last
-        self._ended.append(Ended(job, outcome, lost, job.id in self._cancelled))
+        drop = self._drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
+        self._ended.append(Ended(job, drop, outcome, lost, job.id in self._cancelled))
         self._cancelled.discard(job.id)
         self._in_work.pop(job.id, None)
 

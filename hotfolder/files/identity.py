@@ -8,7 +8,7 @@ from pathlib import Path
 from hotfolder.types import FileIdentity
 
 
-def identity_of(path: Path) -> FileIdentity | None:
+def identity_of(path: str | Path) -> FileIdentity | None:
     """The file under this path, which is not followed; None where there is none. Raises OSError."""
     try:
         found = os.lstat(path)

@@ -7,11 +7,14 @@ import errno
 import functools
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+#: Folders that are synced at the same time.
+_AT_ONCE = 8
 
 
 @functools.cache
@@ -23,7 +26,7 @@ def _renameat2() -> Callable[..., int] | None:
     return function
 
 
-def rename_noreplace(src: Path, dst: Path) -> None:
+def rename_noreplace(src: str | Path, dst: str | Path) -> None:
     """Renames atomically; raises FileExistsError where `dst` exists (renameat2(2), RENAME_NOREPLACE).
 
     Where the file system does not know the flag: a hard link, then the old name is removed.
@@ -36,16 +39,27 @@ def rename_noreplace(src: Path, dst: Path) -> None:
         if code not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(code, os.strerror(code), str(src), None, str(dst))
     os.link(src, dst, follow_symlinks=False)
-    src.unlink()
+    Path(src).unlink()
 
 
-def fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: str | Path) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def fsync_folders(folders: Collection[str | Path]) -> None:
+    """The same for several, at the same time: the file system may do it in one go."""
+    if len(folders) < 2:
+        for folder in folders:
+            fsync_folder(folder)
+        return
+    with ThreadPoolExecutor(min(len(folders), _AT_ONCE)) as pool:
+        for _ in pool.map(fsync_folder, folders):
+            pass
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hotfolder.types import Kind
@@ -14,44 +15,44 @@ INBOX = "inbox"
 UNSCORED = ".hotfolder/unscored"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """The folders of one root. Paths in the ledger are relative to it, with '/' between the parts."""
 
     root: Path
 
-    @property
+    @cached_property
     def database(self) -> Path:
         return self.root / "hotfolder.db"
 
-    @property
+    @cached_property
     def private(self) -> Path:
         return self.root / ".hotfolder"
 
-    @property
+    @cached_property
     def staging(self) -> Path:
         return self.private / "staging"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         return self.private / "lock"
 
-    @property
+    @cached_property
     def control(self) -> Path:
         """What people want of the daemon; see hotfolder.control."""
         return self.private / "control"
 
-    @property
+    @cached_property
     def wildcards(self) -> Path:
         """Lists of texts that prompts name; people make it when they want any."""
         return self.root / "wildcards"
 
-    @property
+    @cached_property
     def hold(self) -> Path:
         """That a person wants nothing to be begun."""
         return self.private / "hold.json"
 
-    @property
+    @cached_property
     def live_status(self) -> Path:
         """What the daemon is doing right now, for `status`; nothing depends on it."""
         return self.private / "status.json"

@@ -17,7 +17,7 @@ def sight(root: Path, path: str) -> Sighting | None:
     Raises OSError when its folder cannot be looked into just now.
     """
     try:
-        found = os.lstat(root / path)
+        found = os.lstat(f"{root}/{path}")
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISREG(found.st_mode):

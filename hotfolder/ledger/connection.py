@@ -23,6 +23,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # In pages of 4 KiB. Each checkpoint waits for the disk a few times: not after every few hundred files.
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.Error as error:
         raise LedgerError(

@@ -67,6 +67,15 @@ class Database:
             raise passing[0](f"the database cannot be written: {error}", passing[1]) from error
 
     @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """What is written here does not wait for the disk: a power cut may undo it, nothing else."""
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous = FULL")
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it or nothing. Within another transaction it is a part of that one."""
         if self._connection.in_transaction:

@@ -53,6 +53,11 @@ class Drops:
         row = self._database.one("drop", id=drop_id)
         return to_drop(row) if row else None
 
+    def of(self, drop_ids: Iterable[int]) -> dict[int, Drop]:
+        """Those of these that there are, by id."""
+        rows = self._database.run("drops_by_id", ids=json.dumps(list(drop_ids))).rows
+        return {row["id"]: to_drop(row) for row in rows}
+
     def placed_path(self, drop_id: int) -> str | None:
         """Where the dropped file was placed, if its work has ended."""
         row = self._database.one("drop", id=drop_id)

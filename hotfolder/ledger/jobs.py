@@ -37,12 +37,11 @@ class Jobs:
         )
 
     def runnable(self, now: float, resident: tuple[Kind, str] | None = None) -> list[Job]:
-        """Jobs that may be claimed, oldest first: the oldest, and those for the resident model."""
-        rows = {row["id"]: row for row in self._database.run("runnable", now=now).rows}
+        """Jobs that may be claimed, oldest first: those for the resident model; of all, where it has none."""
+        rows = []
         if resident is not None:
-            more = self._database.run("runnable_for_model", now=now, kind=resident[0], model=resident[1]).rows
-            rows.update((row["id"], row) for row in more)
-        return [to_job(rows[job_id]) for job_id in sorted(rows)]
+            rows = self._database.run("runnable_for_model", now=now, kind=resident[0], model=resident[1]).rows
+        return [to_job(row) for row in rows or self._database.run("runnable", now=now).rows]
 
     def next_due(self) -> float | None:
         """When the first queued job may be claimed; None when nothing is queued."""
@@ -50,9 +49,13 @@ class Jobs:
         return row["due"] if row else None
 
     def claim(self, jobs: Sequence[Job], now: float) -> list[Job]:
-        """Marks jobs as running; gives back those that were still to be had, in the order asked."""
+        """Marks jobs as running; gives back those that were still to be had, in the order asked.
+
+        A power cut may undo that: then no worker is to blame.
+        """
         ids = json.dumps([job.id for job in jobs])
-        found = [to_job(row) for row in self._database.run("claim", ids=ids, now=now).rows]
+        with self._database.unhurried():
+            found = [to_job(row) for row in self._database.run("claim", ids=ids, now=now).rows]
         return sorted(found, key=lambda job: job.id)
 
     def end(

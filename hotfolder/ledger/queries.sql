@@ -13,6 +13,9 @@ SELECT * FROM drops WHERE state = 'open';
 -- name: drop
 SELECT * FROM drops WHERE id = :id;
 
+-- name: drops_by_id
+SELECT * FROM drops WHERE id IN (SELECT value FROM json_each(:ids));
+
 -- name: last_drop_of_path
 -- What became of the file that was dropped under this path most recently.
 SELECT * FROM drops WHERE path = :path ORDER BY id DESC LIMIT 1;

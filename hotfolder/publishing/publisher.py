@@ -8,12 +8,12 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hotfolder.core import naming
 from hotfolder.errors import CannotPlace, EnvironmentTrouble, UnreadableJournal
 from hotfolder.files.identity import identity_of, is_same
-from hotfolder.files.moves import fsync_folder, rename_noreplace, write_durably
+from hotfolder.files.moves import fsync_folders, rename_noreplace, write_durably
 from hotfolder.files.trouble import explain, explain_move
 from hotfolder.folders.guard import Guard
 from hotfolder.ledger.journal import StoredEntry
@@ -54,6 +54,7 @@ class Publisher:
 
     def __init__(self, root: Path, ledger: Ledger, guard: Guard, clock: Callable[[], float]) -> None:
         self._root = root
+        self._root_text = os.fspath(root)
         self._ledger = ledger
         self._guard = guard
         self._clock = clock
@@ -143,7 +144,7 @@ class Publisher:
         report: ErrorReport | None = getattr(wanted, "report", None)
         beside = report.beside if report else None
         for role, move in wanted.moves():
-            there = identity_of(self._root / move.src)
+            there = identity_of(self._at(move.src))
             if there is None or not is_same(move.file, there):
                 return None
             with_report = move.dst == beside
@@ -164,22 +165,26 @@ class Publisher:
         wanted = self._around_files(wanted)
         for number in itertools.count():
             path = naming.numbered(wanted, number)
-            free = path not in taken and not os.path.lexists(self._root / path)
-            if free and not (with_report and os.path.lexists(self._root / naming.sidecar(path))):
+            free = path not in taken and not os.path.lexists(self._at(path))
+            if free and not (with_report and os.path.lexists(self._at(naming.sidecar(path)))):
                 return path
         raise AssertionError("numbers do not end")
 
     def _around_files(self, wanted: str) -> str:
         """A folder of the wanted path may be a file of that name: then a numbered folder is taken instead."""
-        done = PurePosixPath()
-        for part in PurePosixPath(wanted).parts[:-1]:
+        *folders, name = wanted.split("/")
+        done = ""
+        for part in folders:
             names = (naming.numbered(part, number) for number in itertools.count())
-            done /= next(n for n in names if not _is_file(self._root / done / n))
-        return str(done / PurePosixPath(wanted).name)
+            done += next(n for n in names if not _is_file(self._at(f"{done}{n}"))) + "/"
+        return done + name
+
+    def _at(self, path: str) -> str:
+        return f"{self._root_text}/{path}"
 
     def _carry_out(self, begun: Sequence[_Begun]) -> list[Published]:
         """Every one is tried. The folders are made durable once each, then one transaction makes all of it true."""
-        folders: set[Path] = set()
+        folders: set[str] = set()
         results: list[Published] = []
         moved: list[tuple[_Begun, Transition]] = []
         gone: list[_Begun] = []
@@ -195,8 +200,7 @@ class Publisher:
             else:
                 moved.append((each, done))
         try:
-            for folder in folders:
-                fsync_folder(folder)
+            fsync_folders(folders)
             self._ledger.journal.apply(
                 [(each.entry_id, done) for each, done in moved], [each.entry_id for each in gone], self._clock()
             )
@@ -210,7 +214,7 @@ class Publisher:
         self._held[begun.entry_id] = begun.wanted
         return Published(begun.wanted, trouble=trouble)
 
-    def _move_all(self, begun: _Begun, folders: set[Path]) -> Transition | None:
+    def _move_all(self, begun: _Begun, folders: set[str]) -> Transition | None:
         """Moves the files of one transition and writes its report; None when its first file is gone.
 
         Adds the folders whose names have changed.
@@ -235,27 +239,27 @@ class Publisher:
 
     def _is_gone(self, move: Move) -> bool:
         """Whether the very file is neither where it was nor where it is to be: a person took it away."""
-        here, there = identity_of(self._root / move.src), identity_of(self._root / move.dst)
+        here, there = identity_of(self._at(move.src)), identity_of(self._at(move.dst))
         return not any(found is not None and is_same(move.file, found) for found in (here, there))
 
-    def _move(self, move: Move, folders: set[Path]) -> bool:
+    def _move(self, move: Move, folders: set[str]) -> bool:
         """Moves one file, or finds it moved already; False when another file has its name."""
-        src, dst = self._root / move.src, self._root / move.dst
+        src, dst = self._at(move.src), self._at(move.dst)
         here = identity_of(src)
-        folders.add(dst.parent)
+        folders.add(os.path.dirname(dst))  # noqa: PTH120
         if here is None or not is_same(move.file, here):
             return True  # moved before the crash, or gone
-        folders.add(src.parent)
+        folders.add(os.path.dirname(src))  # noqa: PTH120
         try:
             rename_noreplace(src, dst)
         except FileNotFoundError:
-            dst.parent.mkdir(parents=True, exist_ok=True)
+            Path(dst).parent.mkdir(parents=True, exist_ok=True)
             return self._move(move, folders)
         except FileExistsError:
             there = identity_of(dst)
             if there is None or not is_same(move.file, there):
                 return False
-            src.unlink()  # linked before the crash, the old name not yet removed
+            Path(src).unlink()  # linked before the crash, the old name not yet removed
         return True
 
     def _write_report(self, transition: Change) -> None:
@@ -285,5 +289,5 @@ class Publisher:
                 return
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.lexists(path) and not path.is_dir()
+def _is_file(path: str) -> bool:
+    return not os.path.isdir(path) and os.path.lexists(path)  # noqa: PTH112 - thousands of times

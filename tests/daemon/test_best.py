@@ -114,7 +114,7 @@ def test_a_cut_between_two_of_a_set_changes_nothing(layout: Layout, monkeypatch:
     scores = by_name({"s1.": 3.0, "s2.": 6.0, "s3.": 5.0, "s4.": 2.0})
     move, count = Publisher._move, 0
 
-    def cut_short(self: Publisher, wanted: Move, folders: set[Path]) -> bool:
+    def cut_short(self: Publisher, wanted: Move, folders: set[str]) -> bool:
         nonlocal count
         if wanted.src.startswith(UNSCORED):
             count += 1

@@ -53,7 +53,7 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
         return wrapped
 
     with monkeypatch.context() as patch:
-        for name in ("rename_noreplace", "fsync_folder", "write_durably"):
+        for name in ("rename_noreplace", "fsync_folders", "write_durably"):
             patch.setattr(publisher, name, wrap(name, getattr(moves, name)))
         for part, name in ((Journal, "record"), (Journal, "apply"), (Jobs, "claim"), (Drops, "add")):
             patch.setattr(part, name, wrap(name, getattr(part, name)))
@@ -116,7 +116,7 @@ def test_a_power_cut_at_any_step(place: Path, monkeypatch: pytest.MonkeyPatch) -
 
     steps = steps_of_a_whole_run(place, monkeypatch)
     assert len(steps) > 100
-    assert {name.split()[1] for name in steps} >= {"rename_noreplace", "fsync_folder", "record", "apply"}
+    assert {name.split()[1] for name in steps} >= {"rename_noreplace", "fsync_folders", "record", "apply"}
     expected: list[str] | None = None
     for at in range(len(steps)):
         layout = new_root(place / str(at))

@@ -89,7 +89,8 @@ def test_cp_r_and_mv_of_a_folder(at_work: Layout, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", tmp_path / "one", at_work.inbox(Kind.SCORE)], check=True)
     (tmp_path / "two").rename(at_work.inbox(Kind.SCORE) / "two")
     wait_for(lambda: len(files_in(at_work, "keep")) == 60, 30, "all are kept")
-    assert rows(at_work, "SELECT count(*), count(DISTINCT path) FROM drops WHERE state = 'placed'") == [(60, 60)]
+    placed = "SELECT count(*), count(DISTINCT path) FROM drops WHERE state = 'placed'"
+    wait_for(lambda: rows(at_work, placed) == [(60, 60)], 30, "the ledger has them all, each once")
     assert files_in(at_work, "inbox", "failed") == []
     assert (at_work.root / "keep/two/deep/29.png").exists()
 
