@@ -127,6 +127,10 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
             sys.stderr.write(
                 f"error: {report.held} files wait: the settings of their folder were not understood\n"
             )
-        if report.failed or report.held:
+        if report.unplaced:
+            sys.stderr.write(
+                f"error: {report.unplaced} results wait, because their files cannot be moved: hotfolder status\n"
+            )
+        if report.failed or report.held or report.unplaced:
             return ExitCode.PARTLY_FAILED
     return ExitCode.DONE

@@ -52,6 +52,7 @@ def gather(layout: Layout) -> dict[str, Any]:
             "steps": live.steps if live else None,
             "paused": live.paused if live else None,
             "unsettled": live.unsettled if live else None,
+            "unplaced": live.unplaced if live else None,
             "eta_seconds": _step_eta(live),
             "device": live.device or None if live else None,
             "memory_used": live.memory_used or None if live else None,
@@ -163,6 +164,10 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use")
         if daemon["paused"]:
             lines.append(f"paused   {daemon['paused']}")
+        if daemon["unplaced"]:
+            lines.append(
+                f"waiting  {daemon['unplaced']} results: their files cannot be moved (hotfolder why FILE)"
+            )
         if daemon["unsettled"]:
             lines.append(f"arriving {daemon['unsettled']} files that are not complete yet")
     lines += ["", f"{'':<9}" + "".join(f"{state:>11}" for state in STATES) + f"{'pace':>13}"]

@@ -14,7 +14,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
-from hotfolder.errors import ConfigError, UsageError
+from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
@@ -135,6 +135,8 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     ended = f"{len(jobs) - len(open_jobs)} of {len(jobs)} jobs done" if len(jobs) > 1 else ""
     if drop["state"] == "open" and open_jobs:
         job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
+        if job["error_kind"] == CannotPlace.kind:
+            return _answer(path, "waiting", job["error"], job["fix"] or "")
         live = read(layout.live_status)
         if holder(layout.lock) is None:
             return _answer(path, "waiting", "no daemon runs on this root", "start it with: hotfolder run")

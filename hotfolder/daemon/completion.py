@@ -82,6 +82,8 @@ class Completion:
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
         self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # at drops of an earlier run, too
+        self._unplaced_said: set[str] = set()  # dropped files whose results wait, as it was logged
+        self._place_again_at: float | None = None  # when what could not be put into its place is tried again
         self._events: list[Event] = []
         self._pause: Pause | None = None
 
@@ -109,8 +111,9 @@ class Completion:
         return len(self._gathered) >= AT_ONCE
 
     def due_at(self) -> float | None:
-        """When what is gathered has to be published, in seconds since the epoch; None where nothing is."""
-        return self._gathered_since + TOGETHER_SECONDS if self._gathered else None
+        """When something has to be published, in seconds since the epoch; None where nothing is gathered or held."""
+        moments = [self._gathered_since + TOGETHER_SECONDS] if self._gathered else []
+        return min([*moments, *([self._place_again_at] if self._place_again_at is not None else [])], default=None)
 
     def events(self) -> list[Event]:
         """What happened since this was asked last."""
@@ -247,8 +250,14 @@ class Completion:
                 self._after(results[id(each)])
                 yield results[id(each)]
 
+    def place_again(self, now: float) -> None:
+        """What could not be put into its place is tried again now and then. Raises EnvironmentTrouble."""
+        if self._place_again_at is not None and now >= self._place_again_at:
+            self.resume()
+
     def resume(self) -> None:
         """Finishes what was begun before a crash or an error. Raises EnvironmentTrouble while that cannot be."""
+        self._place_again_at = None
         results, unreadable = self._publisher.resume()
         for published in results:
             self._after(published)
@@ -296,7 +305,10 @@ class Completion:
             )  # fmt: skip
 
     def _cannot_place(self, wanted: Transition, trouble: CannotPlace) -> None:
-        log.warning("%s: %s (%s)", wanted.source_file, trouble.message, trouble.fix)
+        if wanted.source_file not in self._unplaced_said:
+            self._unplaced_said.add(wanted.source_file)
+            log.warning("%s: %s (%s)", wanted.source_file, trouble.message, trouble.fix)
+        self._place_again_at = self._clock() + self._settings.of_root.retry.pause_seconds
         if isinstance(wanted, OfJob):
             self._ledger.jobs.note(wanted.job_id, trouble.info())
 

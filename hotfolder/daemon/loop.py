@@ -240,6 +240,7 @@ class Daemon:
         due = self._completion.due_at()
         if due is not None and (now >= due or not self._dispatcher.is_busy):
             self._completion.publish()
+        self._completion.place_again(now)
 
     def _scan(self, now: float) -> None:
         began = time.monotonic()
