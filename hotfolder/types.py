@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -269,6 +270,21 @@ class RunnerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Precise:
+    """Which scores have to be float32's, because something is decided by them that has to be the same everywhere.
+
+    Others may be the device's precision's.
+    """
+
+    near: tuple[float, ...] = ()  # one that may be on the other side of one of these
+    at_least: float = math.inf  # one that may be this or more; -inf: every one
+
+    def wants(self, lowest: float, highest: float) -> bool:
+        """Whether a score that is known to lie in this range has to be taken in float32."""
+        return math.inf > self.at_least <= highest or any(lowest < one <= highest for one in self.near)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One job as a worker sees it: absolute paths and parameters."""
 
@@ -277,6 +293,7 @@ class Item:
     source: str | None
     staging: str  # folder of this claim alone
     params: Mapping[str, Any] = field(default_factory=dict)
+    precise: Precise = Precise()  # of a score
 
 
 @dataclass(frozen=True, slots=True)

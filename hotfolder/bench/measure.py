@@ -39,6 +39,19 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     return {name: round(value) for name, value in found.items()}
 
 
+def precisions(device: torch.device, own: torch.dtype) -> list[torch.dtype]:
+    """Float32, and the half precision that is compared with it: the device's own, on CPUs bfloat16."""
+    half = own if own is not torch.float32 else torch.float16 if device.type == "cuda" else torch.bfloat16
+    return [torch.float32, half]
+
+
+def begin_memory(device: torch.device) -> None:
+    """From now on, `peak_memory` tells of the device what comes after this. Of the process it always tells all."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

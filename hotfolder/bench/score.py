@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from hotfolder.bench.measure import peak_flops, peak_memory, seconds
+from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, seconds
 from hotfolder.bench.pictures import write_pictures
 from hotfolder.bench.weights import save_random_clip, save_random_head
 from hotfolder.core import formula
@@ -27,6 +27,8 @@ from hotfolder.types import Item, RunnerSettings
 
 Tell = Callable[[str, int, int], None]
 _ROUNDS = 3
+#: Pictures that are judged in each precision: where half precision is the device's own, and where it is slow.
+_COMPARED_FAST, _COMPARED_SLOW = 16, 2
 
 
 class _Blind(ScorerEnsemble):
@@ -105,6 +107,7 @@ def _measure(
             tell("the naive loop", number * len(part), len(paths))
             theirs += seconds(partial(_naive_loop, bare, turn), device)
             done_plainly += len(turn)
+    side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell)
     flops = sum(_flops(encoder) for encoder in panel.encoders.values())
     roof = peak_flops(device, dtype)
     whole, naive_rate = len(items) / ours, done_plainly / theirs
@@ -121,6 +124,7 @@ def _measure(
             "naive_loop": round(naive_rate, 3),
         },
         "times_naive": round(whole / naive_rate, 2),
+        "by_precision": side_by_side,
         "cores_fed": round(decode_pool / one_thread, 2),
         "share_of_decode": round(whole / decode_pool, 3),
         "share_of_tower": round(whole / tower, 3),
@@ -131,6 +135,46 @@ def _measure(
         },
         "peak_memory": peak_memory(device),
     }
+
+
+def _by_precision(
+    scorer: str,
+    settings: RunnerSettings,
+    device: torch.device,
+    own: torch.dtype,
+    paths: Sequence[Path],
+    tell: Tell,
+) -> dict[str, Any]:
+    """The same pictures in float32 and in half precision: images a second, and how far the scores are apart."""
+    pictures = []
+    for path in paths[: _COMPARED_FAST if own is not torch.float32 else _COMPARED_SLOW]:
+        with Image.open(path) as file:
+            pictures.append(file.convert("RGB"))
+    found: dict[str, Any] = {}
+    exact: list[float] = []
+    for dtype in precisions(device, own):
+        name = precision_name(dtype)
+        tell(f"in {name}", 0, len(pictures))
+        begin_memory(device)
+        panel = ScorerEnsemble.load(scorer, replace(settings, precision=name), device)
+        panel.judge(pictures[:1])
+        judged: list[float] = []
+        took = seconds(partial(_into, judged, panel, pictures), device)
+        exact = exact or judged
+        off = [abs(one - other) for one, other in zip(judged, exact, strict=True)]
+        found[name] = {
+            "images": len(pictures),
+            "images_per_second": round(len(pictures) / took, 3),
+            "largest_difference_to_float32": round(max(off), 5),
+            "mean_difference_to_float32": round(sum(off) / len(off), 5),
+            "peak_memory_so_far": peak_memory(device),
+        }
+        del panel
+    return found
+
+
+def _into(found: list[float], panel: ScorerEnsemble, pictures: Sequence[Image.Image]) -> None:
+    found += [each.score.value for each in panel.judge(pictures)]
 
 
 def _judge(

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch.utils.flop_counter import FlopCounterMode
 
-from hotfolder.bench.measure import peak_flops, peak_memory, seconds
+from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, seconds
 from hotfolder.bench.pictures import write_pictures
-from hotfolder.engines.device import pick_device
+from hotfolder.engines.device import pick_device, precision_name
 from hotfolder.engines.upscaling.network import Network, read_descriptor
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.executors.base import Executor
@@ -99,6 +99,7 @@ def _measure(
         pixels = np.asarray(file.convert("RGB"))[:256, :256]
     upscaler.enlarge_one(pixels)
     alone = seconds(partial(upscaler.enlarge_one, pixels), device)
+    side_by_side = _by_precision(model, settings, device, upscaler.network.dtype, pixels)
     flops = _flops_per_pixel(upscaler.network)
     roof = peak_flops(device, upscaler.network.dtype)
     megapixels = sum(_pixels(path) for path in paths) / 1e6
@@ -112,6 +113,7 @@ def _measure(
         "overlap": upscaler.tiling.overlap,
         "exact": upscaler.tiling.blend == 0,
         "input_megapixels_per_second": {"network": round(network_rate, 4), "end_to_end": round(rate, 4)},
+        "by_precision": side_by_side,
         "share_of_network": round(rate / network_rate, 3),
         "roofline": {
             "mflop_per_input_pixel": round(flops / 1e6, 3),
@@ -124,6 +126,31 @@ def _measure(
         found["input_megapixels_per_second"]["plain_loop"] = round(plain_rate, 4)
         found["times_plain"] = round(rate / plain_rate, 2)
         found["psnr_against_plain_db"] = round(_worst_psnr(folder, items, done_plainly), 1)
+    return found
+
+
+def _by_precision(
+    model: str, settings: RunnerSettings, device: torch.device, own: torch.dtype, pixels: Any
+) -> dict[str, Any]:
+    """One picture, (h, w, 3) uint8, in float32 and in half precision: speed, and how far the results are apart."""
+    spec = Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE)
+    found: dict[str, Any] = {}
+    exact = None
+    for dtype in precisions(device, own):
+        begin_memory(device)
+        upscaler = Upscaler(spec, device, replace(settings, precision=precision_name(dtype)))
+        enlarged = np.asarray(upscaler.enlarge_one(pixels), np.float64)
+        took = seconds(partial(upscaler.enlarge_one, pixels), device)
+        exact = enlarged if exact is None else exact
+        error = float(((enlarged - exact) ** 2).mean())
+        found[precision_name(dtype)] = {
+            "worked_in": upscaler.precision,  # float32 where a network does not stand half precision
+            "input_megapixels_per_second": round(pixels.shape[0] * pixels.shape[1] / 1e6 / took, 4),
+            "psnr_to_float32_db": round(99.0 if error == 0 else float(10 * np.log10(255**2 / error)), 1),
+            "largest_difference_to_float32": int(np.abs(enlarged - exact).max()),  # in levels of 255
+            "peak_memory_so_far": peak_memory(device),
+        }
+        del upscaler
     return found
 
 

@@ -24,6 +24,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.core import naming
 from hotfolder.core.batch_key import batch_key
 from hotfolder.core.best_of import best
+from hotfolder.core.gate import ALL_PRECISE
 from hotfolder.core.prompts import images_of, of_prompt, options_of, said
 from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
@@ -195,7 +196,11 @@ def _draw(executor: Executor, wanted: Sequence[_Image], out: Path, staging: Path
 def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, tell: Tell) -> None:
     """Judges what is among the best of several, and keeps the best of it."""
     drawn = {i: image for i, image in enumerate(wanted) if image.number is not None and image.staged is not None}
-    items = [Item(i, 1, image.staged.path, "", {"named": True}) for i, image in drawn.items() if image.staged]
+    items = [
+        Item(i, 1, image.staged.path, "", {"named": True}, ALL_PRECISE)
+        for i, image in drawn.items()
+        if image.staged
+    ]
     if not items:
         return
     for outcome in work(executor, Kind.SCORE, settings.default_model(Kind.SCORE), items, tell):

@@ -73,7 +73,7 @@ def _pages(reader: Reader) -> Iterator[list[dict[str, Any]]]:
 
 def _item(layout: Layout, row: Mapping[str, Any]) -> Item:
     # The content is named, so that a known one is not even read.
-    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"sha256": row["sha256"]})
+    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"measure": True, "sha256": row["sha256"]})
 
 
 def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judged:

@@ -21,7 +21,7 @@ from hotfolder.core.gate import Gate, judge
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
-from hotfolder.types import Item, Kind, Outcome, Progress, Role
+from hotfolder.types import Item, Kind, Outcome, Precise, Progress, Role
 
 
 def run_score(
@@ -69,12 +69,13 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
 
 def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iterator[Outcome]:
     items = []
+    near_the_gate = Precise((settings.gate.keep,))
     for index, file in enumerate(files):
         error = not_a_file(file)
         if error is not None:
             yield Outcome(index, 1, error=error)
         else:
-            items.append(Item(index, 1, str(file.absolute()), "", {"named": True}))
+            items.append(Item(index, 1, str(file.absolute()), "", {"named": True}, near_the_gate))
     if not items:
         return
     ended = len(files) - len(items)

@@ -181,3 +181,18 @@ def reachable(formula: Formula, score: float) -> bool:
         scores = {name: 10.0 if corner >> bit & 1 else 1.0 for bit, name in enumerate(formula.names)}
         best = max(best, formula.value(scores))
     return best >= score
+
+
+def between(formula: Formula, scores: Mapping[str, float], errors: Mapping[str, float]) -> tuple[float, float]:
+    """The lowest and the highest value that it may have, where each score may be wrong by its error (0: left out).
+
+    Looks at the corners only, as `reachable` does; with more than ten uncertain scores everything may be.
+    """
+    uncertain = [name for name in formula.names if errors.get(name)]
+    if len(uncertain) > 10:
+        return -math.inf, math.inf
+    found = []
+    for corner in range(2 ** len(uncertain)):
+        moved = {n: scores[n] + errors[n] * (1 if corner >> bit & 1 else -1) for bit, n in enumerate(uncertain)}
+        found.append(formula.value({**scores, **moved}))
+    return min(found), max(found)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
-from hotfolder.types import Role, Verdict
+from hotfolder.types import JobParams, Precise, Purpose, Role, ScoreParams, Verdict
+
+#: Every score: where scores are compared with each other, and not with a threshold.
+ALL_PRECISE = Precise(at_least=-math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,20 @@ def is_good(score: float, gate: Gate) -> bool:
 def has_regressed(score: float, parent_score: float | None, min_gain: float | None) -> bool:
     """Whether enlarging an image did not gain what it had to, by the same scorer."""
     return min_gain is not None and parent_score is not None and score - parent_score < min_gain
+
+
+def precise(params: JobParams | None, gate: Gate) -> Precise:
+    """Which scores of a job with these parameters have to be float32's, so that every machine decides alike.
+
+    Those near a threshold. Of a set (best-of) all, and those of enlarged images and of images that may be enlarged:
+    they are compared with each other. Drawing and enlarging cost far more than such a score.
+    """
+    if not isinstance(params, ScoreParams):
+        return Precise()
+    of_set = params.generated is not None and params.generated.set_number is not None
+    if of_set or params.purpose is Purpose.MEASURE:
+        return ALL_PRECISE
+    return Precise((gate.keep, gate.regenerate_below), gate.upscale)
 
 
 def next_seed(seed: int, try_number: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.settings import Settings
 from hotfolder.core.batching import pick_batch
+from hotfolder.core.gate import precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import said
 from hotfolder.core.retry import fault_of_lost_worker, runs_alone
@@ -32,6 +33,8 @@ from hotfolder.types import (
     Kind,
     Outcome,
     Progress,
+    Purpose,
+    ScoreParams,
     UpscaleParams,
 )
 
@@ -154,6 +157,7 @@ class Dispatcher:
             source=str(self._layout.root / job.source) if job.source else None,
             staging=str(self._layout.claim_folder(job.id, job.claim)),
             params=self._params(job),
+            precise=precise(job.params, self._settings.policy(job.source_file).gate),
         )
 
     def _params(self, job: Job) -> Mapping[str, Any]:
@@ -164,7 +168,9 @@ class Dispatcher:
             return {**told, "init_file": str(self._layout.root / named)} if named else told
         if isinstance(job.params, UpscaleParams):
             return {"scale": job.params.scale, "format": job.params.format}
-        return {}
+        # What we enlarged ourselves may be larger than what is taken from others.
+        is_ours = isinstance(job.params, ScoreParams) and job.params.purpose is Purpose.MEASURE
+        return {"measure": True} if is_ours else {}
 
     def _is_wanted(self, job: Job, drop: Drop | None, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""

@@ -13,16 +13,21 @@ import torch
 from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
 from hotfolder.types import RunnerSettings
 
+#: Values of ONEDNN_MAX_CPU_ISA (oneDNN's guide, 'CPU dispatcher control') below the first one with bfloat16.
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+
 
 def pick_device(wanted: str) -> torch.device:
     """'auto' takes CUDA where there is one. Raises DeviceTrouble for a device that is not there."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceTrouble(
-            f"there is no device '{wanted}' on this machine", "set executor.device to 'auto' or 'cpu'"
-        )
+    own = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(own if wanted == "auto" else wanted)
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceTrouble(
+                f"there is no device '{wanted}' on this machine", "set executor.device to 'auto' or 'cpu'"
+            )
+        # What is called float32 has to be it: with TF32, convolutions keep 10 bits of 23.
+        torch.backends.cudnn.allow_tf32 = False
     return device
 
 
@@ -67,12 +72,20 @@ def decode_threads(settings: RunnerSettings) -> int:
 
 @functools.cache
 def has_native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; without, it is many times slower than float32."""
+    """Whether bfloat16 is multiplied in hardware on this CPU; without, it is many times slower than float32.
+
+    What torch and oneDNN were told not to use (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) does not count.
+    """
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    if "bf16" in flags:  # ARM
+        return True
+    if not flags & {"avx512_bf16", "amx_bf16"}:
+        return False
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return "AVX512" in torch.backends.cpu.get_cpu_capability() and most.upper() not in _WITHOUT_BFLOAT16
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.sizes import Target
 from hotfolder.engines.device import classify, decode_threads, free_memory, memory_of, pick_device
 from hotfolder.engines.generation.requests import GenerationRequest, Hooks
+from hotfolder.engines.imports import without_collection
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
 from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
@@ -120,16 +121,16 @@ class ModelRunner:
         if kind is Kind.SCORE:
             model = ScorerEnsemble.load(name, self._settings, self._device)
         elif kind is Kind.GENERATE:
-            from hotfolder.engines.generation.generator import Generator
+            with without_collection():
+                from hotfolder.engines.generation.generator import Generator
 
             spec, known = self._catalogue.resolve(name, kind), self._memory_plans.get(name)
             model = Generator(spec, self._device, self._settings, hooks or Hooks(), known, name)
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
-            from hotfolder.engines.upscaling.upscaler import (
-                Upscaler,  # spandrel brings torchvision: it takes its time
-            )
+            with without_collection():  # spandrel brings torchvision: it takes its time
+                from hotfolder.engines.upscaling.upscaler import Upscaler
 
             model = Upscaler(spec, self._device, self._settings)
         self._models[kind] = (name, model)
@@ -234,7 +235,7 @@ class ModelRunner:
         assert answer.pixels is not None
         height, width = answer.pixels.shape[:2]
         settings = {
-            "upscaler": model.name, "weights_sha256": model.weights_sha256, "precision": model.precision,
+            "upscaler": model.name, "weights_sha256": model.weights_sha256, "precision": answer.precision,
             "scale": answer.plan.scale, "passes": answer.plan.passes,
         }  # fmt: skip
         if self._settings.denoise is not None:

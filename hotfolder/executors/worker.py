@@ -12,6 +12,7 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
+from hotfolder.engines.imports import without_collection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
 from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
@@ -53,8 +54,9 @@ def main(handle: int, parent: int) -> None:
                 cancelled.update(message[1])
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    from hotfolder.engines.device import pick_device
-    from hotfolder.executors.runner import make_runner
+    with without_collection():
+        from hotfolder.engines.device import pick_device
+        from hotfolder.executors.runner import make_runner
 
     assert isinstance(settings, RunnerSettings)
     runner = make_runner(settings)

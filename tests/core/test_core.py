@@ -9,12 +9,27 @@ from hypothesis import strategies as st
 from hotfolder.core import naming
 from hotfolder.core.batching import BatchPolicy, pick_batch
 from hotfolder.core.best_of import best
-from hotfolder.core.gate import Gate, judge, next_seed
+from hotfolder.core.gate import ALL_PRECISE, Gate, judge, next_seed, precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import unsaid
 from hotfolder.core.retry import Action, RetryPolicy, decide
 from hotfolder.core.settle import SettlePolicy, Writers, ignored, observe, settle
-from hotfolder.types import ErrorInfo, FailureClass, GenerateParams, Job, Kind, Role, Sighting, Verdict
+from hotfolder.types import (
+    ErrorInfo,
+    FailureClass,
+    GenerateParams,
+    Job,
+    JobParams,
+    Kind,
+    Precise,
+    PromptSpec,
+    Purpose,
+    Role,
+    ScoreParams,
+    Sighting,
+    UpscaleParams,
+    Verdict,
+)
 
 GATE = Gate(keep=6.5, upscale=7.0, regenerate_below=5.0, max_attempts=3)
 SEEN = Sighting("inbox/score/a.png", 10, 1, 2, 3)
@@ -84,6 +99,36 @@ def test_new_seeds_are_repeatable_and_do_not_run_into_each_other() -> None:
     seeds = {next_seed(seed, tries) for seed in range(100) for tries in range(2, 6)}
     assert len(seeds) == 400
     assert next_seed(7, 2) == next_seed(7, 2) <= 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "wanted"),
+    [
+        (6.40, 6.49, False),  # below keep, whatever it is
+        (6.49, 6.50, True),
+        (6.50, 6.51, False),  # at the threshold is kept already
+        (4.99, 5.01, True),
+        (6.98, 6.99, False),
+        (6.99, 7.00, True),  # it may be enlarged: then its score is compared with that of the result
+        (8.00, 8.01, True),
+    ],
+)
+def test_scores_that_something_hangs_on_have_to_be_float32s(lowest: float, highest: float, wanted: bool) -> None:
+    assert precise(ScoreParams(), GATE).wants(lowest, highest) is wanted
+
+
+def test_scores_that_are_compared_with_each_other_have_to_be_float32s() -> None:
+    drawn, one_of_a_set = (GenerateParams(PromptSpec("a", "", 1), set_number=number) for number in (None, 0))
+    both: list[tuple[JobParams | None, bool]] = [
+        (ScoreParams(Purpose.MEASURE), True), (ScoreParams(generated=one_of_a_set), True),
+        (ScoreParams(generated=drawn), False), (ScoreParams(), False),
+    ]  # fmt: skip
+    for params, everywhere in both:
+        assert precise(params, GATE).wants(1.0, 1.1) is everywhere
+    for other in (None, drawn, UpscaleParams()):
+        assert precise(other, GATE) == Precise()
+    assert ALL_PRECISE.wants(-3.0, -2.0)
+    assert not Precise().wants(-float("inf"), float("inf"))
 
 
 # --- retry ---------------------------------------------------------------------------------------

@@ -6,16 +6,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from hotfolder.engines.scoring.ensemble import Judgement
+from hotfolder.core.gate import ALL_PRECISE
+from hotfolder.engines.scoring.ensemble import Judgement, ScorerEnsemble
 from hotfolder.engines.scoring.stream import Looker, PixelBudget, judge_all
 from hotfolder.errors import ScoreFailed
-from hotfolder.types import Item, Outcome, Remembered, RunnerSettings
+from hotfolder.types import Item, Outcome, Precise, Remembered, RunnerSettings, Score
 from tests.support.roots import picture
 from tests.support.standin import StandInEncoder, StandInScorer, panel
 
@@ -100,7 +102,12 @@ class Notebook(dict[str, Remembered]):
 
 
 def judge_files(
-    judges: object, paths: Sequence[Path], memory: Notebook | None = None, threads: int = 2, **params: object
+    judges: object,
+    paths: Sequence[Path],
+    memory: Notebook | None = None,
+    threads: int = 2,
+    precise: Precise | None = None,
+    **params: object,
 ) -> dict[int, Outcome | Exception]:
     found: dict[int, Outcome | Exception] = {}
 
@@ -112,7 +119,7 @@ def judge_files(
                 outcome.source.width, outcome.source.height, (outcome.score, *outcome.parts), outcome.embeddings
             )
 
-    items = [Item(number, 1, str(path), "", params) for number, path in enumerate(paths)]
+    items = [Item(number, 1, str(path), "", params, precise or Precise()) for number, path in enumerate(paths)]
     with ThreadPoolExecutor(threads) as pool:
         look = Looker(judges, RunnerSettings(), memory)  # type: ignore[arg-type]
         judge_all(judges, items, look, pool, emit, lambda item, error: found.update({item.job_id: error}))  # type: ignore[arg-type]
@@ -172,6 +179,112 @@ def test_a_file_that_is_not_what_was_recorded_is_not_judged_as_such(tmp_path: Pa
     judges = panel("red", StandInScorer("red", StandInEncoder()))
     (found,) = judge_files(judges, [picture(tmp_path / "a.png", 1)], Notebook(), sha256="0" * 64).values()
     assert "not what it was" in str(found)
+
+
+# --- precision -----------------------------------------------------------------------------------
+
+KEEP = 5.5
+#: Reds whose scores are 0.02 below the threshold, far below, and 0.02 above; half precision is off by 0.09 at most.
+BELOW, FAR, ABOVE = (Image.new("RGB", (8, 8), (level, 0, 0)) for level in (127, 60, 128))
+
+
+def half(off: float, text: str = "red", **given: object) -> tuple[ScorerEnsemble, StandInEncoder]:
+    eye = StandInEncoder(off=off)
+    return panel(text, StandInScorer("red", eye), StandInScorer("green", eye, 1), **given), eye  # type: ignore[arg-type]
+
+
+def scores_of(judges: ScorerEnsemble, images: Sequence[Image.Image], precise: Precise) -> list[Score]:
+    found = judges.finish(judges.start([judges.look(image, None, precise) for image in images]))
+    assert all(isinstance(each, Judgement) for each in found)
+    return [each.score for each in found]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("off", [0.005, -0.005])
+def test_near_a_threshold_a_score_is_taken_in_float32_so_that_every_machine_decides_alike(off: float) -> None:
+    judges, eye = half(off)
+    found = scores_of(judges, [BELOW, FAR, ABOVE], Precise((KEEP,)))
+    assert [score.precision for score in found] == ["float32", "bfloat16", "float32"]
+    below, far, above = (1 + 9 * level / 255 for level in (127, 60, 128))
+    assert [score.value for score in found] == pytest.approx([below, far + 9 * off, above])
+    assert [score.value >= KEEP for score in found] == [False, False, True]
+    assert sum(eye.precisely) == 2
+
+
+def test_what_decides_nothing_stays_in_the_devices_precision() -> None:
+    judges, eye = half(0.005)
+    assert {s.precision for s in scores_of(judges, [BELOW, FAR, ABOVE], Precise())} == {"bfloat16"}
+    assert {s.precision for s in scores_of(judges, [BELOW, ABOVE], Precise((2.0, 9.0)))} == {"bfloat16"}
+    assert eye.precisely == []
+
+
+def test_from_a_score_on_all_are_taken_in_float32() -> None:
+    judges, _ = half(-0.005)
+    found = scores_of(judges, [FAR, ABOVE, RED], Precise(at_least=KEEP))
+    assert [score.precision for score in found] == ["bfloat16", "float32", "float32"]
+
+
+def test_scores_that_are_compared_with_each_other_are_taken_in_float32_at_once() -> None:
+    judges, eye = half(0.005)
+    found = judges.finish(judges.start([judges.look(image, None, ALL_PRECISE) for image in (FAR, RED)]))
+    assert [each.score.precision for each in found] == ["float32", "float32"]  # type: ignore[union-attr]
+    assert [part.precision for each in found for part in each.parts] == ["float32", "float32"]  # type: ignore[union-attr]
+    assert (eye.sizes, sum(eye.precisely)) == ([], 2)
+    assert [len(each.embeddings) for each in found] == [1, 1]  # type: ignore[union-attr]
+
+
+def test_the_bound_of_a_formula_is_that_of_its_parts() -> None:
+    image = Image.new("RGB", (8, 8), (128, 128, 0))
+    for factor, precision in (("0.5", "float32"), ("0.01", "bfloat16")):
+        text = f"{factor}*red + {factor}*green"
+        judges, _ = half(0.002, text)
+        middle = 2 * float(factor) * (1 + 9 * 128 / 255)
+        assert scores_of(judges, [image], Precise((middle - 0.05,)))[0].precision == precision
+
+
+def test_a_score_without_a_number_is_taken_again_in_float32() -> None:
+    judges, eye = half(float("nan"))
+    (score,) = scores_of(judges, [RED], Precise())
+    assert (score.value, score.precision) == (pytest.approx(10), "float32")
+    assert eye.precisely == [1]
+
+
+def test_a_remembered_score_counts_as_it_was_recorded(tmp_path: Path) -> None:
+    """In half precision, near a threshold: the picture is looked at once more; elsewhere it is not even read."""
+    memory = Notebook()
+    near, far = tmp_path / "near.png", tmp_path / "far.png"
+    ABOVE.save(near)
+    FAR.save(far)
+    judges, eye = half(0.005)
+    first = judge_files(judges, [near, far], memory)
+    assert [o.score.precision for o in first.values()] == ["bfloat16", "bfloat16"]  # type: ignore[union-attr]
+    shas = {name: o.source.sha256 for name, o in zip(("near", "far"), first.values(), strict=True)}  # type: ignore[union-attr]
+    again, eye = half(-0.005)
+    precise = Precise((KEEP,))
+    found = judge_files(again, [near, far], memory, precise=precise)
+    assert [o.score.precision for o in found.values()] == ["float32", "bfloat16"]  # type: ignore[union-attr]
+    assert (eye.sizes, eye.precisely, eye.prepared) == ([], [1], 1)
+    far.unlink()
+    (kept,) = judge_files(again, [far], memory, precise=precise, sha256=shas["far"]).values()
+    assert kept.score == found[1].score  # type: ignore[union-attr]
+    # What float32 said is remembered, beside the first score, and preferred.
+    known = memory[shas["near"]]
+    memory[shas["near"]] = replace(known, scores=(*first[0].parts, first[0].score, *known.scores))  # type: ignore
+    near.unlink()
+    (kept,) = judge_files(again, [near], memory, precise=precise, sha256=shas["near"]).values()
+    assert kept.score == found[0].score  # type: ignore[union-attr]
+
+
+def test_a_stored_embedding_is_no_verdict_near_a_threshold(tmp_path: Path) -> None:
+    path, memory = tmp_path / "a.png", Notebook()
+    ABOVE.save(path)
+    eye = StandInEncoder(off=0.005)
+    judge_files(panel("green", StandInScorer("green", eye, 1)), [path], memory)
+    for near, precision in ((KEEP, "float32"), (9.0, "stored-float16")):
+        fresh = StandInEncoder(off=0.005)
+        judges = panel("red", StandInScorer("red", fresh))
+        (found,) = judge_files(judges, [path], Notebook(memory), precise=Precise((near,))).values()
+        assert found.score.precision == precision  # type: ignore[union-attr]
+        assert fresh.sizes == []
 
 
 # --- the stream ----------------------------------------------------------------------------------

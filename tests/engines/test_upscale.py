@@ -37,10 +37,14 @@ ANIME, GENERAL, KEEPS_NOISE = (
     "realesr-animevideov3.pth", "realesr-general-x4v3.safetensors", "realesr-general-wdn-x4v3.safetensors",
 )  # fmt: skip
 Pixels = NDArray[Any]
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+in_every_precision = pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
 
 
 def load(path: Path | str, **settings: Any) -> Upscaler:
-    return Upscaler(Catalogue(()).resolve(str(path), Kind.UPSCALE), CPU, RunnerSettings(**settings))
+    """In float32, unless a test is about another precision: never in what this machine happens to prefer."""
+    runner = RunnerSettings(**{"precision": FLOAT32, **settings})
+    return Upscaler(Catalogue(()).resolve(str(path), Kind.UPSCALE), CPU, runner)
 
 
 def difference(a: Pixels, b: Pixels) -> int:
@@ -95,17 +99,28 @@ def test_tiled_is_untiled_to_the_last_bit(
         assert difference(tiled, whole) == 0, tile
 
 
+@in_every_precision
 @pytest.mark.parametrize("name", [ANIME, GENERAL])
-def test_the_default_precision_is_near_the_plain_run(real_weights: Path, photograph: Pixels, name: str) -> None:
+def test_every_precision_is_near_the_plain_run(
+    real_weights: Path, photograph: Pixels, name: str, precision: str
+) -> None:
     pixels = np.ascontiguousarray(photograph[40:180, 80:250])
     net = read_descriptor(real_weights / name).model.eval()
     with torch.inference_mode():
         plain = net(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
     expected = (plain.clamp(0, 1) * 255).permute(1, 2, 0).numpy()
-    ours = load(real_weights / name, tile=64).enlarge_one(pixels)
+    upscaler = load(real_weights / name, tile=64, precision=precision)
+    assert upscaler.precision == precision
+    ours = upscaler.enlarge_one(pixels)
     error = float(((ours - expected) ** 2).mean())
     assert 10 * np.log10(255**2 / error) >= 50
-    assert difference(ours, load(real_weights / name, tile=8192).enlarge_one(pixels)) <= 1
+    whole = load(real_weights / name, tile=8192, precision=precision).enlarge_one(pixels)
+    assert difference(ours, whole) <= 1
+    # 0.5 of a level is what rounding to 8 bits takes.
+    off = np.abs(ours - expected)
+    mean, most = {FLOAT32: (0.0, 0.0), BFLOAT16: (probes.HALF_MEAN, probes.HALF_MOST)}[precision]
+    assert off.mean() <= mean + 0.5
+    assert np.quantile(off, 0.999) <= most + 0.51
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +133,32 @@ def rrdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_far_reaching_network_is_blended_within_two_levels(rrdb: Path, photograph: Pixels) -> None:
+@pytest.mark.parametrize(("precision", "most", "mean"), [(FLOAT32, 2, 0.05), (BFLOAT16, probes.HALF_MOST, 0.5)])
+def test_a_far_reaching_network_is_blended_within_its_bound(
+    rrdb: Path, photograph: Pixels, precision: str, most: float, mean: float
+) -> None:
     pixels = np.ascontiguousarray(photograph[60:156, 100:196])
-    whole = load(rrdb, tile=8192).enlarge_one(pixels)
-    blending = load(rrdb, tile=48, overlap=16)
+    whole = load(rrdb, tile=8192, precision=precision).enlarge_one(pixels)
+    blending = load(rrdb, tile=48, overlap=16, precision=precision)
+    assert blending.precision == precision
     assert blending.tiling.blend == 8
     blended = blending.enlarge_one(pixels)
     assert np.ptp(whole) > 100
-    assert difference(blended, whole) <= 2
-    assert np.abs(blended.astype(int) - whole).mean() < 0.05
+    assert difference(blended, whole) <= most
+    assert np.abs(blended.astype(int) - whole).mean() < mean
+
+
+def test_a_network_that_half_precision_is_too_little_for_works_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save_compact(tmp_path / "small.safetensors", seed=9)
+    pixels = np.asarray(draw_landscape(3, (64, 48)))
+    monkeypatch.setattr(probes, "HALF_MOST", 0.0)
+    with caplog.at_level(logging.WARNING):
+        upscaler = load(path, precision=BFLOAT16)
+    assert upscaler.precision == FLOAT32
+    assert "too far from float32 in bfloat16" in caplog.text
+    assert difference(upscaler.enlarge_one(pixels), load(path).enlarge_one(pixels)) == 0
 
 
 def test_networks_that_take_only_multiples_are_padded_and_aligned(tmp_path: Path, photograph: Pixels) -> None:
@@ -312,19 +344,28 @@ def test_another_error_of_the_device_is_not_taken_for_lack_of_memory(tmp_path: P
     assert len(shapes) == 1
 
 
-def test_a_tile_without_numbers_is_done_again_in_float32(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@in_every_precision
+def test_a_tile_without_numbers_is_done_again_in_float32(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, precision: str
+) -> None:
     path = save_compact(tmp_path / "small.safetensors")
     pixels = np.asarray(draw_landscape(3, (100, 90)))
-    expected = load(path).enlarge_one(pixels)
-    upscaler = load(path, tile=32)
+    full = load(path, tile=32).enlarge_one(pixels)
+    own = load(path, tile=32, precision=precision).enlarge_one(pixels)
+    upscaler = load(path, tile=32, precision=precision)
 
     def fault(call: int, given: torch.Tensor, run: Any) -> torch.Tensor:
         return run(given) * (float("nan") if call % 3 == 0 else 1)  # type: ignore[no-any-return]
 
     faulty(upscaler, fault)
     with caplog.at_level(logging.WARNING):
-        assert difference(upscaler.enlarge_one(pixels), expected) == 0
+        enlarged = upscaler.enlarge_one(pixels)
     assert "once more in float32" in caplog.text
+    assert ((enlarged == own) | (enlarged == full)).all()
+    if precision == FLOAT32:
+        assert difference(enlarged, full) == 0
+    else:
+        assert (enlarged != own).any()
 
 
 def test_a_network_that_gives_no_numbers_at_all_is_an_error_and_the_next_picture_works(tmp_path: Path) -> None:
@@ -356,18 +397,38 @@ def test_exactly_four_times_in_the_same_channels_and_depth(
     assert (enlarged.shape, enlarged.dtype) == ((size[0] * 4, size[1] * 4, channels), dtype)
 
 
-def test_16_bits_stay_16(builtin: Upscaler, real_images: Path) -> None:
+@in_every_precision
+def test_16_bits_stay_16(real_images: Path, precision: str) -> None:
     source = decode(real_images / "tree_alpha_16bit.png", 10**9, deep=True)
     assert source.pixels.dtype == np.uint16
     assert source.pixels.shape[2] == 4
-    enlarged = builtin.enlarge_one(source.pixels)
-    assert enlarged.dtype == np.uint16
+    upscaler = load("x4-compact", precision=precision)
+    (answer,) = upscaler.enlarge([Request(None, source.pixels, None, Target())], lambda *_: None)
+    enlarged = answer.pixels
+    assert enlarged is not None
+    assert (enlarged.dtype, answer.precision) == (np.uint16, FLOAT32)
     for channel in range(4):
         assert len(np.unique(enlarged[..., channel] & 0xFF)) == 256
         assert len(np.unique(enlarged[..., channel])) > 256
+    assert len(np.unique(enlarged[..., :3])) > 60_000
     # Alpha is that of the source, larger.
     small = np.asarray(Image.fromarray((enlarged[..., 3] >> 8).astype(np.uint8)).resize(source.image.size, 4))
     assert np.abs(small.astype(int) - (source.pixels[..., 3] >> 8)).mean() < 8
+
+
+def test_16_bits_are_the_same_in_every_precision(real_images: Path, real_weights: Path) -> None:
+    deep = decode(real_images / "tree_alpha_16bit.png", 10**9, deep=True).pixels[100:130, 120:150]
+    full, half = (
+        load(real_weights / "realesrgan-x4plus.safetensors", precision=precision, tile=64)
+        for precision in (FLOAT32, BFLOAT16)
+    )
+    assert half.precision == BFLOAT16
+    assert difference(half.enlarge_one(deep), full.enlarge_one(deep)) == 0
+    eight = (deep >> 8).astype(np.uint8)
+    assert difference(half.enlarge_one(eight), full.enlarge_one(eight)) > 0
+    # Two passes: what lies between them has 16 bits, and is 8-bit work all the same.
+    (answer,) = half.enlarge([Request(None, eight[:4, :4], None, Target(scale=16))], lambda *_: None)
+    assert answer.precision == BFLOAT16
 
 
 @pytest.mark.parametrize("background", [0, 255])
@@ -440,19 +501,22 @@ def converted(pixels: Pixels, profile: bytes, into: bytes) -> Pixels:
     return np.asarray(values * 255)
 
 
-def test_an_srgb_and_a_wide_gamut_version_come_out_the_same(real_weights: Path, photograph: Pixels) -> None:
-    upscaler = load(real_weights / ANIME)
+@pytest.mark.parametrize(("precision", "most"), [(FLOAT32, 2), (BFLOAT16, probes.HALF_MOST)])
+def test_an_srgb_and_a_wide_gamut_version_come_out_the_same(
+    real_weights: Path, photograph: Pixels, precision: str, most: float
+) -> None:
+    upscaler = load(real_weights / ANIME, precision=precision)
     pixels = np.ascontiguousarray(photograph[40:160, 80:240])
     wide = (converted(pixels, srgb(), wide_gamut()) * 257 + 0.5).clip(0, 65535).astype(np.uint16)
     assert difference((wide >> 8).astype(np.uint8), pixels) > 10  # other numbers for the same colours
     from_srgb = upscaler.enlarge_one(pixels, profile=srgb()).astype(np.float64)
     from_wide = upscaler.enlarge_one(wide, profile=wide_gamut())
     back = converted(from_wide / 257, wide_gamut(), srgb())
-    assert np.abs(back - from_srgb).max() <= 2
+    assert np.abs(back - from_srgb).max() <= most
     # With 8 bits the wide version itself is rounded, which the network amplifies at edges.
     eight = upscaler.enlarge_one((wide / 257 + 0.5).astype(np.uint8), profile=wide_gamut())
     off = np.abs(converted(eight, wide_gamut(), srgb()) - from_srgb)
-    assert np.percentile(off, 99) <= 2
+    assert np.percentile(off, 99) <= most
 
 
 def test_colours_that_srgb_cannot_show_are_carried_not_cut_off(builtin: Upscaler) -> None:
@@ -524,7 +588,7 @@ def test_denoising_is_a_mixture_of_the_pair(real_weights: Path, real_images: Pat
     pixels = np.ascontiguousarray(decode(real_images / "0014.jpg", 10**9).pixels[:60, :60])
 
     def at(strength: float | None, spec: ModelSpec) -> Upscaler:
-        return Upscaler(spec, CPU, RunnerSettings(denoise=strength))
+        return Upscaler(spec, CPU, RunnerSettings(denoise=strength, precision=FLOAT32))
 
     spec = pair(real_weights)
     assert spec.twin is not None
@@ -545,13 +609,13 @@ def test_denoising_without_a_pair_is_refused(tmp_path: Path) -> None:
 
 def test_findings_that_were_damaged_are_found_anew(tmp_path: Path) -> None:
     spec = Catalogue(()).resolve(str(save_compact(tmp_path / "small.safetensors")), Kind.UPSCALE)
-    network = Network(spec, CPU, RunnerSettings())
+    network = Network(spec, CPU, RunnerSettings(precision=FLOAT32))
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     first = probes.probe(network, environ)
     assert (first.overlap, first.exact) == (4, True)
     (cached,) = (tmp_path / "hotfolder/probes").iterdir()
     cached.write_text("{ half a file")
-    network = Network(spec, CPU, RunnerSettings())
+    network = Network(spec, CPU, RunnerSettings(precision=FLOAT32))
     assert probes.probe(network, environ).overlap == 4
     assert "overlap" in cached.read_text()
 

@@ -21,9 +21,7 @@ from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.samplers import name_of
 from hotfolder.engines.device import is_out_of_memory, precision_name
 from hotfolder.engines.generation.loaded import LoadedPipeline
-from hotfolder.engines.generation.loading import (
-    denoiser_of,
-)
+from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
 from hotfolder.errors import BadInput, FailedPicture
@@ -297,7 +295,7 @@ class Generator:
             "hotfolder": __version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
         }
         if asked["lora"]:
             settings["lora"] = asked["lora"]

@@ -12,7 +12,6 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoPipelineForImage2Image
 
 from hotfolder.core.memory_plan import MemoryPlan, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
@@ -26,6 +25,7 @@ from hotfolder.engines.generation.loading import (
     weights_of,
 )
 from hotfolder.engines.generation.lora import LoraAdapters
+from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
@@ -119,7 +119,7 @@ class LoadedPipeline:
         pipeline = self.pipeline
         if from_image:
             if self._from_image is None:
-                self._from_image = AutoPipelineForImage2Image.from_pipe(pipeline)
+                self._from_image = from_picture(pipeline)
                 self._from_image.set_progress_bar_config(disable=True)
                 place(self._from_image, self._device, self.step)
             pipeline = self._from_image

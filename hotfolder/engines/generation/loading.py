@@ -10,10 +10,11 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline, PipelineQuantizationConfig
+from diffusers import DiffusionPipeline
 
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.device import pick_dtype
+from hotfolder.engines.generation.pipelines import pipeline_class
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import variant_of
 from hotfolder.models.registry import ModelSpec
@@ -98,24 +99,24 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
         more["quantization_config"] = _four_bits(spec.folder, dtype)
     try:
         # No checker: it makes pictures black, and says nothing.
-        index = AutoPipelineForText2Image.load_config(spec.folder, local_files_only=True)
+        index = DiffusionPipeline.load_config(spec.folder, local_files_only=True)
         if "safety_checker" in index:
             more |= {"safety_checker": None, "requires_safety_checker": False}
-        return AutoPipelineForText2Image.from_pretrained(
+        return pipeline_class(index.get("_class_name")).from_pretrained(
             spec.folder, dtype=dtype, variant=variant_of(spec.folder), local_files_only=True, **more
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelDamaged(f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again") from error
 
 
-def _four_bits(folder: Path, dtype: torch.dtype) -> PipelineQuantizationConfig:
+def _four_bits(folder: Path, dtype: torch.dtype) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None or not torch.cuda.is_available():
         raise DeviceTrouble(
             "generate.memory = 'nf4' needs a GPU and bitsandbytes",
             "uv pip install 'hotfolder[nf4]'; or set generate.memory to 'auto'",
         )
     present = [name for name in _LARGE if (folder / name).is_dir()]
-    return PipelineQuantizationConfig(
+    return diffusers.PipelineQuantizationConfig(
         quant_backend="bitsandbytes_4bit",
         quant_kwargs={"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype},
         components_to_quantize=present,

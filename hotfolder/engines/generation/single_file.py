@@ -9,6 +9,7 @@ the sizes of the networks and the scheduler, comes from a pipeline folder: hotfo
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,21 +19,14 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DiffusionPipeline,
-    FluxPipeline,
-    FluxTransformer2DModel,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, DiffusionPipeline, FluxTransformer2DModel, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-from open_clip.tokenizer import bytes_to_unicode, default_bpe
 from safetensors import SafetensorError, safe_open
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from hotfolder.engines.device import is_out_of_memory
+from hotfolder.engines.generation.pipelines import pipeline_class
 from hotfolder.errors import HotfolderError, ModelDamaged, UsageError
 from hotfolder.models.checkpoint import (
     CLIP,
@@ -52,7 +46,7 @@ from hotfolder.models.family import read_config, variant_of
 #: The configurations of stable-diffusion-v1-5/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0,
 #: without what diffusers and transformers have as their defaults anyway.
 FAMILIES = Path(str(files("hotfolder.models"))) / "families"
-_PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "flux": FluxPipeline}
+_PIPELINES = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline"}
 _TITLES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX.1"}
 _BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.")
 
@@ -100,14 +94,11 @@ def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype:
                     local_files_only=True,
                 )
             )
+    pipeline = pipeline_class(_PIPELINES[family])
     if family == "sdxl":
         empty_is_zero = index.get("force_zeros_for_empty_prompt", True)
-        return StableDiffusionXLPipeline(
-            **parts, force_zeros_for_empty_prompt=empty_is_zero, add_watermarker=False
-        )
-    return StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
+        return pipeline(**parts, force_zeros_for_empty_prompt=empty_is_zero, add_watermarker=False)
+    return pipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
 
 def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> DiffusionPipeline:
@@ -144,7 +135,7 @@ def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> Di
         )
         del weights
     try:
-        return FluxPipeline.from_pretrained(
+        return pipeline_class(_PIPELINES["flux"]).from_pretrained(
             str(base),
             transformer=transformer,
             dtype=dtype,
@@ -222,7 +213,7 @@ def _reason(error: Exception) -> str:
 def _index(folder: Path, path: Path, family: str) -> dict[str, Any]:
     """The folder's model_index.json, once it is one of this family."""
     index = read_config(folder / "model_index.json")
-    if index.get("_class_name") != _PIPELINES[family].__name__:
+    if index.get("_class_name") != _PIPELINES[family]:
         raise UsageError(
             f"{path} is {_TITLES[family]}, {folder} is a {index.get('_class_name')}",
             "name a base of the same family",
@@ -256,10 +247,17 @@ def clip_tokenizer(**settings: Any) -> CLIPTokenizer:
 
     Bytes, bytes at a word's end, 48,894 merges after the line with their version, and the two marks.
     """
-    letters = list(bytes_to_unicode().values())
-    with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:
+    letters = sorted(ByteLevel.alphabet())
+    with gzip.open(_merges(), "rt", encoding="utf-8") as file:
         lines = file.read().split("\n")[1 : 49_408 - 2 * len(letters) - 2 + 1]
     merges = [(first, second) for first, second in map(str.split, lines)]
     words = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
     vocabulary = {word: number for number, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, **settings)
+
+
+def _merges() -> Path:
+    """The file of open_clip. Found, not imported: that brings timm and all that it has."""
+    found = importlib.util.find_spec("open_clip")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).with_name("bpe_simple_vocab_16e6.txt.gz")

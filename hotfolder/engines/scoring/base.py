@@ -24,6 +24,8 @@ class Encoder(Protocol):
     weights_sha256: str
     preprocessing: str
     precision: str
+    #: How far an embedding in half precision may be from float32's along any one direction; 0 where there is none.
+    half_error: float
     #: The largest micro-batch worth trying on this device.
     largest_batch: int
 
@@ -38,6 +40,10 @@ class Encoder(Protocol):
         """(n, d) float32 embeddings, still on the device: it may be working on them yet."""
         ...
 
+    def embed_precisely(self, views: Sequence[View]) -> torch.Tensor:
+        """The same in float32 from end to end."""
+        ...
+
 
 class Scorer(Protocol):
     """Judges embeddings of its encoder. A new one is one small file with a class like this and a `load`."""
@@ -45,6 +51,8 @@ class Scorer(Protocol):
     name: str
     encoder: Encoder
     weights_sha256: str
+    #: The most that the score changes for each unit that an embedding moves: with the encoder's error, a bound.
+    slope: float
 
     def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(n, d) float32 embeddings on the CPU -> (n,) float32 scores, 1 to 10."""

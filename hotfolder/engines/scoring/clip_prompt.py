@@ -28,6 +28,8 @@ class PromptScorer:
         positive, negative = bench.settings.positive, bench.settings.negative
         texts = embed_texts(self.encoder.weights, [*positive, *negative])
         self._positive, self._negative = texts[: len(positive)], texts[len(positive) :]
+        # The sigmoid's slope is a quarter at most.
+        self.slope = 9 / 4 * _LOGIT_SCALE * float((self._positive - self._negative).norm(dim=1).mean())
         # Other prompts make another scorer: its scores are not to be mixed up with these.
         prompts = json.dumps([self.encoder.weights_sha256, positive, negative])
         self.weights_sha256 = hashlib.sha256(prompts.encode()).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,24 +13,33 @@ import torch
 from PIL import Image
 
 from hotfolder.core import formula
-from hotfolder.core.microbatch import Sizing, halved, timed
-from hotfolder.engines.device import is_out_of_memory, pick_dtype, precision_name
+from hotfolder.engines.device import pick_dtype, precision_name
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench, Encoder, Scorer, View
+from hotfolder.engines.scoring.runner import Runner
 from hotfolder.errors import ScoreFailed
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Embedding, Kind, Remembered, RunnerSettings, Score
+from hotfolder.types import Embedding, Kind, Precise, Remembered, RunnerSettings, Score
 
-#: Sizes tried first: on a CPU one image keeps all cores busy.
-_FIRST_CUDA, _FIRST_CPU = 8, 1
+#: How the precisions of scores are called: one that is float32's, and one from a stored embedding.
+_FULL, _STORED = precision_name(torch.float32), f"stored-{precision_name(torch.float16)}"
+#: What float16 costs a stored embedding, in points of the score.
+_STORED_ERROR = 0.001
+#: A recorded score in half precision may be from a version of hotfolder that was so many times less exact.
+_RECORDED_FACTOR = 4
+#: No score has to be float32's.
+_DEVICES_OWN = Precise()
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A picture as far as it has to be looked at: a view for each encoder whose embedding is not known."""
+    """A picture as far as it has to be looked at."""
 
-    known: Remembered | None = None
-    views: Mapping[str, View] = field(default_factory=dict)  # encoder id -> view
+    views: Mapping[str, View] = field(default_factory=dict)  # encoder id -> view: what is not known
+    #: Views beside those, for scores that may have to be taken in float32.
+    spare: Mapping[str, View] = field(default_factory=dict)
+    recalled: Mapping[str, Score] = field(default_factory=dict)  # scorer -> what is known
+    precise: Precise = _DEVICES_OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +49,6 @@ class Judgement:
     score: Score
     parts: tuple[Score, ...]
     embeddings: tuple[Embedding, ...]  # those that were not known
-
-
-class Runner:
-    """Takes any number of views through one encoder, in micro-batches that suit the device."""
-
-    def __init__(self, encoder: Encoder, device: torch.device) -> None:
-        self._encoder = encoder
-        self._device = device
-        first = _FIRST_CUDA if device.type == "cuda" else _FIRST_CPU
-        self.sizing = Sizing(min(first, encoder.largest_batch), encoder.largest_batch)
-
-    def run(self, views: Sequence[View]) -> torch.Tensor:
-        """(n, d) float32 on the device. Out of memory: the micro-batch is halved and done again, none is lost."""
-        done: list[torch.Tensor] = []
-        at = 0
-        while at < len(views):
-            part = views[at : at + self.sizing.size]
-            started = time.perf_counter()
-            embedded = None
-            try:
-                embedded = self._encoder.embed(part)
-                if not self.sizing.settled and self._device.type == "cuda":
-                    torch.cuda.synchronize(self._device)  # only while the best size is being looked for
-            except Exception as error:
-                smaller = halved(self.sizing) if is_out_of_memory(error) else None
-                if smaller is None:
-                    raise
-                self.sizing = smaller
-            if embedded is None:
-                # Out here, where the error and the activations in its frames are gone.
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
-                continue
-            self.sizing = timed(self.sizing, len(part), time.perf_counter() - started)
-            done.append(embedded)
-            at += len(part)
-        return torch.cat(done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +86,38 @@ class ScorerEnsemble:
         """How many looks are worth starting together."""
         return max(runner.sizing.size for runner in self.runners.values())
 
-    def missing(self, known: Remembered | None) -> list[Encoder]:
+    def missing(self, known: Remembered | None, precise: Precise = _DEVICES_OWN) -> list[Encoder]:
         """The encoders that have to see a picture about which this is known."""
-        if known is None:
-            return list(self.encoders.values())
-        there = {embedding.encoder for embedding in known.embeddings}
-        scored = {score.version for score in known.scores}
-        needed = {s.encoder.id for s in self._scorers.values() if _version(s) not in scored}
-        return [encoder for id_, encoder in self.encoders.items() if id_ in needed - there]
+        views, spare = self._needed(known, self._recall(known), precise)
+        return [encoder for id_, encoder in self.encoders.items() if id_ in views | spare]
 
-    def look(self, image: Image.Image | None, known: Remembered | None = None) -> Look:
+    def _needed(
+        self, known: Remembered | None, recalled: Mapping[str, Score], precise: Precise
+    ) -> tuple[set[str], set[str]]:
+        """Ids of encoders: whose embedding is not known, and which may have to see the picture in float32."""
+        views = {s.encoder.id for name, s in self._scorers.items() if name not in recalled}
+        spare: set[str] = set()
+        if views or self._is_undecided(recalled, precise, recalled):
+            unsure = [name for name in self._formula.names if self._error(name, recalled.get(name), recorded=True)]
+            spare = {self._scorers[name].encoder.id for name in unsure} if precise != _DEVICES_OWN else set()
+        if precise.at_least == -math.inf:
+            # All in float32, so not in half precision first.
+            at_once = {id_ for id_ in views if self.encoders[id_].precision != _FULL}
+            return views - at_once, spare | at_once
+        return views, spare - views
+
+    def look(
+        self, image: Image.Image | None, known: Remembered | None = None, precise: Precise = _DEVICES_OWN
+    ) -> Look:
         """Prepares an RGB image; None when nothing is missing. For threads ahead of the device."""
-        wanted = self.missing(known)
-        assert image is not None or not wanted
-        return Look(known, {e.id: e.prepare(image) for e in wanted} if image is not None else {})
+        recalled = self._recall(known)
+        views, spare = self._needed(known, recalled, precise)
+        prepared: dict[str, View] = {}
+        if views | spare:
+            assert image is not None
+            prepared = {id_: e.prepare(image) for id_, e in self.encoders.items() if id_ in views | spare}
+        own, more = ({id_: view for id_, view in prepared.items() if id_ in ids} for ids in (views, spare))
+        return Look(own, more, recalled, precise)
 
     def start(self, looks: Sequence[Look]) -> Started:
         """Sends views to the device without waiting for it."""
@@ -141,28 +130,98 @@ class ScorerEnsemble:
 
     @torch.inference_mode()
     def finish(self, started: Started) -> list[Judgement | ScoreFailed]:
-        """Waits for the device; a judgement for each look, or why there is none."""
-        fresh = {id_: iter(rows.cpu()) for id_, rows in started.fresh.items()}
+        """Waits for the device; a judgement for each look, or why there is none.
+
+        Where a look asks for it, scores that decide nothing for certain are taken again in float32.
+        """
+        rows = {id_: iter(found.cpu()) for id_, found in started.fresh.items()}
         new: list[dict[str, torch.Tensor]] = [
-            {id_: next(fresh[id_]) for id_ in look.views} for look in started.looks
+            {id_: next(rows[id_]) for id_ in look.views} for look in started.looks
         ]
-        scores: list[dict[str, Score]] = [{} for _ in started.looks]
+        scores = [dict(look.recalled) for look in started.looks]
+        for id_, encoder in self.encoders.items():
+            self._rate(scores, new, [i for i, each in enumerate(new) if id_ in each], encoder, encoder.precision)
+        undecided = [
+            index
+            for index, look in enumerate(started.looks)
+            if self._is_undecided(scores[index], look.precise, look.recalled)
+        ]
+        for id_, runner in self.runners.items():
+            views = {i: v for i in undecided if (v := self._view(started.looks[i], id_, scores[i])) is not None}
+            if views:
+                found = runner.run(list(views.values()), precisely=True).cpu()
+                for index, row in zip(views, found, strict=True):
+                    new[index][id_] = row
+                    self._forget(scores[index], id_)
+                self._rate(scores, new, list(views), self.encoders[id_], _FULL)
+        return [self._combine(each, found) for each, found in zip(scores, new, strict=True)]
+
+    def _view(self, look: Look, id_: str, scores: Mapping[str, Score]) -> View | None:
+        """What an encoder can look at once more, unless all is known already as float32 has it."""
+        own = [scores.get(name) for name, scorer in self._scorers.items() if scorer.encoder.id == id_]
+        if all(score is not None and score.precision == _FULL for score in own):
+            return None
+        return look.views.get(id_, look.spare.get(id_))
+
+    def _forget(self, scores: dict[str, Score], id_: str) -> None:
         for name, scorer in self._scorers.items():
-            id_, version = scorer.encoder.id, _version(scorer)
-            rows, where = [], []
-            for index, look in enumerate(started.looks):
-                before = next((s for s in look.known.scores if s.version == version), None) if look.known else None
-                if before is not None:
-                    scores[index][name] = before
-                    continue
-                stored = None if id_ in new[index] else _stored(look, id_)
-                rows.append(new[index][id_] if stored is None else stored)
-                where.append((index, scorer.encoder.precision if stored is None else _STORED))
-            if rows:
-                values = scorer.rate(torch.stack(rows)).tolist()
-                for (index, precision), value in zip(where, values, strict=True):
-                    scores[index][name] = Score(value, *version, precision)
-        return [self._combine(each, rows) for each, rows in zip(scores, new, strict=True)]
+            if scorer.encoder.id == id_:
+                scores.pop(name, None)
+
+    def _rate(
+        self,
+        scores: Sequence[dict[str, Score]],
+        new: Sequence[Mapping[str, torch.Tensor]],
+        which: Sequence[int],
+        encoder: Encoder,
+        precision: str,
+    ) -> None:
+        """Adds what an encoder's scorers say of these looks' new embeddings, where it is not known."""
+        for name, scorer in self._scorers.items():
+            open_ = [index for index in which if name not in scores[index]]
+            if scorer.encoder.id != encoder.id or not open_:
+                continue
+            values = scorer.rate(torch.stack([new[index][encoder.id] for index in open_])).tolist()
+            for index, value in zip(open_, values, strict=True):
+                scores[index][name] = Score(value, *_version(scorer), precision)
+
+    @torch.inference_mode()
+    def _recall(self, known: Remembered | None) -> dict[str, Score]:
+        """The scores that are known, or that follow from embeddings that are known."""
+        if known is None:
+            return {}
+        found: dict[str, Score] = {}
+        stored = {embedding.encoder: embedding.vector for embedding in known.embeddings}
+        for name, scorer in self._scorers.items():
+            before = [score for score in known.scores if score.version == _version(scorer)]
+            if before:
+                found[name] = next((score for score in before if score.precision == _FULL), before[0])
+            elif scorer.encoder.id in stored:
+                value = float(scorer.rate(_unpacked(stored[scorer.encoder.id])[None])[0])
+                found[name] = Score(value, *_version(scorer), _STORED)
+        return found
+
+    def _is_undecided(self, scores: Mapping[str, Score], precise: Precise, recalled: Mapping[str, Score]) -> bool:
+        """Whether the formula may have another meaning in float32, or no number yet."""
+        if any(name not in scores for name in self._scorers):
+            return True
+        if any(not math.isfinite(score.value) and score.precision != _FULL for score in scores.values()):
+            return True
+        errors = {
+            name: self._error(name, scores[name], recorded=recalled.get(name) is scores[name])
+            for name in self._formula.names
+        }
+        values = {name: score.value for name, score in scores.items()}
+        return any(errors.values()) and precise.wants(*formula.between(self._formula, values, errors))
+
+    def _error(self, name: str, score: Score | None, *, recorded: bool) -> float:
+        """How far a score, or the one that its encoder would give, may be from float32's."""
+        scorer = self._scorers[name]
+        precision = score.precision if score is not None else scorer.encoder.precision
+        if precision == _FULL:
+            return 0.0
+        error = scorer.slope * scorer.encoder.half_error * (_RECORDED_FACTOR if recorded else 1)
+        return error + (_STORED_ERROR if precision == _STORED else 0)
 
     def judge(self, images: Sequence[Image.Image]) -> list[Judgement]:
         """RGB images to judgements, at once. Raises ScoreFailed."""
@@ -194,10 +253,6 @@ class ScorerEnsemble:
         return Judgement(combined, tuple(scores.values()), embeddings)
 
 
-#: How the precision of a score from a stored embedding is called.
-_STORED = f"stored-{precision_name(torch.float16)}"
-
-
 def _version(scorer: Scorer) -> tuple[str, str, str]:
     return scorer.name, scorer.weights_sha256, scorer.encoder.preprocessing
 
@@ -206,7 +261,5 @@ def _packed(row: torch.Tensor) -> str:
     return base64.b64encode(row.numpy().astype("<f2").tobytes()).decode()
 
 
-def _stored(look: Look, encoder: str) -> torch.Tensor:
-    assert look.known is not None
-    text = next(embedding.vector for embedding in look.known.embeddings if embedding.encoder == encoder)
-    return torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f2").astype(np.float32))
+def _unpacked(vector: str) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(base64.b64decode(vector), "<f2").astype(np.float32))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class HeadScorer:
         self.name = spec.name
         head = spec.verify()
         self._layers = load_head(spec.files[0].path)
+        # Of several layers no more than this: ReLU has a slope of 1.
+        self.slope = math.prod(float(torch.linalg.matrix_norm(weight, 2)) for weight, _ in self._layers)
         self._check(spec)  # before the tower: it costs nothing
         self.encoder = encoder(spec, bench)
         self.weights_sha256 = hashlib.sha256((head + self.encoder.weights_sha256).encode()).hexdigest()

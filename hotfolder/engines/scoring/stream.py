@@ -63,23 +63,23 @@ class Looker:
 
     def __call__(self, item: Item) -> Seen:
         """Raises what decoding raises. `sha256` among the item's parameters: the content that is to be judged."""
-        wanted = item.params.get("sha256")
-        if wanted is not None and (known := self._recall(wanted)) and not self._panel.missing(known):
-            return SourceFacts(wanted, known.width, known.height), self._panel.look(None, known)
+        wanted, precise = item.params.get("sha256"), item.precise
+        if wanted is not None and (known := self._recall(wanted)) and not self._panel.missing(known, precise):
+            return SourceFacts(wanted, known.width, known.height), self._panel.look(None, known, precise)
         named = bool(item.params.get("named"))
         source = read(Path(item.source or ""), self._settings.max_file_bytes, follow=named)
         if wanted not in (None, source.sha256):
             raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
         known = self._recall(source.sha256)
-        if known is not None and not self._panel.missing(known):
-            return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known)
+        if known is not None and not self._panel.missing(known, precise):
+            return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known, precise)
         # What we enlarged ourselves may be larger than what we take from others.
         limit = self._settings.max_pixels * (OWN_PIXELS if item.params.get("measure") else 1)
         opened = open_image(source, limit, ours_too=named)
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)
-            return decoded.facts, self._panel.look(rgb, known)
+            return decoded.facts, self._panel.look(rgb, known, precise)
 
     def _recall(self, sha256: str) -> Remembered | None:
         return self._memory.recall(sha256) if self._memory is not None else None

@@ -52,6 +52,7 @@ class TechnicalEncoder:
         self.weights_sha256 = spec.verify()
         self.preprocessing = f"srgb-on-{bench.settings.background}-view{VIEW_SIDE}-bicubic"
         self.precision = precision_name(torch.float32)
+        self.half_error = 0.0
         self.id = f"{spec.name}/{self.preprocessing}/{self.weights_sha256[:16]}"
         self.largest_batch = 64 if bench.device.type == "cuda" else 8
         self._device = bench.device
@@ -70,9 +71,13 @@ class TechnicalEncoder:
             rows.update(zip(which, self._net.embed(pixels.permute(0, 3, 1, 2).float() / 255), strict=True))
         return torch.stack([rows[i] for i in range(len(views))])
 
+    embed_precisely = embed
+
 
 class TechnicalScorer:
     """`technical`: sharpness, noise, blocking and exposure."""
+
+    slope = 0.0  # nobody asks: its encoder has no error
 
     def __init__(self, spec: ModelSpec, bench: Bench) -> None:
         self.name = spec.name

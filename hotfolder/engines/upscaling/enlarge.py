@@ -42,6 +42,7 @@ class Plane(Generic[Owner]):
     owner: Owner
     pixels: Pixels  # uint8, uint16, or float32 in [0, 1]
     dtype: type[np.generic]  # of the result: one of the three
+    precise: bool = False  # in float32, whatever the network's precision
     result: Pixels = field(init=False)
     left: int = field(init=False, default=1)
     total: int = field(init=False, default=1)
@@ -67,10 +68,12 @@ class _Task(Generic[Owner]):
 class Enlarger:
     """Works planes off. `tiling` and `batch` shrink for good when memory runs out."""
 
-    def __init__(self, network: Network, tiling: Tiling, batch: int) -> None:
+    def __init__(self, network: Network, tiling: Tiling, batch: int, precise_tile: int | None = None) -> None:
+        """`precise_tile`: the largest tile of planes that are worked in float32, where it is another."""
         self._network = network
         self.tiling = tiling
         self.batch = batch
+        self._precise_tile = precise_tile or tiling.tile
         self._too_much: int | None = None  # window pixels that the device had no memory for
 
     def run(
@@ -106,12 +109,13 @@ class Enlarger:
                     yield plane
 
     def _take(self, waiting: deque[_Task[Owner]]) -> list[_Task[Owner]]:
-        """The next tasks, as long as their windows have one shape."""
+        """The next tasks, as long as their windows have one shape and one precision."""
         tasks: list[_Task[Owner]] = []
         owners: set[int] = set()
         while waiting and len(tasks) < self.batch:
             task = waiting[0]
-            if tasks and (task.shape != tasks[0].shape or len(owners | {id(task.plane)}) > _TOGETHER):
+            alike = not tasks or (task.shape, task.plane.precise) == (tasks[0].shape, tasks[0].plane.precise)
+            if not alike or len(owners | {id(task.plane)}) > _TOGETHER:
                 break
             waiting.popleft()
             if task.plane.error is None:
@@ -127,10 +131,11 @@ class Enlarger:
         rows, columns = self._network.padding(height, width)
         if rows or columns:
             whole = pad(whole[None].float(), rows, columns)[0]
-        across = list(self.tiling.spans(whole.shape[2]))
+        tiling = self.tiling.at_most(self._precise_tile) if plane.precise else self.tiling
+        across = list(tiling.spans(whole.shape[2]))
         tasks = [
-            _Task(plane, whole, row, column, len(across), self.tiling.blend)
-            for row in self.tiling.spans(whole.shape[1])
+            _Task(plane, whole, row, column, len(across), tiling.blend)
+            for row in tiling.spans(whole.shape[1])
             for column in across
         ]
         plane.left = plane.total = len(tasks)
@@ -143,7 +148,9 @@ class Enlarger:
         if not tasks:
             return []
         try:
-            enlarged = self._enlarge(torch.stack([self._seen(task) for task in tasks]))
+            enlarged = self._enlarge(
+                torch.stack([self._seen(task) for task in tasks]), precise=tasks[0].plane.precise
+            )
         except Exception as error:  # noqa: BLE001 - the edge around these tasks
             return [error] * len(tasks)
         found: list[torch.Tensor | Exception] = []
@@ -173,19 +180,19 @@ class Enlarger:
         ].float()
         return kept if task.plane.pixels.shape[2] == 3 else kept.mean(dim=0, keepdim=True)
 
-    def _enlarge(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _enlarge(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
         """Through the network; halved when memory runs out, in float32 where it overflows."""
         if self._too_much is not None and inputs[0, 0].numel() >= self._too_much:
-            return torch.cat([self._in_parts(one[None]) for one in inputs])
-        enlarged = self._try(inputs)
+            return torch.cat([self._in_parts(one[None], precise=precise) for one in inputs])
+        enlarged = self._try(inputs, precise=precise)
         if enlarged is None:
             self._free()
             if len(inputs) > 1:
                 self.batch = max(1, len(inputs) // 2)
                 log.warning("out of memory: %d tiles at a time from now on", self.batch)
-                return torch.cat([self._enlarge(part) for part in inputs.split(self.batch)])
+                return torch.cat([self._enlarge(part, precise=precise) for part in inputs.split(self.batch)])
             self._shrink(inputs[0, 0].numel())
-            return self._in_parts(inputs)
+            return self._in_parts(inputs, precise=precise)
         finite = torch.isfinite(enlarged).flatten(1).all(dim=1)
         if not finite.all():
             log.warning(
@@ -195,13 +202,13 @@ class Enlarger:
             enlarged[~finite] = self._network.run_in_float32(inputs[~finite])
         return enlarged
 
-    def _try(self, inputs: torch.Tensor) -> torch.Tensor | None:
+    def _try(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor | None:
         """None when the memory is not enough.
 
         The retry has to come after this: as long as the error lives, so do the activations in its frames.
         """
         try:
-            return self._network.run(inputs)
+            return self._network.run_in_float32(inputs) if precise else self._network.run(inputs)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -217,7 +224,7 @@ class Enlarger:
         self.tiling = replace(self.tiling, tile=tile, blend=min(self.tiling.blend, tile // 4))
         log.warning("out of memory: tiles of %d pixels from now on", tile)
 
-    def _in_parts(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _in_parts(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
         """(1, 3, h, w) by smaller tiles: rows that are finished stay finished."""
         window = np.ascontiguousarray(inputs[0].permute(1, 2, 0).cpu().numpy())
         height, width = window.shape[:2]
@@ -229,7 +236,7 @@ class Enlarger:
             self.tiling = replace(self.tiling, tile=half, blend=min(self.tiling.blend, half // 4))
         inner = Enlarger(self._network, self.tiling, 1)
         inner._too_much = self._too_much
-        (plane,) = inner.run([Plane(None, window, np.float32)])
+        (plane,) = inner.run([Plane(None, window, np.float32, precise)])
         self.tiling, self._too_much = inner.tiling, inner._too_much
         if plane.error is not None:
             raise plane.error

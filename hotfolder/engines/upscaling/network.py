@@ -38,11 +38,12 @@ class Network:
         self.dtype = _pick(descriptor, pick_dtype(device, settings.precision))
         self.precision = precision_name(self.dtype)
         self._grey = descriptor.input_channels == 1
-        self._net: torch.nn.Module = descriptor.model.eval().requires_grad_(False).to(device)
-        self._format = torch.contiguous_format
-        self._full: torch.nn.Module | None = None
+        self._full: torch.nn.Module = descriptor.model.eval().requires_grad_(False).float().to(device)
+        is_full = self.dtype is torch.float32
+        self._own = self._full if is_full else copy.deepcopy(self._full).to(self.dtype)
+        self._format = self._full_format = torch.contiguous_format
         self._compile = settings.compile
-        self._fast: Any = None
+        self._fast: Any = self._own
 
     def _mix(self, descriptor: spandrel.ImageModelDescriptor, spec: ModelSpec, strength: float) -> None:
         """Network interpolation (Wang et al., 'Deep network interpolation', CVPR 2019), as Real-ESRGAN's -dn does.
@@ -63,13 +64,19 @@ class Network:
         text = f"{self.weights_sha256}{spec.twin.verify()}{strength:.6g}"
         self.weights_sha256 = hashlib.sha256(text.encode()).hexdigest()
 
+    def leave_half_precision(self) -> None:
+        """Works in float32 from now on; before `settle`."""
+        self.dtype, self._own = torch.float32, self._full
+        self._fast, self.precision = self._own, precision_name(self.dtype)
+
     def settle(self, *, channels_last: bool) -> None:
-        """Takes the memory layout and the precision it will work in; the probes come before."""
+        """Takes the memory layout that it will work in; the probes come before."""
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._full = self._net if self.dtype is torch.float32 else None
-        fast = self._net if self._full is not None else copy.deepcopy(self._net)
-        fast = fast.to(self.dtype).to(memory_format=self._format)
-        self._fast = torch.compile(fast) if self._compile else fast
+        # In float32 on a CPU only this layout adds up in one order whatever the size of the tile.
+        self._full_format = torch.channels_last if self.device.type == "cpu" else self._format
+        self._full.to(memory_format=self._full_format)
+        own = self._own.to(memory_format=self._format)
+        self._fast = torch.compile(own) if self._compile else own
 
     @torch.inference_mode()
     def run(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -78,24 +85,24 @@ class Network:
 
     @torch.inference_mode()
     def run_in_float32(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The same in full precision, for what overflowed."""
-        if self._full is None:
-            self._full = self._net.float()
-        return self._through(self._full, pixels.float())
+        """The same in full precision: for what overflowed, and for pictures that are deeper than half precision."""
+        if self.dtype is torch.float32:
+            return self.run(pixels)
+        return self._through(self._full, pixels.float().contiguous(memory_format=self._full_format))
 
     def differentiable(self, pixels: torch.Tensor) -> torch.Tensor:
         """The same in float32 with gradients, for the probe of the receptive field."""
-        return self._through(self._net, pixels)
+        return self._through(self._full, pixels)
 
     def forward_in(self, pixels: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """One pass in a memory layout, for the probe of the layout."""
-        self._net.to(self.dtype).to(memory_format=memory_format)
-        return self._through(self._net, pixels.to(self.dtype).contiguous(memory_format=memory_format))
+        self._own.to(memory_format=memory_format)
+        return self._through(self._own, pixels.to(self.dtype).contiguous(memory_format=memory_format))
 
     @contextmanager
     def watched(self, note: Callable[[object, object, object], None]) -> Iterator[None]:
         """`note(module, inputs, output)` is called after each layer."""
-        handles = [layer.register_forward_hook(note) for layer in self._net.modules()]
+        handles = [layer.register_forward_hook(note) for layer in self._own.modules()]
         try:
             yield
         finally:

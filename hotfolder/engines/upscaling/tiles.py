@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,10 @@ class Tiling:
     blend: int
     multiple: int = 1  # of which positions have to be
     fixed: bool = False  # all windows of one size: they can share a batch, and are compiled once
+
+    def at_most(self, tile: int) -> Tiling:
+        """The same with tiles that are no larger than this."""
+        return self if tile >= self.tile else replace(self, tile=tile, blend=min(self.blend, tile // 4))
 
     def spans(self, length: int) -> Iterator[Span]:
         """Tiles along an axis of `length`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hotfolder.core.sizes import Plan, Target, plan
+from hotfolder.engines.device import precision_name
 from hotfolder.engines.upscaling.enlarge import Enlarger, Plane
 from hotfolder.engines.upscaling.network import Network
 from hotfolder.engines.upscaling.picture import Parts, put_together, take_apart
@@ -21,6 +23,7 @@ from hotfolder.errors import ImageTooLarge
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
+log = logging.getLogger(__name__)
 Key = TypeVar("Key")
 #: Tiles chosen by memory: their sides, in input pixels.
 _SMALLEST, _LARGEST = 64, 1024
@@ -49,6 +52,7 @@ class Answer(Generic[Key]):
     key: Key
     pixels: NDArray[Any] | None
     plan: Plan
+    precision: str = ""  # of the network's work
     error: Exception | None = None
 
 
@@ -68,12 +72,19 @@ class Upscaler:
         """Raises ModelDamaged or UsageError."""
         self.network = Network(spec, device, settings)
         self.name, self.scale = self.network.name, self.network.scale
-        self.weights_sha256, self.precision = self.network.weights_sha256, self.network.precision
         self.findings = probe(self.network)
+        if not self.findings.near_float32:
+            log.warning("%s is too far from float32 in %s: it works in float32", self.name, self.network.precision)
+            self.network.leave_half_precision()
+            self.findings = probe(self.network)
+        self.weights_sha256, self.precision = self.network.weights_sha256, self.network.precision
         self.network.settle(channels_last=self.findings.channels_last)
         self._most_pixels = settings.max_output_pixels
         tiling, batch = choose(self.network, self.findings, settings)
-        self._enlarger = Enlarger(self.network, tiling, batch)
+        # Where the tile is chosen by the memory: float32 takes twice as much of it as half precision.
+        is_half = self.network.dtype is not torch.float32
+        smaller = max(_SMALLEST, _whole(tiling.tile * 0.7, self.network.multiple))
+        self._enlarger = Enlarger(self.network, tiling, batch, smaller if is_half and not settings.tile else None)
 
     @property
     def tiling(self) -> Tiling:
@@ -98,7 +109,7 @@ class Upscaler:
                     self._check_size(width, height, wanted)
                     parts = take_apart(request.pixels, request.profile)
                 except Exception as error:  # noqa: BLE001 - the edge around one picture
-                    finished.append(Answer(request.key, None, wanted, error))
+                    finished.append(Answer(request.key, None, wanted, error=error))
                     continue
                 given = {"colours": parts.colours}
                 if parts.alpha is not None:
@@ -110,7 +121,7 @@ class Upscaler:
                     continue
                 jobs[id(job)] = job
                 for name, pixels in given.items():
-                    yield Plane((job, name), pixels, self._between(job, wanted.passes - 1))
+                    yield Plane((job, name), pixels, self._between(job, wanted.passes - 1), parts.deep)
 
         for plane in self._enlarger.run(planes(), _Counter(report)):
             job, name = plane.owner
@@ -118,7 +129,7 @@ class Upscaler:
                 job.left -= 1
                 if plane.error is not None:
                     del jobs[id(job)]
-                    finished.append(Answer(job.request.key, None, job.plan, plane.error))
+                    finished.append(Answer(job.request.key, None, job.plan, error=plane.error))
                 else:
                     job.parts.planes[name] = plane.result
                     if job.left == 0:
@@ -155,16 +166,17 @@ class Upscaler:
         try:
             for left in range(job.plan.passes - 2, -1, -1):
                 again = [
-                    Plane((job, name), pixels, self._between(job, left))
+                    Plane((job, name), pixels, self._between(job, left), job.parts.deep)
                     for name, pixels in job.parts.planes.items()
                 ]
                 for plane in self._enlarger.run(again):
                     if plane.error is not None:
                         raise plane.error
                     job.parts.planes[plane.owner[1]] = plane.result
-            return Answer(job.request.key, put_together(job.parts, job.plan), job.plan)
+            precision = precision_name(torch.float32) if job.parts.deep else self.precision
+            return Answer(job.request.key, put_together(job.parts, job.plan), job.plan, precision)
         except Exception as error:  # noqa: BLE001 - the edge around one picture
-            return Answer(job.request.key, None, job.plan, error)
+            return Answer(job.request.key, None, job.plan, error=error)
 
     def _check_size(self, width: int, height: int, wanted: Plan) -> None:
         reached = self.scale**wanted.passes
@@ -203,8 +215,7 @@ def choose(network: Network, findings: Findings, settings: RunnerSettings) -> tu
         tile = max(_SMALLEST, min(_LARGEST, side))
         if not network.tiles_well:
             tile = max(tile, side)  # its descriptor advises against tiles: as few as there can be
-    tile = -(-tile // network.multiple) * network.multiple
-    overlap = -(-overlap // network.multiple) * network.multiple
+    tile, overlap = _whole(tile, network.multiple), _whole(overlap, network.multiple)
     blend = 0 if exact else max(1, min(overlap // 2, tile // 4))  # tiles made even are at least half as wide
     together = 1
     if network.device.type == "cuda":
@@ -212,6 +223,10 @@ def choose(network: Network, findings: Findings, settings: RunnerSettings) -> tu
         together = max(1, min(_MOST_TOGETHER, int(free / window)))
     fixed = network.device.type == "cuda" or settings.compile
     return Tiling(tile, overlap, blend, network.multiple, fixed), together
+
+
+def _whole(pixels: float, multiple: int) -> int:
+    return -(-int(pixels) // multiple) * multiple
 
 
 def _free_memory(device: torch.device) -> float:
