@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -21,6 +22,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.printable import printable
 from hotfolder.types import Kind
 from tests.cli.test_commands import hotfolder
+from tests.support.live import wait_for
 from tests.support.roots import picture, rows
 
 
@@ -166,17 +168,29 @@ def test_interrupted_it_says_what_it_knows_and_leaves_no_worker(nowhere: Path) -
             picture(nowhere / "a.png", 1, (1500, 1500)) if number == 0 else nowhere / "a.png",
             nowhere / "in" / f"{number:03d}.png",
         )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hotfolder", "score", "in", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(6)
+    said = nowhere / "stderr.txt"
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hotfolder", "score", "in", "--json"],
+            stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    wait_for(lambda: re.search(r": [1-9]\d*/400 ", said.read_text()) is not None, 120, "some are judged")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=20)
+    err = said.read_text()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     told = json.loads(out)
-    assert told["count"] < 400
+    assert 0 < told["count"] < 400
+    assert told["errors"] == 0
+    names = [row["image"] for row in told["scores"]]
+    assert len(names) == told["count"]
+    assert set(names) < {f"in/{number:03d}.png" for number in range(400)}
+    assert [row for row in told["scores"] if not 1 <= row["score"] <= 10] == []
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
 
 
 # --- rescore -------------------------------------------------------------------------------------

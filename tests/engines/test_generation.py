@@ -169,6 +169,7 @@ def _weights(generator: Generator) -> dict[str, torch.Tensor]:
 
 
 def _are_same(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> bool:
+    assert before
     return before.keys() == after.keys() and all(
         before[key].dtype is after[key].dtype and torch.equal(before[key], after[key]) for key in before
     )

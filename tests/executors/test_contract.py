@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.executors.base import Done, Executor
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
-from hotfolder.types import Batch, FailureClass, Item, Kind, RunnerSettings
+from hotfolder.types import Batch, FailureClass, Item, Kind, Outcome, Progress, RunnerSettings
 
 SETTINGS = RunnerSettings(device="cpu", max_pixels=10_000_000, tile=128)
 
@@ -92,7 +94,8 @@ def test_a_model_that_is_not_there_fails_the_items_and_nothing_else(
     errors = [done.outcome.error for done in drain(executor) if done.outcome]
     assert [error.kind for error in errors if error] == ["model_missing"] * 4
     executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
-    assert all(done.outcome.score for done in drain(executor) if done.outcome)
+    (outcome,) = [done.outcome for done in drain(executor) if done.outcome]
+    assert outcome.score is not None
 
 
 def test_after_an_interrupt_the_rest_has_no_outcome(executor: Executor, pictures: list[Path]) -> None:
@@ -104,6 +107,57 @@ def test_after_an_interrupt_the_rest_has_no_outcome(executor: Executor, pictures
     told = drain(executor)
     assert len([done for done in told if done.outcome]) < len(pictures)
     assert told[-1].finished == 1
+
+
+def in_work(event: object) -> bool:
+    """Whether this tells of an image of which a part is done."""
+    return isinstance(event, Progress) and event.stage == "upscaling" and 0 < event.step < event.steps
+
+
+def interrupted(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> list[Done]:
+    """All that is told of the batch in work, when it is interrupted in the middle of an image."""
+    if isinstance(executor, InlineExecutor):  # works while it is polled, and tells it all afterwards
+        real = executor._runner.work
+
+        def work(batch: Batch, emit: Callable[[Outcome | Progress], None], *rest: Any) -> None:
+            def tell(event: Outcome | Progress) -> None:
+                emit(event)
+                if in_work(event):
+                    executor.interrupt()
+
+            real(batch, tell, *rest)
+
+        monkeypatch.setattr(executor._runner, "work", work)
+        return drain(executor)
+    told: list[Done] = []
+    deadline = time.monotonic() + 90
+    while not any(in_work(done.progress) for done in told):
+        assert time.monotonic() < deadline, told
+        told += executor.poll(0.1)
+    executor.interrupt()
+    return told + drain(executor)
+
+
+def test_an_interrupt_lets_the_image_in_work_end_and_begins_few_others(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(24)]
+    for number, path in enumerate(paths):
+        draw_landscape(number).save(path)
+    executor.submit(batch(Kind.UPSCALE, "x4-compact", paths))
+    told = interrupted(executor, monkeypatch)
+    begun = {done.progress.job_id for done in told if done.progress and in_work(done.progress)}
+    ended = {done.outcome.job_id: done.outcome for done in told if done.outcome}
+    assert begun
+    assert begun <= ended.keys()  # nothing that was begun is thrown away
+    assert len(ended) < len(paths)
+    for outcome in ended.values():
+        assert outcome.error is None and outcome.staged is not None
+        with Image.open(outcome.staged.path) as made:
+            made.load()
+            assert made.size == (1280, 960)
+    assert told[-1].finished == 1
+    assert executor.capacity() == 1
 
 
 def test_a_killed_worker_is_reported_and_replaced(pictures: list[Path]) -> None:

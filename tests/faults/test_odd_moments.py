@@ -16,7 +16,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.types import Item, Job, Kind
-from tests.support.live import wait_for
+from tests.support.live import hearing, wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -228,15 +228,21 @@ def test_removing_a_prompt_file_cancels_what_it_has_not_got(layout: Layout) -> N
     check_consistent(layout)
 
 
-def test_an_inbox_that_is_removed_is_made_and_watched_again(layout: Layout) -> None:
+def test_an_inbox_that_is_removed_is_made_and_watched_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = hearing(monkeypatch)
     line = daemon(layout, ScriptedExecutor(always(6.6)), WATCH__RESCAN_SECONDS="0.5")
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
         wait_for(layout.live_status.exists, 10, "it runs")
+        observer = line._watcher._observer
         layout.inbox(Kind.SCORE).rmdir()
         wait_for(layout.inbox(Kind.SCORE).is_dir, 10, "the inbox is there again")
-        picture(layout.inbox(Kind.SCORE) / "a.png")
+        wait_for(lambda: line._watcher._observer is not observer and line._watcher.alive, 10, "a new watch")
+        path = picture(layout.inbox(Kind.SCORE) / "a.png")
+        wait_for(lambda: told(path), 10, "the new watch tells of the file: no scan has to find it")
         wait_for(lambda: (layout.root / "keep/a.png").exists(), 10, "the file is scored")
     finally:
         line.stop()

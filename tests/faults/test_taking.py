@@ -22,7 +22,7 @@ from hotfolder.folders.watch import Watcher
 from hotfolder.status.live import read
 from hotfolder.types import Item, Kind, Sighting
 from tests.faults.disks import working
-from tests.support.live import wait_for
+from tests.support.live import hearing, wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -307,7 +307,8 @@ def test_a_queue_that_overflows_is_counted_and_shown(layout: Layout, monkeypatch
         assert "3 files found without an event" in str(read(layout.live_status))
 
 
-def test_a_watch_that_dies_is_started_anew(layout: Layout) -> None:
+def test_a_watch_that_dies_is_started_anew(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = hearing(monkeypatch)
     line = daemon(layout, ScriptedExecutor(always(6.6)), WATCH__RESCAN_SECONDS="0.5")
     with working(line):
         wait_for(layout.live_status.exists, 20, "it runs")
@@ -316,7 +317,8 @@ def test_a_watch_that_dies_is_started_anew(layout: Layout) -> None:
         for emitter in observer.emitters:
             emitter.stop()
         wait_for(lambda: line._watcher._observer is not observer and line._watcher.alive, 10, "a new watch")
-        picture(layout.inbox(Kind.SCORE) / "a.png")
+        path = picture(layout.inbox(Kind.SCORE) / "a.png")
+        wait_for(lambda: told(path), 10, "the new watch tells of the file: no scan has to find it")
         wait_for((layout.root / "keep/a.png").exists, 10, "it works on")
 
 

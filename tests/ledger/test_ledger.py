@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -48,8 +49,6 @@ def queue(ledger: Ledger, *models: str) -> None:
 
 
 def test_the_public_views_have_the_promised_columns(ledger: Ledger, tmp_path: Path) -> None:
-    import sqlite3
-
     connection = sqlite3.connect(tmp_path / "hotfolder.db")
     columns = {
         view: [row[1] for row in connection.execute(f"PRAGMA table_info({view})")]
@@ -67,8 +66,21 @@ def test_the_public_views_have_the_promised_columns(ledger: Ledger, tmp_path: Pa
 def test_opening_again_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     queue(ledger, "m")
     ledger.close()
+    before = dump(tmp_path / "hotfolder.db")
+    assert any(line.startswith('INSERT INTO "jobs"') for line in before)
     again = Ledger.open(tmp_path / "hotfolder.db")
     assert again.jobs.open_count() == 1
+    again.close()
+    assert dump(tmp_path / "hotfolder.db") == before
+
+
+def dump(path: Path) -> list[str]:
+    """All that a database holds, its schema included."""
+    connection = sqlite3.connect(path)
+    try:
+        return list(connection.iterdump())
+    finally:
+        connection.close()
 
 
 def test_only_the_owner_may_write_the_database(ledger: Ledger, tmp_path: Path) -> None:
@@ -131,8 +143,6 @@ def test_every_query_is_used_somewhere() -> None:
 
 
 def test_scores_of_an_older_schema_become_the_gates(tmp_path: Path) -> None:
-    import sqlite3
-
     from sqlite_utils import Database
 
     from hotfolder.ledger import migrations

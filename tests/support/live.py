@@ -12,8 +12,11 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
+import pytest
+from watchdog.events import FileSystemEvent
 
 from hotfolder.folders.layout import Layout
+from hotfolder.folders.watch import Watcher
 from tests.support.roots import QUICK
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,6 +30,19 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.01)
     return time.monotonic() - started
+
+
+def hearing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
+    """From now on: whether some event of the file system told of a file, as against a scan that found it."""
+    names, real = set[str](), Watcher.on_any_event
+
+    def hear(self: Watcher, event: FileSystemEvent) -> None:
+        if event.event_type != "deleted":  # the daemon's own moving it away
+            names.add(os.fsdecode(event.src_path))
+        real(self, event)
+
+    monkeypatch.setattr(Watcher, "on_any_event", hear)
+    return lambda path: str(path) in names
 
 
 class LiveDaemon:
