@@ -17,6 +17,15 @@ import pytest
 from hotfolder.folders.layout import Layout
 from tests.support.roots import new_root
 
+
+def pytest_report_header() -> str:
+    from hotfolder.engines.device import has_native_bfloat16
+
+    auto = os.environ.get("HOTFOLDER_EXECUTOR__PRECISION", "auto")
+    native = "has it" if has_native_bfloat16() else "does not have it: it is emulated"
+    return f"precisions: float32 and bfloat16 in tests of precision (this CPU {native}), '{auto}' in all others"
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -11,6 +11,8 @@ from hotfolder.cli.bench import run_bench_generate
 from hotfolder.errors import ModelMissing, UsageError
 from tests.cli.test_commands import hotfolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

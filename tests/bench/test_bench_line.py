@@ -19,6 +19,8 @@ from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.imaging.decode import decode
 from tests.cli.test_commands import hotfolder
 
+pytestmark = pytest.mark.slow
+
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 

@@ -16,6 +16,8 @@ from hotfolder.folders.layout import Layout
 from tests.cli.test_commands import hotfolder
 from tests.support.roots import check_consistent, files_in, rows
 
+pytestmark = pytest.mark.slow
+
 
 def without_network() -> list[str]:
     """The start of a command that has no network, where the kernel lets us; else nothing."""

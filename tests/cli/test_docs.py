@@ -18,6 +18,8 @@ from tests.support.scripted import ScriptedExecutor, always
 from tests.support.shell import Home, constant_tower, random_compact, random_head
 from tools import make_reference
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 PROMPTS = (REPOSITORY / "docs/prompts.md").read_text()

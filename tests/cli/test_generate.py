@@ -30,6 +30,8 @@ from hotfolder.oneshot import placing
 from hotfolder.types import Item, Kind
 from tests.support.scripted import Script, ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "a red circle, on blue"
 PROMPT_FILE = """\
 # two of them

@@ -22,6 +22,8 @@ from hotfolder.models.registry import BUILTIN, Catalogue
 from tests.support.hub import Hub, Repository, serve, sha256
 from tests.support.roots import picture as draw
 
+pytestmark = pytest.mark.slow
+
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 

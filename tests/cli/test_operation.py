@@ -24,6 +24,8 @@ from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 from tests.support.shell import Home
 
+pytestmark = pytest.mark.slow
+
 
 def hotfolder(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hotfolder", *arguments]

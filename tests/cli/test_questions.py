@@ -18,6 +18,8 @@ from hotfolder.types import Item, Kind
 from tests.support.roots import daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
+pytestmark = pytest.mark.slow
+
 SCORES = {1: 4.0, 2: 6.6, 3: 8.0}
 
 

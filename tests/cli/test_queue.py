@@ -19,6 +19,8 @@ from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 
 def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]

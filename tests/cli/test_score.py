@@ -25,6 +25,8 @@ from tests.cli.test_commands import hotfolder
 from tests.support.live import wait_for
 from tests.support.roots import picture, rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -20,6 +20,8 @@ from tests.support.hub import Hub, Repository, serve, sha256
 from tests.support.roots import check_consistent, files_in, picture
 from tests.support.shell import Home, constant_tower, random_compact, random_head
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:

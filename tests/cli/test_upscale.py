@@ -15,6 +15,8 @@ from PIL import Image
 from hotfolder.demo.pictures import draw_landscape
 from tests.cli.test_commands import hotfolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

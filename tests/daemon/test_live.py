@@ -17,6 +17,8 @@ from hotfolder.types import Kind
 from tests.support.live import LiveDaemon, drop, wait_for
 from tests.support.roots import check_consistent, files_in, rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def landscape(tmp_path: Path) -> Path:

@@ -17,6 +17,8 @@ from hotfolder.types import Batch, Item, Kind
 from tests.support import tiny
 from tests.support.roots import check_consistent, daemon, files_in, rows, settings
 
+pytestmark = pytest.mark.slow
+
 SIZE = "--width 32 --height 32 --steps 2"
 
 

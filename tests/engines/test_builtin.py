@@ -23,6 +23,8 @@ from hotfolder.types import Kind, RunnerSettings
 from tools import measure_best_of
 from tools.builtin import measure
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -28,6 +28,8 @@ from hotfolder.models import registry
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, Precise, RunnerSettings
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 HEAD = "sac+logos+ava1-l14-linearMSE.pth"
 TOWER = "clip-vit-l-14.safetensors"

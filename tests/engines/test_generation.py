@@ -36,6 +36,8 @@ from hotfolder.models.registry import Catalogue
 from hotfolder.types import FailureClass, Kind, RunnerSettings
 from tests.support import checkpoints, tiny
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 FAMILIES = ("sd15", "sdxl", "flux")
 #: Of a family: what is recorded as family, sampler and guidance.

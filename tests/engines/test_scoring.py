@@ -332,14 +332,14 @@ _MEMORY = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from hotfolder.engines.scoring.stream import Looker, judge_all
-from hotfolder.types import Item, StationSettings
+from hotfolder.types import Item, RunnerSettings
 from tests.support.standin import StandInEncoder, StandInScorer, panel
 judges = panel("red", StandInScorer("red", StandInEncoder()))
 ended = []
 for count in map(int, sys.argv[2:]):
     items = [Item(n, 1, sys.argv[1], "") for n in range(count)]
     with ThreadPoolExecutor(2) as pool:
-        look = Looker(judges, StationSettings(), None)
+        look = Looker(judges, RunnerSettings(), None)
         judge_all(judges, items, look, pool, ended.append, lambda item, error: sys.exit(str(error)))
     print(len(ended), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -32,6 +32,8 @@ from hotfolder.imaging.decode import decode
 from hotfolder.models.registry import Catalogue, ModelFile, ModelSpec
 from hotfolder.types import Kind, RunnerSettings
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 ANIME, GENERAL, KEEPS_NOISE = (
     "realesr-animevideov3.pth", "realesr-general-x4v3.safetensors", "realesr-general-wdn-x4v3.safetensors",

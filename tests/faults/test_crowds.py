@@ -7,6 +7,8 @@ import pytest
 from hotfolder.folders.layout import Layout
 from tests.faults import crowds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.alone
 def test_twenty_thousand_files_while_it_is_stopped(layout: Layout) -> None:

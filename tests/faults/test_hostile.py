@@ -22,6 +22,8 @@ from tests.support.live import LiveDaemon, wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 
 def test_three_hundred_hostile_files(layout: Layout) -> None:
     """Each ends as a result or in failed/ with a reason; the daemon is the same from first to last, and no larger."""

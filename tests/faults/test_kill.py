@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hotfolder.folders.layout import Layout
 from tests.faults import kills
+
+pytestmark = pytest.mark.slow
 
 
 def test_thirty_kills_under_load(layout: Layout) -> None:

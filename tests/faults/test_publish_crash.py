@@ -21,6 +21,8 @@ from hotfolder.types import Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 
 class PowerCut(BaseException):
     """Nothing in the product may catch this, as nothing catches a power cut."""

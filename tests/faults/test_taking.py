@@ -26,6 +26,8 @@ from tests.support.live import hearing, wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 #: Seconds that a writer pauses in the middle; the soak has them pause longer.
 PAUSE = float(os.environ.get("HOTFOLDER_TEST_PAUSE", "2"))
 

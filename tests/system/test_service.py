@@ -27,6 +27,8 @@ from tests.support.live import REPOSITORY, LiveDaemon, wait_for
 from tests.support.roots import QUICK, daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 
+pytestmark = pytest.mark.slow
+
 
 class Manager:
     """Listens as systemd does, and keeps what it was told, with the moment."""
