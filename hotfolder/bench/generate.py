@@ -175,9 +175,6 @@ def _turns(items: Sequence[Item], together: int) -> list[Sequence[Item]]:
     return [part for part in (items[:half], items[half:]) if part]
 
 
-# --- our way -------------------------------------------------------------------------------------
-
-
 class _Loading:
     """Looks at a worker's reports: for how long it was loading."""
 
@@ -247,9 +244,6 @@ def _draw(generator: Generator, orders: Sequence[GenerationRequest]) -> None:
     for drawn in generator.draw(orders):
         if drawn.error is not None:
             raise drawn.error
-
-
-# --- the plain way -------------------------------------------------------------------------------
 
 
 class _PlainLoop:

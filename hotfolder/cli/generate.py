@@ -156,9 +156,6 @@ def _short(prompt: str) -> str:
     return re.sub(r"[^\w-]+", "-", prompt)[:_NAME].strip("-") or "image"
 
 
-# --- working -------------------------------------------------------------------------------------
-
-
 def _work(
     executor: Executor, settings: Settings, wanted: Sequence[_Image], out: Path, staging: Path, display: Display
 ) -> None:
@@ -262,9 +259,6 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# --- telling -------------------------------------------------------------------------------------
 
 
 def _tell(wanted: Sequence[_Image], *, as_json: bool) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,30 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import Action, blamed, decide
 from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
+from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import CannotPlace, EnvironmentTrouble, Vanished, WorkerLost
+from hotfolder.errors import EnvironmentTrouble, WorkerLost
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import sight
 from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.publishing.publisher import Published, Publisher
 from hotfolder.routing.router import About, Router, SetMember
 from hotfolder.transitions import (
-    Chosen,
-    Failed,
     Generated,
-    OfJob,
     Scored,
     SourceFinished,
     Transition,
     Upscaled,
 )
-from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, State, StoredImage, Verdict
+from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, StoredImage, Verdict
 
 log = logging.getLogger(__name__)
-#: Transitions that are published together, and how long the first of them waits for others, in seconds.
-AT_ONCE, TOGETHER_SECONDS = 64, 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that hooks and messages tell of: 'keep' or 'failed', with facts that can be JSON."""
-
-    name: str
-    facts: Mapping[str, Any]
 
 
 class Completion:
-    """Turns the end of a job into what ledger and folders say. `done` and `failed` count jobs of this run.
-
-    Transitions are gathered, and published many at a time.
-    """
+    """Turns the end of a job into the transition that follows, which goes to the outbox."""
 
     def __init__(
         self,
@@ -63,69 +46,21 @@ class Completion:
         router: Router,
         guard: Guard,
         sources: Sources,
+        outbox: Outbox,
         clock: Callable[[], float],
     ) -> None:
-        self.done = self.failed = 0
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
         self._router = router
         self._guard = guard
         self._sources = sources
+        self._outbox = outbox
         self._clock = clock
-        self._publisher = Publisher(layout.root, ledger, guard, clock)
         self._duplicates = Duplicates(layout, ledger)
-        self._gathered: list[Transition] = []
-        self._gathered_since = 0.0
-        self._jobs: dict[int, Job] = {}  # of what is gathered
-        self._wanted: set[str] = set()  # the paths that it asks for
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
         self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # at drops of an earlier run, too
-        self._unplaced_said: set[str] = set()  # dropped files whose results wait, as it was logged
-        self._place_again_at: float | None = None  # when what could not be put into its place is tried again
-        self._events: list[Event] = []
-        self._pause: Pause | None = None
-
-    @property
-    def gathered(self) -> list[Job]:
-        """Jobs that have ended and are not published yet."""
-        return list(self._jobs.values())
-
-    @property
-    def unplaced(self) -> int:
-        """How many results wait because a file cannot be put into its place."""
-        return len(self._publisher.held)
-
-    def is_all_done(self) -> bool:
-        """Whether nothing is left to do, but for what cannot be put into its place. Raises EnvironmentTrouble."""
-        held = self._publisher.held
-        waiting = self._ledger.jobs.open_count() - sum(isinstance(each, OfJob) for each in held)
-        if waiting > 0 or self._gathered or self._sources.ended:
-            return False
-        return {drop.id for drop in self._ledger.drops.finished(None)} <= {each.drop_id for each in held}
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as much is gathered as is published together."""
-        return len(self._gathered) >= AT_ONCE
-
-    def due_at(self) -> float | None:
-        """When something has to be published, in seconds since the epoch; None where nothing is gathered or held."""
-        moments = [self._gathered_since + TOGETHER_SECONDS] if self._gathered else []
-        return min([*moments, *([self._place_again_at] if self._place_again_at is not None else [])], default=None)
-
-    def events(self) -> list[Event]:
-        """What happened since this was asked last."""
-        events, self._events = self._events, []
-        return events
-
-    def take_pause(self) -> Pause | None:
-        """Why nothing can be begun just now, if that was found since this was asked last."""
-        pause, self._pause = self._pause, None
-        return pause
-
-    # A job has ended.
 
     def end(self, ended: Ended) -> None:
         """Finds out what follows. Raises EnvironmentTrouble when nothing can be said just now; see `resume`."""
@@ -152,9 +87,15 @@ class Completion:
         elif error is not None:
             self._failure(job, error, drop, now)
         elif outcome is not None:
-            self._gather(self._success(job, outcome, drop, now), job)
+            self._outbox.gather(self._success(job, outcome, drop, now), job)
         else:
             self.release(job)
+
+    def resume(self) -> None:
+        """What some trouble kept from being recorded goes back into the queue. Raises EnvironmentTrouble."""
+        while self._unrecorded:
+            self.release(self._unrecorded[-1])
+            self._unrecorded.pop()
 
     def release(self, job: Job) -> None:
         """Back into the queue, without blame."""
@@ -176,8 +117,8 @@ class Completion:
                 transition = self._router.upscaled(job, outcome, about, staged)
         if transition.new_image is None or transition.image is None:
             return transition
-        if transition.image.dst in self._wanted:
-            self.publish()  # perhaps the same picture: it is compared with what lies there
+        if self._outbox.asks_for(transition.image.dst):
+            self._outbox.publish()  # perhaps the same picture: it is compared with what lies there
         twin = self._duplicates.twin_of(transition.new_image, transition.image)
         if twin is None:
             return transition
@@ -188,8 +129,8 @@ class Completion:
     def _parent_score(self, image: StoredImage | None, outcome: Outcome) -> float | None:
         if image is None or image.parent_id is None or outcome.score is None:
             return None
-        if any(isinstance(each, Scored) and each.image_id == image.parent_id for each in self._gathered):
-            self.publish()  # the parent's score is not in the ledger yet
+        if self._outbox.holds_score_of(image.parent_id):
+            self._outbox.publish()  # the parent's score is not in the ledger yet
         return self._ledger.images.score_of(image.parent_id, outcome.score)
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
@@ -202,7 +143,7 @@ class Completion:
             case Action.FAIL:
                 source = job.source or job.source_file
                 log.warning("job %d: %s failed: %s", job.id, source, error.message, extra=_fields(job))
-                self._gather(self._router.failed(job, error, About(self._image(job), drop), now), job)
+                self._outbox.gather(self._router.failed(job, error, About(self._image(job), drop), now), job)
             case Action.RETRY:
                 died = error.failure is FailureClass.POISON
                 log.warning("job %d: %s; tried again", job.id, error.message, extra=_fields(job))
@@ -213,7 +154,7 @@ class Completion:
                 # Behind the others: should it be this file alone, they go on after the pause.
                 later = decision.not_before + root.retry.pause_seconds
                 self._ledger.jobs.release(job, not_before=later, spent=False, error=error)
-                self._pause = Pause(error, decision.not_before)
+                self._outbox.pause(Pause(error, decision.not_before))
 
     def _image(self, job: Job) -> StoredImage | None:
         """The row of the image that the job works on, if it has one already."""
@@ -221,109 +162,6 @@ class Completion:
 
     def _clear_claim(self, job: Job) -> None:
         shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
-
-    # Publishing.
-
-    def _gather(self, transition: Transition, job: Job | None = None) -> None:
-        if not self._gathered:
-            self._gathered_since = self._clock()
-        self._gathered.append(transition)
-        self._wanted.update(move.dst for _, move in transition.moves())
-        if job is not None:
-            self._jobs[job.id] = job
-
-    def publish(self) -> None:
-        """Publishes what is gathered."""
-        gathered, self._gathered = self._gathered, []
-        self._jobs, self._wanted = {}, set()
-        if gathered:
-            for published in self._publisher.publish(gathered):
-                self._after(published)
-
-    def _publish_now(self, wanted: Sequence[Transition]) -> Iterator[Published]:
-        """So many at a time; what became of each, in the order asked."""
-        self.publish()
-        for start in range(0, len(wanted), AT_ONCE):
-            some = wanted[start : start + AT_ONCE]
-            results = {id(published.wanted): published for published in self._publisher.publish(some)}
-            for each in some:
-                self._after(results[id(each)])
-                yield results[id(each)]
-
-    def place_again(self, now: float) -> None:
-        """What could not be put into its place is tried again now and then. Raises EnvironmentTrouble."""
-        if self._place_again_at is not None and now >= self._place_again_at:
-            self.resume()
-
-    def resume(self) -> None:
-        """Finishes what was begun before a crash or an error. Raises EnvironmentTrouble while that cannot be."""
-        self._place_again_at = None
-        results, unreadable = self._publisher.resume()
-        for published in results:
-            self._after(published)
-        for error in unreadable:
-            self.failed += 1
-            self._tell_failure("", None, error.kind, error.message, error.fix)
-        while self._unrecorded:
-            self.release(self._unrecorded[-1])
-            self._unrecorded.pop()
-
-    def _after(self, published: Published) -> None:
-        if isinstance(published.trouble, CannotPlace):
-            self._cannot_place(published.wanted, published.trouble)
-        elif published.trouble is not None:
-            self._pause = Pause(published.trouble.info())  # the publisher keeps it until it is resumed
-        elif published.done is None:
-            self._nothing_to_publish(published.wanted)
-        else:
-            self._is_published(published.done)
-
-    def _is_published(self, done: Transition) -> None:
-        self._sources.ended.add(done.drop_id)
-        if isinstance(done, OfJob):
-            if not isinstance(done, Scored):  # for a score nothing is staged
-                shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)
-            self.failed += isinstance(done, Failed)
-            self.done += not isinstance(done, Failed)
-        if isinstance(done, Failed):
-            moved = done.image.dst if done.image else None
-            self._tell_failure(done.source_file, moved, done.error.kind, done.error.message, done.error.fix)
-        elif isinstance(done, Scored | Chosen):
-            if isinstance(done, Scored):
-                moved = done.image.dst if done.image else ""
-                log.info(
-                    "job %d: %s scores %.2f%s", done.job_id, done.image.src if done.image else done.source_file,
-                    done.score.value, f" -> {moved}" if moved else "",
-                    extra={"job_id": done.job_id, "source_file": done.source_file},
-                )  # fmt: skip
-            if done.verdict is Verdict.KEEP:
-                self._tell_kept(done)
-        elif isinstance(done, Generated | Upscaled):
-            log.info(
-                "job %d: %s made %s", done.job_id, done.source_file, done.image.dst,
-                extra={"job_id": done.job_id, "source_file": done.source_file},
-            )  # fmt: skip
-
-    def _cannot_place(self, wanted: Transition, trouble: CannotPlace) -> None:
-        if wanted.source_file not in self._unplaced_said:
-            self._unplaced_said.add(wanted.source_file)
-            log.warning("%s: %s (%s)", wanted.source_file, trouble.message, trouble.fix)
-        self._place_again_at = self._clock() + self._settings.of_root.retry.pause_seconds
-        if isinstance(wanted, OfJob):
-            self._ledger.jobs.note(wanted.job_id, trouble.info())
-
-    def _nothing_to_publish(self, wanted: Transition) -> None:
-        """A person took the file away, or put another one in its place, at the last moment."""
-        now = self._clock()
-        error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
-        if isinstance(wanted, OfJob):
-            self._ledger.jobs.end(wanted.job_id, State.CANCELLED, now, error)
-        drop = self._ledger.drops.get(wanted.drop_id)
-        if drop is not None and _places_drop(wanted):
-            self._sources.give_up(drop, now)
-        self._sources.look_again = True
-
-    # What follows when all of something has ended.
 
     def finish_sources(self) -> None:
         """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
@@ -333,11 +171,11 @@ class Completion:
         with_sets = self._ledger.images.drops_with_sets() if self._look_at_all else among & self._with_sets
         if with_sets:
             self._choose(with_sets)
-        held = {each.drop_id for each in self._publisher.held}
+        held = self._outbox.held_drops
         found = self._ledger.drops.finished(None if self._look_at_all else among - held)
         own = [drop for drop in found if drop.id not in held]
         transitions = [transition for drop in own if (transition := self._finished(drop)) is not None]
-        for _ in self._publish_now(transitions):
+        for _ in self._outbox.publish_now(transitions):
             pass
         there_may_be_more = len(found) == FINISHED_AT_ONCE
         self._look_at_all = self._look_at_all and there_may_be_more
@@ -352,11 +190,8 @@ class Completion:
             return None
         failures = self._ledger.jobs.failed_of_drop(drop.id)
         for failure in failures:
-            if failure.attempts == 0:  # never ran: not counted or told yet
-                path = drop.sighting.path
-                self.failed += 1
-                log.warning("%s failed: %s", path, failure.message)
-                self._tell_failure(path, None, failure.error_kind, failure.message, failure.fix)
+            if failure.attempts == 0:
+                self._outbox.never_ran(drop.sighting.path, failure)
         return self._router.finished(drop, failures, now)
 
     def _choose(self, drop_ids: set[int]) -> None:
@@ -369,10 +204,8 @@ class Completion:
             chosen = self._router.chosen(members, self._ledger.images.kept_of_set(drop_id, number))
             kept = sum(each.verdict is Verdict.KEEP for each in chosen)
             log.info("%s: %d of %d kept, the best ones", members[0].image.source_file, kept, len(members))
-            for _ in self._publish_now(chosen):
+            for _ in self._outbox.publish_now(chosen):
                 pass
-
-    # What a person asks for.
 
     def quarantine(self) -> None:
         """What has cost too many daemons is not begun again."""
@@ -404,7 +237,7 @@ class Completion:
                     yield {"file": placed, "error": "it is not there any more"}
                     continue
                 wanted.append(self._router.retried_source(drop, own, placed, there))
-            for published in self._publish_now(wanted):
+            for published in self._outbox.publish_now(wanted):
                 if published.done is None:
                     told = "its file is not there any more, or has to wait for the disk"
                     yield {"file": published.wanted.source_file, "error": told}
@@ -423,36 +256,10 @@ class Completion:
                 yield verdict, False
             else:
                 transitions.append(self._router.rerouted(image, verdict, reroute_id))
-        for transition, published in zip(transitions, self._publish_now(transitions), strict=True):
+        for transition, published in zip(transitions, self._outbox.publish_now(transitions), strict=True):
             yield transition.verdict, published.done is not None
-
-    # Telling.
-
-    def _tell_kept(self, done: Scored | Chosen) -> None:
-        image = self._ledger.images.get(done.image_id) if done.image_id is not None else None
-        told: dict[str, Any] = {}
-        if image is not None:
-            told = {
-                "prompt": image.prompt, "seed": image.seed, "model": image.model, "score": image.score,
-                "scorer": image.scorer,
-            }  # fmt: skip
-        if isinstance(done, Scored):
-            told |= {"score": done.score.value, "scorer": done.score.scorer}
-        path = done.image.dst if done.image else None
-        self._events.append(Event("keep", {"source_file": done.source_file, "path": path, **told}))
-
-    def _tell_failure(self, source_file: str, path: str | None, kind: str, message: str, fix: str) -> None:
-        error = {"kind": kind, "message": message, "fix": fix}
-        self._events.append(Event("failed", {"source_file": source_file, "path": path, "error": error}))
 
 
 def _fields(job: Job) -> dict[str, Any]:
     """For the log: what becomes fields of their own in the journal."""
     return {"job_id": job.id, "source_file": job.source_file}
-
-
-def _places_drop(wanted: Transition) -> bool:
-    """Whether it would have placed the dropped file itself."""
-    if isinstance(wanted, Scored | Failed):
-        return wanted.is_drop
-    return isinstance(wanted, SourceFinished) or getattr(wanted, "original", None) is not None

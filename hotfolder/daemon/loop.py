@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +18,12 @@ from hotfolder.daemon.commands import Commands
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.intake import Intake
+from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.rebuild import open_or_rebuild
 from hotfolder.daemon.reloading import read_anew
-from hotfolder.daemon.reporter import Reporter
+from hotfolder.daemon.reporter import Report, Reporter
 from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble
@@ -43,17 +43,6 @@ T = TypeVar("T")
 _BUSY_WAIT = 0.2
 #: Longest wait, in seconds, with nothing to do: an idle worker is let go about on time.
 _IDLE_WAIT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run came to."""
-
-    done: int
-    failed: int
-    paused: str | None  # what stopped a run with `once` before it was through
-    held: int = 0  # files that wait because the settings of their folder are not understood
-    unplaced: int = 0  # results that wait because a file cannot be put into its place
 
 
 class Daemon:
@@ -92,6 +81,7 @@ class Daemon:
         self._pauses: Pauses
         self._intake: Intake
         self._dispatcher: Dispatcher
+        self._outbox: Outbox
         self._completion: Completion
         self._commands: Commands
         self._ratings: Ratings
@@ -129,10 +119,8 @@ class Daemon:
                     break
                 self._listen(wait, scan_is_put_off)
             orderly = True
-            completion = self._completion
-            return Report(
-                completion.done, completion.failed, self._reason(), self._intake.held, completion.unplaced
-            )
+            outbox = self._outbox
+            return Report(outbox.done, outbox.failed, self._reason(), self._intake.held, outbox.unplaced)
         finally:
             self._shut_down(orderly)
             lock.release()
@@ -150,7 +138,8 @@ class Daemon:
         self._pauses = Pauses(layout.hold)
         self._intake = Intake(layout, settings, ledger, router, guard, sources)
         self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
-        self._completion = Completion(layout, settings, ledger, router, guard, sources, self._clock)
+        self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, self._clock)
+        self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         self._commands = Commands(
             layout, ledger, self._completion, self._dispatcher, self._pauses, sources, self._clock
         )
@@ -174,8 +163,6 @@ class Daemon:
                 result: T = end.value
                 return result
             self._reporter.starting()
-
-    # One turn of the loop.
 
     def _turn(self) -> tuple[float, bool]:
         """Looks at everything once; gives the seconds until something is due, and whether a scan is put off."""
@@ -203,7 +190,7 @@ class Daemon:
         if (try_again := self._pauses.try_again_at()) is not None:
             due.append(try_again)
         else:
-            moments = (self._next_take, next_job, self._completion.due_at())
+            moments = (self._next_take, next_job, self._outbox.due_at())
             due += [moment for moment in moments if moment is not None]
         return max(0.0, min([scan_in, *(moment - self._clock() for moment in due)])), put_off
 
@@ -237,10 +224,10 @@ class Daemon:
 
     def _publish_if_due(self, now: float) -> None:
         """Many at a time; nothing is waited for when nothing more is in work."""
-        due = self._completion.due_at()
+        due = self._outbox.due_at()
         if due is not None and (now >= due or not self._dispatcher.is_busy):
-            self._completion.publish()
-        self._completion.place_again(now)
+            self._outbox.publish()
+        self._outbox.place_again(now)
 
     def _scan(self, now: float) -> None:
         began = time.monotonic()
@@ -248,10 +235,10 @@ class Daemon:
         settings = self._settings.of_root
         self._schedule.begin(began, settings.retry.pause_seconds)
         self._guard.check_root()
-        self._completion.publish()
+        self._outbox.publish()
         for _ in self._commands.obey():
             self._alive()
-        in_work = {job.drop_id for job in (*self._dispatcher.in_work, *self._completion.gathered)}
+        in_work = {job.drop_id for job in (*self._dispatcher.in_work, *self._outbox.gathered)}
         self._intake.scan(now, in_work, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
@@ -284,21 +271,19 @@ class Daemon:
                 self._completion.end(ended)
             except EnvironmentTrouble as error:
                 self._pause(error.info())
-            if self._completion.is_full:
-                self._completion.publish()
+            if self._outbox.is_full:
+                self._outbox.publish()
                 self._alive()
         self._take_decisions()
 
     def _take_decisions(self) -> None:
         """What the parts have found since this was done last."""
-        pause = self._completion.take_pause()
+        pause = self._outbox.take_pause()
         if pause is not None:
             self._pause(pause.error, pause.until)
         if self._sources.look_again:
             self._wake.set()
-        self._reporter.events(self._completion.events())
-
-    # Pausing.
+        self._reporter.events(self._outbox.events())
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
         usual = self._clock() + self._settings.of_root.retry.pause_seconds
@@ -310,6 +295,7 @@ class Daemon:
 
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
+        self._outbox.resume()
         self._completion.resume()
         if not self._recovered:
             recovered = self._ledger.jobs.recover()
@@ -318,8 +304,6 @@ class Daemon:
                 log.info("%d jobs that were in work go back into the queue", recovered)
                 self._completion.quarantine()
         self._pauses.trouble_is_over()
-
-    # Other settings.
 
     def _apply_new_settings(self) -> None:
         """Between two batches: what is in work is done as it was begun. A bad file changes nothing."""
@@ -345,8 +329,6 @@ class Daemon:
         inboxes = [self._layout.inbox(name) for name in settings.inboxes]
         return Watcher([*inboxes, self._layout.control], self._wake, settings.watch.mode)
 
-    # Telling, ending.
-
     def _tell(self) -> None:
         self._reporter.snapshot(self._clock(), self._snapshot)
 
@@ -356,11 +338,11 @@ class Daemon:
 
     def _announce(self) -> None:
         """To hooks and people: that nothing is begun any more, or that everything is done."""
-        reason, completion = self._reason(), self._completion
+        reason, outbox = self._reason(), self._outbox
         if reason is not None:
             self._reporter.paused(reason)
-        elif self._reporter.is_news(completion.done, completion.failed) and self._drained():
-            self._reporter.idle(completion.done, completion.failed)
+        elif self._reporter.is_news(outbox.done, outbox.failed) and self._drained():
+            self._reporter.idle(outbox.done, outbox.failed)
 
     def _snapshot(self) -> live.Snapshot:
         return live.snapshot(
@@ -369,23 +351,21 @@ class Daemon:
             watcher=self._watcher.mode,
             progress=self._dispatcher.progress,
             since=self._dispatcher.stage_since,
-            done=self._completion.done,
-            failed=self._completion.failed,
+            done=self._outbox.done,
+            failed=self._outbox.failed,
             open_jobs=self._ledger.jobs.open_count(),
             unsettled=self._intake.unsettled,
             paused=self._reason(),
-            unplaced=self._completion.unplaced,
+            unplaced=self._outbox.unplaced,
         )
 
     def _drained(self) -> bool:
         """Whether nothing is left to do, but for what waits for a person."""
-        busy = (
-            self._dispatcher.is_busy or self._completion.gathered or self._more_to_rate or self._sources.look_again
-        )
+        busy = self._dispatcher.is_busy or self._outbox.gathered or self._more_to_rate or self._sources.look_again
         if busy or self._intake.unsettled > self._intake.held:
             return False
         try:
-            return self._completion.is_all_done()
+            return self._outbox.is_all_done()
         except EnvironmentTrouble as error:
             self._pause(error.info())
             return False
@@ -409,7 +389,7 @@ class Daemon:
             self._dispatcher.close()
             with contextlib.suppress(EnvironmentTrouble):
                 if orderly:
-                    self._completion.publish()
+                    self._outbox.publish()
                     for job in self._dispatcher.in_work:
                         self._completion.release(job)
             self._take_decisions()

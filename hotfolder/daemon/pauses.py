@@ -40,8 +40,6 @@ class Pauses:
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s cannot be read and does not count: %s", self._file, error)
 
-    # Trouble with the machine.
-
     @property
     def in_trouble(self) -> bool:
         return self._trouble is not None
@@ -72,8 +70,6 @@ class Pauses:
             self._logged = ""
             log.info("going on")
 
-    # A person's wish.
-
     def ask(self, until: float | None) -> None:
         """From now on, until a moment (seconds since the epoch) or until `go_on`. Raises OSError."""
         write_durably(self._file, json.dumps({"until": until}))
@@ -93,8 +89,6 @@ class Pauses:
             self.go_on()
             return None
         return float("inf") if self._asked_until is None else self._asked_until
-
-    # Both.
 
     def reason(self, now: float) -> str | None:
         """Why nothing is begun, in words; None when nothing stands against it."""

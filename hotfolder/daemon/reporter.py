@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.config.settings import Settings
-from hotfolder.daemon.completion import Event
 from hotfolder.daemon.notifications import Notifications
+from hotfolder.daemon.outbox import Event
 from hotfolder.daemon.pauses import gist
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.status import live
@@ -19,6 +20,17 @@ from hotfolder.system.notification import Notifier
 _END_SECONDS = 10.0
 #: Seconds before people are told again of the same pause.
 _TOLD_AGAIN = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to."""
+
+    done: int
+    failed: int
+    paused: str | None  # what stopped a run with `once` before it was through
+    held: int = 0  # files that wait because the settings of their folder are not understood
+    unplaced: int = 0  # results that wait because a file cannot be put into its place
 
 
 class Reporter:

@@ -109,8 +109,6 @@ class Images:
         )  # fmt: skip
         return float(row["score"]) if row else None
 
-    # Sets of which the best are kept.
-
     def undecided(self, drop_ids: Iterable[int]) -> list[tuple[StoredImage, GenerateParams]]:
         """Judged images of these drops whose set is complete, each with how it was generated."""
         rows = self._database.run("undecided", ids=json.dumps(list(drop_ids))).rows
@@ -123,8 +121,6 @@ class Images:
     def kept_of_set(self, drop_id: int, number: int) -> int:
         """How many images of a set are kept already."""
         return int(self._database.run("kept_of_set", drop_id=drop_id, set=number).rows[0]["kept"])
-
-    # Stars.
 
     def unrated(self, most: int) -> list[dict[str, Any]]:
         """Images whose stars are not written yet, each with how many."""
@@ -145,8 +141,6 @@ class Images:
         """What the image under this path was before stars were written into it."""
         row = self._database.one("made_sha256", path=path)
         return row["sha256"] if row else None
-
-    # A new database in the place of a damaged one.
 
     def restore(self, images: Iterable[Found]) -> int:
         """Puts rows back that a damaged database has lost. How many."""

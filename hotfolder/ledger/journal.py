@@ -108,8 +108,6 @@ class Journal:
             for entry_id in dropped:
                 self._database.run("close_entry", id=entry_id)
 
-    # Each kind of transition.
-
     def _generated(self, t: Generated, now: float) -> None:
         image_id = self._add_image(t, now)
         self._queue(t, t.next_jobs, {ImageRole.IMAGE: (image_id, t.image.dst)}, now)

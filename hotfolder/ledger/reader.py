@@ -110,8 +110,6 @@ class Reader:
     def last_reroute(self) -> dict[str, Any] | None:
         return self._first("last_reroute")
 
-    # --- what people ask -------------------------------------------------------------------------
-
     def best_images(self, most: int, verdict: str | None = None) -> list[dict[str, Any]]:
         return self._all("best_images", most=most, verdict=verdict)
 

@@ -76,8 +76,6 @@ class Puller:
             records.write(usual_folder(), records.Record(entry.name, "pulled", str(home), tuple(installed), {}))
             return home
 
-    # --- by address ------------------------------------------------------------------------------
-
     def _fetch(self, file: FileEntry, target: Path) -> None:
         part = target.with_name(f".{target.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -126,8 +124,6 @@ class Puller:
         if file.size and have < file.size:
             raise DownloadFailed(f"{url} ended after {have} of {file.size} bytes", _AGAIN)
         return digest.hexdigest()
-
-    # --- from the hub ----------------------------------------------------------------------------
 
     def _from_hub(self, entry: ModelEntry, repo: str) -> Path:
         """Into the hub's own cache, which other programs share; the record that it is here is written last."""

@@ -79,8 +79,6 @@ class Router:
     def __init__(self, policy_of: Callable[[str], RoutingPolicy]) -> None:
         self._policy_of = policy_of
 
-    # A dropped file is taken.
-
     def image_job(self, kind: Kind, path: str) -> NewJob:
         """The job of an image that was dropped to be judged, or to be enlarged."""
         policy = self._policy_of(path)
@@ -98,8 +96,6 @@ class Router:
                 for image in images_of(spec)
             ]
         return jobs
-
-    # A job has ended.
 
     def generated(self, job: Job, outcome: Outcome, staged: str) -> Generated:
         """`staged` is the path of the staged file, relative to the root."""
@@ -243,8 +239,6 @@ class Router:
             return replace(moved, image_id=about.image.id)
         return replace(base, report=report)
 
-    # All of a set are judged; all of a file is done.
-
     def chosen(self, members: Sequence[SetMember], already_kept: int) -> list[Chosen]:
         """Where the images of a set go, all of which are judged; of it so many were kept already."""
         source_file = members[0].image.source_file or ""
@@ -279,8 +273,6 @@ class Router:
             source=Move(path, wanted, _identity(drop)),
             report=reports.of_failures(wanted, path, failures, now) if failures else None,
         )
-
-    # A person asks for it.
 
     def retried_source(
         self, drop: Drop, jobs: Sequence[Job], placed: str | None, there: Sighting | None

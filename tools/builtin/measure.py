@@ -28,9 +28,6 @@ _NAMES = list(COLOURS)
 _PALETTE = np.array(list(COLOURS.values()), np.float32)
 
 
-# --- shapes --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class ShapesFigures:
     """How often colours came out as asked, and how long an image took."""
@@ -80,9 +77,6 @@ def measure_shapes(draw: Callable[[str, int], Image.Image], count: int, seed: in
     return ShapesFigures(count, shape / count, background / count, both / count, seconds)
 
 
-# --- x4-compact ----------------------------------------------------------------------------------
-
-
 def psnr(a: Image.Image, b: Image.Image) -> float:
     """Peak signal-to-noise ratio in dB over all RGB channels, 8 bits; infinite for equal pictures."""
     difference = np.asarray(a.convert("RGB"), np.float64) - np.asarray(b.convert("RGB"), np.float64)
@@ -116,9 +110,6 @@ def measure_photographs(upscaler: Upscaler, folder: Path) -> dict[str, float]:
 
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png"))
     return {p.name: gain_over_bicubic(upscaler, to_rgb(decode(p, 10**9).image, "white")) for p in found}
-
-
-# --- technical -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,6 @@ class Generator:
             return True
         return self._resident.step_down()
 
-    # --- drawing ---------------------------------------------------------------------------------
-
     def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()
         asked = self._asked(batch[0].params)

@@ -141,8 +141,6 @@ class Enlarger:
         plane.left = plane.total = len(tasks)
         return tasks
 
-    # --- the device ------------------------------------------------------------------------------
-
     def _windows(self, tasks: list[_Task[Owner]]) -> list[torch.Tensor | Exception]:
         """(c, h, w) float32 on the device for what each task keeps, or why there is none."""
         if not tasks:
@@ -250,8 +248,6 @@ class Enlarger:
     def _free(self) -> None:
         if self._network.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    # --- joining ---------------------------------------------------------------------------------
 
     def _placed(self, task: _Task[Owner], kept: torch.Tensor) -> Exception | None:
         try:
