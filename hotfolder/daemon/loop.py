@@ -22,7 +22,7 @@ from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.rebuild import open_or_rebuild
-from hotfolder.daemon.reloading import read_anew
+from hotfolder.daemon.reloading import log_changes, read_anew
 from hotfolder.daemon.reporter import Report, Reporter
 from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
@@ -312,7 +312,7 @@ class Daemon:
             return
         self._reporter.reloading()
         before = self._settings.of_root
-        settings = read_anew(self._load, self._layout, before)
+        settings = read_anew(self._load, self._layout)
         if settings is not None:
             self._settings.change(settings)
             self._reporter.settings_changed(settings)
@@ -321,6 +321,7 @@ class Daemon:
                 self._watcher.stop()
                 self._watcher = self._new_watcher()
                 self._watcher.ensure()
+            log_changes(before, settings)
             self._wake.set()
         self._reporter.ready()
 

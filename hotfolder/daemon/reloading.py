@@ -14,7 +14,7 @@ from hotfolder.system.logs import ALWAYS
 log = logging.getLogger(__name__)
 
 
-def read_anew(load: Callable[[], Settings], layout: Layout, before: Settings) -> Settings | None:
+def read_anew(load: Callable[[], Settings], layout: Layout) -> Settings | None:
     """The settings as they are now, with their folders made; None where they cannot be used, which is logged."""
     try:
         settings = load()
@@ -26,8 +26,12 @@ def read_anew(load: Callable[[], Settings], layout: Layout, before: Settings) ->
         fix = f" ({error.fix})" if isinstance(error, HotfolderError) else ""
         log.error("the configuration stays as it was: %s%s", error, fix, extra=ALWAYS)
         return None
+    return settings
+
+
+def log_changes(before: Settings, settings: Settings) -> None:
+    """Once they are in force."""
     changed = differences(before, settings)
     for line in changed:
         log.info("configuration: %s", line)
     log.info("configuration read anew: %s", f"{len(changed)} changes" if changed else "nothing has changed")
-    return settings

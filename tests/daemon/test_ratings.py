@@ -18,7 +18,8 @@ from PIL import Image
 
 from hotfolder.config.settings import Settings
 from hotfolder.daemon import ratings
-from hotfolder.daemon.loop import Daemon, Report
+from hotfolder.daemon.loop import Daemon
+from hotfolder.daemon.reporter import Report
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
 from hotfolder.imaging.encode import stage
