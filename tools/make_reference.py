@@ -15,12 +15,14 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from hotfolder.cli.app import app
+from hotfolder.config import presets
 from hotfolder.config.sections import OVERRIDES
 from hotfolder.config.settings import ARRAYS, sections
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.models.entry import FileEntry
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs/reference"
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDER, CONFIG = REPOSITORY / "docs/reference", REPOSITORY / "config"
 _MADE = "<!-- Made by tools/make_reference.py from the code: not to be edited. -->\n\n"
 #: What each view is, and each of its columns.
 VIEWS = {
@@ -235,6 +237,10 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, make in PAGES.items():
         (FOLDER / name).write_text(make(), encoding="utf-8")
+    made = {f"{name}.toml": presets.render(name) for name in presets.PRESETS}
+    made |= {"hotfolder.schema.json": presets.schema(), "prompts.schema.json": presets.prompt_schema()}
+    for name, text in made.items():
+        (CONFIG / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-_SHARED = ("width", "height", "steps", "guidance", "sampler", "init_image", "strength")
+from hotfolder.core.prompts.fields import FIELDS
+
+_SHARED = tuple(field.name for field in FIELDS if field.in_batch_key)
 
 
 def batch_key(params: Mapping[str, Any]) -> Hashable:

@@ -1,5 +1,6 @@
 """Prompt files: what is understood, and what is said of what is not."""
 
+import dataclasses
 import json
 import time
 from dataclasses import replace
@@ -8,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotfolder.core.batch_key import batch_key
 from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, of_prompt, options_of, parse, render
+from hotfolder.core.prompts.fields import FIELDS
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.prompts.schema import KEYS, schema
+from hotfolder.core.prompts.values import key_of
 from hotfolder.core.samplers import SAMPLERS, name_of
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
@@ -509,3 +513,29 @@ def test_what_an_image_leaves_open_is_left_to_the_model() -> None:
     assert from_metadata("a.png", {"hotfolder": json.dumps(told)}) == PromptSpec(
         "a", "", 5, steps=3, exact=True, model_sha256="ab"
     )
+
+
+def test_every_key_is_one_row_of_the_table() -> None:
+    """Each is a flag, a key of TOML and JSON and of the schema; marked ones are recorded, or part the batches."""
+    spec_fields = {each.name for each in dataclasses.fields(PromptSpec)}
+    drawn_with = {
+        "seeds",
+        "count",
+        "batch_size",
+        "wildcards",
+    }  # say which images are asked for, not how one is drawn
+    assert {field.name for field in FIELDS} - drawn_with <= spec_fields
+    assert len({name for field in FIELDS for name in (field.name, *field.aliases)}) == len(VALUES) + len(ALIASES)
+    properties = schema()["anyOf"][0]["properties"]
+    for field in FIELDS:
+        for name in (field.name, *field.aliases):
+            assert properties[name] == field.schema
+            assert key_of(f"--{name.replace('_', '-')}") == field.name
+        assert field.schema.get("description"), field.name
+        plain = {each.name: None for each in FIELDS}
+        one, other = (
+            batch_key(plain),
+            batch_key({**plain, field.name: [("a", 1)] if field.name == "lora" else "x"}),
+        )
+        parts_batches = field.in_batch_key or field.name in ("lora", "negative_prompt")
+        assert (one != other) is parts_batches, field.name

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from hotfolder.core.prompts import wildcards
+from hotfolder.core.prompts.converters import MAX_IMAGES, MAX_SEED, MOST_CHARACTERS
+from hotfolder.core.prompts.fields import ALIASES, VALUES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.structured import read_json, read_toml
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
-from hotfolder.core.prompts.values import ALIASES, MAX_IMAGES, MAX_SEED, MOST_CHARACTERS, VALUES, option
+from hotfolder.core.prompts.values import option
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
 
@@ -33,7 +36,7 @@ __all__ = [
     "said",
     "unsaid",
 ]
-_FIELDS = tuple(each.name for each in fields(PromptSpec))
+_FIELDS = tuple(each.name for each in dataclasses.fields(PromptSpec))
 ENDINGS = (".txt", ".toml", ".json")
 #: Keys that say which seeds: a line that has one of them has none of the file's.
 _SEEDS = ("seed", "seeds", "count", "batch_size")

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hotfolder.core.prompts.converters import MOST_CHARACTERS
+from hotfolder.core.prompts.fields import FIELDS, VALUES
 from hotfolder.core.prompts.tags import take_loras
-from hotfolder.core.prompts.values import MOST_CHARACTERS, VALUES, option, shown
+from hotfolder.core.prompts.values import option, shown
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
@@ -23,11 +25,7 @@ _BEYOND = re.compile(
     r"Hires .*|ControlNet.*|Variation seed.*|Face restoration|Tiling|Mask blur|Refiner.*|ENSD|Clip skip"
 )
 #: The keys of our settings that are asked for again; all else in them is how it went.
-_ASKED = (
-    "negative_prompt", "seed", "model", "width", "height", "steps", "guidance", "sampler", "lora", "init_image",
-    "strength",
-)  # fmt: skip
-
+_ASKED = tuple(field.name for field in FIELDS if field.is_recorded)
 #: What has to be the same for the same picture to come out.
 _PROOFS = ("model_sha256", "init_image_sha256")
 

@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hotfolder.core.prompts.fields import ALIASES
 from hotfolder.core.prompts.request import Request
-from hotfolder.core.prompts.values import ALIASES, option
+from hotfolder.core.prompts.values import option
 from hotfolder.errors import PromptSyntax
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hotfolder.core.prompts.values import lora
+from hotfolder.core.prompts.converters import lora
 
 _TAG = re.compile(r"<lora:([^<>]*)>")
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hotfolder.core.prompts.fields import AGAIN, ALONE
 from hotfolder.core.prompts.request import Request
-from hotfolder.core.prompts.values import AGAIN, ALONE, key_of, option, shown
+from hotfolder.core.prompts.values import key_of, option, shown
 from hotfolder.errors import PromptSyntax
 
 #: What begins and ends the settings at the top of a `.txt`.

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hotfolder.core.prompts.values import MOST_CHARACTERS
+from hotfolder.core.prompts.converters import MOST_CHARACTERS
 
 #: Lists inside lists, and groups inside groups: more is a mistake, or malice.
 _DEEPEST = 20
