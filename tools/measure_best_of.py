@@ -27,7 +27,7 @@ def measure(prompts: int, best_of: int) -> dict[str, float]:
     """Means of the scores (1 to 10, `technical`) of the best of each set, and of a single draw of each prompt."""
     cpu, settings = torch.device("cpu"), RunnerSettings()
     generator = Generator(Catalogue().resolve("shapes", Kind.GENERATE), cpu, settings)
-    panel = ScorerEnsemble.load("technical", settings, cpu)
+    ensemble = ScorerEnsemble.load("technical", settings, cpu)
     best, single = [], []
     for number in range(prompts):
         colour, shape = _COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)]
@@ -35,7 +35,7 @@ def measure(prompts: int, best_of: int) -> dict[str, float]:
         seeds = range(1000 * number, 1000 * number + best_of + 1)
         drawn = generator.draw([GenerationRequest(seed, {"prompt": prompt, "seed": seed}) for seed in seeds])
         images = [each.image for each in drawn if each.image is not None]
-        scores = [judged.score.value for judged in panel.judge(images)]
+        scores = [judged.score.value for judged in ensemble.judge(images)]
         best.append(max(scores[:best_of]))
         single.append(scores[best_of])
     return {"best": statistics.mean(best), "single": statistics.mean(single)}

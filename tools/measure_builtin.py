@@ -33,11 +33,11 @@ def main(
 
     draw("a red circle on a blue background", 1)  # the first one pays for warming up
     upscaler = Upscaler(Catalogue(()).resolve("x4-compact", Kind.UPSCALE), cpu, RunnerSettings())
-    panel = ScorerEnsemble.load("technical", RunnerSettings(), cpu)
+    ensemble = ScorerEnsemble.load("technical", RunnerSettings(), cpu)
     figures: dict[str, Any] = {
         "shapes": asdict(measure.measure_shapes(draw, images)),
         "x4-compact": measure.measure_compact(upscaler, images // 2),
-        "technical": asdict(measure.measure_technical(panel, images // 2)),
+        "technical": asdict(measure.measure_technical(ensemble, images // 2)),
     }
     if photos is not None:
         figures["x4-compact"]["photographs"] = measure.measure_photographs(upscaler, photos)

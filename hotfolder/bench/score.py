@@ -32,7 +32,7 @@ _COMPARED_FAST, _COMPARED_SLOW = 16, 2
 
 
 class _Blind(ScorerEnsemble):
-    """A panel whose networks cost nothing: what is left is reading, decoding and preparing."""
+    """An ensemble whose networks cost nothing: what is left is reading, decoding and preparing."""
 
     def __init__(self, real: ScorerEnsemble) -> None:
         self.__dict__.update(vars(real))
@@ -73,25 +73,27 @@ def _measure(
     device = pick_device(settings.device)
     dtype = pick_dtype(device, settings.precision)
     tell("loading", 0, len(paths))
-    panel = ScorerEnsemble.load(scorer, settings, device)
+    ensemble = ScorerEnsemble.load(scorer, settings, device)
     items = [Item(index, 1, str(path), "") for index, path in enumerate(paths)]
-    look = Looker(panel, settings, None)
+    look = Looker(ensemble, settings, None)
     tell("decoding", 0, len(paths))
     one_thread = len(items) / seconds(lambda: [look(item) for item in items], device)
     with ThreadPoolExecutor(decode_threads(settings)) as pool:
-        blind = _Blind(panel)
+        blind = _Blind(ensemble)
         decode_pool = len(items) / seconds(partial(_judge, blind, items, look, pool), device)
         tell("tower", 0, len(paths))
-        largest = max(encoder.largest_batch for encoder in panel.encoders.values())
+        largest = max(encoder.largest_batch for encoder in ensemble.encoders.values())
         views = [look(item)[1] for item in items[:largest]]
-        panel.finish(panel.start(views))  # finds the size of the micro-batches
+        ensemble.finish(ensemble.start(views))  # finds the size of the micro-batches
         runs = 2 if device.type == "cpu" else 20
         tower = (
-            runs * len(views) / seconds(lambda: [panel.finish(panel.start(views)) for _ in range(runs)], device)
+            runs
+            * len(views)
+            / seconds(lambda: [ensemble.finish(ensemble.start(views)) for _ in range(runs)], device)
         )
         same = dtype is torch.float32 and not settings.compile
         bare = (
-            panel
+            ensemble
             if same
             else ScorerEnsemble.load(scorer, replace(settings, precision="float32", compile=False), device)
         )
@@ -102,20 +104,20 @@ def _measure(
         for number in range(_ROUNDS):
             part = items[number::_ROUNDS]
             tell("the whole way", number * len(part), len(paths))
-            ours += seconds(partial(_judge, panel, part, look, pool), device)
+            ours += seconds(partial(_judge, ensemble, part, look, pool), device)
             turn = paths[number::_ROUNDS][: -(-naive // _ROUNDS)]
             tell("the naive loop", number * len(part), len(paths))
             theirs += seconds(partial(_naive_loop, bare, turn), device)
             done_plainly += len(turn)
     side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell)
-    flops = sum(_flops(encoder) for encoder in panel.encoders.values())
+    flops = sum(_flops(encoder) for encoder in ensemble.encoders.values())
     roof = peak_flops(device, dtype)
     whole, naive_rate = len(items) / ours, done_plainly / theirs
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores",
         "precision": precision_name(dtype),
         "images": len(items),
-        "micro_batch": panel.batch_size,
+        "micro_batch": ensemble.batch_size,
         "images_per_second": {
             "decode_one_thread": round(one_thread, 2),
             "decode_pool": round(decode_pool, 2),
@@ -156,10 +158,10 @@ def _by_precision(
         name = precision_name(dtype)
         tell(f"in {name}", 0, len(pictures))
         begin_memory(device)
-        panel = ScorerEnsemble.load(scorer, replace(settings, precision=name), device)
-        panel.judge(pictures[:1])
+        ensemble = ScorerEnsemble.load(scorer, replace(settings, precision=name), device)
+        ensemble.judge(pictures[:1])
         judged: list[float] = []
-        took = seconds(partial(_into, judged, panel, pictures), device)
+        took = seconds(partial(_into, judged, ensemble, pictures), device)
         exact = exact or judged
         off = [abs(one - other) for one, other in zip(judged, exact, strict=True)]
         found[name] = {
@@ -169,21 +171,21 @@ def _by_precision(
             "mean_difference_to_float32": round(sum(off) / len(off), 5),
             "peak_memory_so_far": peak_memory(device),
         }
-        del panel
+        del ensemble
     return found
 
 
-def _into(found: list[float], panel: ScorerEnsemble, pictures: Sequence[Image.Image]) -> None:
-    found += [each.score.value for each in panel.judge(pictures)]
+def _into(found: list[float], ensemble: ScorerEnsemble, pictures: Sequence[Image.Image]) -> None:
+    found += [each.score.value for each in ensemble.judge(pictures)]
 
 
 def _judge(
-    panel: ScorerEnsemble, items: Sequence[Item], look: Callable[[Item], Seen], pool: ThreadPoolExecutor
+    ensemble: ScorerEnsemble, items: Sequence[Item], look: Callable[[Item], Seen], pool: ThreadPoolExecutor
 ) -> None:
     def fail(_: Item, error: Exception) -> None:
         raise error
 
-    judge_all(panel, items, look, pool, lambda _: None, fail)
+    judge_all(ensemble, items, look, pool, lambda _: None, fail)
 
 
 def _flops(encoder: Encoder) -> int:
@@ -199,9 +201,9 @@ def _flops(encoder: Encoder) -> int:
     return int(counter.get_total_flops())
 
 
-def _naive_loop(panel: ScorerEnsemble, paths: Sequence[Path]) -> None:
+def _naive_loop(ensemble: ScorerEnsemble, paths: Sequence[Path]) -> None:
     """One image at a time, float32, nothing beside anything else: the way small tools do it."""
     for path in paths:
         with Image.open(path) as file:
             image = file.convert("RGB")
-        panel.judge([image])
+        ensemble.judge([image])

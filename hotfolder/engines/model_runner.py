@@ -247,7 +247,7 @@ class ModelRunner:
             carried=carried, background=self._settings.background, settings=settings,
         )  # fmt: skip
 
-    def _score(self, panel: ScorerEnsemble, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+    def _score(self, ensemble: ScorerEnsemble, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
         ended = 0
 
         def tell(event: Outcome) -> None:
@@ -259,8 +259,8 @@ class ModelRunner:
         def fail(item: Item, error: Exception) -> None:
             tell(_failed(item, error))
 
-        look = Looker(panel, self._settings, self._memory)
-        judge_all(panel, batch.items, look, self._decoders, tell, fail, should_stop)
+        look = Looker(ensemble, self._settings, self._memory)
+        judge_all(ensemble, batch.items, look, self._decoders, tell, fail, should_stop)
 
 
 def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:

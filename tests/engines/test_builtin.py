@@ -39,7 +39,7 @@ def upscaler() -> Upscaler:
 
 
 @pytest.fixture(scope="module")
-def panel() -> ScorerEnsemble:
+def ensemble() -> ScorerEnsemble:
     return ScorerEnsemble.load("technical", RunnerSettings(), CPU)
 
 
@@ -80,32 +80,32 @@ def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, 
     assert min(gains.values()) >= 0, gains
 
 
-def test_the_score_falls_with_every_step_of_every_fault(panel: ScorerEnsemble) -> None:
-    figures = measure.measure_technical(panel, 24)
+def test_the_score_falls_with_every_step_of_every_fault(ensemble: ScorerEnsemble) -> None:
+    figures = measure.measure_technical(ensemble, 24)
     assert figures.falling_overall >= 0.95
     assert min(figures.falling.values()) >= 0.9
     assert figures.lowest <= 3
     assert figures.highest >= 8
 
 
-def test_scores_do_not_depend_on_the_company(panel: ScorerEnsemble) -> None:
+def test_scores_do_not_depend_on_the_company(ensemble: ScorerEnsemble) -> None:
     images = [draw_landscape(i) for i in range(3)] + [Image.new("RGB", (1, 1)), Image.new("RGB", (3000, 2), "red")]
-    together = [judged.score.value for judged in panel.judge(images)]
-    alone = [panel.judge([image])[0].score.value for image in images]
+    together = [judged.score.value for judged in ensemble.judge(images)]
+    alone = [ensemble.judge([image])[0].score.value for image in images]
     assert np.allclose(together, alone, atol=1e-4)
     assert all(1 <= value <= 10 for value in together)
 
 
-def test_a_score_says_how_it_was_come_by(panel: ScorerEnsemble) -> None:
-    score = panel.judge([draw_landscape(1)])[0].score
+def test_a_score_says_how_it_was_come_by(ensemble: ScorerEnsemble) -> None:
+    score = ensemble.judge([draw_landscape(1)])[0].score
     assert (score.scorer, score.precision) == ("technical", "float32")
     assert len(score.weights_sha256) == 64
     assert score.preprocessing
 
 
-def test_the_scorer_sees_what_a_person_sees(panel: ScorerEnsemble) -> None:
+def test_the_scorer_sees_what_a_person_sees(ensemble: ScorerEnsemble) -> None:
     image = draw_landscape(5)
-    clean, blurred = (judged.score.value for judged in panel.judge([image, spoil(image, "blur", 4)]))
+    clean, blurred = (judged.score.value for judged in ensemble.judge([image, spoil(image, "blur", 4)]))
     assert clean > 6.5 > 5.0 > blurred
 
 

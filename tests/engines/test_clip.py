@@ -53,8 +53,8 @@ def load(formula: str, folder: Path, **settings: object) -> ScorerEnsemble:
     return ScorerEnsemble.load(formula, replace(runner, **settings), CPU)  # type: ignore[arg-type]
 
 
-def values(panel: ScorerEnsemble, images: list[Image.Image]) -> list[float]:
-    return [judged.score.value for judged in panel.judge(images)]
+def values(ensemble: ScorerEnsemble, images: list[Image.Image]) -> list[float]:
+    return [judged.score.value for judged in ensemble.judge(images)]
 
 
 def varied_pictures(count: int) -> list[Image.Image]:
@@ -321,12 +321,12 @@ def test_every_scorer_of_the_family_on_one_look(
     monkeypatch.setattr(
         clip.ClipEncoder, "embed", lambda self, views: looks.append(len(views)) or embed(self, views)
     )
-    panel = load(
+    ensemble = load(
         f"0.5*laion-v2 + 0.5*'{mine}'", folder, scorers=("laion-v1", "clip-prompt", "technical"),
         positive=("Good photo.", "Sharp."), negative=("Bad photo.", "Blurry."),
     )  # fmt: skip
-    assert len(panel.encoders) == 2
-    (judged,) = panel.judge([draw_landscape(2)])
+    assert len(ensemble.encoders) == 2
+    (judged,) = ensemble.judge([draw_landscape(2)])
     by_name = {part.scorer: part.value for part in judged.parts}
     assert set(by_name) == {"laion-v2", str(mine), "laion-v1", "clip-prompt", "technical"}
     assert judged.score.value == pytest.approx((by_name["laion-v2"] + by_name[str(mine)]) / 2, abs=1e-5)
@@ -339,8 +339,8 @@ def test_every_scorer_of_the_family_on_one_look(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_clip_prompt_tells_like_from_unlike(models: Path, precision: str) -> None:
     """Against the formula, with open_clip's own text encoder on the same weights."""
-    panel = load("clip-prompt", models, positive=("a", "b"), negative=("c", "d"), precision=precision)
-    (judged,) = panel.judge([draw_landscape(2)])
+    ensemble = load("clip-prompt", models, positive=("a", "b"), negative=("c", "d"), precision=precision)
+    (judged,) = ensemble.judge([draw_landscape(2)])
     model = open_clip.create_model("ViT-L-14-quickgelu", pretrained=None, load_weights=False).eval()
     model.load_state_dict({k: v.float() for k, v in clip.read_weights(models / TOWER).items()})
     view = torch.from_numpy(clip.centre_crop(draw_landscape(2)).copy()).permute(2, 0, 1).float()[None] / 255
@@ -350,7 +350,7 @@ def test_clip_prompt_tells_like_from_unlike(models: Path, precision: str) -> Non
         texts = model.encode_text(open_clip.get_tokenizer("ViT-L-14")(["a", "b", "c", "d"]), normalize=True)
     logits = (100 * seen @ texts.T)[0]
     pairs = [torch.softmax(logits[[i, i + 2]], 0)[0].item() for i in range(2)]
-    scorer = panel._scorers["clip-prompt"]
+    scorer = ensemble._scorers["clip-prompt"]
     bound = 1e-3 if precision == "float32" else scorer.slope * scorer.encoder.half_error
     assert bound < 0.1
     assert judged.score.value == pytest.approx(1 + 9 * sum(pairs) / 2, abs=bound)
@@ -417,16 +417,16 @@ def write_png16(path: Path, levels: np.ndarray) -> Path:
 def test_the_same_pixels_in_any_file_have_the_same_score(formula: str, models: Path, tmp_path: Path) -> None:
     from tests.engines.test_scoring import judge_files
 
-    panel = load(formula, models)
+    ensemble = load(formula, models)
     paths = save_variants(tmp_path)
     paths["16.png"] = write_png16(tmp_path / "16.png", np.asarray(Image.open(paths["a.png"])))
-    found = judge_files(panel, list(paths.values()))
+    found = judge_files(ensemble, list(paths.values()))
     scores = {name: found[n].score.value for n, name in enumerate(paths)}  # type: ignore[union-attr]
     assert scores == pytest.approx(dict.fromkeys(paths, scores["a.png"]), abs=1e-3)
     grey = Image.open(paths["a.png"]).convert("L")
     grey.save(tmp_path / "grey.png")
     write_png16(tmp_path / "grey16.png", np.asarray(grey))
-    a, b = judge_files(panel, [tmp_path / "grey.png", tmp_path / "grey16.png"]).values()
+    a, b = judge_files(ensemble, [tmp_path / "grey.png", tmp_path / "grey16.png"]).values()
     assert a.score.value == pytest.approx(b.score.value, abs=1e-3)  # type: ignore[union-attr]
 
 

@@ -19,7 +19,7 @@ from hotfolder.engines.scoring.stream import Looker, PixelBudget, judge_all
 from hotfolder.errors import ScoreFailed
 from hotfolder.types import Item, Outcome, Precise, Remembered, RunnerSettings, Score
 from tests.support.roots import picture
-from tests.support.standin import StandInEncoder, StandInScorer, panel
+from tests.support.standin import StandInEncoder, StandInScorer, ensemble
 
 RED = Image.new("RGB", (20, 10), (255, 51, 0))
 BLACK = Image.new("RGB", (20, 10))
@@ -27,7 +27,7 @@ BLACK = Image.new("RGB", (20, 10))
 
 def test_scorers_on_one_encoder_share_its_look() -> None:
     eye = StandInEncoder()
-    judges = panel("red", StandInScorer("red", eye, 0), StandInScorer("green", eye, 1))
+    judges = ensemble("red", StandInScorer("red", eye, 0), StandInScorer("green", eye, 1))
     judged = judges.judge([RED, BLACK, RED])
     assert (eye.prepared, sum(eye.sizes)) == (3, 3)
     assert [j.score.value for j in judged] == pytest.approx([10, 1, 10])
@@ -39,7 +39,7 @@ def test_scorers_on_one_encoder_share_its_look() -> None:
 
 def test_a_formula_is_a_score_of_its_own_beside_its_parts() -> None:
     eye, other = StandInEncoder(), StandInEncoder("other")
-    judges = panel("0.5*red + 0.5*green", StandInScorer("red", eye, 0), StandInScorer("green", other, 1))
+    judges = ensemble("0.5*red + 0.5*green", StandInScorer("red", eye, 0), StandInScorer("green", other, 1))
     (judged,) = judges.judge([RED])
     assert judged.score.value == pytest.approx(6.4)
     assert judged.score.scorer == "0.5*red + 0.5*green"
@@ -54,7 +54,7 @@ def test_out_of_memory_halves_the_batch_and_loses_none() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     eye = StandInEncoder(largest_batch=64, trouble=small_device)
-    judges = panel("red", StandInScorer("red", eye))
+    judges = ensemble("red", StandInScorer("red", eye))
     runner = judges.runners["stand-in"]
     runner.sizing = type(runner.sizing)(16, 64)
     images = [Image.new("RGB", (4, 4), (level, 0, 0)) for level in range(0, 250, 10)]
@@ -69,7 +69,7 @@ def test_one_image_that_is_too_much_for_the_device_is_an_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        panel("red", StandInScorer("red", StandInEncoder(trouble=no_memory))).judge([RED])
+        ensemble("red", StandInScorer("red", StandInEncoder(trouble=no_memory))).judge([RED])
 
 
 def test_another_error_of_the_device_is_not_taken_for_lack_of_memory() -> None:
@@ -78,7 +78,7 @@ def test_another_error_of_the_device_is_not_taken_for_lack_of_memory() -> None:
 
     eye = StandInEncoder(trouble=broken)
     with pytest.raises(RuntimeError, match="illegal"):
-        panel("red", StandInScorer("red", eye)).judge([RED])
+        ensemble("red", StandInScorer("red", eye)).judge([RED])
     assert eye.sizes == [1]
 
 
@@ -87,7 +87,7 @@ def test_a_scorer_without_a_number_is_an_error_for_its_picture_alone() -> None:
         def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
             return super().rate(embeddings).masked_fill(embeddings[:, 0] > 0.5, float("nan"))
 
-    judges = panel("red", Half("red", StandInEncoder()))
+    judges = ensemble("red", Half("red", StandInEncoder()))
     bad, good = judges.finish(judges.start([judges.look(RED), judges.look(BLACK)]))
     assert isinstance(bad, ScoreFailed)
     assert isinstance(good, Judgement)
@@ -130,7 +130,7 @@ def test_the_same_content_is_not_judged_again(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{n}.png", n) for n in range(3)]
     (tmp_path / "copy.png").write_bytes(paths[0].read_bytes())
     eye, memory = StandInEncoder(), Notebook()
-    judges = panel("red", StandInScorer("red", eye))
+    judges = ensemble("red", StandInScorer("red", eye))
     first = judge_files(judges, paths, memory)
     again = judge_files(judges, [tmp_path / "copy.png", *paths], memory)
     assert sum(eye.sizes) == 3
@@ -143,9 +143,9 @@ def test_the_same_content_is_not_judged_again(tmp_path: Path) -> None:
 def test_a_new_scorer_works_from_what_the_encoder_saw_before(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", 1)
     eye, memory = StandInEncoder(), Notebook()
-    judge_files(panel("red", StandInScorer("red", eye)), [path], memory)
-    fresh = panel("green", StandInScorer("green", StandInEncoder(), 1)).judge([Image.open(path)])[0].score
-    (found,) = judge_files(panel("green", StandInScorer("green", eye, 1)), [path], memory).values()
+    judge_files(ensemble("red", StandInScorer("red", eye)), [path], memory)
+    fresh = ensemble("green", StandInScorer("green", StandInEncoder(), 1)).judge([Image.open(path)])[0].score
+    (found,) = judge_files(ensemble("green", StandInScorer("green", eye, 1)), [path], memory).values()
     assert isinstance(found, Outcome)
     assert found.score is not None
     assert sum(eye.sizes) == 1
@@ -156,10 +156,10 @@ def test_a_new_scorer_works_from_what_the_encoder_saw_before(tmp_path: Path) -> 
 def test_other_weights_are_another_scorer(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", 1)
     eye, memory = StandInEncoder(), Notebook()
-    judge_files(panel("red", StandInScorer("red", eye)), [path], memory)
+    judge_files(ensemble("red", StandInScorer("red", eye)), [path], memory)
     other = StandInScorer("red", eye, 2)
     other.weights_sha256 = "f" * 64
-    (found,) = judge_files(panel("red", other), [path], memory).values()
+    (found,) = judge_files(ensemble("red", other), [path], memory).values()
     assert isinstance(found, Outcome)
     assert found.score is not None
     assert found.score.weights_sha256 == "f" * 64
@@ -167,7 +167,7 @@ def test_other_weights_are_another_scorer(tmp_path: Path) -> None:
 
 def test_a_known_content_is_not_even_read(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", 1)
-    memory, judges = Notebook(), panel("red", StandInScorer("red", StandInEncoder()))
+    memory, judges = Notebook(), ensemble("red", StandInScorer("red", StandInEncoder()))
     judge_files(judges, [path], memory)
     (sha256,) = memory
     path.unlink()
@@ -176,7 +176,7 @@ def test_a_known_content_is_not_even_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_what_was_recorded_is_not_judged_as_such(tmp_path: Path) -> None:
-    judges = panel("red", StandInScorer("red", StandInEncoder()))
+    judges = ensemble("red", StandInScorer("red", StandInEncoder()))
     (found,) = judge_files(judges, [picture(tmp_path / "a.png", 1)], Notebook(), sha256="0" * 64).values()
     assert "not what it was" in str(found)
 
@@ -190,7 +190,7 @@ BELOW, FAR, ABOVE = (Image.new("RGB", (8, 8), (level, 0, 0)) for level in (127, 
 
 def half(off: float, text: str = "red", **given: object) -> tuple[ScorerEnsemble, StandInEncoder]:
     eye = StandInEncoder(off=off)
-    return panel(text, StandInScorer("red", eye), StandInScorer("green", eye, 1), **given), eye  # type: ignore[arg-type]
+    return ensemble(text, StandInScorer("red", eye), StandInScorer("green", eye, 1), **given), eye  # type: ignore[arg-type]
 
 
 def scores_of(judges: ScorerEnsemble, images: Sequence[Image.Image], precise: Precise) -> list[Score]:
@@ -278,10 +278,10 @@ def test_a_stored_embedding_is_no_verdict_near_a_threshold(tmp_path: Path) -> No
     path, memory = tmp_path / "a.png", Notebook()
     ABOVE.save(path)
     eye = StandInEncoder(off=0.005)
-    judge_files(panel("green", StandInScorer("green", eye, 1)), [path], memory)
+    judge_files(ensemble("green", StandInScorer("green", eye, 1)), [path], memory)
     for near, precision in ((KEEP, "float32"), (9.0, "stored-float16")):
         fresh = StandInEncoder(off=0.005)
-        judges = panel("red", StandInScorer("red", fresh))
+        judges = ensemble("red", StandInScorer("red", fresh))
         (found,) = judge_files(judges, [path], Notebook(memory), precise=Precise((near,))).values()
         assert found.score.precision == precision  # type: ignore[union-attr]
         assert fresh.sizes == []
@@ -294,14 +294,14 @@ def test_broken_pictures_fail_alone_and_all_others_are_judged(tmp_path: Path) ->
     paths = [picture(tmp_path / f"{n}.png", n) for n in range(40)]
     for number in range(0, 40, 8):
         paths[number].write_bytes(paths[number].read_bytes()[: 40 + number * 4])
-    found = judge_files(panel("red", StandInScorer("red", StandInEncoder())), paths, threads=4)
+    found = judge_files(ensemble("red", StandInScorer("red", StandInEncoder())), paths, threads=4)
     assert sorted(found) == list(range(40))
     assert [n for n, outcome in found.items() if isinstance(outcome, Exception)] == [0, 8, 16, 24, 32]
 
 
 def test_after_a_stop_no_more_is_begun(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{n}.png", n) for n in range(30)]
-    judges = panel("red", StandInScorer("red", StandInEncoder(largest_batch=1)))
+    judges = ensemble("red", StandInScorer("red", StandInEncoder(largest_batch=1)))
     judged: list[Outcome] = []
     items = [Item(number, 1, str(path), "") for number, path in enumerate(paths)]
     with ThreadPoolExecutor(2) as pool:
@@ -333,8 +333,8 @@ import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from hotfolder.engines.scoring.stream import Looker, judge_all
 from hotfolder.types import Item, RunnerSettings
-from tests.support.standin import StandInEncoder, StandInScorer, panel
-judges = panel("red", StandInScorer("red", StandInEncoder()))
+from tests.support.standin import StandInEncoder, StandInScorer, ensemble
+judges = ensemble("red", StandInScorer("red", StandInEncoder()))
 ended = []
 for count in map(int, sys.argv[2:]):
     items = [Item(n, 1, sys.argv[1], "") for n in range(count)]

@@ -76,5 +76,5 @@ class StandInScorer:
         return 1 + 9 * embeddings[:, self._channel]
 
 
-def panel(text: str, *scorers: StandInScorer) -> ScorerEnsemble:
+def ensemble(text: str, *scorers: StandInScorer) -> ScorerEnsemble:
     return ScorerEnsemble(text, {scorer.name: scorer for scorer in scorers}, CPU)

@@ -126,7 +126,7 @@ class TechnicalFigures:
         return float(np.mean(list(self.falling.values())))
 
 
-def measure_technical(panel: ScorerEnsemble, count: int) -> TechnicalFigures:
+def measure_technical(ensemble: ScorerEnsemble, count: int) -> TechnicalFigures:
     """Scores `count` held-out pictures at levels 0 to 5 of each fault."""
     clean = draw_clean(count, HELD_OUT_SEED)
     falling, scores = {}, []
@@ -135,9 +135,9 @@ def measure_technical(panel: ScorerEnsemble, count: int) -> TechnicalFigures:
             steps = []
             for index, image in enumerate(clean):
                 ladder = [spoil(image, fault, level, index) if level else image for level in range(6)]
-                values = [judged.score.value for judged in panel.judge(ladder)]
+                values = [judged.score.value for judged in ensemble.judge(ladder)]
                 steps += [b < a for a, b in itertools.pairwise(values)]
                 scores += values
             falling[fault] = float(np.mean(steps))
-        originals = [judged.score.value for judged in panel.judge(clean)]
+        originals = [judged.score.value for judged in ensemble.judge(clean)]
     return TechnicalFigures(falling, min(scores), max(scores), float(np.mean(originals)))

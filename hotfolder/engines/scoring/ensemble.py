@@ -44,7 +44,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the panel says about one picture."""
+    """What the ensemble says about one picture."""
 
     score: Score
     parts: tuple[Score, ...]

@@ -1,4 +1,4 @@
-"""The way of pictures through a panel: a pool decodes ahead, the device works in micro-batches, outcomes come."""
+"""The way of pictures through a scorer ensemble: decoded ahead in a pool, judged in micro-batches, told one by one."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class PixelBudget:
 
 
 class Looker:
-    """Reads files and prepares what the panel has to see of them; called from several threads."""
+    """Reads files and prepares what the ensemble has to see of them; called from several threads."""
 
-    def __init__(self, panel: ScorerEnsemble, settings: RunnerSettings, memory: Memory | None) -> None:
-        self._panel = panel
+    def __init__(self, ensemble: ScorerEnsemble, settings: RunnerSettings, memory: Memory | None) -> None:
+        self._ensemble = ensemble
         self._settings = settings
         self._memory = memory
         self._budget = PixelBudget()
@@ -64,22 +64,22 @@ class Looker:
     def __call__(self, item: Item) -> Seen:
         """Raises what decoding raises. `sha256` among the item's parameters: the content that is to be judged."""
         wanted, precise = item.params.get("sha256"), item.precise
-        if wanted is not None and (known := self._recall(wanted)) and not self._panel.missing(known, precise):
-            return SourceFacts(wanted, known.width, known.height), self._panel.look(None, known, precise)
+        if wanted is not None and (known := self._recall(wanted)) and not self._ensemble.missing(known, precise):
+            return SourceFacts(wanted, known.width, known.height), self._ensemble.look(None, known, precise)
         named = bool(item.params.get("named"))
         source = read(Path(item.source or ""), self._settings.max_file_bytes, follow=named)
         if wanted not in (None, source.sha256):
             raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
         known = self._recall(source.sha256)
-        if known is not None and not self._panel.missing(known, precise):
-            return SourceFacts(source.sha256, known.width, known.height), self._panel.look(None, known, precise)
+        if known is not None and not self._ensemble.missing(known, precise):
+            return SourceFacts(source.sha256, known.width, known.height), self._ensemble.look(None, known, precise)
         # What we enlarged ourselves may be larger than what we take from others.
         limit = self._settings.max_pixels * (OWN_PIXELS if item.params.get("measure") else 1)
         opened = open_image(source, limit, ours_too=named)
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)
-            return decoded.facts, self._panel.look(rgb, known, precise)
+            return decoded.facts, self._ensemble.look(rgb, known, precise)
 
     def _recall(self, sha256: str) -> Remembered | None:
         return self._memory.recall(sha256) if self._memory is not None else None
@@ -104,7 +104,7 @@ def ahead(
 
 
 def judge_all(
-    panel: ScorerEnsemble,
+    ensemble: ScorerEnsemble,
     items: Sequence[Item],
     look: Callable[[Item], Seen],
     pool: ThreadPoolExecutor,
@@ -119,21 +119,21 @@ def judge_all(
     def flush() -> None:
         nonlocal before
         # The device begins the next batch before the last one's scores are fetched from it.
-        after = _begin(panel, tuple(waiting), fail) if waiting else None
+        after = _begin(ensemble, tuple(waiting), fail) if waiting else None
         waiting.clear()
         if before is not None:
-            _end(panel, before, emit, fail)
+            _end(ensemble, before, emit, fail)
         before = after
 
     # Enough for the next micro-batch while the device works on this one.
-    for item, future in ahead(items, look, pool, lambda: pool._max_workers + 2 * panel.batch_size):
+    for item, future in ahead(items, look, pool, lambda: pool._max_workers + 2 * ensemble.batch_size):
         if should_stop():
             break
         try:
             waiting.append((item, *future.result()))
         except Exception as error:  # noqa: BLE001 - the edge around one job
             fail(item, error)
-        if len(waiting) >= panel.batch_size:
+        if len(waiting) >= ensemble.batch_size:
             flush()
     flush()
     flush()
@@ -142,19 +142,21 @@ def judge_all(
 _Batch = tuple[tuple[tuple[Item, SourceFacts, Look], ...], Started]
 
 
-def _begin(panel: ScorerEnsemble, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail: Fail) -> _Batch | None:
+def _begin(
+    ensemble: ScorerEnsemble, batch: tuple[tuple[Item, SourceFacts, Look], ...], fail: Fail
+) -> _Batch | None:
     try:
-        return batch, panel.start([look for _, _, look in batch])
+        return batch, ensemble.start([look for _, _, look in batch])
     except Exception as error:  # noqa: BLE001 - as above
         for item, _, _ in batch:
             fail(item, error)
         return None
 
 
-def _end(panel: ScorerEnsemble, batch: _Batch, emit: Emit, fail: Fail) -> None:
+def _end(ensemble: ScorerEnsemble, batch: _Batch, emit: Emit, fail: Fail) -> None:
     entries, started = batch
     try:
-        judgements = panel.finish(started)
+        judgements = ensemble.finish(started)
     except Exception as error:  # noqa: BLE001 - as above
         for item, _, _ in entries:
             fail(item, error)
