@@ -26,6 +26,8 @@ def pytest_report_header() -> str:
     return f"precisions: float32 and bfloat16 in tests of precision (this CPU {native}), '{auto}' in all others"
 
 
+#: No test without the mark 'slow' may take so long; more than it should, because a machine may have other work.
+_SLOW_SECONDS = 4.0
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -52,6 +54,13 @@ def _alone(request: pytest.FixtureRequest) -> Iterator[None]:
         fcntl.flock(room, mode)
         fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the tests that ought to be marked 'slow'."""
+    for report in terminalreporter.stats.get("passed", ()):
+        if report.duration > _SLOW_SECONDS and "slow" not in report.keywords:
+            terminalreporter.write_line(f"not marked slow, took {report.duration:.1f} s: {report.nodeid}")
 
 
 @pytest.fixture

@@ -19,8 +19,6 @@ from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.imaging.decode import decode
 from tests.cli.test_commands import hotfolder
 
-pytestmark = pytest.mark.slow
-
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 
@@ -35,6 +33,7 @@ def test_each_picture_is_an_image_and_another_one(tmp_path: Path) -> None:
     assert len(seen) == 5
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_bench_works_all_files_and_counts_what_they_cost(tmp_path: Path) -> None:
     done = hotfolder("bench", "line", str(tmp_path), "--files", "40", "--files", "10", "--lone", "2", "--json")
@@ -81,6 +80,7 @@ def filled(folder: Path, files: int) -> LineRoot:
     return root
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_the_counts_are_those_of_strace(tmp_path: Path) -> None:
@@ -96,6 +96,7 @@ def test_the_counts_are_those_of_strace(tmp_path: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_delay_delays_each_call_of_sqlite_too(tmp_path: Path) -> None:
     calls, quick = counted(filled(tmp_path / "quick", 5), FsyncCounter(tmp_path))
@@ -106,6 +107,7 @@ def test_a_delay_delays_each_call_of_sqlite_too(tmp_path: Path) -> None:
     assert slow > quick + 0.04 * sum(calls.values())
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_measures_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_file_that_was_not_worked_is_told(worked: LineRoot) -> None:
         worked.check(6)
 
 
+@pytest.mark.slow
 def test_a_score_that_is_missing_is_told(worked: LineRoot) -> None:
     (worked.layout.root / "keep" / "0000006.png").write_bytes(picture(6))
     with pytest.raises(HotfolderError, match="6 images with scores"):

@@ -8,8 +8,6 @@ from hotfolder.errors import BadInput
 from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.types import Batch, Item, Kind, Outcome
 
-pytestmark = pytest.mark.slow
-
 BATCH = Batch(5, Kind.SCORE, "m", tuple(Item(number, 1, f"{number}.png", "") for number in range(4)))
 
 

@@ -27,8 +27,6 @@ from tests.support.live import REPOSITORY, LiveDaemon, wait_for
 from tests.support.roots import QUICK, daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 
-pytestmark = pytest.mark.slow
-
 
 class Manager:
     """Listens as systemd does, and keeps what it was told, with the moment."""
@@ -100,6 +98,7 @@ def test_ready_is_told_after_the_watch_is_on(layout: Layout, monkeypatch: pytest
     assert watched == [True]
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_stuck_feeds_no_watchdog(layout: Layout, manager: Manager) -> None:
     """The scripted executor works inside the loop: while its one job lasts, the loop makes no turn."""
     environ = {**os.environ, **QUICK, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "800000"}
@@ -248,6 +247,7 @@ def test_no_line_is_written_again_and_again() -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_the_last_status_is_told_in_the_end(layout: Layout, manager: Manager) -> None:
     """However soon after another one it came."""
     environ = {**os.environ, **QUICK, "NOTIFY_SOCKET": str(manager.path)}
