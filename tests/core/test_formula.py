@@ -87,6 +87,31 @@ def find_size(each: dict[int, float], largest: int = 64) -> Sizing:
     return sizing
 
 
+@pytest.mark.parametrize(
+    ("text", "errors", "lowest", "highest"),
+    [
+        ("laion-v2", {"laion-v2": 0.5}, 5.5, 6.5),
+        ("0.8*laion-v2 + 0.2*technical", {"laion-v2": 0.5}, 6.0, 6.8),
+        ("laion-v2 - technical", {"laion-v2": 0.5, "technical": 0.25}, -2.75, -1.25),
+        ("min(laion-v2, technical)", {"technical": 1.0}, 6.0, 6.0),
+        ("min(laion-v2, technical)", {"technical": 3.0}, 5.0, 6.0),
+        ("laion-v2*technical", {"laion-v2": 1.0, "technical": 1.0}, 35.0, 63.0),
+        ("technical", {"technical": 0.0}, 8.0, 8.0),
+    ],
+)
+def test_what_a_formula_may_be_when_its_scores_are_uncertain(
+    text: str, errors: dict[str, float], lowest: float, highest: float
+) -> None:
+    assert formula.between(parse(text), SCORES, errors) == pytest.approx((lowest, highest))
+
+
+def test_of_very_many_uncertain_scores_the_formula_may_be_anything() -> None:
+    names = [f"s{number}" for number in range(11)]
+    many = parse(" + ".join(names))
+    found = formula.between(many, dict.fromkeys(names, 1.0), dict.fromkeys(names, 0.1))
+    assert found == (-float("inf"), float("inf"))
+
+
 def test_sizes_grow_while_that_pays() -> None:
     assert find_size({1: 1.0, 2: 0.6, 4: 0.4, 8: 0.35, 16: 0.345, 32: 0.34, 64: 0.3}).size == 8
     assert find_size({n: 1 / n for n in (1, 2, 4, 8, 16, 32, 64)}).size == 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from hotfolder.core.prompts.converters import MOST_CHARACTERS
@@ -25,7 +25,8 @@ _BEYOND = re.compile(
     r"Hires .*|ControlNet.*|Variation seed.*|Face restoration|Tiling|Mask blur|Refiner.*|ENSD|Clip skip"
 )
 #: The keys of our settings that are asked for again; all else in them is how it went.
-_ASKED = tuple(field.name for field in FIELDS if field.is_recorded)
+_RECORDED = {field.name for field in FIELDS if field.is_recorded}
+_ASKED = tuple(field.name for field in fields(PromptSpec) if field.name in _RECORDED)
 #: What has to be the same for the same picture to come out.
 _PROOFS = ("model_sha256", "init_image_sha256")
 
