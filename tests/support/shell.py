@@ -47,7 +47,8 @@ class Home:
             **clean, "HOME": str(self.path), "PATH": f"{self._bin}:{os.environ['PATH']}", "HF_HUB_DISABLE_XET": "1",
             "NO_COLOR": "1", **self._environ,
         }  # fmt: skip
-        words = [*before, "bash", "-euo", "pipefail", "-c", script]
+        # Not the last command: bash would become it, and no shell would be its parent, as on a terminal one is.
+        words = [*before, "bash", "-euo", "pipefail", "-c", f"{script}\n:"]
         return subprocess.run(words, cwd=self.path, env=env, capture_output=True, text=True, timeout=600)
 
     def fill(self) -> None:
