@@ -79,6 +79,12 @@ class Change:
         changes: dict[str, Any] = dict(moves)
         return replace(self, **changes) if changes else self
 
+    @property
+    def error_report(self) -> ErrorReport | None:
+        """What is written of the failure, by a type that has such a report."""
+        report: ErrorReport | None = getattr(self, "report", None)
+        return report
+
     def with_report(self: T, report: ErrorReport) -> T:
         """The same with another report, of a type that has one."""
         changes: dict[str, Any] = {"report": report}
@@ -204,8 +210,8 @@ class ImageRetried(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceReopened(Change):
-    """A dropped file goes back into its inbox, and its failed jobs into the queue."""
+class SourceReturned(Change):
+    """A dropped file whose jobs have failed goes back into its inbox."""
 
     MOVES = ("source",)
     job_ids: tuple[int, ...]
@@ -214,13 +220,13 @@ class SourceReopened(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceTakenAnew(Change):
-    """A dropped file goes back into its inbox to be taken as a new one: it was changed, or never understood."""
+class SourceReopened(SourceReturned):
+    """Its failed jobs go back into the queue."""
 
-    MOVES = ("source",)
-    job_ids: tuple[int, ...]
-    source: Move
-    stale_report: StaleReport
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTakenAnew(SourceReturned):
+    """It is taken as a new one: it was changed, or never understood."""
 
 
 Transition = (

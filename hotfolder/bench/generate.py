@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from hotfolder.bench.measure import peak_flops, peak_memory, seconds
+from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, seconds
 from hotfolder.core.memory_plan import MemoryPlan
-from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device
+from hotfolder.engines.device import is_out_of_memory, pick_device
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.loading import load, pick_generator_dtype
 from hotfolder.engines.generation.requests import GenerationRequest
@@ -207,9 +207,7 @@ def _measure_network(
     spec: ModelSpec, settings: RunnerSettings, device: torch.device, step: MemoryPlan, items: Sequence[Item]
 ) -> _Alone:
     """In a generator of our own, on the step of the memory ladder that the worker's was on."""
-    free_memory(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    begin_memory(device)
     made: list[Generator] = []
     load_seconds = seconds(lambda: made.append(Generator(spec, device, settings, begin=step)), device)
     generator = made[0]

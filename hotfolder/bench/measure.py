@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from hotfolder.engines.device import free_memory
+
 #: Side of the square matrices whose product shows what the device can do.
 _SIDE_CPU, _SIDE_CUDA = 2048, 8192
 
@@ -47,8 +49,8 @@ def precisions(device: torch.device, own: torch.dtype) -> list[torch.dtype]:
 
 def begin_memory(device: torch.device) -> None:
     """From now on, `peak_memory` tells of the device what comes after this. Of the process it always tells all."""
+    free_memory(device)
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -1,4 +1,4 @@
-"""`hotfolder pause`, `resume`, `cancel` and `reroute`: wishes to the daemon."""
+"""`hotfolder pause`, `resume`, `cancel` and `reroute`: commands to the daemon."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SOME = 20
 _LATER = "no daemon runs; it will be so when one does (hotfolder run)\n"
 
 
-def ask(layout: Layout, wish: Mapping[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
-    """Leaves a wish; gives the answer of a running daemon, None where none runs or none answers in time.
+def ask(layout: Layout, command: Mapping[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
+    """Leaves a command; gives the answer of a running daemon, None where none runs or none answers in time.
 
     Raises UsageError where the root cannot be written.
     """
     try:
-        path = mailbox.ask(layout, wish)
+        path = mailbox.ask(layout, command)
     except OSError as error:
         raise UsageError(f"{layout.control} cannot be written: {error.strerror}", "is this your root?") from None
     return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
@@ -96,8 +96,8 @@ def run_cancel(
         if not found:
             raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
         wanted += found
-    wish = {"do": "cancel", "drops": wanted, **({"line": line} if line is not None else {})}
-    answer = ask(layout, wish) if wanted else {"cancelled": []}
+    command = {"do": "cancel", "drops": wanted, **({"line": line} if line is not None else {})}
+    answer = ask(layout, command) if wanted else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
         table.write_json({"cancelled": cancelled, "waits": answer is None})

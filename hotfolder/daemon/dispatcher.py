@@ -15,7 +15,7 @@ from hotfolder.core.batching import pick_batch
 from hotfolder.core.gate import precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import said
-from hotfolder.core.retry import fault_of_lost_worker, runs_alone
+from hotfolder.core.retry import fault_of_lost_worker
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done, Executor
@@ -216,7 +216,7 @@ class Dispatcher:
         if before is None or (before.stage, before.steps) != (told.stage, told.steps) or told.step < before.step:
             self.stage_since = time.time()
         job = self._in_work.get(told.job_id)
-        if job is not None and runs_alone(job) and not told.loading:
+        if job is not None and job.crashes and not told.loading:
             # It was in work when a daemon died: should that happen again, it is the one.
             self._ledger.jobs.mark_begun(job)
 

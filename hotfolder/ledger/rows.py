@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import asdict
 from typing import Any
 
 from hotfolder.core.prompts import said, unsaid
@@ -45,36 +46,32 @@ def to_job(row: sqlite3.Row) -> Job:
 
 
 def _to_params(kind: Kind, row: sqlite3.Row) -> JobParams | None:
-    text = row["params"]
-    told: dict[str, Any] = json.loads(text) if text != "{}" else {}
     if kind is Kind.UPSCALE:
+        told = json.loads(row["params"])
         return UpscaleParams(told.get("scale"), told.get("format"))
-    generated = GenerateParams(unsaid(told), row["set_number"], row["first_judged_at"]) if told else None
-    if kind is Kind.GENERATE:
-        return generated
-    return ScoreParams(Purpose(row["purpose"]), generated)
+    generated = to_generate_params(row) if row["params"] != "{}" else None
+    return generated if kind is Kind.GENERATE else ScoreParams(Purpose(row["purpose"]), generated)
 
 
 def to_generate_params(row: sqlite3.Row) -> GenerateParams:
-    """Of a job that generated an image, or scored one that was generated."""
+    """Of a job that generates an image, or scores one that was generated."""
     return GenerateParams(unsaid(json.loads(row["params"])), row["set_number"], row["first_judged_at"])
 
 
 def job_columns(params: JobParams | None) -> dict[str, Any]:
     """The columns of a job that hold its parameters."""
-    purpose = params.purpose if isinstance(params, ScoreParams) else None
-    generated = params.generated if isinstance(params, ScoreParams) else params
-    told: dict[str, Any] = {}
-    if isinstance(generated, GenerateParams):
-        told = said(generated.request)
-    elif isinstance(generated, UpscaleParams):
-        told = {"scale": generated.scale, "format": generated.format}
-    return {
-        "params": json.dumps(told) if told else "{}",
-        "purpose": purpose,
-        "set_number": generated.set_number if isinstance(generated, GenerateParams) else None,
-        "first_judged_at": generated.first_judged_at if isinstance(generated, GenerateParams) else None,
-    }
+    columns: dict[str, Any] = {"params": "{}", "purpose": None, "set_number": None, "first_judged_at": None}
+    match params:
+        case GenerateParams():
+            told = json.dumps(said(params.request))
+            return {
+                **columns, "params": told, "set_number": params.set_number, "first_judged_at": params.first_judged_at,
+            }  # fmt: skip
+        case ScoreParams():
+            return {**job_columns(params.generated), "purpose": params.purpose}
+        case UpscaleParams():
+            return {**columns, "params": json.dumps(asdict(params))}
+    return columns
 
 
 def to_failed_job(row: sqlite3.Row) -> FailedJob:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from hotfolder.errors import LedgerError
 from hotfolder.ledger.journal import Entry
@@ -45,6 +45,6 @@ def decode(version: int, text: str) -> Transition:
         if json.loads(adapter.dump_json(transition)) != told["transition"]:
             # A field that is not known would be dropped without a word.
             raise ValueError(f"it says more of '{told['kind']}' than is understood")
-    except (ValueError, KeyError, TypeError, LookupError, ValidationError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:  # ValidationError is a ValueError
         raise UnreadableEntry(f"{type(error).__name__}: {error}") from error
     return transition

@@ -20,7 +20,7 @@ from hotfolder.ledger.journal import StoredEntry
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.printable import json_text
 from hotfolder.publishing.entries import UnreadableEntry, decode, encode
-from hotfolder.transitions import Change, ErrorReport, Move, StaleReport, Transition
+from hotfolder.transitions import Change, Move, StaleReport, Transition
 from hotfolder.types import ErrorInfo
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,6 @@ class Publisher:
 
     def __init__(self, root: Path, ledger: Ledger, guard: Guard, clock: Callable[[], float]) -> None:
         self._root = root
-        self._root_text = os.fspath(root)
         self._ledger = ledger
         self._guard = guard
         self._clock = clock
@@ -141,7 +140,7 @@ class Publisher:
     def _plan(self, wanted: Transition, taken: set[str]) -> Transition | None:
         """Chooses names that are free, and notes each source's identity; None when a source is gone or replaced."""
         moves: dict[str, Move] = {}
-        report: ErrorReport | None = getattr(wanted, "report", None)
+        report = wanted.error_report
         beside = report.beside if report else None
         for role, move in wanted.moves():
             there = identity_of(self._at(move.src))
@@ -180,7 +179,7 @@ class Publisher:
         return done + name
 
     def _at(self, path: str) -> str:
-        return f"{self._root_text}/{path}"
+        return f"{self._root}/{path}"
 
     def _carry_out(self, begun: Sequence[_Begun]) -> list[Published]:
         """Every one is tried. The folders are made durable once each, then one transaction makes all of it true."""
@@ -225,7 +224,7 @@ class Publisher:
                 return None
             while not self._move(move, folders):
                 # The name was taken since it was chosen: another one, and the journal must know first.
-                report: ErrorReport | None = getattr(transition, "report", None)
+                report = transition.error_report
                 with_report = report is not None and report.beside == move.dst
                 dst = self._free(move.dst, set(), with_report=with_report)
                 if report is not None and with_report:
@@ -263,7 +262,7 @@ class Publisher:
         return True
 
     def _write_report(self, transition: Change) -> None:
-        report: ErrorReport | None = getattr(transition, "report", None)
+        report = transition.error_report
         if report is None:
             return
         path = self._root / naming.sidecar(report.beside)
