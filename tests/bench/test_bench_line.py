@@ -104,7 +104,8 @@ def test_a_delay_delays_each_call_of_sqlite_too(tmp_path: Path) -> None:
     assert again == calls
     assert calls["fdatasync"] > 0
     assert slow >= 0.05 * sum(calls.values())
-    assert slow > quick + 0.04 * sum(calls.values())
+    # The folders of a batch are synced at the same time, so their delays are one; all others come one after another.
+    assert slow > quick + 0.04 * (calls["fdatasync"] + calls["syncfs"] + 1)
 
 
 @pytest.mark.slow
