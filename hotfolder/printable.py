@@ -15,6 +15,8 @@ def printable(text: str) -> str:
 
     What a file says must not steer a terminal, nor look like another line of a log.
     """
+    if text.isprintable():  # nearly always, and asked for each line of the log
+        return text
     return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,4 +82,11 @@ def settle(seen: Observation, writers: Writers, policy: SettlePolicy, now: float
 def ignored(name: str, patterns: tuple[str, ...]) -> str | None:
     """The pattern by which a file or folder name is left alone, or None. Case is ignored."""
     lowered = name.lower()
-    return next((p for p in patterns if fnmatch.fnmatchcase(lowered, p.lower())), None)
+    if not _any_of(patterns).match(lowered):  # asked for each file of an inbox at each scan
+        return None
+    return next(p for p in patterns if fnmatch.fnmatchcase(lowered, p.lower()))
+
+
+@functools.lru_cache(maxsize=8)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns) or r"(?!)")

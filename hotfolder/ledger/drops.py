@@ -68,8 +68,11 @@ class Drops:
 
         With None all of them are looked through, which takes its time where there are very many.
         """
-        ids = None if among is None else json.dumps(list(among))
-        return [to_drop(row) for row in self._database.run("finished_drops", ids=ids, most=FINISHED_AT_ONCE).rows]
+        if among is None:
+            found = self._database.run("finished_drops", most=FINISHED_AT_ONCE)
+        else:
+            found = self._database.run("finished_drops_among", ids=json.dumps(list(among)), most=FINISHED_AT_ONCE)
+        return [to_drop(row) for row in found.rows]
 
     def forget(self, drop_id: int, error: ErrorInfo, now: float) -> None:
         """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""

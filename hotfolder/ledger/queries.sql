@@ -33,9 +33,16 @@ WHERE drop_id = :drop_id AND state IN ('queued', 'running')
 RETURNING id;
 
 -- name: finished_drops
--- Open drops all of whose jobs have ended; among these, or among all.
+-- Open drops all of whose jobs have ended.
 SELECT * FROM drops
-WHERE state = 'open' AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+WHERE state = 'open'
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE drop_id = drops.id AND state IN ('queued', 'running'))
+LIMIT :most;
+
+-- name: finished_drops_among
+-- The same among these. The plus keeps SQLite from looking through all open drops.
+SELECT * FROM drops
+WHERE +state = 'open' AND id IN (SELECT value FROM json_each(:ids))
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE drop_id = drops.id AND state IN ('queued', 'running'))
 LIMIT :most;
 
