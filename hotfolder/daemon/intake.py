@@ -239,7 +239,7 @@ class Intake:
         log.info("renamed to %s: %s is not UTF-8", new, path)
         again = sight(root, new)
         if again is not None:
-            self._seen[new] = (kind, Observation(again, again.mtime_ns / 1e9))
+            self._seen[new] = (kind, Observation(again, min(now, again.mtime_ns / 1e9)))
             heapq.heappush(self._due, (now, new))
         return True
 

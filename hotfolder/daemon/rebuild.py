@@ -17,7 +17,7 @@ from hotfolder.ledger import health
 from hotfolder.ledger.images import Found
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.transitions import NewImage
-from hotfolder.types import Kind, Role, Verdict
+from hotfolder.types import Kind, Role, Sighting, Verdict
 
 log = logging.getLogger(__name__)
 _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
@@ -75,10 +75,11 @@ def rebuild(
     count = scored = 0
     children: list[tuple[str, list[str]]] = []
     batch = []
-    for path in _results(layout):
+    for sighting in _results(layout):
         yield
+        path = sighting.path
         try:
-            image, made_at = _describe(layout, path), (layout.root / path).stat().st_mtime
+            image, made_at = _describe(layout, path), sighting.mtime_ns / 1e9
             verdict = _VERDICTS.get(path.partition("/")[0])
         except Exception as error:  # noqa: BLE001 - no file, however odd, may cost the others their rows
             log.info("%s is left out: %s", path, error)
@@ -102,9 +103,9 @@ def _unscored(layout: Layout) -> Iterator[str]:
     yield from (sighting.path for sighting in scan(layout.root, layout.root / UNSCORED, (), []))
 
 
-def _results(layout: Layout) -> Iterator[str]:
+def _results(layout: Layout) -> Iterator[Sighting]:
     for folder in (KEEP, REJECT, ARCHIVE, UPSCALED):
-        yield from sorted(s.path for s in scan(layout.root, layout.root / folder, (), []))
+        yield from sorted(scan(layout.root, layout.root / folder, (), []), key=lambda found: found.path)
 
 
 def _describe(layout: Layout, path: str) -> NewImage:

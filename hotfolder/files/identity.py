@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from hotfolder.types import FileIdentity
+
+#: What the ledger's numbers hold.
+IN_64_BITS = range(-(2**63), 2**63)
+
+
+class Facts(NamedTuple):
+    """What a file system says of a file, in numbers that the ledger holds."""
+
+    size: int  # bytes
+    mtime_ns: int
+    inode: int
+    device: int
+
+
+def facts_of(found: os.stat_result) -> Facts:
+    """The same from wherever it is asked, so that it can be compared: the only place that cuts numbers down.
+
+    A time before 1677 or after 2262, in nanoseconds, has more than 64 bits: it becomes the first, or the last, that
+    fits. Inodes and devices of 64 bits keep them all; the highest stands for the sign.
+    """
+    mtime_ns = min(max(found.st_mtime_ns, IN_64_BITS.start), IN_64_BITS[-1])
+    return Facts(found.st_size, mtime_ns, _signed(found.st_ino), _signed(found.st_dev))
+
+
+def _signed(number: int) -> int:
+    return number if number < 2**63 else number - 2**64
 
 
 def identity_of(path: str | Path) -> FileIdentity | None:
     """The file under this path, which is not followed; None where there is none. Raises OSError."""
     try:
-        found = os.lstat(path)
+        found = facts_of(os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns)
+    return FileIdentity(found.inode, found.size, found.mtime_ns)
 
 
 def is_same(wanted: FileIdentity | None, found: FileIdentity) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hotfolder.core.settle import ignored
+from hotfolder.files.identity import facts_of
 from hotfolder.types import Sighting
 
 
@@ -22,7 +23,7 @@ def sight(root: Path, path: str) -> Sighting | None:
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    return Sighting(path, found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+    return Sighting(path, *facts_of(found))
 
 
 def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str]) -> Iterator[Sighting]:
@@ -52,11 +53,9 @@ def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str])
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        found = entry.stat(follow_symlinks=False)
                         yield Sighting(
-                            entry.path.removeprefix(prefix), found.st_size, found.st_mtime_ns, found.st_ino,
-                            found.st_dev,
-                        )  # fmt: skip
+                            entry.path.removeprefix(prefix), *facts_of(entry.stat(follow_symlinks=False))
+                        )
                 except FileNotFoundError:
                     continue
                 except OSError:

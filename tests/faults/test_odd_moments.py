@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -247,3 +248,20 @@ def test_an_inbox_that_is_removed_is_made_and_watched_again(
     finally:
         line.stop()
         thread.join()
+
+
+@pytest.mark.parametrize("mtime_ns", [2**63 + 10**9, -(10**18)])
+@pytest.mark.parametrize("rating", ["off", "in-place", "sidecar"])
+def test_a_file_of_another_century_is_worked_like_others(layout: Layout, mtime_ns: int, rating: str) -> None:
+    for path in (layout.inbox(Kind.SCORE) / "cat.png", layout.inbox(Kind.UPSCALE) / "dog.png"):
+        os.utime(picture(path), ns=(mtime_ns, mtime_ns))
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat")
+    os.utime(layout.inbox(Kind.GENERATE) / "p.txt", ns=(mtime_ns, mtime_ns))
+    report = daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__RATING=rating).run(once=True)
+    assert (report.failed, report.paused) == (0, None)
+    assert "keep/cat.png" in files_in(layout, "keep")
+    assert "archive/p.txt" in files_in(layout, "archive")
+    # It is found again after the database is lost.
+    layout.database.unlink()
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert rows(layout, "SELECT count(*) FROM results WHERE path = 'keep/cat.png'") == [(1,)]
