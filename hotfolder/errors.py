@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar
 
+from hotfolder.masking import masked
 from hotfolder.printable import printable
 from hotfolder.types import ErrorInfo, FailureClass
 
@@ -28,9 +29,9 @@ class HotfolderError(Exception):
     failure: ClassVar[FailureClass] = FailureClass.TRANSIENT
 
     def __init__(self, message: str, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = printable(message)  # it may quote a file, or its name
-        self.fix = printable(fix)
+        super().__init__(masked(message))
+        self.message = printable(masked(message))  # it may quote a file, its name, or an address
+        self.fix = printable(masked(fix))
 
     def info(self) -> ErrorInfo:
         """The same error as a plain record that crosses processes."""

@@ -6,6 +6,8 @@ import json
 import logging
 import unicodedata
 
+from hotfolder.masking import masked
+
 #: Joiners: invisible, harmless, and part of many emoji and scripts.
 _JOINERS = "\u200c\u200d"
 
@@ -31,7 +33,10 @@ def _is_harmless(character: str) -> bool:
 
 
 class SafeFormatter(logging.Formatter):
-    """Log lines whose messages are `printable`; a traceback keeps its lines."""
+    """Log lines, whoever wrote them, that are `printable` and tell no secrets; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         record.message = printable(record.message)

@@ -9,11 +9,12 @@ from pathlib import Path
 import hotfolder
 
 PACKAGE = Path(hotfolder.__file__).parent
-OPEN_TO_ALL = {"types", "transitions", "errors", "printable"}
+OPEN_TO_ALL = {"types", "transitions", "errors", "printable", "masking"}
 #: What each part may import from the others: those that stand above it here, and of those just these.
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "transitions": set(),
+    "masking": set(),
     "printable": set(),
     "errors": set(),
     "__init__": set(),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import NoReturn
 
 from hotfolder.errors import ExitCode, HotfolderError
+from hotfolder.printable import SafeFormatter
 
 
 def main() -> NoReturn:
     """The `hotfolder` command. A command line that is not understood ends with 2, after a word on its usage."""
     from hotfolder.cli.app import app
 
+    if logging.lastResort is not None:  # of commands that keep no log
+        logging.lastResort.setFormatter(SafeFormatter("%(message)s"))
     try:
         app(prog_name="hotfolder")  # also for python -m hotfolder
     except HotfolderError as error:

@@ -17,6 +17,7 @@ from hotfolder.config.sections import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, as_json, sections
 from hotfolder.errors import ConfigError, UsageError
 from hotfolder.files.regular import read_at_most
+from hotfolder.masking import learn_addresses, learn_credentials
 
 ENV_PREFIX = "HOTFOLDER_"
 #: Environment variables with our prefix that are not settings.
@@ -53,6 +54,8 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         raise _explain(error.errors(include_url=False)[0], str(path), overridden) from None
     except ValueError as error:  # a number with thousands of digits
         raise ConfigError(f"{path}: not valid: {_short(error)}", "write a smaller number") from None
+    learn_addresses(settings.notify.urls)
+    learn_credentials([settings.models.mirror, *(f.url for entry in settings.model for f in entry.files if f.url)])
     _check_inboxes(settings, str(path))
     return settings
 
@@ -176,7 +179,8 @@ def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) ->
     for technical, plain in _PLAIN.items():
         message = message.replace(technical, plain)
     described = _description(loc)
-    given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" is {problem['input']!r}"
+    hidden = isinstance(problem["input"], (dict, BaseModel)) or _may_hold_secrets(loc)
+    given = "" if hidden else f" is {problem['input']!r}"
     if problem["type"] == "value_error" and _section_at(loc) is not None:
         fix = "mend that entry" if loc[0] in ARRAYS and len(loc) < 3 else "change one of the two"
         return ConfigError(f"{where}: [{key}] {message}", fix)
@@ -212,6 +216,13 @@ def _section_at(loc: Loc) -> type[BaseModel] | None:
             # What an inbox has of another section.
             found = dict(sections()).get(part) if part in OVERRIDES else getattr(found, "FILES", None)
     return found
+
+
+def _may_hold_secrets(loc: Loc) -> bool:
+    """Whether the value at this place is never to be shown: see `Section`."""
+    section = _section_at(loc[:1])
+    fields = section.model_fields if section is not None else {}
+    return any(not field.repr for name, field in fields.items() if len(loc) == 1 or loc[1] == name)
 
 
 def _known_at(loc: Loc) -> list[str]:

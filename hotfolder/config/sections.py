@@ -17,7 +17,7 @@ Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
 
 
 class Section(BaseModel):
-    """A table of hotfolder.toml."""
+    """A table of hotfolder.toml. Fields with `repr=False` may hold passwords: their values are never shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -376,11 +376,11 @@ class InboxSettings(Section):
 class HookSettings(Section):
     """Programs of yours that are told: each a list, the program and its arguments, no shell. JSON comes on stdin."""
 
-    on_keep: tuple[str, ...] = Field((), description="An image was kept.")
-    on_failed: tuple[str, ...] = Field((), description="A file could not be worked.")
-    on_idle: tuple[str, ...] = Field((), description="Everything that was dropped is done.")
+    on_keep: tuple[str, ...] = Field((), repr=False, description="An image was kept.")
+    on_failed: tuple[str, ...] = Field((), repr=False, description="A file could not be worked.")
+    on_idle: tuple[str, ...] = Field((), repr=False, description="Everything that was dropped is done.")
     on_paused: tuple[str, ...] = Field(
-        (), description="The queue waits: disk full, device gone, or you asked for it."
+        (), repr=False, description="The queue waits: disk full, device gone, or you asked for it."
     )
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         30.0, description="Longer than that no such program runs: it is ended then."
@@ -391,7 +391,7 @@ class NotifySettings(Section):
     """Messages to a phone, a chat, a desktop, by apprise: uv pip install 'hotfolder[notify]'."""
 
     urls: tuple[str, ...] = Field(
-        (), description="Where to, as apprise writes it: ntfy://topic, mailto://…, dbus://"
+        (), repr=False, description="Where to, as apprise writes it: ntfy://topic, mailto://…, dbus://"
     )
     on: tuple[Literal["keep", "failed", "idle", "paused"], ...] = Field(
         ("failed", "paused"), description="What is told: keep, failed, idle, paused."

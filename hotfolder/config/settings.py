@@ -190,13 +190,16 @@ ARRAYS: Mapping[str, type[Section] | type[ModelEntry]] = {"inbox": InboxSettings
 def differences(before: Settings, after: Settings) -> list[str]:
     """What has changed, a line for each key: 'gate.keep: 6.5 -> 7.0'."""
     found = []
-    for name, _ in sections():
-        old, new = getattr(before, name).model_dump(), getattr(after, name).model_dump()
-        found += [f"{name}.{key}: {old[key]!r} -> {new[key]!r}" for key in old if old[key] != new[key]]
+    for name, section in sections():
+        old, new = getattr(before, name), getattr(after, name)
+        for key, field in section.model_fields.items():
+            was, is_ = getattr(old, key), getattr(new, key)
+            if was != is_:
+                found.append(f"{name}.{key}: {was!r} -> {is_!r}" if field.repr else f"{name}.{key}: changed")
     for name in ARRAYS:
-        was = {each.name: each for each in getattr(before, name)}
+        there = {each.name: each for each in getattr(before, name)}
         now = {each.name: each for each in getattr(after, name)}
-        found += [f"[[{name}]] {each}: new" for each in now.keys() - was.keys()]
-        found += [f"[[{name}]] {each}: gone" for each in was.keys() - now.keys()]
-        found += [f"[[{name}]] {each}: changed" for each in now.keys() & was.keys() if now[each] != was[each]]
+        found += [f"[[{name}]] {each}: new" for each in now.keys() - there.keys()]
+        found += [f"[[{name}]] {each}: gone" for each in there.keys() - now.keys()]
+        found += [f"[[{name}]] {each}: changed" for each in now.keys() & there.keys() if now[each] != there[each]]
     return found

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hotfolder.config.sections import HookSettings, NotifySettings
+from hotfolder.masking import masked
 
 log = logging.getLogger(__name__)
 #: Events that may wait; more are left out, and counted.
@@ -146,7 +147,7 @@ class Notifications:
         sender = apprise.Apprise()
         for url in self._notify.urls:
             if not sender.add(url):
-                log.warning("notify.urls: apprise does not understand %s", url.partition("://")[0] + "://…")
+                log.warning("notify.urls: apprise does not understand %s", masked(url))
         try:
             if not sender.notify(title=title, body=body):
                 log.warning("a message could not be sent to every one of notify.urls")

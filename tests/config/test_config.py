@@ -152,7 +152,7 @@ def test_what_is_wrong_names_file_key_and_remedy(tmp_path: Path, text: str, name
         ("[gate]\nkeep = 11", "gate.keep is 11: should be less than or equal to 10", "keep/"),
         ("[gate]\nkeep = '7'", "gate.keep is '7': should be a number, without quotation marks", "keep/"),
         ("[gate]\nkeep = 7.5", "upscale (7) must not be below keep (7.5)", "change one"),
-        ("[hooks]\non_keep = 'x'", "hooks.on_keep is 'x': should be a list", "kept"),
+        ("[hooks]\non_keep = 'x'", "hooks.on_keep: should be a list", "kept"),
         ("[executor]\ndevice = 'gpu'", "executor.device is 'gpu'", "cuda"),
         ("[generate]\nwidth = 100", "generate.width is 100", "multiple of 8"),
         ("gate = 3", "gate is 3: it should be a section", "write [gate]"),
