@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hotfolder.cli import table
 from hotfolder.cli.models import how_to_mend
 from hotfolder.cli.service import Manager
 from hotfolder.config import loading
-from hotfolder.config.root import find_root_if_any
+from hotfolder.config.root import FILE_NAME, find_root_if_any
 from hotfolder.config.settings import Settings
 from hotfolder.core.settle import Writers
 from hotfolder.errors import ExitCode, HotfolderError
@@ -96,19 +97,32 @@ def examine(root: Path | None) -> Iterator[Check]:
     else:
         try:
             settings = loading.load(root)
-            yield Check("configuration", "ok", str(root / "hotfolder.toml"))
+            yield from _configuration(root / FILE_NAME, settings)
         except HotfolderError as error:
             yield Check("configuration", "fail", error.message, error.fix)
     yield from _devices(settings or Settings())
     if root is not None:
         yield from _folders(Layout(root), settings or Settings())
-        yield from _database(Layout(root))
+        yield from _database(Layout(root), settings or Settings())
     yield from _inotify(Layout(root) if root else None)
     if settings is not None:
         yield from _models(settings)
     if root is not None:
         yield _daemon(Layout(root))
     yield _service()
+
+
+def _configuration(path: Path, settings: Settings) -> Iterator[Check]:
+    yield Check("configuration", "ok", str(path))
+    if settings.holds_secrets and _everybody_reads(path) and not settings.output.readers & 0o004:
+        yield Check(
+            "configuration", "warn", f"{path} may hold passwords (notify, hooks), and everybody may read it",
+            f"chmod o-r {shlex.quote(str(path))}; the daemon does so when it starts",
+        )  # fmt: skip
+
+
+def _everybody_reads(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o004) and all(folder.stat().st_mode & 0o001 for folder in path.parents)
 
 
 def _python() -> Check:
@@ -213,7 +227,7 @@ def _inbox(folder: Path, settings: Settings) -> Check:
     return Check("inbox", "ok", f"{text}: events come, {lease}")
 
 
-def _database(layout: Layout) -> Iterator[Check]:
+def _database(layout: Layout, settings: Settings) -> Iterator[Check]:
     if not layout.database.exists():
         yield Check("database", "ok", f"{layout.database} is made when the daemon first runs")
         return
@@ -224,6 +238,10 @@ def _database(layout: Layout) -> Iterator[Check]:
         return
     size = layout.database.stat().st_size
     yield Check("database", "ok", f"{layout.database}, {size / 1e6:,.1f} MB, whole")
+    if _everybody_reads(layout.database) and not settings.output.readers & 0o004:
+        fix = f'chmod o-r {shlex.quote(str(layout.database))}*, or output.umask = "022" if that is meant'
+        text = f"everybody may read {layout.database}, with all prompts and names"
+        yield Check("database", "warn", text, fix)
     aside = sorted(layout.root.glob("hotfolder.damaged-*.db"))
     if aside:
         yield Check("database", "warn", f"set aside as damaged: {aside[-1]}", "remove it when you miss nothing")

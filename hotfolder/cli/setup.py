@@ -21,11 +21,11 @@ def make_root(root: Path, preset: str) -> None:
         raise UsageError(f"{path} exists already", "edit it, or move it away first")
     try:
         Layout(root).make()
-        with path.open("x", encoding="utf-8") as file:
+        # Yours alone: it may come to hold addresses with passwords.
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.write(presets.render(preset))
         (root / presets.SCHEMA).write_text(presets.schema(), encoding="utf-8")
         (root / presets.PROMPT_SCHEMA).write_text(presets.prompt_schema(), encoding="utf-8")
-        path.chmod(path.stat().st_mode & 0o7775)  # never writable by everybody, whatever the umask
     except OSError as error:
         raise UsageError(
             f"{root} cannot be set up: {error.strerror}", "choose a folder you can write to"

@@ -305,7 +305,7 @@ class OutputSettings(Section):
         "",
         pattern=r"^(0?[0-7]{3})?$",
         description="Permissions that new files and folders do not get, as for umask(1): 022, 027, 002. Empty: as "
-        "the process has it.",
+        "the process has it, and only you may read the database. 027 lets your group read that, too.",
     )
     rating: Literal["off", "sidecar", "lightroom", "in-place"] = Field(
         "off",
@@ -319,6 +319,11 @@ class OutputSettings(Section):
         description="With less space than that on the disk, in MiB, nothing is begun: the queue waits until there "
         "is more.",
     )
+
+    @property
+    def readers(self) -> int:
+        """Bits of a file's mode: who may read what is private, beside its owner."""
+        return 0o044 & ~int(self.umask, 8) if self.umask else 0
 
 
 class ModelSettings(Section):

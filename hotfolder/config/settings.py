@@ -68,6 +68,16 @@ class Settings(Section):
         """The name of each folder in inbox/, and what is done with the files in it."""
         return {**{kind.value: kind for kind in Kind}, **{own.name: Kind(own.kind) for own in self.inbox}}
 
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether something is set that may hold passwords."""
+        return any(
+            getattr(getattr(self, name), key)
+            for name, section in sections()
+            for key, field in section.model_fields.items()
+            if not field.repr
+        )
+
     def overridden(self, changes: Mapping[str, Mapping[str, Any]]) -> Settings:
         """The same settings with other values in some sections. Raises pydantic's ValidationError."""
         update: dict[str, Section] = {}

@@ -130,7 +130,7 @@ class Daemon:
         self._reporter.starting()
         self._ledger = ledger = self._driven(open_or_rebuild(self._layout))
         layout, settings = self._layout, self._settings
-        tidy_permissions(layout.database, layout.root / FILE_NAME)
+        self._tidy_permissions()
         router = Router(settings.policy)
         self._guard = guard = Guard(layout)
         self._watcher = self._new_watcher()
@@ -153,6 +153,11 @@ class Daemon:
             self._pause(error.info())
         mailbox.forget_answers(layout)
         self._watcher.ensure()
+
+    def _tidy_permissions(self) -> None:
+        layout, settings = self._layout, self._settings.of_root
+        readers, secret = settings.output.readers, settings.holds_secrets
+        tidy_permissions(layout.database, layout.root / FILE_NAME, readers=readers, secret=secret)
 
     def _driven(self, steps: Generator[None, None, T]) -> T:
         """Runs a long step of the start to its end."""
@@ -315,6 +320,7 @@ class Daemon:
         settings = read_anew(self._load, self._layout)
         if settings is not None:
             self._settings.change(settings)
+            self._tidy_permissions()
             self._reporter.settings_changed(settings)
             self._dispatcher.settings_changed(before)
             if (before.inbox, before.watch.mode) != (settings.inbox, settings.watch.mode):

@@ -37,16 +37,30 @@ def check_folders(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
                 )
 
 
-def tidy_permissions(*files: Path) -> None:
-    """Whoever may write the database or the configuration decides what the daemon does: not everybody may."""
-    for path in files:
-        try:
-            mode = path.stat().st_mode
-            if mode & 0o002:
-                path.chmod(mode & 0o7775)
-                log.warning("%s was writable by everybody: not any more", path)
-        except OSError as error:
-            log.warning("%s: its permissions cannot be mended: %s", path, error)
+def tidy_permissions(database: Path, configuration: Path, *, readers: int, secret: bool) -> None:
+    """Whoever may write the database or the configuration decides what the daemon does: not everybody may.
+
+    `readers` are the bits of those beside the owner who are to read the database. A configuration that holds what is
+    `secret` is not for everybody to read, unless it is for them.
+    """
+    for ending in ("", "-wal", "-shm"):
+        _change_mode(Path(f"{database}{ending}"), add=readers, remove=0o002)
+    unwanted = 0o006 & ~readers if secret else 0o002
+    _change_mode(configuration, add=0, remove=unwanted)
+
+
+def _change_mode(path: Path, *, add: int, remove: int) -> None:
+    try:
+        mode = path.stat().st_mode
+        if mode != (wanted := mode & ~remove | add):
+            path.chmod(wanted & 0o7777)
+        if mode & remove:
+            verb = "written" if mode & remove & 0o002 else "read"
+            log.warning("%s could be %s by everybody: not any more", path, verb)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("%s: its permissions cannot be mended: %s", path, error)
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -14,11 +16,12 @@ BUSY_TIMEOUT = 30.0
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes: WAL, every commit on the disk before it returns.
 
-    The file is writable by its owner alone, readable by others as the umask says. Raises
-    LedgerError where it cannot be opened or is no database.
+    A new file is its owner's alone: prompts and names are private. Raises LedgerError where it cannot be opened or is
+    no database.
     """
-    fresh = not path.exists()
     try:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
@@ -26,13 +29,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
         # In pages of 4 KiB. Each checkpoint waits for the disk a few times: not after every few hundred files.
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA foreign_keys = ON")
+    except OSError as error:
+        fix = "may this user write there? Is there space?"
+        raise LedgerError(f"{path} cannot be made: {error.strerror}", fix) from None
     except sqlite3.Error as error:
         raise LedgerError(
             f"{path} cannot be opened: {error}",
             "move it away if it is damaged; a new one is made at the start",
         ) from None
-    if fresh:
-        path.chmod(path.stat().st_mode & ~0o133)  # never writable by others
     return connection
 
 
@@ -40,12 +44,28 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises LedgerError where there is no database."""
     if not path.is_file():
         raise LedgerError(f"{path} does not exist yet", "it is made by the first: hotfolder run")
+    if not os.access(path, os.R_OK):
+        raise LedgerError(f"{path} may not be read by this user", 'for your group: output.umask = "027"')
+    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("SELECT 1 FROM jobs LIMIT 1")
+        try:
+            return _read_only(address)
+        except sqlite3.OperationalError:
+            # Who may not write beside it cannot read it as usual, unless somebody else has it open just now.
+            wal = Path(f"{path}-wal")
+            if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+                raise
+            return _read_only(f"{address}&immutable=1")
     except sqlite3.Error as error:
         raise LedgerError(f"{path} cannot be read: {error}", "is it a hotfolder database?") from None
+
+
+def _read_only(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    try:
+        connection.execute("SELECT 1 FROM jobs LIMIT 1")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

@@ -111,6 +111,7 @@ def copy(source: Path, target: Path, report: Callable[[int, int], None]) -> int:
     partial.unlink(missing_ok=True)
     reader = open_reader(source)
     try:
+        partial.touch(source.stat().st_mode & 0o644)  # for nobody who may not read the database itself
         with contextlib.closing(sqlite3.connect(partial)) as writer:
             reader.backup(writer, pages=_PAGES, progress=lambda _, left, all_: report(all_ - left, all_))
             writer.execute("PRAGMA journal_mode = DELETE")
