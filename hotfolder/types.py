@@ -294,6 +294,8 @@ class Item:
     staging: str  # folder of this claim alone
     params: Mapping[str, Any] = field(default_factory=dict)
     precise: Precise = Precise()  # of a score
+    root: str | None = None  # files below it are reached without following a link; None: a person named the file
+    file: Sighting | None = None  # which file `source` is to be, with its device; None: whichever lies there
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "imaging": {"__init__", "files"},
     "models": set(),
-    "engines": {"__init__", "core", "imaging", "models"},
+    "engines": {"__init__", "core", "files", "imaging", "models"},
     "system": set(),
     "ledger": {"core"},
     "folders": {"core", "files"},

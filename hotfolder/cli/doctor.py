@@ -25,6 +25,7 @@ from hotfolder.config.root import FILE_NAME, find_root_if_any
 from hotfolder.config.settings import Settings
 from hotfolder.core.settle import Writers
 from hotfolder.errors import ExitCode, HotfolderError
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.filesystem import free_bytes, tells_events, type_of
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import Layout
@@ -210,7 +211,8 @@ def _inbox(folder: Path, settings: Settings) -> Check:
         wake.clear()
         trial.write_bytes(b"x")
         told = watcher.alive and wake.wait(_EVENT_SECONDS)
-        leases = writers(trial) is not Writers.UNKNOWN
+        with Beneath(folder) as beneath:
+            leases = writers(beneath, trial.name) is not Writers.UNKNOWN
     except OSError as error:
         fix = f"chown it to this user, or chmod u+rwx {folder}"
         return Check("inbox", "fail", f"{folder} cannot be written: {error.strerror}", fix)

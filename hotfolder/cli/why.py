@@ -15,6 +15,7 @@ from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
+from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
@@ -121,7 +122,8 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return f"the queue is paused: {live.paused}", "it goes on by itself when the cause is gone"
     now = time.time()
     seen = Observation(there, min(now, there.mtime_ns / 1e9))
-    found = writers(layout.root / path)
+    with Beneath(layout.root) as beneath:
+        found = writers(beneath, path)
     decision = settle(seen, found, settings.settle_policy(), now)
     if not decision.ready:
         hint = "close it there" if found is Writers.SOME else ""

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
@@ -21,6 +21,7 @@ from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done, Executor
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
+from hotfolder.folders.scan import sight
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import (
     Batch,
@@ -35,6 +36,7 @@ from hotfolder.types import (
     Progress,
     Purpose,
     ScoreParams,
+    Sighting,
     UpscaleParams,
 )
 
@@ -158,14 +160,27 @@ class Dispatcher:
             staging=str(self._layout.claim_folder(job.id, job.claim)),
             params=self._params(job),
             precise=precise(job.params, self._settings.policy(job.source_file).gate),
+            root=str(self._layout.root),
+            file=self._file_of(job),
         )
+
+    def _file_of(self, job: Job) -> Sighting | None:
+        """Which file the worker is to read: of a dropped one, the one that was taken."""
+        drop = self._drops.get(job.drop_id) if job.image_id is None else None
+        if drop is not None and job.source == drop.sighting.path:
+            return replace(drop.sighting, device=self._guard.device)
+        try:
+            return sight(self._layout.root, job.source) if job.source else None
+        except OSError:
+            return None  # the worker will say what is the matter
 
     def _params(self, job: Job) -> Mapping[str, Any]:
         """What a worker is told, with the init-image's place: in the ledger its path is relative to the root."""
         if isinstance(job.params, GenerateParams):
             told = said(job.params.request)
             named = told.get("init_image")
-            return {**told, "init_file": str(self._layout.root / named)} if named else told
+            root = str(self._layout.root)
+            return {**told, "init_file": f"{root}/{named}", "init_root": root} if named else told
         if isinstance(job.params, UpscaleParams):
             return {"scale": job.params.scale, "format": job.params.format}
         # What we enlarged ourselves may be larger than what is taken from others.

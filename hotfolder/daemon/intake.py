@@ -16,13 +16,13 @@ from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.durable import sync_files
-from hotfolder.files.moves import rename_noreplace
 from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
-from hotfolder.folders.scan import scan, sight
+from hotfolder.folders.scan import scan, sight, sight_beneath
 from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.prompt_files.checking import PromptCheck
@@ -97,7 +97,7 @@ class Intake:
             folder = self._layout.inbox(name)
             try:
                 self._guard.inbox(name)
-                for sighting in scan(self._layout.root, folder, ignore, unread):
+                for sighting in scan(self._layout.root, f"{INBOX}/{name}", ignore, unread):
                     found[sighting.path] = (kind, sighting)
             except OSError as error:
                 raise EnvironmentTrouble(
@@ -135,14 +135,17 @@ class Intake:
         """What was taken from an inbox that the configuration has no more is finished; nothing new is taken there."""
         names = {path.split("/")[1]: drop.kind for path, drop in self._open.items()}
         for name in names.keys() - self._settings.of_root.inboxes.keys():
-            folder = self._layout.inbox(name)
-            if folder.is_dir():
-                for sighting in scan(self._layout.root, folder, ignore, unread):
+            if self._layout.inbox(name).is_dir():
+                for sighting in scan(self._layout.root, f"{INBOX}/{name}", ignore, unread):
                     if sighting.path in self._open:
                         found[sighting.path] = (names[name], sighting)
 
     def take(self, now: float) -> TakeReport:
         """Takes files that are finished, so many at a time. Raises EnvironmentTrouble."""
+        with Beneath(self._layout.root) as beneath:
+            return self._take_ready(beneath, now)
+
+    def _take_ready(self, beneath: Beneath, now: float) -> TakeReport:
         policy = self._settings.of_root.settle_policy()
         ready: list[tuple[Kind, Observation]] = []
         later: list[tuple[float, str]] = []
@@ -156,9 +159,9 @@ class Intake:
                 later.append((decision.look_again_at, path))
                 continue
             try:
-                if sight(self._layout.root, path) != seen.sighting:
+                if sight_beneath(beneath, path) != seen.sighting:
                     raise FileNotFoundError(path)
-                decision = settle(seen, writers(self._layout.root / path), policy, now)
+                decision = settle(seen, writers(beneath, path), policy, now)
             except FileNotFoundError:
                 # Gone or growing: seen anew now, so that the quiet time counts from here.
                 self._resight(path, kind, now)
@@ -177,9 +180,9 @@ class Intake:
         self._new.difference_update(seen.sighting.path for _, seen in ready)
         ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
         ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
-        ready = [each for each in ready if not self._rename_to_text(each[1].sighting.path, now)]
+        ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path, now)]
         try:
-            self._take(ready, now)
+            self._take(beneath, ready, now)
         except EnvironmentTrouble:
             for _, seen in ready:
                 heapq.heappush(self._due, (now, seen.sighting.path))
@@ -213,7 +216,7 @@ class Intake:
             self._left_alone.add(path)
             log.warning("%s is left alone: %s", path, why)
 
-    def _rename_to_text(self, path: str, now: float) -> bool:
+    def _rename_to_text(self, beneath: Beneath, path: str, now: float) -> bool:
         """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
 
         Whether there was anything to do; the file is then seen anew.
@@ -222,12 +225,10 @@ class Intake:
         if wanted == path:
             return False
         kind, _ = self._seen.pop(path)
-        root = self._layout.root
         for number in itertools.count():
             new = naming.numbered(wanted, number)
             try:
-                (root / new).parent.mkdir(parents=True, exist_ok=True)
-                rename_noreplace(root / path, root / new)
+                beneath.rename(path, new)
             except FileExistsError:
                 continue
             except FileNotFoundError:
@@ -237,7 +238,7 @@ class Intake:
                 return True
             break
         log.info("renamed to %s: %s is not UTF-8", new, path)
-        again = sight(root, new)
+        again = sight_beneath(beneath, new)
         if again is not None:
             self._seen[new] = (kind, Observation(again, min(now, again.mtime_ns / 1e9)))
             heapq.heappush(self._due, (now, new))
@@ -253,12 +254,12 @@ class Intake:
         else:
             self._seen[path] = (kind, observe(self._seen[path][1], again, now))
 
-    def _take(self, ready: Sequence[tuple[Kind, Observation]], now: float) -> None:
+    def _take(self, beneath: Beneath, ready: Sequence[tuple[Kind, Observation]], now: float) -> None:
         if not ready:
             return
         try:
             # Before the ledger says that they are there: what a power cut takes away must not have been judged.
-            sync_files(self._layout.root, [seen.sighting.path for _, seen in ready])
+            sync_files(beneath, [seen.sighting.path for _, seen in ready])
         except OSError as error:
             raise explain(error) from error
         taken = [

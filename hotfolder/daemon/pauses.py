@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hotfolder.files.moves import write_durably
+from hotfolder.files.durable import write_durably
 from hotfolder.types import ErrorInfo
 
 log = logging.getLogger(__name__)

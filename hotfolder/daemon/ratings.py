@@ -12,11 +12,11 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hotfolder.files.moves import write_durably
-from hotfolder.files.regular import open_regular
+from hotfolder.files.beneath import Beneath
+from hotfolder.files.identity import identity_from
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
@@ -60,28 +60,29 @@ class Ratings:
         return len(rows) == _AT_ONCE
 
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
-        path, stars = self._layout.root / row["path"], row["stars"]
+        path, stars = row["path"], row["stars"]
         before = (row["rated"] or "").partition(":")[2]
-        if before and before != row["path"]:
-            self._remove_sidecars(self._layout.root / before)
         sha256 = row["sha256"]
-        try:
-            if mode == "in-place" and row["is_ours"] and (new := self._in_place(path, row)):
-                sha256 = new
-            elif path.is_file():
-                self._sidecar(path, stars, lightroom=mode == "lightroom")
-        except (ValueError, OSError) as error:
-            log.info("%s is not rated: %s", row["path"], error)
-        self._ledger.images.rated(row["id"], f"{stars}:{row['path']}", row["sha256"], sha256)
+        with Beneath(self._layout.root) as beneath:
+            if before and before != path:
+                self._remove_sidecars(beneath, before)
+            try:
+                if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, path, row)):
+                    sha256 = new
+                elif beneath.identity(path) is not None:
+                    self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
+            except (ValueError, OSError) as error:
+                log.info("%s is not rated: %s", path, error)
+        self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256)
 
-    def _in_place(self, path: Path, row: Mapping[str, Any]) -> str | None:
+    def _in_place(self, beneath: Beneath, path: str, row: Mapping[str, Any]) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
-        with open_regular(path) as file:
+        with beneath.open(path) as file:
             facts, data = os.fstat(file.fileno()), file.read()
         try:
             new = with_packet(data, lambda packet: xmp.rated(packet, row["stars"]))
         except ValueError as error:
-            log.debug("%s: %s", row["path"], error)
+            log.debug("%s: %s", path, error)
             return None
         # The second is what it was to be before a crash.
         if hashlib.sha256(data).hexdigest() not in (row["sha256"], row["rating_sha256"]):
@@ -98,35 +99,42 @@ class Ratings:
                     file.flush()
                     os.fsync(file.fileno())
                 os.utime(staged, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-                now = path.lstat()
-                if (now.st_ino, now.st_size, now.st_mtime_ns) != (facts.st_ino, facts.st_size, facts.st_mtime_ns):
+                if beneath.identity(path) != identity_from(facts):
                     raise ValueError("it is being changed by somebody")
-                staged.replace(path)
+                beneath.replace(str(staged.relative_to(self._layout.root)), path)
             finally:
                 staged.unlink(missing_ok=True)
         return digest
 
-    def _sidecar(self, path: Path, stars: int, *, lightroom: bool) -> None:
+    def _sidecar(self, beneath: Beneath, path: str, stars: int, *, lightroom: bool) -> None:
         """`a.png.xmp` as digiKam and darktable look for it, or `a.xmp`; another program's is left alone."""
-        target = path.with_suffix(".xmp") if lightroom else path.with_name(path.name + ".xmp")
+        target = _sidecars(path)[lightroom]
         before = None
-        with contextlib.suppress(FileNotFoundError), open_regular(target) as file:
+        with contextlib.suppress(FileNotFoundError), beneath.open(target) as file:
             before = file.read(_MOST_SIDECAR)
         if before is not None and not xmp.is_ours(before):
-            raise ValueError(f"{target.name} is another program's")
+            raise ValueError(f"{target} is another program's")
         with _of_the_disk():
-            write_durably(target, xmp.rated(before, stars).decode())
+            beneath.write(target, xmp.rated(before, stars).decode())
 
-    def _remove_sidecars(self, path: Path) -> None:
+    def _remove_sidecars(self, beneath: Beneath, path: str) -> None:
         """Ours alone: the image is not there any more."""
-        for target in (path.with_name(path.name + ".xmp"), path.with_suffix(".xmp")):
-            with contextlib.suppress(OSError, ValueError), open_regular(target) as file:
-                if xmp.is_ours(file.read(_MOST_SIDECAR)) and not path.exists() and not _shared(target, path):
-                    target.unlink()
+        for target in _sidecars(path):
+            with contextlib.suppress(OSError, ValueError), beneath.open(target) as file:
+                is_ours = xmp.is_ours(file.read(_MOST_SIDECAR))
+                if is_ours and not beneath.exists(path) and not _shared(self._layout.root, target, path):
+                    beneath.unlink(target)
 
 
-def _shared(sidecar: Path, path: Path) -> bool:
+def _sidecars(path: str) -> tuple[str, str]:
+    """As digiKam and darktable name it, and as Lightroom does."""
+    return f"{path}.xmp", str(PurePosixPath(path).with_suffix(".xmp"))
+
+
+def _shared(root: Path, sidecar: str, path: str) -> bool:
     """Whether another image, a.jpg beside a.png, has the same a.xmp."""
-    if sidecar != path.with_suffix(".xmp"):
+    image = PurePosixPath(path)
+    if sidecar != str(image.with_suffix(".xmp")):
         return False
-    return any(p.stem == path.stem and p.suffix != ".xmp" for p in path.parent.iterdir())
+    names = (PurePosixPath(beside.name) for beside in (root / image.parent).iterdir())
+    return any(name.stem == image.stem and name.suffix != ".xmp" for name in names)

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
-from hotfolder.files.moves import fsync_folder, rename_noreplace
+from hotfolder.files.beneath import Beneath
+from hotfolder.files.moves import fsync_folder
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, UPSCALED, Layout
 from hotfolder.folders.scan import scan
 from hotfolder.ledger import health
@@ -100,12 +101,12 @@ def rebuild(
 
 
 def _unscored(layout: Layout) -> Iterator[str]:
-    yield from (sighting.path for sighting in scan(layout.root, layout.root / UNSCORED, (), []))
+    yield from (sighting.path for sighting in scan(layout.root, UNSCORED, (), []))
 
 
 def _results(layout: Layout) -> Iterator[Sighting]:
     for folder in (KEEP, REJECT, ARCHIVE, UPSCALED):
-        yield from sorted(scan(layout.root, layout.root / folder, (), []), key=lambda found: found.path)
+        yield from sorted(scan(layout.root, folder, (), []), key=lambda found: found.path)
 
 
 def _describe(layout: Layout, path: str) -> NewImage:
@@ -166,14 +167,13 @@ def _parents(layout: Layout, path: str) -> list[str]:
 
 
 def _hand_in_unscored(layout: Layout) -> None:
-    for path in list(_unscored(layout)):
-        below = PurePosixPath(path).relative_to(UNSCORED)
-        wanted = str(PurePosixPath("inbox", Kind.SCORE, below))
-        for number in range(10_000):
-            target = layout.root / naming.numbered(wanted, number)
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                rename_noreplace(layout.root / path, target)
-                break
-            except (FileExistsError, NotADirectoryError):
-                continue
+    with Beneath(layout.root) as beneath:
+        for path in list(_unscored(layout)):
+            below = PurePosixPath(path).relative_to(UNSCORED)
+            wanted = str(PurePosixPath("inbox", Kind.SCORE, below))
+            for number in range(10_000):
+                try:
+                    beneath.rename(path, naming.numbered(wanted, number))
+                    break
+                except (FileExistsError, NotADirectoryError):
+                    continue

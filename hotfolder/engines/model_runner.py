@@ -21,6 +21,7 @@ from hotfolder.engines.generation.requests import GenerationRequest, Hooks
 from hotfolder.engines.imports import without_collection
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
+from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
 from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import Decoded, decode
@@ -197,7 +198,10 @@ class ModelRunner:
         def read(item: Item) -> Decoded:
             named = bool(item.params.get("named"))
             path = Path(item.source or "")
-            return decode(path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named)
+            return decode(
+                path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named,
+                opens=opener(item),
+            )  # fmt: skip
 
         from hotfolder.engines.upscaling.upscaler import Request
 

@@ -1,16 +1,21 @@
-"""Making other programs' files durable, many at a time."""
+"""Making files durable: small ones of our own, and many of other programs at a time."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import errno
 import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hotfolder.files.beneath import Beneath
+
 #: Up to so many files are synced one by one; of more, their whole file system is.
 _FEW = 4
+_NOT_OPENED = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTSUP,
+}  # fmt: skip
 
 
 @functools.cache
@@ -21,24 +26,32 @@ def _syncfs() -> Callable[[int], int] | None:
     return function
 
 
-def sync_files(root: Path, paths: Sequence[str]) -> None:
-    """What was written to these files, relative to `root`, survives a power cut from now on.
+def write_durably(path: Path, text: str) -> None:
+    """Writes a small file so that it is there whole or not at all, replacing one of the same name."""
+    with Beneath(path.parent) as folder:
+        folder.write(path.name, text)
+
+
+def sync_files(beneath: Beneath, paths: Sequence[str]) -> None:
+    """What was written to these files survives a power cut from now on.
 
     A program that drops a file seldom waits for the disk. Files that cannot be opened are passed over: nothing is
     made of them either. Raises OSError where the disk fails.
     """
     function = _syncfs()
     if function is not None and len(paths) > _FEW:
-        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(beneath.full(""), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if function(handle) == 0:  # syncfs(2)
                 return
         finally:
             os.close(handle)
     for path in paths:
-        with contextlib.suppress(FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError):
-            handle = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        try:
+            file = beneath.open(path)
+        except OSError as error:
+            if error.errno not in _NOT_OPENED:
+                raise
+            continue
+        with file:
+            os.fsync(file.fileno())

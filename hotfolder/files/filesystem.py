@@ -1,7 +1,8 @@
-"""What kind of file system a folder lies on, and whether the kernel tells what happens there."""
+"""What kind of file system a folder lies on, and what can be relied on there."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -12,9 +13,14 @@ _REMOTE = frozenset((
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
     "nfs4", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 ))  # fmt: skip
+#: File systems that may give a file another inode number whenever they have forgotten it; so may all in user space.
+_FORGETFUL = frozenset((
+    "9p", "cifs", "davfs", "drvfs", "exfat", "msdos", "prl_fs", "smb3", "smbfs", "vboxsf", "vfat", "vmhgfs",
+))  # fmt: skip
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
-def type_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+def type_of(path: Path, mounts: Path = _MOUNTS) -> str:
     """The type of the file system that a folder lies on ('ext4', 'nfs4', 'fuse.sshfs'); empty if that is not known.
 
     From proc_pid_mountinfo(5): the mount point that is the longest prefix of the path, the last one of its name.
@@ -34,6 +40,22 @@ def type_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
         if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= best:
             best, found = len(point), after.split(" ")[0]
     return found
+
+
+@functools.lru_cache(maxsize=32)
+def has_lasting_inodes(device: int) -> bool:
+    """Whether a file keeps its inode number; `device` is st_dev. What is not known is taken to be so."""
+    try:
+        lines = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return True
+    number = f"{os.major(device)}:{os.minor(device)}"
+    types = {
+        after.split(" ")[0]
+        for before, _, after in (line.partition(" - ") for line in lines)
+        if before.split(" ")[2:3] == [number]
+    }
+    return not any(type_ in _FORGETFUL or type_.startswith("fuse.") for type_ in types)
 
 
 def tells_events(type_: str) -> bool:

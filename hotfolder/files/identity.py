@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from hotfolder.types import FileIdentity
+from hotfolder.files.filesystem import has_lasting_inodes
+from hotfolder.types import FileIdentity, Sighting
 
 #: What the ledger's numbers hold.
 IN_64_BITS = range(-(2**63), 2**63)
@@ -17,7 +17,7 @@ class Facts(NamedTuple):
 
     size: int  # bytes
     mtime_ns: int
-    inode: int
+    inode: int  # 0 where the file system may number the same file anew: then size and time tell which one it is
     device: int
 
 
@@ -28,20 +28,17 @@ def facts_of(found: os.stat_result) -> Facts:
     fits. Inodes and devices of 64 bits keep them all; the highest stands for the sign.
     """
     mtime_ns = min(max(found.st_mtime_ns, IN_64_BITS.start), IN_64_BITS[-1])
-    return Facts(found.st_size, mtime_ns, _signed(found.st_ino), _signed(found.st_dev))
+    inode = _signed(found.st_ino) if has_lasting_inodes(found.st_dev) else 0
+    return Facts(found.st_size, mtime_ns, inode, _signed(found.st_dev))
+
+
+def identity_from(found: os.stat_result) -> FileIdentity:
+    facts = facts_of(found)
+    return FileIdentity(facts.inode, facts.size, facts.mtime_ns)
 
 
 def _signed(number: int) -> int:
     return number if number < 2**63 else number - 2**64
-
-
-def identity_of(path: str | Path) -> FileIdentity | None:
-    """The file under this path, which is not followed; None where there is none. Raises OSError."""
-    try:
-        found = facts_of(os.lstat(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return FileIdentity(found.inode, found.size, found.mtime_ns)
 
 
 def is_same(wanted: FileIdentity | None, found: FileIdentity) -> bool:
@@ -49,7 +46,12 @@ def is_same(wanted: FileIdentity | None, found: FileIdentity) -> bool:
     if wanted is None:
         return True
     return (
-        wanted.inode == found.inode
+        (wanted.inode == found.inode or 0 in (wanted.inode, found.inode))
         and wanted.size in (None, found.size)
         and wanted.mtime_ns in (None, found.mtime_ns)
     )
+
+
+def is_as_seen(wanted: Sighting, file: BinaryIO) -> bool:
+    """Whether an open file is the one that was seen, on the same device."""
+    return facts_of(os.fstat(file.fileno())) == (wanted.size, wanted.mtime_ns, wanted.inode, wanted.device)

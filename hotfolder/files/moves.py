@@ -6,15 +6,11 @@ import ctypes
 import errno
 import functools
 import os
-import zlib
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-#: Folders that are synced at the same time.
-_AT_ONCE = 8
 
 
 @functools.cache
@@ -26,20 +22,41 @@ def _renameat2() -> Callable[..., int] | None:
     return function
 
 
-def rename_noreplace(src: str | Path, dst: str | Path) -> None:
+def rename_noreplace(
+    src: str | Path, dst: str | Path, src_folder: int = _AT_FDCWD, dst_folder: int = _AT_FDCWD
+) -> None:
     """Renames atomically; raises FileExistsError where `dst` exists (renameat2(2), RENAME_NOREPLACE).
 
-    Where the file system does not know the flag: a hard link, then the old name is removed.
+    The names are relative to the handles of folders, if these are given. Where the file system does not know the
+    flag: a hard link, then the old name is removed. Where it has no hard links either: the name is reserved by an
+    empty file, which is replaced.
     """
     function = _renameat2()
     if function is not None:
-        if function(_AT_FDCWD, os.fsencode(src), _AT_FDCWD, os.fsencode(dst), _RENAME_NOREPLACE) == 0:
+        if function(src_folder, os.fsencode(src), dst_folder, os.fsencode(dst), _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
         if code not in (errno.EINVAL, errno.ENOSYS):
             raise OSError(code, os.strerror(code), str(src), None, str(dst))
-    os.link(src, dst, follow_symlinks=False)
-    Path(src).unlink()
+    handles = {
+        "src_dir_fd": None if src_folder == _AT_FDCWD else src_folder,
+        "dst_dir_fd": None if dst_folder == _AT_FDCWD else dst_folder,
+    }
+    try:
+        os.link(src, dst, **handles, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    else:
+        os.unlink(src, dir_fd=handles["src_dir_fd"])
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(dst, flags, 0o600, dir_fd=handles["dst_dir_fd"]))
+    try:
+        os.rename(src, dst, **handles)  # noqa: PTH104 - of handles
+    except OSError:
+        os.unlink(dst, dir_fd=handles["dst_dir_fd"])
+        raise
 
 
 def fsync_folder(folder: str | Path) -> None:
@@ -49,25 +66,3 @@ def fsync_folder(folder: str | Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def fsync_folders(folders: Collection[str | Path]) -> None:
-    """The same for several, at the same time: the file system may do it in one go."""
-    if len(folders) < 2:
-        for folder in folders:
-            fsync_folder(folder)
-        return
-    with ThreadPoolExecutor(min(len(folders), _AT_ONCE)) as pool:
-        for _ in pool.map(fsync_folder, folders):
-            pass
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all, replacing one of the same name."""
-    partial = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.partial")  # never too long a name
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    fsync_folder(path.parent)

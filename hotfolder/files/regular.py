@@ -22,10 +22,15 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
             raise OSError(errno.ENOTSUP, "it is no regular file", str(path)) from None
         raise
+    return regular_from(handle, str(path))
+
+
+def regular_from(handle: int, path: str) -> BinaryIO:
+    """The same of a file that is open already; of something else the handle is closed."""
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.ENOTSUP, "it is no regular file", str(path))
-    return open(handle, "rb")  # noqa: PTH123 - of a handle
+        raise OSError(errno.ENOTSUP, "it is no regular file", path)
+    return open(handle, "rb")
 
 
 def read_at_most(path: Path, most: int) -> bytes | None:

@@ -89,6 +89,11 @@ class Guard:
         self._layout = layout
         self._home = _identity(layout.private)
 
+    @property
+    def device(self) -> int:
+        """st_dev of everything below the root, as the kernel numbers it now."""
+        return self._home[0]
+
     def check_root(self) -> None:
         """Raises EnvironmentTrouble when the root is not the one that the daemon was started on."""
         try:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from pathlib import Path
 
 from hotfolder.core.settle import Writers
+from hotfolder.files.beneath import Beneath
 
 
-def writers(path: Path) -> Writers:
+def writers(beneath: Beneath, path: str) -> Writers:
     """A read lease is granted only while no process has the file open for writing (fcntl(2), F_SETLEASE).
 
     Exact on local file systems, for files of this user; elsewhere the answer is UNKNOWN. Never blocks, never
     follows a link. Raises FileNotFoundError for a file that is gone.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = beneath.open(path)
     except FileNotFoundError:
         raise
     except OSError:
         return Writers.UNKNOWN
+    handle = file.fileno()
     try:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
@@ -31,7 +32,7 @@ def writers(path: Path) -> Writers:
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return Writers.NONE
     finally:
-        os.close(handle)
+        file.close()
 
 
 def _owned(handle: int) -> bool:

@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from hotfolder.core.settle import ignored
+from hotfolder.files.beneath import Beneath, open_folder
 from hotfolder.files.identity import facts_of
 from hotfolder.types import Sighting
 
 
 def sight(root: Path, path: str) -> Sighting | None:
-    """One look at one regular file; None when it is gone or is something else.
+    """One look at one regular file; None when it is gone, is something else, or a link leads there.
 
     Raises OSError when its folder cannot be looked into just now.
     """
+    with Beneath(root) as beneath:
+        return sight_beneath(beneath, path)
+
+
+def sight_beneath(beneath: Beneath, path: str) -> Sighting | None:
+    """The same for many files of the same folders."""
     try:
-        found = os.lstat(f"{root}/{path}")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return Sighting(path, *facts_of(found))
+        found = beneath.lstat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+    return Sighting(path, *facts_of(found)) if stat.S_ISREG(found.st_mode) else None
 
 
-def scan(root: Path, folder: Path, patterns: tuple[str, ...], unread: list[str]) -> Iterator[Sighting]:
-    """Every regular file below `folder` that is not ignored, in no particular order.
+def scan(root: Path, folder: str, patterns: tuple[str, ...], unread: list[str]) -> Iterator[Sighting]:
+    """Every regular file below `folder`, a path relative to the root, that is not ignored, in no particular order.
 
     Sub-folders and files that cannot be looked at just now are added to `unread`, relative to the root.
 
     Links, FIFOs, sockets and devices are never followed or opened. Raises OSError when `folder` itself cannot be
     read.
     """
-    prefix = os.fspath(root) + os.sep
-    pending = [os.fspath(folder)]
+    pending = [folder]
     while pending:
         current = pending.pop()
         try:
-            entries = os.scandir(current)
-        except OSError:
-            if current == os.fspath(folder):
+            handle = open_folder(root, current)
+        except OSError as error:
+            if current == folder:
                 raise
-            unread.append(current.removeprefix(prefix))
+            if error.errno not in (errno.ENOENT, errno.ELOOP):  # gone, or not a folder any more
+                unread.append(current)
             continue
-        with entries:
-            for entry in entries:
-                if ignored(entry.name, patterns):
-                    continue
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        yield Sighting(
-                            entry.path.removeprefix(prefix), *facts_of(entry.stat(follow_symlinks=False))
-                        )
-                except FileNotFoundError:
-                    continue
-                except OSError:
-                    unread.append(entry.path.removeprefix(prefix))
+        try:
+            yield from _files_of(handle, current, patterns, pending, unread)
+        finally:
+            os.close(handle)
+
+
+def _files_of(
+    handle: int, folder: str, patterns: tuple[str, ...], pending: list[str], unread: list[str]
+) -> Iterator[Sighting]:
+    """The files of one folder; its sub-folders are added to `pending`."""
+    with os.scandir(handle) as entries:
+        for entry in entries:
+            if ignored(entry.name, patterns):
+                continue
+            path = f"{folder}/{entry.name}"
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield Sighting(path, *facts_of(entry.stat(follow_symlinks=False)))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                unread.append(path)

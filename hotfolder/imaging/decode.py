@@ -9,9 +9,10 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.types import SourceFacts
 
+Opens = Callable[[Path], BinaryIO]
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
 Image.MAX_IMAGE_PIXELS = None
 _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
@@ -115,13 +117,13 @@ class Opened:
         return Decoded(normal, facts, found, all_bits)
 
 
-def read(path: Path, max_bytes: int, *, follow: bool = False) -> Source:
-    """Reads a whole regular file; through a link only with `follow`.
+def read(path: Path, max_bytes: int, opens: Opens = open_regular) -> Source:
+    """Reads a whole regular file; `opens` says how it is reached.
 
     Raises Vanished, EmptyFile, FileTooLarge, or BadInput when it may not be read.
     """
     try:
-        with open_regular(path, follow=follow) as file:
+        with opens(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise FileTooLarge(
@@ -132,6 +134,8 @@ def read(path: Path, max_bytes: int, *, follow: bool = False) -> Source:
     except FileNotFoundError:
         raise Vanished(f"{path.name} is not there any more", "drop it again") from None
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise Vanished(f"{path.name} is not where it was: {error.strerror}", "drop it again") from None
         if error.errno in (errno.EACCES, errno.EPERM):
             raise BadInput(f"{path.name} may not be read", "give this user permission to read it") from None
         if error.errno == errno.ENOTSUP:
@@ -159,12 +163,13 @@ def decode(
     deep: bool = False,
     first_frame: bool = False,
     named: bool = False,
+    opens: Opens = open_regular,
 ) -> Decoded:
     """Reads and decodes a whole file; raises what `read`, `open_image` and `Opened.decode` raise.
 
-    `named` by a person, a file may be a link, and larger where it is our own.
+    `named` by a person, an image may be larger where it is our own.
     """
-    source = read(path, max_bytes, follow=named)
+    source = read(path, max_bytes, opens)
     return open_image(source, max_pixels, first_frame=first_frame, ours_too=named).decode(deep=deep)
 
 

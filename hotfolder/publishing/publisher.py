@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hotfolder.core import naming
 from hotfolder.errors import CannotPlace, EnvironmentTrouble, UnreadableJournal
-from hotfolder.files.identity import identity_of, is_same
-from hotfolder.files.moves import fsync_folders, rename_noreplace, write_durably
+from hotfolder.files.beneath import Beneath
+from hotfolder.files.identity import is_same
 from hotfolder.files.trouble import explain, explain_move
 from hotfolder.folders.guard import Guard
 from hotfolder.ledger.journal import StoredEntry
@@ -24,6 +25,8 @@ from hotfolder.transitions import Change, Move, StaleReport, Transition
 from hotfolder.types import ErrorInfo
 
 log = logging.getLogger(__name__)
+#: Error reports are a few hundred bytes.
+_MOST_REPORT = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Publisher:
 
     def __init__(self, root: Path, ledger: Ledger, guard: Guard, clock: Callable[[], float]) -> None:
         self._root = root
+        self._beneath = Beneath(root)
         self._ledger = ledger
         self._guard = guard
         self._clock = clock
@@ -70,6 +74,10 @@ class Publisher:
 
         One that cannot be carried out holds back no other.
         """
+        with self._beneath:
+            return self._publish(wanted)
+
+    def _publish(self, wanted: Sequence[Transition]) -> list[Published]:
         results: list[Published] = []
         plans: list[tuple[Transition, Transition]] = []
         taken: set[str] = set()
@@ -107,7 +115,8 @@ class Publisher:
                 unreadable.append(self._set_aside(entry, error))
             else:
                 begun.append(_Begun(entry.id, transition, transition))
-        results = self._carry_out(begun)
+        with self._beneath:
+            results = self._carry_out(begun)
         backlog, self._backlog = self._backlog, []
         return results + self.publish(backlog), unreadable
 
@@ -143,7 +152,7 @@ class Publisher:
         report = wanted.error_report
         beside = report.beside if report else None
         for role, move in wanted.moves():
-            there = identity_of(self._at(move.src))
+            there = self._beneath.identity(move.src)
             if there is None or not is_same(move.file, there):
                 return None
             with_report = move.dst == beside
@@ -164,22 +173,19 @@ class Publisher:
         wanted = self._around_files(wanted)
         for number in itertools.count():
             path = naming.numbered(wanted, number)
-            free = path not in taken and not os.path.lexists(self._at(path))
-            if free and not (with_report and os.path.lexists(self._at(naming.sidecar(path)))):
+            free = path not in taken and not self._beneath.exists(path)
+            if free and not (with_report and self._beneath.exists(naming.sidecar(path))):
                 return path
         raise AssertionError("numbers do not end")
 
     def _around_files(self, wanted: str) -> str:
-        """A folder of the wanted path may be a file of that name: then a numbered folder is taken instead."""
+        """A folder of the wanted path may be a file of that name, or a link: then a numbered folder is taken."""
         *folders, name = wanted.split("/")
         done = ""
         for part in folders:
             names = (naming.numbered(part, number) for number in itertools.count())
-            done += next(n for n in names if not _is_file(self._at(f"{done}{n}"))) + "/"
+            done += next(n for n in names if not self._beneath.is_no_folder(f"{done}{n}")) + "/"
         return done + name
-
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}"
 
     def _carry_out(self, begun: Sequence[_Begun]) -> list[Published]:
         """Every one is tried. The folders are made durable once each, then one transaction makes all of it true."""
@@ -199,7 +205,7 @@ class Publisher:
             else:
                 moved.append((each, done))
         try:
-            fsync_folders(folders)
+            self._beneath.fsync(folders)
             self._ledger.journal.apply(
                 [(each.entry_id, done) for each, done in moved], [each.entry_id for each in gone], self._clock()
             )
@@ -238,36 +244,42 @@ class Publisher:
 
     def _is_gone(self, move: Move) -> bool:
         """Whether the very file is neither where it was nor where it is to be: a person took it away."""
-        here, there = identity_of(self._at(move.src)), identity_of(self._at(move.dst))
+        here, there = self._beneath.identity(move.src), self._beneath.identity(move.dst)
         return not any(found is not None and is_same(move.file, found) for found in (here, there))
 
     def _move(self, move: Move, folders: set[str]) -> bool:
         """Moves one file, or finds it moved already; False when another file has its name."""
-        src, dst = self._at(move.src), self._at(move.dst)
-        here = identity_of(src)
-        folders.add(os.path.dirname(dst))  # noqa: PTH120
+        here = self._beneath.identity(move.src)
+        folders.add(_folder_of(move.dst))
         if here is None or not is_same(move.file, here):
             return True  # moved before the crash, or gone
-        folders.add(os.path.dirname(src))  # noqa: PTH120
+        folders.add(_folder_of(move.src))
         try:
-            rename_noreplace(src, dst)
+            self._beneath.rename(move.src, move.dst)
         except FileNotFoundError:
-            Path(dst).parent.mkdir(parents=True, exist_ok=True)
+            self._beneath.close()  # a folder was removed, or it is the file that is gone
             return self._move(move, folders)
         except FileExistsError:
-            there = identity_of(dst)
+            there = self._beneath.identity(move.dst)
             if there is None or not is_same(move.file, there):
                 return False
-            Path(src).unlink()  # linked before the crash, the old name not yet removed
+            self._beneath.unlink(move.src)  # linked before the crash, the old name not yet removed
+            return True
+        moved = self._beneath.identity(move.dst)
+        if moved is not None and not is_same(here, moved):
+            with contextlib.suppress(OSError):
+                self._beneath.rename(move.dst, move.src)
+            raise CannotPlace(
+                f"{move.src} was exchanged for another file while it was moved",
+                "what lies there now is taken anew",
+            )
         return True
 
     def _write_report(self, transition: Change) -> None:
         report = transition.error_report
-        if report is None:
-            return
-        path = self._root / naming.sidecar(report.beside)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, json_text({**report.content, "file": report.beside}) + "\n")
+        if report is not None:
+            told = json_text({**report.content, "file": report.beside}) + "\n"
+            self._beneath.write(naming.sidecar(report.beside), told)
 
     def _remove_report(self, transition: Change) -> None:
         """Of the file that is named, or of a numbered one: but only one that speaks of these very jobs."""
@@ -275,18 +287,25 @@ class Publisher:
         if stale is None:
             return
         for number in itertools.count():
-            path = self._root / naming.sidecar(naming.numbered(stale.beside, number))
+            path = naming.sidecar(naming.numbered(stale.beside, number))
             try:
-                told = json.loads(path.read_bytes())
+                with self._beneath.open(path) as file:
+                    told = json.loads(file.read(_MOST_REPORT))
             except FileNotFoundError:
                 return
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # a person's
+            except OSError as error:
+                if error.errno == errno.ENOTSUP:  # no regular file
+                    continue
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    return  # what was a folder is none any more
+                raise
             listed = told.get("jobs", ()) if isinstance(told, dict) else ()
             if any(isinstance(job, dict) and job.get("job_id") in stale.job_ids for job in listed):
-                path.unlink(missing_ok=True)
+                self._beneath.unlink(path)
                 return
 
 
-def _is_file(path: str) -> bool:
-    return not os.path.isdir(path) and os.path.lexists(path)  # noqa: PTH112 - thousands of times
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hotfolder.files.moves import write_durably
+from hotfolder.files.durable import write_durably
 from hotfolder.files.regular import open_regular
 from hotfolder.folders.layout import Layout
 

@@ -20,6 +20,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.daemon import ratings
 from hotfolder.daemon.loop import Daemon
 from hotfolder.daemon.reporter import Report
+from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging import xmp
 from hotfolder.imaging.encode import stage
@@ -449,11 +450,11 @@ def test_a_crash_before_the_file_is_in_its_place_leaves_it_whole(
     path = layout.root / "keep/p-s7.png"
     before = path.read_bytes()
 
-    def dies(self: Path, target: Path) -> None:
+    def dies(self: Beneath, src: str, dst: str) -> None:
         raise _Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", dies)
+        patch.setattr(Beneath, "replace", dies)
         with pytest.raises(_Dies):
             ratings.Ratings(layout, Ledger.open(layout.database)).work("in-place")
     assert path.read_bytes() == before

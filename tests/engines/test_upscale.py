@@ -85,9 +85,7 @@ def test_the_receptive_field_is_found_and_remembered(real_weights: Path, name: s
 
 @pytest.mark.parametrize("name", [ANIME, GENERAL])
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (63, 65), (150, 101)])
-def test_tiled_is_untiled(
-    real_weights: Path, photograph: Pixels, name: str, size: tuple[int, int]
-) -> None:
+def test_tiled_is_untiled(real_weights: Path, photograph: Pixels, name: str, size: tuple[int, int]) -> None:
     pixels = (
         np.resize(photograph[40:], (*size, 3))
         if size[1] > 500

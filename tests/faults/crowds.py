@@ -68,7 +68,7 @@ def at_start(layout: Layout, count: int) -> str:
     inbox = layout.inbox(Kind.SCORE)
     make(inbox, count)
     started = time.perf_counter()
-    assert sum(1 for _ in scan(layout.root, inbox, settings(layout).watch.ignore, [])) == count
+    assert sum(1 for _ in scan(layout.root, "inbox/score", settings(layout).watch.ignore, [])) == count
     scanned = time.perf_counter() - started
     peak = 0
     with daemon_whose_worker_never_ends(layout) as process:

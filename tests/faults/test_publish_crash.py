@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from hotfolder.files import moves
+from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
-from hotfolder.publishing import publisher
 from hotfolder.types import Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
@@ -55,8 +54,8 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
         return wrapped
 
     with monkeypatch.context() as patch:
-        for name in ("rename_noreplace", "fsync_folders", "write_durably"):
-            patch.setattr(publisher, name, wrap(name, getattr(moves, name)))
+        for name in ("rename", "fsync", "write"):
+            patch.setattr(Beneath, name, wrap(name, getattr(Beneath, name)))
         for part, name in ((Journal, "record"), (Journal, "apply"), (Jobs, "claim"), (Drops, "add")):
             patch.setattr(part, name, wrap(name, getattr(part, name)))
         yield
@@ -118,7 +117,7 @@ def test_a_power_cut_at_any_step(place: Path, monkeypatch: pytest.MonkeyPatch) -
 
     steps = steps_of_a_whole_run(place, monkeypatch)
     assert len(steps) > 100
-    assert {name.split()[1] for name in steps} >= {"rename_noreplace", "fsync_folders", "record", "apply"}
+    assert {name.split()[1] for name in steps} >= {"rename", "fsync", "write", "record", "apply"}
     expected: list[str] | None = None
     for at in range(len(steps)):
         layout = new_root(place / str(at))

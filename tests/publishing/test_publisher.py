@@ -13,9 +13,9 @@ import pytest
 from hotfolder.cli.run import run_daemon
 from hotfolder.cli.why import explain
 from hotfolder.errors import LedgerError
+from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.publishing import publisher
 from hotfolder.publishing.entries import VERSION, UnreadableEntry, decode, encode
 from hotfolder.transitions import Move, NewImage, Scored, SourceFinished
 from hotfolder.types import FileIdentity, Kind, Role, Score
@@ -41,7 +41,7 @@ def interrupted(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
 
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(publisher, "rename_noreplace", die)
+        patch.setattr(Beneath, "rename", die)
         with pytest.raises(Dies):
             daemon(layout, ScriptedExecutor(always(7.0))).run(once=True)
     assert rows(layout, "SELECT count(*) FROM journal") == [(1,)]
@@ -104,15 +104,15 @@ def test_the_journal_of_a_newer_version_stops_the_start(layout: Layout, monkeypa
 def test_one_that_cannot_be_moved_holds_back_no_other(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
-    real = publisher.rename_noreplace
+    real = Beneath.rename
 
-    def refuses(src: str, dst: str) -> None:
+    def refuses(beneath: Beneath, src: str, dst: str) -> None:
         if src.endswith("2.png"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), src, None, dst)
-        real(src, dst)
+        real(beneath, src, dst)
 
     with monkeypatch.context() as patch:
-        patch.setattr(publisher, "rename_noreplace", refuses)
+        patch.setattr(Beneath, "rename", refuses)
         report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
         assert (report.done, report.failed, report.unplaced, report.paused) == (4, 0, 1, None)
         assert files_in(layout, "inbox", "keep") == ["inbox/score/2.png", *(f"keep/{n}.png" for n in (0, 1, 3, 4))]
@@ -127,16 +127,16 @@ def test_one_that_cannot_be_moved_holds_back_no_other(layout: Layout, monkeypatc
 
 def test_a_daemon_tries_again_by_itself(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
-    real, tries = publisher.rename_noreplace, 0
+    real, tries = Beneath.rename, 0
 
-    def refuses_twice(src: str, dst: str) -> None:
+    def refuses_twice(beneath: Beneath, src: str, dst: str) -> None:
         nonlocal tries
         tries += 1
         if tries < 3:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), src, None, dst)
-        real(src, dst)
+        real(beneath, src, dst)
 
-    monkeypatch.setattr(publisher, "rename_noreplace", refuses_twice)
+    monkeypatch.setattr(Beneath, "rename", refuses_twice)
     line = daemon(layout, ScriptedExecutor(always(6.6)))
     thread = threading.Thread(target=line.run)
     thread.start()
@@ -153,14 +153,14 @@ def test_a_finished_prompt_file_that_cannot_be_moved_does_not_keep_the_run_from_
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a --seed 1\n")
-    real = publisher.rename_noreplace
+    real = Beneath.rename
 
-    def refuses(src: str, dst: str) -> None:
+    def refuses(beneath: Beneath, src: str, dst: str) -> None:
         if src.endswith("p.txt"):
             raise OSError(errno.EPERM, os.strerror(errno.EPERM), src, None, dst)
-        real(src, dst)
+        real(beneath, src, dst)
 
-    monkeypatch.setattr(publisher, "rename_noreplace", refuses)
+    monkeypatch.setattr(Beneath, "rename", refuses)
     report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert (report.failed, report.unplaced) == (0, 1)
     assert files_in(layout, "inbox", "keep") == ["inbox/generate/p.txt", "keep/p-s1.png"]
@@ -182,10 +182,10 @@ def test_the_command_says_what_waits(
 ) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
 
-    def refuses(src: str, dst: str) -> None:
+    def refuses(beneath: Beneath, src: str, dst: str) -> None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), src, None, dst)
 
-    monkeypatch.setattr(publisher, "rename_noreplace", refuses)
+    monkeypatch.setattr(Beneath, "rename", refuses)
     monkeypatch.setenv("HOTFOLDER_EXECUTOR__KIND", "inline")
     monkeypatch.setenv("HOTFOLDER_SETTLE__QUIET_SECONDS", "0")
     assert run_daemon(layout.root, once=True) == 3

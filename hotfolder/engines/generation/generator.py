@@ -24,6 +24,7 @@ from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
+from hotfolder.engines.sources import opener_below
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.family import is_flux
 from hotfolder.models.fingerprint import fingerprint
@@ -190,6 +191,7 @@ class Generator:
             max_pixels=self._settings.max_pixels,
             max_bytes=self._settings.max_file_bytes,
             background=self._settings.background,
+            opens=opener_below(params.get("init_root")),
         )
         if params.get("init_image_sha256") not in (None, asked["init_image_sha256"]):
             raise BadInput(

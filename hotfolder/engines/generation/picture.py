@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 from hotfolder.errors import BadInput
-from hotfolder.imaging.decode import decode, to_rgb
+from hotfolder.imaging.decode import Opens, decode, to_rgb
 
 #: A picture no value of which is above this, of 1, is taken for one that failed.
 _BLACK = 1.5 / 255
@@ -37,6 +37,7 @@ def init_image(
     max_pixels: int,
     max_bytes: int,
     background: str,
+    opens: Opens,
 ) -> tuple[Image.Image, str]:
     """The picture to begin from, as RGB of the size that is wanted, and the sha256 of its pixels as RGB.
 
@@ -47,7 +48,7 @@ def init_image(
     """
     if not path.is_file():
         raise BadInput(f"the init-image {path} is not there", "put it back, or name another")
-    found = decode(path, max_pixels, max_bytes)
+    found = decode(path, max_pixels, max_bytes, opens=opens)
     picture = to_rgb(found.image, background)
     digest = hashlib.sha256(picture.tobytes()).hexdigest()  # not of the file: stars may come into it
     width, height = size

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started
+from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput
 from hotfolder.imaging.decode import OWN_PIXELS, open_image, read, to_rgb
 from hotfolder.types import Item, Outcome, Remembered, RunnerSettings, SourceFacts
@@ -67,7 +68,7 @@ class Looker:
         if wanted is not None and (known := self._recall(wanted)) and not self._ensemble.missing(known, precise):
             return SourceFacts(wanted, known.width, known.height), self._ensemble.look(None, known, precise)
         named = bool(item.params.get("named"))
-        source = read(Path(item.source or ""), self._settings.max_file_bytes, follow=named)
+        source = read(Path(item.source or ""), self._settings.max_file_bytes, opener(item))
         if wanted not in (None, source.sha256):
             raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
         known = self._recall(source.sha256)
