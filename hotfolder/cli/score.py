@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli import table
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
@@ -129,14 +129,15 @@ def _write_json(rows: Sequence[dict[str, Any]], scorer: str) -> None:
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:
-    sys.stdout.reconfigure(errors="backslashreplace", newline="")  # type: ignore[union-attr]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "score", "verdict", "width", "height", *scorers, "error_kind", "error"])
+    facts = ("image", "score", "verdict", "width", "height")
+    lines = []
     for row in rows:
         error, scores = row.get("error", {}), row.get("scores", {})
-        facts = [row.get(key, "") for key in ("image", "score", "verdict", "width", "height")]
         parts = [scores.get(name, "") for name in scorers]
-        writer.writerow([*facts, *parts, error.get("kind", ""), error.get("message", "")])
+        lines.append(
+            [*(row.get(key, "") for key in facts), *parts, error.get("kind", ""), error.get("message", "")]
+        )
+    table.write_csv([*facts, *scorers, "error_kind", "error"], lines, line_end="\n")
 
 
 def _write_table(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:

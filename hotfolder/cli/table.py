@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +14,8 @@ from hotfolder.printable import printable
 
 #: Wide enough for any row, where stdout is no terminal.
 _ENDLESS = 10_000
+#: What spreadsheets take for the beginning of a formula, also in the wide letters of East Asian scripts.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
@@ -44,7 +48,22 @@ def write_json(document: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps({"schema_version": 1, **document}) + "\n")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(columns)
-    writer.writerows(rows)
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, line_end: str = "\r\n") -> None:
+    """For spreadsheets: what a file or a prompt says is a text in them, and never a formula."""
+    writer = csv.writer(sys.stdout, lineterminator=line_end)
+    writer.writerows([harmless(value) for value in row] for row in itertools.chain([columns], rows))
+
+
+def harmless(value: Any) -> Any:
+    """Numbers as they are; texts without control characters, and with an apostrophe before what begins a formula.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if not isinstance(value, str):
+        return value
+    text = "\n".join(map(printable, value.split("\n")))
+    return f"'{text}" if value.lstrip(" ").startswith(_FORMULA) and not _is_number(value) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", text) is not None
