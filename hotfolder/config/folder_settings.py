@@ -120,7 +120,7 @@ class FolderSettings:
 
     def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:
         """Raises ConfigError; what was dropped may name no model outside of the folders for models."""
-        changed = loading.overridden(settings, document, where)
+        changed = loading.overridden(settings, document, where, file=self._root / where)
         for kind, name in set(changed.models_needed()) - set(settings.models_needed()):
             try:
                 self.catalogue.check_confined(name)

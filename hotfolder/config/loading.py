@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,24 +78,31 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply", "mend it") from None
 
 
-def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: Loc = ()) -> Settings:
-    """The settings with what an inbox or a sub-folder has otherwise. Raises ConfigError, naming them."""
+def overridden(
+    settings: Settings, document: Mapping[str, Any], where: str, at: Loc = (), file: Path | None = None
+) -> Settings:
+    """The settings with what an inbox or a sub-folder has otherwise. Raises ConfigError, naming them.
+
+    Whoever may drop files may write such a `file`: it changes what becomes of its neighbours, and names no program,
+    no folder and no address. What is not in OVERRIDES is refused.
+    """
     inside = f"{dotted(at)}." if at else ""
     for section, values in document.items():
         if section not in OVERRIDES:
             raise ConfigError(
-                f"{where}: [{section}] cannot differ from folder to folder",
+                f"{_line(where, file, section)}: [{section}] cannot differ from folder to folder",
                 f"only {', '.join(OVERRIDES)} can; the rest belongs into the root's {FILE_NAME}",
             )
         if not isinstance(values, Mapping):
             raise ConfigError(
-                f"{where}: {section} should be a section", f"write [{section}] and its keys below it"
+                f"{_line(where, file, section)}: {section} should be a section",
+                f"write [{section}] and its keys below it",
             )
         allowed = OVERRIDES[section]
         for key in values:
             if allowed is not None and key not in allowed and key in _keys(section):
                 raise ConfigError(
-                    f"{where}: {inside}{section}.{key} cannot differ from folder to folder",
+                    f"{_line(where, file, section, key)}: {inside}{section}.{key} cannot differ from folder to folder",
                     f"of this section only {', '.join(allowed)} can",
                 )
     try:
@@ -102,9 +110,28 @@ def overridden(settings: Settings, document: Mapping[str, Any], where: str, at: 
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         section = next(name for name, kind in sections() if kind.__name__ == error.title)
-        raise _explain({**problem, "loc": (*at, section, *problem["loc"])}, where, {}) from None
+        named = _line(where, file, section, *map(str, problem["loc"][:1]))
+        raise _explain({**problem, "loc": (*at, section, *problem["loc"])}, named, {}) from None
     except ValueError as error:  # as above
         raise ConfigError(f"{where}: not valid: {_short(error)}", "write a smaller number") from None
+
+
+def _line(where: str, file: Path | None, section: str, key: str = "") -> str:
+    """The place with the line of a key, or of its section, where that can be found: '…/hotfolder.toml:3'."""
+    try:
+        data = read_at_most(file, _MOST_BYTES) if file is not None else None
+    except OSError:
+        data = None
+    within, best = "", 0
+    for number, line in enumerate((data or b"").decode(errors="replace").splitlines(), 1):
+        table = re.match(r"\s*\[+\s*([^\[\]]+?)\s*\]", line)
+        within = table[1] if table else within
+        words = [word.strip(" \t\"'") for word in line.partition("=")[0].split(".")]
+        if (within == section and key and words[0] == key) or (not within and key and words[:2] == [section, key]):
+            return f"{where}:{number}"
+        if not best and (within == section or (not within and words[0] == section)):
+            best = number
+    return f"{where}:{best}" if best else where
 
 
 def _check_inboxes(settings: Settings, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from hotfolder.cli.why import explain
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.config.root import find_root, find_root_if_any
+from hotfolder.config.sections import GateSettings
+from hotfolder.config.settings import sections
 from hotfolder.daemon.loop import Daemon
-from hotfolder.errors import ConfigError
+from hotfolder.errors import ConfigError, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.faults.disks import working
@@ -136,6 +140,54 @@ def test_a_sub_folder_whose_settings_are_not_understood_waits(layout: Layout, te
         assert says in f"{told['reason']} {told['fix']}"
         file.write_text("[gate]\nkeep = 5\n")
         wait_for((layout.root / "keep/sub/deep/a.png").exists, 20, "it is taken when its settings are mended")
+
+
+def test_what_reaches_out_of_a_folder_is_refused_with_its_line(layout: Layout) -> None:
+    """Whoever may drop files may write such a file: of all settings, it may have those that stay within."""
+    allowed = set()
+    folder_settings = FolderSettings(layout.root, settings(layout))
+    for section, kind in sections():
+        for key, field in kind.model_fields.items():
+            value = {"gate.score": "technical", "generate.sampler": "Euler", "upscale.scale": 2}.get(
+                f"{section}.{key}", field.get_default()
+            )
+            text = f"# a comment\n[{section}]\n\n{key} = {json.dumps(value or 1)}\n"
+            write(layout, "inbox/score/sub/hotfolder.toml", text)
+            try:
+                folder_settings.of("inbox/score/sub/a.png")
+            except ConfigError as error:
+                if "cannot differ" not in error.message:  # a value that fits no key of that kind
+                    assert f"/hotfolder.toml:4: {section}.{key}" in error.message
+                    allowed.add(f"{section}.{key}")
+                    continue
+                line, named = (
+                    (4, f"{section}.{key}") if section in ("generate", "upscale") else (2, f"[{section}]")
+                )
+                assert error.message.startswith(f"inbox/score/sub/hotfolder.toml:{line}: {named} cannot differ")
+                assert "can" in error.fix
+            else:
+                allowed.add(f"{section}.{key}")
+    assert allowed == {
+        *(f"gate.{key}" for key in GateSettings.model_fields),
+        *(f"generate.{key}" for key in ("model", "negative_prompt", "steps", "guidance", "width", "height")),
+        "generate.sampler",
+        *(f"upscale.{key}" for key in ("model", "scale", "format", "min_gain")),
+    }  # fmt: skip
+    for text in ("[[inbox]]\nname = 'x'\nkind = 'score'", "[[model]]\nname = 'x'", "hooks.on_keep = ['sh']"):
+        write(layout, "inbox/score/sub/hotfolder.toml", text)
+        with pytest.raises(ConfigError, match=r"hotfolder.toml:1: \[.*\] cannot differ"):
+            folder_settings.of("inbox/score/sub/a.png")
+
+
+def test_a_folder_in_an_inbox_is_never_a_root(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else `hotfolder score .` there would run by settings that anybody may have dropped."""
+    sub = write(layout, "inbox/score/sub/hotfolder.toml", "[hooks]\non_idle = ['x']\n").parent
+    monkeypatch.chdir(sub)
+    assert find_root(None, {}) == layout.root
+    with pytest.raises(UsageError, match="lies in an inbox of"):
+        find_root(sub, {})
+    with pytest.raises(UsageError, match="lies in an inbox of"):
+        find_root_if_any(None, {"HOTFOLDER_ROOT": str(sub)})
 
 
 def test_settings_that_break_later_do_not_stop_what_was_taken(layout: Layout) -> None:
