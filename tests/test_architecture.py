@@ -68,6 +68,7 @@ PURE = {
     "__future__",
     "ast",
     "base64",
+    "bisect",
     "collections",
     "dataclasses",
     "datetime",

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import tomli
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hotfolder.config.root import FILE_NAME
 from hotfolder.config.sections import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, as_json, sections
+from hotfolder.core import toml
 from hotfolder.errors import ConfigError, UsageError
 from hotfolder.files.regular import read_at_most
 from hotfolder.masking import learn_addresses, learn_credentials
@@ -67,15 +67,13 @@ def read(path: Path) -> dict[str, Any]:
         data = read_at_most(path, _MOST_BYTES)
         if data is None:
             raise ConfigError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", "it is no configuration")
-        return tomli.loads(data.decode("utf-8"))
+        return toml.loads(data.decode("utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
     except ValueError as error:  # also of a number with thousands of digits
         raise ConfigError(f"{path}: not valid TOML: {_short(error)}", "mend the line it names") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: not valid TOML: nested too deeply", "mend it") from None
 
 
 def overridden(
@@ -164,8 +162,8 @@ def _apply_environment(document: dict[str, Any], environ: Mapping[str, str]) -> 
                 f"{variable}: [[{section}]] cannot be set by the environment", f"write it in {FILE_NAME}"
             )
         try:
-            found = tomli.loads(f"value = {text}")
-        except (ValueError, RecursionError):
+            found = toml.loads(f"value = {text}")
+        except ValueError:
             found = {}
         value = found["value"] if len(found) == 1 else text  # a bare word is a text
         table = document.setdefault(section, {})

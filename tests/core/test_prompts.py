@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -539,3 +541,38 @@ def test_every_key_is_one_row_of_the_table() -> None:
         )
         parts_batches = field.in_batch_key or field.name in ("lora", "negative_prompt")
         assert (one != other) is parts_batches, field.name
+
+
+#: Small files that ask for more than a machine has; each was seen to take gigabytes, or minutes.
+GREEDY = {
+    "seeds.txt": "a --seeds 0-9999\n" * 200_000,
+    "seeds.json": '{"seeds": "0-9999", "prompts": [' + '"a",' * 900_000 + '"a"]}',
+    "lora.txt": "a" + " --lora b" * 400_000,
+    "pieces.txt": "a \\\n" + "--lora b \\\n" * 350_000 + "--steps 4",
+    "word.txt": "a --negative " + "b\\ " * 1_300_000,
+    "long.txt": "{a|b} " + "\U0001f3a8" * 15_000 + " --count 10000",
+    "choices.txt": "{a|b}" * 3_900 + " --count 10000",
+    "deep.txt": "+++\n" + "\n".join(f"k{n}." + ".".join("a" * 990) + " = 1" for n in range(1_000)) + "\n+++\na",
+    "deep.toml": ".".join("a" * 60_000) + " = 1",
+    "deep.json": '{"prompt": ' * 300_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GREEDY)
+def test_a_small_file_cannot_ask_for_more_than_there_is(name: str) -> None:
+    """In a process of its own, which may have 800 MB and 20 s of a processor."""
+    script = (
+        "import resource, sys\n"
+        "from hotfolder.core.prompts import parse\n"
+        "from hotfolder.errors import PromptSyntax\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 800 << 20))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "try: parse(sys.argv[1], sys.stdin.read(), lambda: 1)\n"
+        "except PromptSyntax as error: print(error.message[:200])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, name], input=GREEDY[name].encode(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().startswith(name)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -38,6 +38,8 @@ __all__ = [
 ]
 _FIELDS = tuple(each.name for each in dataclasses.fields(PromptSpec))
 ENDINGS = (".txt", ".toml", ".json")
+#: Characters of all images' prompts together: each of them is a row with its own.
+_MOST_TOGETHER = 10_000_000
 #: Keys that say which seeds: a line that has one of them has none of the file's.
 _SEEDS = ("seed", "seeds", "count", "batch_size")
 
@@ -62,12 +64,13 @@ def parse(
             f"{name}: '{ending or 'no ending'}' is not a prompt file", f"use one of {', '.join(ENDINGS)}"
         )
     reader = {".txt": read_text, ".toml": read_toml, ".json": read_json}[ending]
-    requests = list(reader(name, text))
-    if not requests:
-        raise PromptSyntax(f"{name}: there is no prompt in it", "write one prompt a line")
+    requests = reader(name, text)
     if defaults:
-        requests = [replace(each, options={**defaults, **each.options}) for each in requests]
-    return _specs(requests, draw_seed, lists)
+        requests = (replace(each, options={**defaults, **each.options}) for each in requests)
+    specs = _specs(requests, draw_seed, lists)
+    if not specs:
+        raise PromptSyntax(f"{name}: there is no prompt in it", "write one prompt a line")
+    return specs
 
 
 def of_prompt(
@@ -89,12 +92,15 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _specs(
-    requests: Sequence[Request], draw_seed: Callable[[], int], lists: Callable[[str], Sequence[str] | None]
+    requests: Iterable[Request], draw_seed: Callable[[], int], lists: Callable[[str], Sequence[str] | None]
 ) -> list[PromptSpec]:
-    several = len(requests) > 1
+    """Takes one after the other: a file that asks for too much is not read to its end."""
+    requests = iter(requests)
+    begin = list(itertools.islice(requests, 2))
+    several = len(begin) > 1
     specs: list[PromptSpec] = []
-    images = 0
-    for request in requests:
+    images = characters = 0
+    for request in itertools.chain(begin, requests):
         _check_text(request)
         for spec in _expand(request, several, draw_seed, lists):
             specs.append(spec)
@@ -103,6 +109,12 @@ def _specs(
                 raise PromptSyntax(
                     f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
                     "split it, or lower --count",
+                )
+            characters += sum(map(len, (spec.prompt, spec.negative_prompt, spec.template or "")))
+            if characters > _MOST_TOGETHER:
+                raise PromptSyntax(
+                    f"{request.place} the prompts of the file's images have more than {_MOST_TOGETHER:,} characters",
+                    "split it, shorten them, or lower --count",
                 )
     return specs
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hotfolder.core import toml
 from hotfolder.core.prompts.fields import ALIASES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import option
@@ -14,16 +14,16 @@ from hotfolder.errors import PromptSyntax
 
 
 def read_toml(name: str, text: str) -> Iterator[Request]:
-    return _read(name, text, tomllib.loads, "TOML", "mend the line it names")
+    return _read(name, text, toml.loads, "TOML", "mend the line it names")
 
 
 def read_json(name: str, text: str) -> Iterator[Request]:
     return _read(name, text, json.loads, "JSON", "mend the place it names")
 
 
-def _read(name: str, text: str, loads: Callable[[str], Any], syntax: str, fix: str) -> Iterator[Request]:
+def _read(name: str, text: str, read: Callable[[str], Any], syntax: str, fix: str) -> Iterator[Request]:
     try:
-        document = loads(text)
+        document = read(text)
     except (ValueError, RecursionError) as error:
         raise PromptSyntax(f"{name}: not valid {syntax}: {error}", fix) from None
     yield from _read_document(name, document)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hotfolder.core import toml
 from hotfolder.core.prompts.fields import AGAIN, ALONE
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import key_of, option, shown
 from hotfolder.errors import PromptSyntax
 
+#: Characters of one line, with those that continue it: all that a prompt may have, and more.
+_LONGEST_LINE = 100_000
 #: What begins and ends the settings at the top of a `.txt`.
 _FENCE = "+++"
 
@@ -32,12 +35,16 @@ class _Line:
 
     def place(self, name: str, index: int) -> str:
         """'p.txt:3:14:' for the character at this index."""
-        start, line, column = next(piece for piece in reversed(self.pieces) if piece[0] <= index)
+        piece = bisect.bisect_right(self.pieces, index, key=lambda piece: piece[0]) - 1
+        start, line, column = self.pieces[piece]
         return f"{name}:{line}:{column + index - start}:"
 
 
-def _logical_lines(lines: Sequence[str], first: int) -> Iterator[_Line]:
-    """Lines without comments and blanks, joined where `\\` continues them; `first` is the number of the first."""
+def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Line]:
+    """Lines without comments and blanks, joined where `\\` continues them; `first` is the number of the first.
+
+    Raises PromptSyntax for one that is too long.
+    """
     text = ""
     pieces: list[tuple[int, int, int]] = []
     for number, line in enumerate(lines, first):
@@ -49,6 +56,10 @@ def _logical_lines(lines: Sequence[str], first: int) -> Iterator[_Line]:
         if stripped:
             pieces.append((len(text), number, len(shown) - len(shown.lstrip()) + 1))
             text += stripped
+        if len(text) > _LONGEST_LINE:
+            raise PromptSyntax(
+                f"{name}:{pieces[0][1]}: the line goes on for more than {_LONGEST_LINE:,} characters", "shorten it"
+            )
         if goes_on:
             text += " " if stripped else ""
             continue
@@ -70,7 +81,7 @@ def read_text(name: str, text: str) -> Iterator[Request]:
         if whole:
             yield Request(whole, shared, first, f"{name}:{first}:1:")
         return
-    for line in _logical_lines(lines, first):
+    for line in _logical_lines(name, lines, first):
         yield _read_line(name, line, shared)
 
 
@@ -82,8 +93,8 @@ def _front_matter(name: str, lines: Sequence[str]) -> tuple[dict[str, Any], str,
             f"{name}:1:1: the settings that begin with {_FENCE} do not end", f"end them with {_FENCE}, too"
         )
     try:
-        document = tomllib.loads("\n".join(["", *lines[1:end]]))
-    except (ValueError, RecursionError) as error:
+        document = toml.loads("\n".join(["", *lines[1:end]]))
+    except ValueError as error:
         raise PromptSyntax(
             f"{name}: the settings at the top are not valid TOML: {error}", "mend the line it names"
         ) from None

@@ -1,0 +1,35 @@
+"""The one door for TOML that others write: a small file must not cost much memory or time."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+#: Dots, brackets and braces outside of texts. Each may make a table, of about a kilobyte while it is read.
+_MOST_TABLES = 100_000
+#: Parts of one dotted key: reading it takes the square of their number.
+_MOST_PARTS = 32
+#: Texts and comments; one that does not end, ends with its line, or with the file.
+_TEXT = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"""|\Z)'
+    r"|'''(?:[^']|'(?!''))*+(?:'''|\Z)"
+    r'|"(?:[^"\\\n]|\\.)*+"?'
+    r"|'[^'\n]*+'?"
+    r"|#[^\n]*+",
+    re.DOTALL,
+)
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
+
+
+def loads(text: str) -> dict[str, Any]:
+    """Raises ValueError for what is no TOML, or too much of it."""
+    structure = _TEXT.sub(lambda found: "" if found[0].startswith("#") else "_", text)
+    if sum(map(structure.count, ".[{")) > _MOST_TABLES:
+        raise ValueError(f"it has more than {_MOST_TABLES:,} dots, brackets and braces: split it")
+    if _LONG_KEY.search(structure):
+        raise ValueError(f"a key in it has more than {_MOST_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
