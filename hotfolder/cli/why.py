@@ -16,6 +16,7 @@ from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
+from hotfolder.folders.admission import refused
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
@@ -104,11 +105,11 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
                 "rename it, or change watch.ignore",
             )
     there = _sight(layout, path)
-    if there is not None and not os.access((layout.root / path).parent, os.W_OK | os.X_OK):
-        return (
-            "its folder may not be written, so it could not be moved",
-            f"chmod u+wx {(layout.root / path).parent}",
-        )
+    if there is not None:
+        with Beneath(layout.root) as beneath:
+            found = refused(beneath, path)
+        if found is not None:
+            return found.reason, found.fix
     if there is None:
         return "it is no regular file: links and devices are never followed", "copy the file itself"
     try:
@@ -123,10 +124,10 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     now = time.time()
     seen = Observation(there, min(now, there.mtime_ns / 1e9))
     with Beneath(layout.root) as beneath:
-        found = writers(beneath, path)
-    decision = settle(seen, found, settings.settle_policy(), now)
+        held = writers(beneath, path)
+    decision = settle(seen, held, settings.settle_policy(), now)
     if not decision.ready:
-        hint = "close it there" if found is Writers.SOME else ""
+        hint = "close it there" if held is Writers.SOME else ""
         return decision.reason, hint
     return "it is complete; the daemon takes it within moments", ""
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
 from hotfolder.core.routing_policy import RoutingPolicy
 from hotfolder.errors import ConfigError, HotfolderError
+from hotfolder.files.beneath import open_below
 from hotfolder.folders.layout import INBOX
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, UpscaleParams
@@ -136,7 +138,7 @@ class FolderSettings:
         if before is not None and before.stamp == stamp:
             return before
         try:
-            found = _Read(stamp, loading.read(self._root / path) if stamp else {})
+            found = _Read(stamp, loading.read(self._root / path, partial(open_below, self._root)) if stamp else {})
         except FileNotFoundError:
             found = _Read(None, {})
         except ConfigError as error:

@@ -17,7 +17,7 @@ from hotfolder.config.sections import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, as_json, sections
 from hotfolder.core import toml
 from hotfolder.errors import ConfigError, UsageError
-from hotfolder.files.regular import read_at_most
+from hotfolder.files.regular import Opens, open_regular, read_at_most
 from hotfolder.masking import learn_addresses, learn_credentials
 
 ENV_PREFIX = "HOTFOLDER_"
@@ -61,10 +61,10 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     return settings
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A configuration file as it stands. Raises ConfigError, FileNotFoundError."""
+def read(path: Path, opens: Opens = open_regular) -> dict[str, Any]:
+    """A configuration file as it stands; `opens` says how it is reached. Raises ConfigError, FileNotFoundError."""
     try:
-        data = read_at_most(path, _MOST_BYTES)
+        data = read_at_most(path, _MOST_BYTES, opens)
         if data is None:
             raise ConfigError(f"{path} is larger than {_MOST_BYTES >> 20} MiB", "it is no configuration")
         return toml.loads(data.decode("utf-8"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import os
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hotfolder.config.folder_settings import FolderSettings
@@ -16,9 +16,10 @@ from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
-from hotfolder.files.beneath import Beneath
+from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
+from hotfolder.folders.admission import refused
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -178,7 +179,7 @@ class Intake:
             heapq.heappush(self._due, each)
         new = [str(self._layout.root / s.sighting.path) for _, s in ready if s.sighting.path in self._new]
         self._new.difference_update(seen.sighting.path for _, seen in ready)
-        ready = [each for each in ready if self._may_be_moved(each[1].sighting.path)]
+        ready = [each for each in ready if self._may_be_taken(beneath, each[1].sighting.path)]
         ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
         ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path, now)]
         try:
@@ -189,12 +190,17 @@ class Intake:
             raise
         return TakeReport(self._due[0][0] if self._due else None, new)
 
-    def _may_be_moved(self, path: str) -> bool:
-        """What cannot be moved out of its folder afterwards is not begun."""
-        if os.access((self._layout.root / path).parent, os.W_OK | os.X_OK):
+    def _may_be_taken(self, beneath: Beneath, path: str) -> bool:
+        """What cannot be moved out of its folder afterwards, or may be somebody else's, is not begun."""
+        try:
+            found = refused(beneath, path)
+        except OSError as error:
+            log.debug("%s cannot be looked at: %s", path, error)
+            return False  # the next scan finds it, or not
+        if found is None:
             self._left_alone.discard(path)
             return True
-        self._leave_alone(path, "its folder may not be written by this user")
+        self._leave_alone(path, found.reason)
         return False
 
     def _settings_are_clear(self, path: str) -> bool:
@@ -292,7 +298,9 @@ class Intake:
         name = Path(path).name
         settings = self._settings.of(path)
         check = PromptCheck(self._layout, self._settings.catalogue, settings)
-        specs = read_specs(self._layout.root / path, WildcardLists(self._layout))
+        specs = read_specs(
+            self._layout.root / path, WildcardLists(self._layout), opens=partial(open_below, self._layout.root)
+        )
         for spec in specs:
             place = f"{name}:{spec.line or 1}:" if len(specs) > 1 else f"{name}:"
             yield check.completed(place, spec)

@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from hotfolder.files.beneath import Beneath
+from hotfolder.files.beneath import open_below
 from hotfolder.files.identity import is_as_seen
-from hotfolder.files.regular import open_regular
-from hotfolder.imaging.decode import Opens
+from hotfolder.files.regular import Opens, open_regular
 from hotfolder.types import Item, Sighting
 
 
@@ -22,12 +21,11 @@ def opener(item: Item) -> Opens:
 
 def opener_below(root: str | None) -> Opens:
     """The same for a file beside the item's own; without a root, for one that a person named."""
-    return partial(_open_below, root, None) if root is not None else open_regular
+    return partial(open_below, root) if root is not None else open_regular
 
 
 def _open_below(root: str, wanted: Sighting | None, path: Path) -> BinaryIO:
-    with Beneath(root) as beneath:
-        file = beneath.open(str(path.relative_to(root)))
+    file = open_below(root, path)
     if wanted is not None and not is_as_seen(wanted, file):
         file.close()
         raise FileNotFoundError(f"{path} is another file now")

@@ -63,6 +63,10 @@ class Beneath:
         with self._named(path):
             return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
+    def lstat_folder(self, folder: str) -> os.stat_result:
+        """Raises as `lstat`."""
+        return os.fstat(self._split(f"{folder}/")[0])
+
     def identity(self, path: str) -> FileIdentity | None:
         """Which file it is; None where there is none, or none that can be reached without a link."""
         try:
@@ -180,6 +184,12 @@ class Beneath:
 
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_below(root: str | Path, path: Path) -> BinaryIO:
+    """One file, whose absolute path begins with the root's. Raises as `Beneath.open`."""
+    with Beneath(root) as beneath:
+        return beneath.open(str(path.relative_to(root)))
 
 
 def open_folder(root: str | Path, folder: str) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+Opens = Callable[[Path], BinaryIO]
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
@@ -33,8 +36,8 @@ def regular_from(handle: int, path: str) -> BinaryIO:
     return open(handle, "rb")
 
 
-def read_at_most(path: Path, most: int) -> bytes | None:
-    """A regular file's content, None for one of more than so many bytes. Raises as `open_regular`."""
-    with open_regular(path) as file:
+def read_at_most(path: Path, most: int, opens: Opens = open_regular) -> bytes | None:
+    """A regular file's content, None for one of more than so many bytes. Raises what opening it raises."""
+    with opens(path) as file:
         data = file.read(most + 1)
     return data if len(data) <= most else None

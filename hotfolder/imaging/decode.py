@@ -9,10 +9,9 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +27,11 @@ from hotfolder.errors import (
     UnsupportedImage,
     Vanished,
 )
-from hotfolder.files.regular import open_regular
+from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.types import SourceFacts
 
-Opens = Callable[[Path], BinaryIO]
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
 Image.MAX_IMAGE_PIXELS = None
 _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hotfolder import __version__
 from hotfolder.errors import NotAnImage
-from hotfolder.files.regular import open_regular
+from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging import xmp
 from hotfolder.imaging.carried import Carried, parameters_of
 from hotfolder.imaging.packets import PNG, png_texts
@@ -59,13 +59,13 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read_generation(path: Path) -> dict[str, str]:
+def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
     """`parameters` and `hotfolder` of a PNG, JPEG or WebP file, as far as it has them; decodes no pixels.
 
     Raises NotAnImage for what is none.
     """
     try:
-        with open_regular(path) as file:
+        with opens(path) as file:
             if file.read(8) == PNG:
                 file.seek(0)
                 found = png_texts(file)

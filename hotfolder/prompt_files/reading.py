@@ -10,7 +10,7 @@ from typing import Any
 from hotfolder.core.prompts import ENDINGS, MAX_SEED, parse
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.errors import PromptSyntax
-from hotfolder.files.regular import read_at_most
+from hotfolder.files.regular import Opens, open_regular, read_at_most
 from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
 from hotfolder.types import PromptSpec
 
@@ -33,20 +33,24 @@ def draw_seed() -> int:
 
 
 def read_specs(
-    path: Path, lists: Callable[[str], Sequence[str] | None], defaults: Mapping[str, Any] | None = None
+    path: Path,
+    lists: Callable[[str], Sequence[str] | None],
+    defaults: Mapping[str, Any] | None = None,
+    opens: Opens = open_regular,
 ) -> list[PromptSpec]:
     """The images that a file asks for; `lists` and `defaults` are as in `parse`, an image has no use for them.
+    `opens` says how the file is reached.
 
     Raises PromptSyntax, which names the file; NotAnImage.
     """
     if says_itself(path):
-        return [from_metadata(path.name, read_generation(path))]
-    return parse(path.name, _text_of(path), draw_seed, lists, defaults)
+        return [from_metadata(path.name, read_generation(path, opens))]
+    return parse(path.name, _text_of(path, opens), draw_seed, lists, defaults)
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, opens: Opens) -> str:
     try:
-        data = read_at_most(path, _MOST_BYTES)
+        data = read_at_most(path, _MOST_BYTES, opens)
         if data is None:
             raise PromptSyntax(f"{path.name} is larger than {_MOST_BYTES >> 20} MiB", "split it")
         return data.decode("utf-8")

@@ -1,0 +1,42 @@
+"""Why a file that lies in an inbox is not taken, whatever is in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from hotfolder.files.beneath import Beneath
+
+_OTHERS = 0o022  # group and everybody may write
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    reason: str
+    fix: str
+
+
+def refused(beneath: Beneath, path: str) -> Refused | None:
+    """Why the file is left where it is; None for one that may be taken. Raises OSError.
+
+    A file of several names (hard links) may be anybody's: who may write to a folder, may link to files that he may
+    not read (link(2); proc_sys_fs(5), protected_hardlinks). It is taken only from a folder that none but the file's
+    owner, or root, may write to.
+    """
+    folder = str(PurePosixPath(path).parent)
+    if not os.access(beneath.full(folder), os.W_OK | os.X_OK):
+        return Refused(
+            "its folder may not be written by this user, so it could not be moved",
+            f"chmod u+wx {beneath.full(folder)}",
+        )
+    file = beneath.lstat(path)
+    if file.st_nlink > 1:
+        place = beneath.lstat_folder(folder)
+        if place.st_uid not in (0, file.st_uid) or place.st_mode & _OTHERS:
+            return Refused(
+                "it has several names (hard links), and others may write to its folder: it may be a file of theirs, "
+                "or of anybody",
+                "copy it instead of linking it",
+            )
+    return None
