@@ -28,7 +28,7 @@ from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Executor
-from hotfolder.folders.guard import Guard, check_folders, tidy_permissions
+from hotfolder.folders.guard import Guard, check_folders, tidy_permissions, try_moves
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.folders.watch import Watcher
@@ -105,6 +105,7 @@ class Daemon:
         inboxes = self._settings.of_root.inboxes
         self._layout.make(inboxes)
         check_folders(self._layout, inboxes)
+        try_moves(self._layout, inboxes)
         lock = RootLock(self._layout.lock)
         lock.acquire()
         orderly = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterable
@@ -9,10 +11,13 @@ from pathlib import Path
 
 from hotfolder.errors import DiskFull, EnvironmentTrouble, UsageError
 from hotfolder.files.filesystem import free_bytes
+from hotfolder.files.moves import rename_noreplace
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UPSCALED, Layout
 from hotfolder.types import Kind
 
 log = logging.getLogger(__name__)
+#: A file with this name and a number is ours, and is moved to see whether that works.
+_TRIAL = ".hotfolder-trial-"
 _OUTPUTS = (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE)
 
 
@@ -35,6 +40,33 @@ def check_folders(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
                     f"{os.path.realpath(other)}): results would be taken for new files",
                     "point the links apart, or remove them",
                 )
+
+
+def try_moves(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
+    """A small file goes into each folder and back: a bind mount, for one, is on the same file system and is none.
+
+    Raises UsageError, naming both paths, where files cannot be moved. What may pass (space, permission) is not said.
+    """
+    trial = layout.private / f"{_TRIAL}{os.getpid()}"
+    folders = [layout.inbox(name) for name in inboxes] + [layout.root / name for name in _OUTPUTS]
+    try:
+        trial.touch()
+        for folder in folders:
+            try:
+                rename_noreplace(trial, folder / trial.name)
+                rename_noreplace(folder / trial.name, trial)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
+                    continue
+                raise UsageError(
+                    f"files cannot be moved between {layout.private} and {folder}: {error.strerror}",
+                    "keep all folders of a root in one mount (no bind mounts), or make a root of its own there",
+                ) from None
+    except OSError as error:
+        log.debug("moving files was not tried: %s", error)
+    finally:
+        with contextlib.suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def tidy_permissions(database: Path, configuration: Path, *, readers: int, secret: bool) -> None:
