@@ -63,7 +63,7 @@ class Completion:
         self._look_at_all = True  # at drops of an earlier run, too
 
     def end(self, ended: Ended) -> None:
-        """Finds out what follows. Raises EnvironmentTrouble when nothing can be said just now; see `resume`."""
+        """Finds out what follows. Raises EnvironmentTrouble, OSError when that cannot be said now; see `resume`."""
         job = ended.job
         self._sources.ended.add(job.drop_id)
         if job.set_number is not None:
@@ -74,7 +74,7 @@ class Completion:
         try:
             self._guard.check_root()  # else every file would look as if it had been taken away
             self._end(job, ended.drop, ended.outcome, ended.lost)
-        except EnvironmentTrouble:
+        except (EnvironmentTrouble, OSError):
             self._unrecorded.append(job)
             raise
 

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Executor
+from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions, try_moves
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
@@ -114,11 +115,14 @@ class Daemon:
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             self._reporter.ready()
             while not self._stopping.is_set():
-                wait, scan_is_put_off = self._turn()
+                wait, scan_is_put_off = _BUSY_WAIT, True  # should this turn not come to its end
+                with self._pausing():
+                    wait, scan_is_put_off = self._turn()
                 self._alive()
                 if once and (self._reason() or self._drained()):
                     break
-                self._listen(wait, scan_is_put_off)
+                with self._pausing():
+                    self._listen(wait, scan_is_put_off)
             orderly = True
             outbox = self._outbox
             return Report(outbox.done, outbox.failed, self._reason(), self._intake.held, outbox.unplaced)
@@ -146,12 +150,10 @@ class Daemon:
         )
         self._ratings = Ratings(layout, ledger)
         self._is_open = True
-        try:
+        with self._pausing():
             self._resume()
             shutil.rmtree(layout.staging, ignore_errors=True)
             layout.staging.mkdir(parents=True, exist_ok=True)
-        except EnvironmentTrouble as error:
-            self._pause(error.info())
         mailbox.forget_answers(layout)
         self._watcher.ensure()
 
@@ -182,11 +184,9 @@ class Daemon:
         self._last_turn = now
         if self._reloading.is_set() and not self._dispatcher.is_busy:
             self._apply_new_settings()
-        try:
+        next_job = None
+        with self._pausing():
             next_job = self._work(now)
-        except EnvironmentTrouble as error:
-            self._pause(error.info())
-            next_job = None
         self._take_decisions()
         self._tell()
         self._announce()
@@ -273,10 +273,8 @@ class Daemon:
         if heard.trouble is not None:
             self._pause(heard.trouble)
         for ended in heard.ended:
-            try:
+            with self._pausing():
                 self._completion.end(ended)
-            except EnvironmentTrouble as error:
-                self._pause(error.info())
             if self._outbox.is_full:
                 self._outbox.publish()
                 self._alive()
@@ -290,6 +288,17 @@ class Daemon:
         if self._sources.look_again:
             self._wake.set()
         self._reporter.events(self._outbox.events())
+
+    @contextlib.contextmanager
+    def _pausing(self) -> Iterator[None]:
+        """Trouble with the machine, of whatever kind, ends nothing: for a while nothing new is begun."""
+        try:
+            yield
+        except EnvironmentTrouble as error:
+            self._pause(error.info())
+        except OSError as error:
+            log.debug("unforeseen: %s", error, exc_info=error)
+            self._pause(explain(error).info())
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
         usual = self._clock() + self._settings.of_root.retry.pause_seconds
@@ -372,11 +381,9 @@ class Daemon:
         busy = self._dispatcher.is_busy or self._outbox.gathered or self._more_to_rate or self._sources.look_again
         if busy or self._intake.unsettled > self._intake.held:
             return False
-        try:
+        with self._pausing():
             return self._outbox.is_all_done()
-        except EnvironmentTrouble as error:
-            self._pause(error.info())
-            return False
+        return False
 
     def _shut_down(self, orderly: bool) -> None:
         """No new claims; the image in work is finished or put back; the executor, then the ledger.

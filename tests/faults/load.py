@@ -11,10 +11,12 @@ from hotfolder.types import Kind
 from tests.support.roots import check_consistent, files_in, picture, rows
 
 
-def fill(layout: Layout, files: int, rng: random.Random, size: tuple[int, int] = (16, 12)) -> dict[str, str]:
-    """Drops files of every kind, some of them in sub-folders; path -> sha256 of what was dropped."""
+def fill(
+    layout: Layout, files: int, rng: random.Random, size: tuple[int, int] = (16, 12), *, first: int = 0
+) -> dict[str, str]:
+    """Drops files of every kind, some of them in sub-folders, numbered from `first`; path -> its sha256."""
     dropped = {}
-    for number in range(files):
+    for number in range(first, first + files):
         kind = rng.choices([Kind.SCORE, Kind.UPSCALE, Kind.GENERATE], [6, 2, 2])[0]
         folder = layout.inbox(kind) / rng.choice(["", "", "a", "a/b"])
         folder.mkdir(parents=True, exist_ok=True)
