@@ -33,6 +33,7 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.watch import Watcher
 from hotfolder.ledger import health
+from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status.live import read
 
@@ -233,10 +234,16 @@ def _database(layout: Layout, settings: Settings) -> Iterator[Check]:
     if not layout.database.exists():
         yield Check("database", "ok", f"{layout.database} is made when the daemon first runs")
         return
-    problem = health.problem(layout.database)
+    problem = health.problem(layout.database, thoroughly=True)
     if problem:
-        fix = "start the daemon: it sets it aside and makes a new one from the folders"
+        fix = "start the daemon: it mends it, or sets it aside and makes a new one from the folders"
         yield Check("database", "fail", f"{layout.database}: {problem}", fix)
+        return
+    try:
+        with Reader(layout.database):
+            pass
+    except HotfolderError as error:
+        yield Check("database", "fail", f"{layout.database}: {error.message}", error.fix)
         return
     size = layout.database.stat().st_size
     yield Check("database", "ok", f"{layout.database}, {size / 1e6:,.1f} MB, whole")

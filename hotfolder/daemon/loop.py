@@ -18,6 +18,7 @@ from hotfolder.daemon.commands import Commands
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.intake import Intake
+from hotfolder.daemon.leaving import leave
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.ratings import Ratings
@@ -26,13 +27,14 @@ from hotfolder.daemon.reloading import log_changes, read_anew
 from hotfolder.daemon.reporter import Report, Reporter
 from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.executors.base import Executor
 from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions, try_moves
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.folders.watch import Watcher
+from hotfolder.ledger.connection import files as database_files
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import Router
 from hotfolder.status import live, mailbox
@@ -75,6 +77,7 @@ class Daemon:
         self._last_turn = 0.0
         self._next_take: float | None = None
         self._is_open = False
+        self._is_sound = True  # the ledger is whole, and the one that was opened
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
         self._guard: Guard
@@ -108,10 +111,10 @@ class Daemon:
         check_folders(self._layout, inboxes)
         try_moves(self._layout, inboxes)
         lock = RootLock(self._layout.lock)
-        lock.acquire()
+        ended_in_order = lock.acquire()
         orderly = False
         try:
-            self._open()
+            self._open(thoroughly=not ended_in_order)
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             self._reporter.ready()
             while not self._stopping.is_set():
@@ -126,18 +129,23 @@ class Daemon:
             orderly = True
             outbox = self._outbox
             return Report(outbox.done, outbox.failed, self._reason(), self._intake.held, outbox.unplaced)
+        except LedgerError:
+            self._is_sound = False
+            raise
         finally:
-            self._shut_down(orderly)
-            lock.release()
+            try:
+                self._shut_down(orderly)
+            finally:
+                lock.release(in_order=orderly and self._is_sound)
 
-    def _open(self) -> None:
+    def _open(self, *, thoroughly: bool) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
         self._reporter.starting()
-        self._ledger = ledger = self._driven(open_or_rebuild(self._layout))
+        self._ledger = ledger = self._driven(open_or_rebuild(self._layout, thoroughly=thoroughly))
         layout, settings = self._layout, self._settings
         self._tidy_permissions()
         router = Router(settings.policy)
-        self._guard = guard = Guard(layout)
+        self._guard = guard = Guard(layout, [layout.lock, *database_files(layout.database)])
         self._watcher = self._new_watcher()
         self._sources = sources = Sources(layout, ledger)
         self._pauses = Pauses(layout.hold)
@@ -395,6 +403,25 @@ class Daemon:
             return
         self._watcher.stop()
         try:
+            self._finish(orderly)
+            if self._is_sound:
+                self._reporter.snapshot(self._clock(), self._snapshot, force=True)
+                self._guard.check_root()
+        except LedgerError:
+            self._is_sound = False
+            raise
+        except EnvironmentTrouble:
+            self._is_sound = False  # the root is gone, and may come back as another one
+        finally:
+            if self._is_sound:
+                self._ledger.close()
+            else:
+                leave(self._layout, self._ledger, self._guard)
+            self._reporter.close(orderly=orderly and self._is_sound)
+
+    def _finish(self, orderly: bool) -> None:
+        """What is in work, and then the executor."""
+        try:
             self._dispatcher.interrupt()
             deadline = time.monotonic() + (self._settings.of_root.executor.stop_grace_seconds if orderly else 0)
             while self._dispatcher.is_busy and time.monotonic() < deadline:
@@ -402,12 +429,9 @@ class Daemon:
                 self._alive()
         finally:
             self._dispatcher.close()
-            with contextlib.suppress(EnvironmentTrouble):
-                if orderly:
-                    self._outbox.publish()
-                    for job in self._dispatcher.in_work:
-                        self._completion.release(job)
-            self._take_decisions()
-            self._reporter.snapshot(self._clock(), self._snapshot, force=True)
-            self._ledger.close()
-            self._reporter.close(orderly=orderly)
+        with contextlib.suppress(EnvironmentTrouble):
+            if orderly:
+                self._outbox.publish()
+                for job in self._dispatcher.in_work:
+                    self._completion.release(job)
+        self._take_decisions()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +15,7 @@ from hotfolder.files.beneath import Beneath
 from hotfolder.files.moves import fsync_folder
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, UPSCALED, Layout
 from hotfolder.folders.scan import scan
-from hotfolder.ledger import health
+from hotfolder.ledger import connection, health
 from hotfolder.ledger.images import Found
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.transitions import NewImage
@@ -26,37 +27,91 @@ _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
 _AT_ONCE = 200
 
 
-def open_or_rebuild(layout: Layout) -> Generator[None, None, Ledger]:
+def open_or_rebuild(layout: Layout, *, thoroughly: bool) -> Generator[None, None, Ledger]:
     """The ledger; in the place of a database that is damaged, or gone, a new one is made from the folders.
 
-    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. Yields
-    again and again while it works.
+    It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. With
+    `thoroughly`, damage is looked for that a start after an orderly end need not fear. Yields again and again while
+    it works.
     """
-    made = layout.database.with_name("hotfolder.rebuilt.db")
-    wrong = health.problem(layout.database)
+    database = layout.database
+    made = database.with_name("hotfolder.rebuilt.db")
+    wrong = _mended(database, health.problem(database, thoroughly=thoroughly))
+    is_blank = wrong is None and health.is_blank(database) and _has_files(layout)
+    if is_blank:
+        wrong = "it knows of no file, but the folders hold some"
     if wrong is None:
-        return Ledger.open(layout.database)
-    if layout.database.exists() or not made.exists():
-        if not any(_results(layout)) and not any(_unscored(layout)) and not _has_content(layout.database):
-            return Ledger.open(layout.database)  # a new root
-        log.error("THE DATABASE IS DAMAGED (%s: %s). A new one is made from the folders.", layout.database, wrong)
-        partial = layout.database.with_name("hotfolder.rebuilding.db")
-        for ending in ("", "-wal", "-shm"):
-            Path(f"{partial}{ending}").unlink(missing_ok=True)
+        made.unlink(missing_ok=True)  # somebody has put a whole one back before that could take its place
+        return Ledger.open(database)
+    if not made.exists():
+        if not _has_files(layout) and not _has_content(database):
+            _set_aside(layout, time.time())  # a new root, perhaps with the log of an old one
+            return Ledger.open(database)
+        log.error("THE DATABASE IS DAMAGED (%s: %s). A new one is made.", database, wrong)
+        found = yield from _make(layout, made, from_folders=is_blank)
+        if is_blank and not found:
+            made.unlink()  # what the folders hold are no images: nothing is missing
+            return Ledger.open(database)
+    _set_aside(layout, made.stat().st_mtime)
+    made.rename(database)
+    fsync_folder(layout.root)
+    return Ledger.open(database)
+
+
+def _mended(database: Path, wrong: str | None) -> str | None:
+    """What is still wrong, when that was done which needs no new database."""
+    if wrong is None or not _has_content(database):
+        return wrong
+    if health.is_whole_without_log(database):
+        aside = health.set_log_aside(database, time.time())
+        log.error("%s lay beside a log of another database, which is kept as %s.", database, aside)
+        return None
+    if health.mend_indexes(database):
+        log.error("%s had damaged indexes (%s). They are made anew; nothing is lost.", database, wrong)
+        return None
+    return wrong
+
+
+def _make(layout: Layout, made: Path, *, from_folders: bool) -> Generator[None, None, int]:
+    """A new database, complete once it lies under the name `made`; gives how many images the folders gave it.
+
+    Unless `from_folders`, with all rows of the old one, where they can be read.
+    """
+    images = 0
+    partial = made.with_name("hotfolder.rebuilding.db")
+    _remove(partial)
+    if not from_folders and _has_content(layout.database) and health.copy_rows(layout.database, partial):
+        log.error("All rows of the old one could be read, and are in the new one: only indexes were damaged.")
+    else:
+        _remove(partial)
         known = health.salvage(layout.database) if layout.database.exists() else {}
         ledger = Ledger.open(partial)
         images, scored = yield from rebuild(layout, ledger, known)
+        ledger.database.to_one_file()
         ledger.close()
-        partial.replace(made)
         log.error(
-            "The new database has %d images, %d of them with scores that could still be read. What was queued is "
-            "taken from the inboxes again; scores that are missing: hotfolder rescore", images, scored,
+            "The new database has %d images of the folders, %d of them with scores that could still be read. What "
+            "was queued is taken from the inboxes again; scores that are missing: hotfolder rescore", images, scored,
         )  # fmt: skip
-        if layout.database.exists():
-            log.error("The old one is kept as %s.", health.set_aside(layout.database))
-    made.rename(layout.database)
+    partial.replace(made)
     fsync_folder(layout.root)
-    return Ledger.open(layout.database)
+    return images
+
+
+def _remove(database: Path) -> None:
+    for file in connection.files(database):
+        file.unlink(missing_ok=True)
+
+
+def _set_aside(layout: Layout, moment: float) -> None:
+    aside = health.set_aside(layout.database, moment)
+    if aside is not None:
+        fsync_folder(layout.root)  # before a new one comes, which must not find the log
+        log.error("What was there of the old database is kept as %s.", aside)
+
+
+def _has_files(layout: Layout) -> bool:
+    return any(_results(layout)) or any(_unscored(layout))
 
 
 def _has_content(database: Path) -> bool:

@@ -96,5 +96,6 @@ class Reporter:
         self._told_idle_at = done + failed
 
     def close(self, *, orderly: bool) -> None:
-        self._live.clear()
+        if orderly:  # else it may be another daemon's by now
+            self._live.clear()
         self._notifications.close(_END_SECONDS if orderly else 0)

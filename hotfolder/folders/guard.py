@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from hotfolder.errors import DiskFull, EnvironmentTrouble, UsageError
+from hotfolder.errors import DiskFull, EnvironmentTrouble, LedgerError, UsageError
 from hotfolder.files.filesystem import free_bytes
 from hotfolder.files.moves import rename_noreplace
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UPSCALED, Layout
@@ -110,33 +110,67 @@ def _identity(folder: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-class Guard:
-    """Watches over the folders of a running daemon.
+def _identity_if_any(path: Path) -> tuple[int, int] | None:
+    try:
+        return _identity(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
-    The private folder is the marker: where it is not the one that was there at the start, the inboxes are not empty
-    but gone with their disk or share.
+
+class Guard:
+    """Watches over the folders of a running daemon, and over the files that it holds open.
+
+    Those files are the marker, too: where none of them is there, the inboxes are not empty but gone with their disk
+    or share. What is held open keeps its inode, also where the file system makes inodes up.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, held: Iterable[Path]) -> None:
+        """`held` are the lock, the database and what belongs to it; those that are there now."""
         self._layout = layout
-        self._home = _identity(layout.private)
+        self._device = layout.private.stat().st_dev
+        self._held = {path: _identity(path) for path in held if path.exists()}
+
+    def lost(self) -> set[Path]:
+        """Files that are held open and do not lie in their places any more. Raises OSError."""
+        return {path for path, identity in self._held.items() if _identity_if_any(path) != identity}
 
     @property
     def device(self) -> int:
         """st_dev of everything below the root, as the kernel numbers it now."""
-        return self._home[0]
+        return self._device
 
     def check_root(self) -> None:
-        """Raises EnvironmentTrouble when the root is not the one that the daemon was started on."""
+        """Whether the root is the one that the daemon was started on, with the very files that it holds open.
+
+        Raises EnvironmentTrouble when it is not there: it may come back. LedgerError when it is there and another
+        one, or some of these files are: what would be written now, nobody would find again.
+        """
         try:
-            if _identity(self._layout.private) == self._home:
-                return
+            lost = self.lost()
+            is_there = not lost or any(_identity_if_any(path) for path in self._held)
         except OSError:
-            pass
-        raise EnvironmentTrouble(
-            f"{self._layout.root} is not there any more: was its disk or share unmounted?",
-            "mount it again; the queue goes on by itself",
+            is_there = False
+        if not is_there:
+            raise EnvironmentTrouble(
+                f"{self._layout.root} is not there any more: was its disk or share unmounted?",
+                "mount it again; the queue goes on by itself",
+            )
+        if not lost:
+            return
+        if self._is_mounted_anew():
+            told = f"{self._layout.root} was mounted anew, or is another folder than at the start"
+        else:
+            names = " and ".join(sorted(str(path.relative_to(self._layout.root)) for path in lost))
+            told = f"removed or replaced in {self._layout.root}, while the daemon held it open: {names}"
+        raise LedgerError(
+            told, "nothing more is written; start it again, as systemd does by itself: it looks at all of it anew"
         )
+
+    def _is_mounted_anew(self) -> bool:
+        try:
+            return self._layout.private.stat().st_dev != self._device
+        except OSError:
+            return False
 
     def check_space(self, least_bytes: int) -> None:
         """Raises DiskFull when less than that is free: work that cannot be stored is not begun."""
@@ -162,7 +196,7 @@ class Guard:
         if not folder.is_dir():
             log.warning("%s is missing: made again", folder)
             folder.mkdir(parents=True, exist_ok=True)
-        elif folder.stat().st_dev != self._home[0]:
+        elif folder.stat().st_dev != self._device:
             raise EnvironmentTrouble(
                 f"{folder} is on another file system than before: was something mounted over it?",
                 "undo that; the queue goes on by itself",

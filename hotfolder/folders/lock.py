@@ -19,31 +19,51 @@ class RootLock:
         self._path = path
         self._handle = -1
 
-    def acquire(self) -> None:
-        """Raises AlreadyRunning, naming the process, when another daemon holds it."""
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def acquire(self) -> bool:
+        """Whether the one that had it before ended in order: its pid is not in it any more.
+
+        Raises AlreadyRunning, naming the process, when another daemon holds it.
+        """
+        pid = ""
         for _ in range(_TRIES):  # `status` holds it for an instant when it looks
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if self._is_of(handle):
+                    break
             except OSError:
                 time.sleep(0.05)
-        else:
-            pid = os.read(handle, 32).decode(errors="replace").strip()
+            pid = _pid_in(handle)
             os.close(handle)
+        else:
             raise AlreadyRunning(
                 f"a daemon (process {pid or 'unknown'}) already works on {self._path.parent.parent}",
                 "look at it with: hotfolder status",
             ) from None
+        in_order = not _pid_in(handle)
         os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
+        return in_order
 
-    def release(self) -> None:
+    def _is_of(self, handle: int) -> bool:
+        """Whether the file that is locked lies under its path: it may have been removed in between."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self, *, in_order: bool = True) -> None:
+        """With `in_order`, the next one need not look at what is left."""
         if self._handle >= 0:
-            os.ftruncate(self._handle, 0)
+            if in_order:
+                os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = -1
+
+
+def _pid_in(handle: int) -> str:
+    return os.pread(handle, 32, 0).decode(errors="replace").strip()
 
 
 def holder(path: Path) -> int | None:
@@ -55,7 +75,7 @@ def holder(path: Path) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        text = os.read(handle, 32).decode(errors="replace").strip()
+        text = _pid_in(handle)
         return int(text) if text.isdigit() else 0
     else:
         return None

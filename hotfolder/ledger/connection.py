@@ -8,9 +8,15 @@ import sqlite3
 from pathlib import Path
 
 from hotfolder.errors import LedgerError
+from hotfolder.ledger.schema import refuse_newer
 
 #: How long a statement waits for another connection, in seconds.
 BUSY_TIMEOUT = 30.0
+
+
+def files(path: Path) -> tuple[Path, Path, Path]:
+    """The database, its log (what is committed and not yet in it), and the log's index."""
+    return path, Path(f"{path}-wal"), Path(f"{path}-shm")
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -41,7 +47,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises LedgerError where there is no database."""
+    """A connection that cannot write. Raises LedgerError where there is no database that this version can read."""
     if not path.is_file():
         raise LedgerError(f"{path} does not exist yet", "it is made by the first: hotfolder run")
     if not os.access(path, os.R_OK):
@@ -64,8 +70,9 @@ def _read_only(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
+        refuse_newer(connection)
         connection.execute("SELECT 1 FROM jobs LIMIT 1")
-    except sqlite3.Error:
+    except (sqlite3.Error, LedgerError):
         connection.close()
         raise
     return connection

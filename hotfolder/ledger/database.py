@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hotfolder.errors import DiskFull, EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.ledger.queries import queries
-
-#: Errors of SQLite that are the machine's and may pass: the queue waits, nothing is spent.
-_PASSING = {
-    sqlite3.SQLITE_FULL: (DiskFull, "free some space; the queue goes on by itself"),
-    sqlite3.SQLITE_IOERR: (EnvironmentTrouble, "look at the disk (space, file size limit, health)"),
-    sqlite3.SQLITE_READONLY: (EnvironmentTrouble, "make the database and its folder writable"),
-    sqlite3.SQLITE_CANTOPEN: (EnvironmentTrouble, "make the database and its folder writable"),
-    sqlite3.SQLITE_BUSY: (EnvironmentTrouble, "another program holds the database: end its transaction"),
-    sqlite3.SQLITE_LOCKED: (EnvironmentTrouble, "another program holds the database: end its transaction"),
-}
+from hotfolder.ledger.trouble import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,10 @@ class Answer:
 
 
 class Database:
-    """Runs named queries. Raises EnvironmentTrouble for what may pass: disk, permission, another program's lock."""
+    """Runs named queries. Raises EnvironmentTrouble for what may pass: disk, permission, another program's lock;
+
+    LedgerError for what does not: a damaged database, or one with another schema.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -49,6 +46,31 @@ class Database:
     def close(self) -> None:
         self._connection.close()
 
+    def to_one_file(self) -> None:
+        """Everything stands in the database file from now on, which needs no log any more."""
+        if self.execute("PRAGMA journal_mode = DELETE").rows[0][0] != "delete":
+            raise EnvironmentTrouble("another program holds the new database", "end it, and start hotfolder again")
+
+    def write_back(self) -> None:
+        """What is committed stands in the database file itself from now on, as far as that can be done."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    def abandon(self) -> None:
+        """Leaves the database as a crash would.
+
+        A close writes the log into the database and deletes what lies under the log's name. Neither may happen
+        where that is not ours any more, or where the database is damaged.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.rollback()
+        if sys.version_info >= (3, 12):
+            self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+            self._connection.close()
+        else:
+            # Nothing else keeps SQLite from it: the connection is never closed, and ends with the process.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+
     def run(self, name: str, /, **values: Any) -> Answer:
         return self.execute(self._queries[name], values)
 
@@ -57,23 +79,18 @@ class Database:
 
     def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> Answer:
         """Runs one statement and fetches all of it: with RETURNING, the commit happens in the fetching."""
-        try:
+        with told("written"):
             cursor = self._connection.execute(sql, values or {})
             return Answer(cursor.fetchall(), cursor.rowcount)
-        except sqlite3.OperationalError as error:
-            passing = _PASSING.get(error.sqlite_errorcode & 0xFF)
-            if passing is None:
-                raise
-            raise passing[0](f"the database cannot be written: {error}", passing[1]) from error
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
         """What is written here does not wait for the disk: a power cut may undo it, nothing else."""
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self.execute("PRAGMA synchronous = NORMAL")
         try:
             yield
         finally:
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -87,6 +104,6 @@ class Database:
             yield
             self.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # of a damaged database; what happened first is told
+                self._connection.rollback()
             raise

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import LedgerError
-from hotfolder.ledger.connection import open_reader
+from hotfolder.ledger.connection import BUSY_TIMEOUT, files, open_reader
+from hotfolder.ledger.schema import refuse_newer
+from hotfolder.ledger.trouble import explain, told
 from hotfolder.types import Embedding, Score
 
 log = logging.getLogger(__name__)
@@ -22,10 +24,11 @@ log = logging.getLogger(__name__)
 _PAGES = 512
 
 
-def problem(path: Path) -> str | None:
-    """What is wrong with the file: not there, empty, or what SQLite says (PRAGMA quick_check); None when it is whole.
+def problem(path: Path, *, thoroughly: bool = False) -> str | None:
+    """What is wrong with the file: not there, empty, or what SQLite says; None when it is whole.
 
-    What passes (a lock, a full disk) is no damage.
+    Only `thoroughly` are indexes compared with their tables, which takes four times as long. Nothing is changed. What
+    passes (a lock, a full disk) is no damage.
     """
     try:
         if path.stat().st_size == 0:
@@ -33,24 +36,130 @@ def problem(path: Path) -> str | None:
     except FileNotFoundError:
         return "it is not there"
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
-            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        with contextlib.closing(_look_at(path)) as connection:
+            return _problem(connection, thoroughly=thoroughly)
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        return str(error) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else None
+        return str(error) if _is_damage(error) else None
+
+
+def _look_at(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
+    """A connection that changes nothing: not even a log is written back at its end."""
+    options = "mode=ro" + "&immutable=1" * without_log
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_TIMEOUT)
+
+
+def _problem(connection: sqlite3.Connection, *, thoroughly: bool) -> str | None:
+    check = "integrity_check" if thoroughly else "quick_check"
+    found = str(connection.execute(f"PRAGMA main.{check}(1)").fetchone()[0])
     return None if found == "ok" else found
 
 
-def set_aside(path: Path) -> Path:
-    """Renames a damaged database, and what belongs to it, out of the way; gives its new name. Raises OSError."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    aside = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_whole_without_log(path: Path) -> bool:
+    """Whether a database that is damaged is so only together with its log: then that is another database's."""
+    log_file = files(path)[1]
+    if not path.exists() or not log_file.exists() or log_file.stat().st_size == 0:
+        return False
+    try:
+        with contextlib.closing(_look_at(path, without_log=True)) as connection:
+            return _problem(connection, thoroughly=True) is None
+    except sqlite3.DatabaseError:
+        return False
+
+
+def is_blank(path: Path) -> bool:
+    """Whether a database that is whole knows of no file: a new one, or one that hotfolder never wrote.
+
+    Raises LedgerError for one of a newer hotfolder, which may have other tables.
+    """
+    with told("read"), contextlib.closing(_look_at(path)) as connection:
+        refuse_newer(connection)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        return not any(
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+            for table in {"drops", "images"} & tables
+        )
+
+
+def mend_indexes(path: Path) -> bool:
+    """Makes the indexes anew; whether the database is whole then. If not, nothing is changed."""
+    try:
+        with contextlib.closing(_look_at(path)) as keeper:
+            keeper.execute(
+                "SELECT 1 FROM sqlite_schema"
+            ).fetchone()  # the other one is not the last that is closed,
+            with contextlib.closing(
+                sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+            ) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # so that the log stays apart from what is damaged
+                connection.execute("REINDEX")
+                if _problem(connection, thoroughly=True) is None:
+                    connection.execute("COMMIT")
+                    return True
+    except sqlite3.DatabaseError as error:
+        _raise_unless_damage(error)
+    return False
+
+
+def copy_rows(source: Path, target: Path) -> bool:
+    """A new database with every row of a damaged one, and new indexes; whether all of them could be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(target, uri=True, isolation_level=None)) as new:
+            new.execute("ATTACH ? AS old", (f"{source.absolute().as_uri()}?mode=ro",))
+            new.execute("BEGIN")
+            parts = new.execute(
+                "SELECT type, name, sql FROM old.sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
+            ).fetchall()
+            for kind, name, sql in sorted(parts, key=lambda part: part[0] != "table"):
+                new.execute(sql)
+                if kind == "table":
+                    # With a condition: without one SQLite takes the indexes over as they are.
+                    new.execute(f'INSERT INTO main."{name}" SELECT * FROM old."{name}" NOT INDEXED WHERE true')
+            new.execute("COMMIT")
+            return _problem(new, thoroughly=True) is None
+    except sqlite3.DatabaseError as error:
+        _raise_unless_damage(error)
+    return False
+
+
+def _raise_unless_damage(error: sqlite3.DatabaseError) -> None:
+    """Rows may be there twice, or without what they must have, only where something is damaged."""
+    if not _is_damage(error) and not isinstance(error, sqlite3.IntegrityError):
+        raise explain(error, "written") from error
+
+
+def set_aside(path: Path, moment: float) -> Path | None:
+    """Renames a damaged database, and its log, out of the way. Raises OSError.
+
+    The new name tells the moment (seconds since the epoch): with the same one, an attempt that was cut off is
+    finished. None where there is nothing to rename.
+    """
     # The log first: a new database under the old name must not find it.
-    for ending in ("-wal", "-shm", ""):
-        part = Path(f"{path}{ending}")
-        if part.exists():
-            part.rename(f"{aside}{ending}")
-    return aside
+    log_file, aside = set_log_aside(path, moment), _aside(path, moment)
+    if path.exists():
+        path.rename(aside)
+        return aside
+    return log_file
+
+
+def set_log_aside(path: Path, moment: float) -> Path | None:
+    """Renames the log beside a database out of the way; gives its new name. None where it is empty."""
+    _, log_file, index = files(path)
+    index.unlink(missing_ok=True)  # made anew from the log whenever that is read
+    if not log_file.exists():
+        return None
+    if log_file.stat().st_size == 0:
+        log_file.unlink()
+        return None
+    return log_file.rename(files(_aside(path, moment))[1])
+
+
+def _aside(path: Path, moment: float) -> Path:
+    stamp = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d-%H%M%S-%f")
+    return path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
 
 
 @dataclass(slots=True)
@@ -65,7 +174,7 @@ def salvage(path: Path) -> dict[str, Known]:
     """Scores and embeddings that can still be read of a damaged database, by sha256 of the content."""
     found: dict[str, Known] = {}
     try:
-        connection = sqlite3.connect(path)
+        connection = _look_at(path)
         connection.row_factory = sqlite3.Row
     except sqlite3.Error:
         return found

@@ -12,6 +12,7 @@ from hotfolder.ledger.images import Images
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.ledger.reroutes import Reroutes
+from hotfolder.ledger.trouble import told
 
 
 class Ledger:
@@ -30,11 +31,16 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Opens, or makes, the database and brings its schema up to date."""
+        """Opens, or makes, the database and brings its schema up to date. Raises LedgerError; EnvironmentTrouble."""
         from hotfolder.ledger.migrations import migrate  # sqlite-utils costs 0.1 s: only where it is needed
 
         connection = open_writer(path)
-        migrate(connection)
+        try:
+            with told("written"):
+                migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
         return cls(connection)
 
     def close(self) -> None:

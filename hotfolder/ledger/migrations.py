@@ -7,13 +7,16 @@ import sqlite3
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from hotfolder.ledger.schema import refuse_newer
+
 steps = Migrations("hotfolder")
 
 _TIME = "strftime('%Y-%m-%dT%H:%M:%fZ', {0}, 'unixepoch')"
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings a database to the newest schema; each step is its own transaction."""
+    """Brings a database to the newest schema; each step is its own transaction. Raises LedgerError for a newer one."""
+    refuse_newer(connection)
     steps.apply(Database(connection))
 
 

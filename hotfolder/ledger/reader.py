@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import UsageError
 from hotfolder.ledger.connection import open_reader
 from hotfolder.ledger.queries import queries
+from hotfolder.ledger.trouble import told
 
 
 class Reader:
@@ -25,11 +26,16 @@ class Reader:
         self._connection.close()
 
     def _all(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._connection.execute(queries()[name], values)]
+        return list(self._each(name, values))
 
     def _first(self, name: str, /, **values: Any) -> dict[str, Any] | None:
-        row: sqlite3.Row | None = self._connection.execute(queries()[name], values).fetchone()
-        return dict(row) if row else None
+        return next(self._each(name, values), None)
+
+    def _each(self, name: str, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Raises LedgerError, EnvironmentTrouble."""
+        with told("read"):
+            for row in self._connection.execute(queries()[name], values):
+                yield dict(row)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """kind -> state -> jobs."""
@@ -152,8 +158,7 @@ class Reader:
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every row of `results`, with its gain, one after the other."""
-        for row in self._connection.execute(queries()["export"]):
-            yield dict(row)
+        yield from self._each("export", {})
 
     def ask(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """Columns and rows of one statement of a person's own. Raises UsageError for what is not understood, or
@@ -176,4 +181,8 @@ class Reader:
                 f"the query was not understood, or would change something: {error}",
                 "one SELECT over the views results, queue, score_gain and image_scores",
             ) from None
-        return [column[0] for column in cursor.description or ()], (tuple(row) for row in cursor)
+        return [column[0] for column in cursor.description or ()], self._tuples(cursor)
+
+    def _tuples(self, cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+        with told("read"):
+            yield from (tuple(row) for row in cursor)

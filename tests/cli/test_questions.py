@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -10,10 +11,13 @@ import subprocess
 import sys
 
 import pytest
+from sqlite_utils import Database
 
+from hotfolder.cli.doctor import examine
 from hotfolder.cli.top import histogram
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging.metadata import read_generation
+from hotfolder.ledger import migrations
 from hotfolder.types import Item, Kind
 from tests.support.roots import daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor
@@ -53,6 +57,60 @@ def worked(layout: Layout) -> Layout:
         "keep/cats-s2.png", "keep/cats-s3.png", "reject/cats-s1.png", "reject/photo.png", "upscaled/cats-s3_4x.png",
     ]  # fmt: skip
     return layout
+
+
+ALL = [
+    ["status"], ["top"], ["top", "--by", "prompt"], ["top", "--by", "day"], ["stats"], ["show", "keep/cats-s2.png"],
+    ["why", "keep/cats-s2.png"], ["export"], ["export", "--csv"], ["reroute", "--keep", "7", "--dry-run"],
+    ["query", "SELECT * FROM results"],
+]  # fmt: skip
+
+
+def errors(layout: Layout) -> str:
+    """What each question is answered with on stderr; none of it is a traceback, and some are no answers."""
+    told = ""
+    for words in ALL:
+        done = hotfolder(layout, *words)
+        assert done.returncode in (0, 1, 2), words
+        assert "Traceback" not in done.stderr, (words, done.stderr)
+        assert done.returncode != 1 or "fix: " in done.stderr, (words, done.stderr)
+        told += done.stderr
+    return told
+
+
+def test_questions_to_a_schema_of_the_future(worked: Layout) -> None:
+    with contextlib.closing(sqlite3.connect(worked.database)) as writer:
+        for table, column in (("images", "verdict"), ("jobs", "state"), ("drops", "path")):
+            writer.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO moon_of_{table}")
+        writer.execute("INSERT INTO _sqlite_migrations VALUES (99, 'hotfolder', 'm999_moons', 'then')")
+        writer.commit()
+    told = errors(worked)
+    assert told.count("the database is of a newer hotfolder: its schema is 'm999_moons'") == len(ALL)
+    ((status, message, fix),) = [
+        (c.status, c.message, c.fix) for c in examine(worked.root) if c.name == "database"
+    ]
+    assert (status, "m999_moons" in message, "newer hotfolder" in fix) == ("fail", True, True)
+    done = hotfolder(worked, "run", "--once")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "m999_moons" in done.stderr
+
+
+def test_questions_to_a_schema_of_the_past(layout: Layout) -> None:
+    with contextlib.closing(sqlite3.connect(layout.database, isolation_level=None)) as old:
+        migrations.steps.apply(Database(old), stop_before="m003_several_scorers_and_embeddings")
+    assert "start hotfolder again: that brings an older one up to date" in errors(layout)
+
+
+def test_questions_to_a_damaged_database(worked: Layout) -> None:
+    data = worked.database.read_bytes()
+    pages = range(4096, len(data), 4096)
+    leaves = [
+        start for start in pages if data[start] in (10, 13) and b"keep/cats-s2.png" in data[start : start + 4096]
+    ]
+    for start in leaves:
+        data = data[:start] + bytes([7]) * 4096 + data[start + 4096 :]
+    worked.database.write_bytes(data)
+    assert "the database is damaged" in errors(worked)
 
 
 def test_top(worked: Layout) -> None:
