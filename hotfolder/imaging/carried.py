@@ -97,7 +97,15 @@ def with_comment(found: Carried) -> Carried:
 
 def parameters_of(image: Image.Image) -> str | None:
     """The web UI's `parameters` in EXIF's UserComment, if that is what it holds."""
-    comment = _user_comment(image.getexif())
+    return _if_parameters(_user_comment(image.getexif()))
+
+
+def parameters_in(comment: bytes) -> str | None:
+    """The same in a UserComment as it stands in the file."""
+    return _if_parameters(_comment_text(comment))
+
+
+def _if_parameters(comment: str | None) -> str | None:
     return comment if comment and re.search(r"\bSteps: \d", comment) else None
 
 
@@ -117,6 +125,10 @@ def _user_comment(exif: Image.Exif) -> str | None:
     comment = exif.get_ifd(IFD.Exif).get(Base.UserComment)
     if not isinstance(comment, bytes):
         return comment if isinstance(comment, str) else None
+    return _comment_text(comment)
+
+
+def _comment_text(comment: bytes) -> str:
     if comment.startswith(_UNICODE):
         body = comment[len(_UNICODE) :]
         # Big-endian as the web UI writes it; little-endian is seen, too: Latin letters tell which.

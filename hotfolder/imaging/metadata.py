@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from PIL import Image
-
 from hotfolder import __version__
 from hotfolder.errors import NotAnImage
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging import xmp
-from hotfolder.imaging.carried import Carried, parameters_of
-from hotfolder.imaging.packets import PNG, png_texts
+from hotfolder.imaging.carried import Carried, parameters_in
+from hotfolder.imaging.texts import texts_of
 
 #: Files that may say how they were generated.
 IMAGE_ENDINGS = frozenset((".png", ".jpg", ".jpeg", ".webp"))
@@ -66,22 +64,16 @@ def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
     """
     try:
         with opens(path) as file:
-            if file.read(8) == PNG:
-                file.seek(0)
-                found = png_texts(file)
-                packet: Any = found.get("XML:com.adobe.xmp")
-            else:
-                file.seek(0)
-                with Image.open(file, formats=("JPEG", "WEBP")) as image:
-                    packet, found = image.info.get("xmp"), {"parameters": parameters_of(image) or ""}
-    except Exception as error:  # noqa: BLE001 - a damaged header fails in any way it likes
+            texts = texts_of(file)
+    except (OSError, ValueError) as error:
         raise NotAnImage(
             f"{path.name} cannot be read as an image: {error}", "is it complete? Drop it anew"
         ) from None
-    if "hotfolder" not in found and packet:
-        data = packet if isinstance(packet, bytes) else str(packet).encode()
-        found["hotfolder"] = xmp.generation_of(data) or ""
-    return {key: found[key] for key in ("parameters", "hotfolder") if found.get(key)}
+    found = {
+        "parameters": texts.named.get("parameters") or parameters_in(texts.comment),
+        "hotfolder": texts.named.get("hotfolder") or xmp.generation_of(texts.packet),
+    }
+    return {key: text for key, text in found.items() if text}
 
 
 def _quoted(value: str) -> str:

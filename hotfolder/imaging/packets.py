@@ -9,19 +9,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
-PNG = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = b"XML:com.adobe.xmp\0"
-_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+from hotfolder.imaging.texts import JPEG_XMP, PNG, PNG_XMP, international
+
+_KEYWORD = PNG_XMP.encode() + b"\0"
 #: Bytes that a JPEG segment holds beside its length.
 _SEGMENT = 65_533
 _WEBP_HAS_XMP = 0x04
-
-#: Bytes of one text, packed or not, and of all: more is no description.
-_MOST_TEXT, _MOST_TEXTS = 2**20, 4 * 2**20
-#: Chunks of a PNG that are looked at: one of a byte each could go on for hours.
-_MOST_CHUNKS = 100_000
 
 Change = Callable[[bytes | None], bytes]
 
@@ -43,60 +37,13 @@ def with_packet(data: bytes, change: Change) -> bytes:
     raise ValueError("it is no PNG, JPEG or extended WebP")
 
 
-def png_texts(file: BinaryIO) -> dict[str, str]:
-    """The texts of a PNG by their keywords, read chunk by chunk without its pixels. Raises ValueError, OSError."""
-    found: dict[str, str] = {}
-    room = _MOST_TEXTS
-    file.seek(len(PNG))
-    for _ in range(_MOST_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8:
-            raise ValueError("it ends before its end")
-        size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind == b"IEND":
-            break
-        if kind in (b"tEXt", b"zTXt", b"iTXt") and size <= min(_MOST_TEXT, room):
-            room -= size
-            keyword, _, rest = file.read(size).partition(b"\0")
-            found.setdefault(keyword.decode("latin-1"), _text(kind, rest))
-            file.seek(4, 1)
-        else:
-            file.seek(size + 4, 1)
-    return found
-
-
-def _text(kind: bytes, rest: bytes) -> str:
-    """What follows the keyword: text; or a method and packed text; or as in iTXt."""
-    if kind == b"iTXt":
-        return _international(rest).decode("utf-8", "replace")
-    return (_unpacked(rest[1:]) if kind == b"zTXt" else rest).decode("latin-1")
-
-
-def _international(rest: bytes) -> bytes:
-    """The text of an iTXt: behind two flags, a language and a translated keyword, each ended by 0."""
-    body = rest[2:].split(b"\0", 2)[-1]
-    return _unpacked(body) if rest[:1] == b"\1" else body
-
-
-def _unpacked(packed: bytes) -> bytes:
-    """Raises ValueError for what is damaged, cut off, or more than a text."""
-    unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(packed, _MOST_TEXT)
-    except zlib.error as error:
-        raise ValueError(f"a text in it is damaged: {error}") from None
-    if not unpacker.eof:
-        raise ValueError("a text in it is damaged: it is cut off, or too long")
-    return text
-
-
 def _png(data: bytes, change: Change) -> bytes:
     parts: list[bytes] = []
     at = None  # where the packet goes
     packet = None
     for kind, body, whole in _png_chunks(data):
         if kind == b"iTXt" and body.startswith(_KEYWORD):
-            at, packet = len(parts), _international(body[len(_KEYWORD) :])
+            at, packet = len(parts), international(body[len(_KEYWORD) :])
             continue
         if kind == b"IDAT" and at is None:
             at = len(parts)
@@ -141,15 +88,15 @@ def _jpeg(data: bytes, change: Change) -> bytes:
         if end > len(data) or size < 2:
             raise ValueError("it ends in the middle of a segment")
         body = data[at + 4 : end]
-        if marker == 0xE1 and body.startswith(_JPEG_XMP):
-            packet = body[len(_JPEG_XMP) :]
+        if marker == 0xE1 and body.startswith(JPEG_XMP):
+            packet = body[len(JPEG_XMP) :]
             data = data[:at] + data[end:]
             insert = at
             break
         if marker in (0xE0, 0xE1):
             insert = end
         at = end
-    body = _JPEG_XMP + change(packet)
+    body = JPEG_XMP + change(packet)
     if len(body) > _SEGMENT:
         raise ValueError("its XMP would be too large for a JPEG")
     return data[:insert] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[insert:]
