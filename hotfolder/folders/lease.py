@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 
 from hotfolder.core.settle import Writers
 from hotfolder.files.beneath import Beneath
@@ -24,6 +25,9 @@ def writers(beneath: Beneath, path: str) -> Writers:
         return Writers.UNKNOWN
     handle = file.fileno()
     try:
+        # Should a program open it while the lease is held, the kernel says so by a signal. By default that is SIGIO,
+        # which ends a process that does not expect it; this one does nothing.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
         return Writers.SOME if error.errno in (errno.EAGAIN, errno.EACCES) and _owned(handle) else Writers.UNKNOWN
