@@ -125,7 +125,7 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
             return ExitCode.FAILURE
         if report.held:
             sys.stderr.write(
-                f"error: {report.held} files wait: the settings of their folder were not understood\n"
+                f"error: {report.held} files wait: they, or the settings of their folder, could not be read\n"
             )
         if report.unplaced:
             sys.stderr.write(

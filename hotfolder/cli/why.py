@@ -16,6 +16,7 @@ from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, ignored, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
+from hotfolder.files.trouble import explain_read
 from hotfolder.folders.admission import refused
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -129,6 +130,12 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     if not decision.ready:
         hint = "close it there" if held is Writers.SOME else ""
         return decision.reason, hint
+    try:
+        with Beneath(layout.root) as beneath, beneath.open(path) as file:
+            file.read(1)
+    except OSError as error:
+        trouble = explain_read(error, path)
+        return (trouble.message, trouble.fix) if trouble else (f"it cannot be read: {error.strerror}", "")
     return "it is complete; the daemon takes it within moments", ""
 
 

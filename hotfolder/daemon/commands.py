@@ -11,6 +11,7 @@ from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.sources import Sources
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
@@ -59,15 +60,25 @@ class Commands:
         """Yields again and again while it works. Raises EnvironmentTrouble when the disk does not allow it."""
         for path, command in mailbox.commands(self._layout):
             try:
-                carry_out = self._known.get(str(command.get("do")))
-                if carry_out is None:
-                    answer: dict[str, Any] = {"error": f"a command that is not known: {command.get('do')}"}
-                    log.error("%s", answer["error"])
-                else:
-                    answer = yield from carry_out(command)
+                answer = yield from self._carry_out(command)
                 mailbox.done(path, answer)
             except OSError as error:
                 raise explain(error) from error
+
+    def _carry_out(self, command: dict[str, Any]) -> Steps:
+        """Raises EnvironmentTrouble, OSError; any other error is its answer, so that it is not met again and again."""
+        wanted = command.get("do")
+        known = self._known.get(str(wanted))
+        if known is None:
+            log.error("a command that is not known: %s", wanted)
+            return {"error": f"a command that is not known: {wanted}"}
+        try:
+            return (yield from known(command))
+        except (EnvironmentTrouble, OSError):
+            raise
+        except Exception as error:
+            log.error("the command '%s': unexpected %s", wanted, type(error).__name__, exc_info=error)
+            return {"error": f"'{wanted}' cannot be carried out: {error}"}
 
     def _retry(self, command: dict[str, Any]) -> Steps:
         answers = []

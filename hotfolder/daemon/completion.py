@@ -16,7 +16,8 @@ from hotfolder.daemon.duplicates import Duplicates
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble, WorkerLost
+from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, WorkerLost
+from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import sight
@@ -30,7 +31,7 @@ from hotfolder.transitions import (
     Transition,
     Upscaled,
 )
-from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, StoredImage, Verdict
+from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, State, StoredImage, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Completion:
         self._look_at_all = True  # at drops of an earlier run, too
 
     def end(self, ended: Ended) -> None:
-        """Finds out what follows. Raises EnvironmentTrouble, OSError when that cannot be said now; see `resume`."""
+        """Finds out what follows. Raises EnvironmentTrouble when that cannot be said now; see `resume`."""
         job = ended.job
         self._sources.ended.add(job.drop_id)
         if job.set_number is not None:
@@ -74,9 +75,19 @@ class Completion:
         try:
             self._guard.check_root()  # else every file would look as if it had been taken away
             self._end(job, ended.drop, ended.outcome, ended.lost)
-        except (EnvironmentTrouble, OSError):
+        except EnvironmentTrouble:
             self._unrecorded.append(job)
             raise
+        except OSError as error:
+            self._unrecorded.append(job)
+            raise explain(error) from error
+        except LedgerError:
+            raise  # the daemon ends
+        except Exception as error:
+            # Whatever it is, it is about this job: it must not be met again and again, nor end the daemon.
+            log.error("job %d: unexpected %s", job.id, type(error).__name__, exc_info=error, extra=_fields(job))
+            told = HotfolderError(f"what became of it cannot be recorded: {error}", "see the log, and report this")
+            self._ledger.jobs.end(job.id, State.FAILED, self._clock(), told.info())
 
     def _end(self, job: Job, drop: Drop | None, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         now = self._clock()
@@ -231,7 +242,11 @@ class Completion:
             ]
             placed = self._ledger.drops.placed_path(drop_id)
             if own and drop is not None:
-                there = sight(self._layout.root, placed) if placed else None
+                try:
+                    there = sight(self._layout.root, placed) if placed else None
+                except OSError as error:
+                    yield {"file": placed or "", "error": f"it cannot be looked at: {error.strerror}"}
+                    continue
                 if placed and there is None:
                     self._ledger.jobs.supersede([job.id for job in own])
                     yield {"file": placed, "error": "it is not there any more"}

@@ -69,7 +69,7 @@ class Intake:
         self._sources = sources
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone: set[str] = set()  # said already
-        self._held: set[str] = set()  # complete, but the settings of their folder are not understood
+        self._held: set[str] = set()  # complete, but they, or the settings of their folder, cannot be read
         self._seen: dict[str, tuple[Kind, Observation]] = {}  # not taken yet
         self._due: list[tuple[float, str]] = []  # a heap: when each may be finished
         self._open: dict[str, Drop] = {}  # taken, by path: read from the ledger at each scan
@@ -81,7 +81,7 @@ class Intake:
 
     @property
     def held(self) -> int:
-        """How many of them wait for the settings of their folder to be mended."""
+        """How many of them wait because they, or the settings of their folder, cannot be read."""
         return len(self._held)
 
     def scan(self, now: float, in_work: Container[int], *, fresh: bool) -> None:
@@ -136,10 +136,16 @@ class Intake:
         """What was taken from an inbox that the configuration has no more is finished; nothing new is taken there."""
         names = {path.split("/")[1]: drop.kind for path, drop in self._open.items()}
         for name in names.keys() - self._settings.of_root.inboxes.keys():
-            if self._layout.inbox(name).is_dir():
-                for sighting in scan(self._layout.root, f"{INBOX}/{name}", ignore, unread):
+            folder = f"{INBOX}/{name}"
+            try:
+                for sighting in scan(self._layout.root, folder, ignore, unread):
                     if sighting.path in self._open:
                         found[sighting.path] = (names[name], sighting)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                log.debug("%s cannot be read: %s", folder, error)
+                unread.append(folder)
 
     def take(self, now: float) -> TakeReport:
         """Takes files that are finished, so many at a time. Raises EnvironmentTrouble."""
@@ -268,9 +274,13 @@ class Intake:
             sync_files(beneath, [seen.sighting.path for _, seen in ready])
         except OSError as error:
             raise explain(error) from error
-        taken = [
-            Taken(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting.path)) for kind, seen in ready
-        ]
+        taken = []
+        for kind, seen in ready:
+            path = seen.sighting.path
+            try:
+                taken.append(Taken(kind, seen.sighting, seen.since, self._jobs(kind, path)))
+            except EnvironmentTrouble as trouble:
+                self._wait_for(path, trouble, now)
         for each, drop_id in zip(taken, self._ledger.drops.add(taken, now), strict=True):
             path = each.sighting.path
             self._open[path] = Drop(drop_id, each.kind, each.sighting, each.seen_at)
@@ -279,12 +289,23 @@ class Intake:
                 self._sources.ended.add(drop_id)
             log.info("taken: %s (%d job%s)", path, len(each.jobs), "" if len(each.jobs) == 1 else "s")
 
+    def _wait_for(self, path: str, trouble: EnvironmentTrouble, now: float) -> None:
+        """A file that cannot be read just now waits; the others do not."""
+        self._held.add(path)
+        if trouble.message not in self._left_alone:
+            self._left_alone.add(trouble.message)
+            log.error("%s waits: %s (%s)", path, trouble.message, trouble.fix)
+        heapq.heappush(self._due, (now + self._settings.of_root.retry.pause_seconds, path))
+
     def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
+        """Raises EnvironmentTrouble where a prompt file cannot be read just now."""
         if kind is not Kind.GENERATE:
             return [self._router.image_job(kind, path)]
         told: HotfolderError
         try:
             return self._router.prompt_jobs(path, list(self._read_prompts(path)))
+        except EnvironmentTrouble:
+            raise
         except HotfolderError as error:
             told = error
         except Exception as error:

@@ -304,8 +304,8 @@ class Daemon:
             yield
         except EnvironmentTrouble as error:
             self._pause(error.info())
-        except OSError as error:
-            log.debug("unforeseen: %s", error, exc_info=error)
+        except OSError as error:  # whose fault it is, no part has said
+            log.warning("unexpected %s", type(error).__name__, exc_info=error)
             self._pause(explain(error).info())
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -37,7 +38,7 @@ class Pauses:
             self._asked_until, self._asked = _moment(found["until"]), True
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             log.warning("%s cannot be read and does not count: %s", self._file, error)
 
     @property
@@ -77,8 +78,8 @@ class Pauses:
 
     def go_on(self) -> None:
         """Raises OSError."""
-        self._file.unlink(missing_ok=True)
         self._asked = False
+        self._file.unlink(missing_ok=True)
 
     def asked_until(self, now: float) -> float | None:
         """The moment when a person's pause ends by itself; infinity if it does not; None where there is none."""
@@ -86,7 +87,8 @@ class Pauses:
             return None
         if self._asked_until is not None and now >= self._asked_until:
             log.info("the pause is over")
-            self.go_on()
+            with contextlib.suppress(OSError):  # it is over, also where the file stays
+                self.go_on()
             return None
         return float("inf") if self._asked_until is None else self._asked_until
 

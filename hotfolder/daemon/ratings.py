@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import identity_from
 from hotfolder.files.trouble import explain
@@ -27,19 +28,12 @@ log = logging.getLogger(__name__)
 #: Images rated between two looks at everything else.
 _AT_ONCE = 20
 _MOST_SIDECAR = 4 * 2**20
-#: What, when something is written, is the disk's fault, or the folder's: the queue waits. All else is the file's.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
-
-
-@contextlib.contextmanager
-def _of_the_disk() -> Iterator[None]:
-    """Raises EnvironmentTrouble for an error of the disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _DISK:
-            raise explain(error) from error
-        raise
+#: Of generated images: more is not one of ours.
+_MOST_IMAGE = 512 * 2**20
+#: What, when something is written, is the disk's fault: the queue waits. All else is the file's, or its folder's.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+#: The same, where nothing may be written into a whole top folder.
+_PERMISSION = (errno.EACCES, errno.EPERM)
 
 
 class Ratings:
@@ -64,21 +58,27 @@ class Ratings:
         before = (row["rated"] or "").partition(":")[2]
         sha256 = row["sha256"]
         with Beneath(self._layout.root) as beneath:
-            if before and before != path:
-                self._remove_sidecars(beneath, before)
             try:
+                if before and before != path:
+                    self._remove_sidecars(beneath, before)
                 if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, path, row)):
                     sha256 = new
                 elif beneath.identity(path) is not None:
                     self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
+            except EnvironmentTrouble:
+                raise
             except (ValueError, OSError) as error:
                 log.info("%s is not rated: %s", path, error)
+            except Exception as error:
+                log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
         self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256)
 
     def _in_place(self, beneath: Beneath, path: str, row: Mapping[str, Any]) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
         with beneath.open(path) as file:
-            facts, data = os.fstat(file.fileno()), file.read()
+            facts, data = os.fstat(file.fileno()), file.read(_MOST_IMAGE + 1)
+        if len(data) > _MOST_IMAGE:
+            raise ValueError("it was changed by somebody")
         try:
             new = with_packet(data, lambda packet: xmp.rated(packet, row["stars"]))
         except ValueError as error:
@@ -90,7 +90,7 @@ class Ratings:
         digest = hashlib.sha256(new).hexdigest()
         self._ledger.images.rating(row["id"], digest)
         staged = self._layout.staging / f"rating-{row['id']}"
-        with _of_the_disk():
+        with self._of_the_disk(path):
             try:
                 staged.parent.mkdir(parents=True, exist_ok=True)
                 with staged.open("wb") as file:
@@ -114,8 +114,19 @@ class Ratings:
             before = file.read(_MOST_SIDECAR)
         if before is not None and not xmp.is_ours(before):
             raise ValueError(f"{target} is another program's")
-        with _of_the_disk():
+        with self._of_the_disk(path):
             beneath.write(target, xmp.rated(before, stars).decode())
+
+    @contextlib.contextmanager
+    def _of_the_disk(self, path: str) -> Iterator[None]:
+        """Raises EnvironmentTrouble for an error that concerns more than this file and its folder."""
+        try:
+            yield
+        except OSError as error:
+            top = self._layout.root / path.partition("/")[0]
+            if error.errno in _DISK or (error.errno in _PERMISSION and not os.access(top, os.W_OK)):
+                raise explain(error) from error
+            raise
 
     def _remove_sidecars(self, beneath: Beneath, path: str) -> None:
         """Ours alone: the image is not there any more."""

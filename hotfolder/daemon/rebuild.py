@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -11,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
-from hotfolder.files.beneath import Beneath
+from hotfolder.errors import NotAnImage
+from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.moves import fsync_folder
 from hotfolder.folders.layout import ARCHIVE, KEEP, REJECT, UNSCORED, UPSCALED, Layout
 from hotfolder.folders.scan import scan
@@ -166,19 +169,23 @@ def _results(layout: Layout) -> Iterator[Sighting]:
 
 def _describe(layout: Layout, path: str) -> NewImage:
     """What the file and its place say. Raises whatever reading a file raises that is no image."""
-    from hotfolder.imaging.decode import open_image, read  # Pillow: only when it comes to this
+    from hotfolder.imaging.decode import size_of  # Pillow: only when it comes to this
     from hotfolder.imaging.metadata import read_generation
 
     if naming.as_text(path) != path:
         raise ValueError("its name is not UTF-8")
-    source = read(layout.root / path, 2**40)
-    image = open_image(source, 2**62, first_frame=True).image
-    width, height = image.size
+    with open_below(layout.root, layout.root / path) as file:
+        width, height = size_of(file)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it is a reader
     folder = path.partition("/")[0]
-    told = _told(read_generation(layout.root / path).get("hotfolder", "")) if folder != ARCHIVE else {}
+    told: dict[str, Any] = {}
+    with contextlib.suppress(NotAnImage):  # of a format that does not say how it was made
+        if folder != ARCHIVE:
+            told = _told(read_generation(layout.root / path).get("hotfolder", ""))
     role = Role.UPSCALED if folder == UPSCALED else Role.GENERATED if "prompt" in told else Role.DROPPED
     return NewImage(
-        role=role, sha256=source.sha256, width=width, height=height, prompt=told.get("prompt"),
+        role=role, sha256=sha256, width=width, height=height, prompt=told.get("prompt"),
         negative_prompt=told.get("negative_prompt") or None, seed=told.get("seed"),
         model=told.get("model"), settings=told,
     )  # fmt: skip
@@ -188,6 +195,7 @@ def _told(text: str) -> dict[str, Any]:
     """What an image says of how it was made; nothing, where it says what cannot be: anybody can write that."""
     try:
         found = json.loads(text, parse_constant=_no_number)
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
@@ -232,3 +240,6 @@ def _hand_in_unscored(layout: Layout) -> None:
                     break
                 except (FileExistsError, NotADirectoryError):
                     continue
+                except OSError as error:
+                    log.warning("%s cannot be handed in again: %s", path, error)
+                    break

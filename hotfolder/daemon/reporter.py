@@ -29,7 +29,7 @@ class Report:
     done: int
     failed: int
     paused: str | None  # what stopped a run with `once` before it was through
-    held: int = 0  # files that wait because the settings of their folder are not understood
+    held: int = 0  # files that wait because they, or the settings of their folder, cannot be read
     unplaced: int = 0  # results that wait because a file cannot be put into its place
 
 

@@ -15,6 +15,20 @@ _OWN = {
 }  # fmt: skip
 
 
+#: Why one file cannot be read, by its own fault. All else is the disk's, the share's or the machine's, and may pass.
+_UNREADABLE = _OWN | {errno.ENOENT, errno.ENOTSUP, errno.ENXIO}
+
+
+def explain_read(error: OSError, name: str) -> EnvironmentTrouble | None:
+    """Why a file cannot be read just now; None where that is the file's own fault, and stays so."""
+    if error.errno in _UNREADABLE:
+        return None
+    return EnvironmentTrouble(
+        f"{name} cannot be read: {error.strerror or error}",
+        "look at its disk or share; it is tried again by itself",
+    )
+
+
 def explain(error: OSError) -> EnvironmentTrouble:
     """An error of the disk or its permissions, in words."""
     where = error.filename2 or error.filename or "the disk"

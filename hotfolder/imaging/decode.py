@@ -11,7 +11,7 @@ import sys
 import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ _ORIENTATION = 0x0112
 OWN_PIXELS = 64
 #: Bytes of text, profiles and the like in one file.
 MAX_METADATA = 64 * 2**20
+#: Bytes of a WebP of which only the size is wanted: Pillow reads it whole for that.
+_MOST_WEBP = 512 * 2**20
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 
@@ -142,6 +144,18 @@ def read(path: Path, max_bytes: int, opens: Opens = open_regular) -> Source:
     if not data:
         raise EmptyFile(f"{path.name} is empty", "copy it again: the copy may have failed")
     return Source(path.name, data, hashlib.sha256(data).hexdigest())
+
+
+def size_of(file: BinaryIO) -> tuple[int, int]:
+    """Width and height of an image file, by its header. Raises NotAnImage."""
+    most = _MOST_WEBP if file.seek(0) == 0 and file.read(4) == b"RIFF" else sys.maxsize
+    try:
+        if os.fstat(file.fileno()).st_size > most:
+            raise ValueError(f"it has more than {most:,} bytes")
+        with Image.open(file, formats=FORMATS) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
+        raise NotAnImage(f"it cannot be read: {error}", _SIGHTS) from None
 
 
 def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ours_too: bool = False) -> Opened:

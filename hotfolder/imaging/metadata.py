@@ -10,6 +10,7 @@ from typing import Any
 from hotfolder import __version__
 from hotfolder.errors import NotAnImage
 from hotfolder.files.regular import Opens, open_regular
+from hotfolder.files.trouble import explain_read
 from hotfolder.imaging import xmp
 from hotfolder.imaging.carried import Carried, parameters_in
 from hotfolder.imaging.texts import texts_of
@@ -60,12 +61,14 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
 def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
     """`parameters` and `hotfolder` of a PNG, JPEG or WebP file, as far as it has them; decodes no pixels.
 
-    Raises NotAnImage for what is none.
+    Raises NotAnImage for what is none; EnvironmentTrouble where it cannot be read just now.
     """
     try:
         with opens(path) as file:
             texts = texts_of(file)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and (trouble := explain_read(error, path.name)) is not None:
+            raise trouble from error
         raise NotAnImage(
             f"{path.name} cannot be read as an image: {error}", "is it complete? Drop it anew"
         ) from None

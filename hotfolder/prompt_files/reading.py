@@ -11,6 +11,7 @@ from hotfolder.core.prompts import ENDINGS, MAX_SEED, parse
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.errors import PromptSyntax
 from hotfolder.files.regular import Opens, open_regular, read_at_most
+from hotfolder.files.trouble import explain_read
 from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
 from hotfolder.types import PromptSpec
 
@@ -41,7 +42,7 @@ def read_specs(
     """The images that a file asks for; `lists` and `defaults` are as in `parse`, an image has no use for them.
     `opens` says how the file is reached.
 
-    Raises PromptSyntax, which names the file; NotAnImage.
+    Raises PromptSyntax, which names the file; NotAnImage; EnvironmentTrouble where it cannot be read just now.
     """
     if says_itself(path):
         return [from_metadata(path.name, read_generation(path, opens))]
@@ -60,4 +61,6 @@ def _text_of(path: Path, opens: Opens) -> str:
             "save it as UTF-8; images go to inbox/score",
         ) from None
     except OSError as error:
+        if (trouble := explain_read(error, path.name)) is not None:
+            raise trouble from error
         raise PromptSyntax(f"{path.name} cannot be read: {error.strerror}", "let this user read it") from None

@@ -279,7 +279,13 @@ class Publisher:
         report = transition.error_report
         if report is not None:
             told = json_text({**report.content, "file": report.beside}) + "\n"
-            self._beneath.write(naming.sidecar(report.beside), told)
+            path = naming.sidecar(report.beside)
+            try:
+                self._beneath.write(path, told)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                log.warning("%s is left out, its path would be too long: %s", path, report.content.get("message"))
 
     def _remove_report(self, transition: Change) -> None:
         """Of the file that is named, or of a numbered one: but only one that speaks of these very jobs."""

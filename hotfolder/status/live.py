@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -82,7 +83,8 @@ class Live:
             self._tell(snapshot)
 
     def clear(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing depends on it
+            self._path.unlink(missing_ok=True)
 
 
 def line(snapshot: Snapshot) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hotfolder.files.durable import write_durably
 from hotfolder.files.regular import open_regular
+from hotfolder.files.trouble import explain_read
 from hotfolder.folders.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,16 @@ def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
 
 
 def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The commands that wait, oldest first. What is none is put aside, and said."""
-    for path in sorted(layout.control.glob("*.json")):
+    """The commands that wait, oldest first. What is none is put aside, and said.
+
+    What cannot be read just now is left for the next time.
+    """
+    try:
+        found = sorted(layout.control.glob("*.json"))
+    except OSError as error:
+        log.warning("%s cannot be read, its commands wait: %s", layout.control, error)
+        return
+    for path in found:
         try:
             with open_regular(path) as file:
                 command = json.loads(file.read(_MOST_BYTES))
@@ -58,6 +67,11 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
                 if not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < 2**63 for i in ids):
                     raise ValueError(f"'{key}' is no list of numbers")
         except (OSError, ValueError, RecursionError) as error:
+            if isinstance(error, FileNotFoundError):
+                continue
+            if isinstance(error, OSError) and (trouble := explain_read(error, str(path))) is not None:
+                log.warning("%s", trouble.message)
+                continue
             log.error("%s is put aside: %s", path, error)
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".unreadable"))
@@ -73,5 +87,8 @@ def done(path: Path, answer: Mapping[str, Any]) -> None:
 
 def forget_answers(layout: Layout) -> None:
     """Answers that nobody waited for."""
-    for path in layout.control.glob(f"*{_ANSWER}"):
-        path.unlink(missing_ok=True)
+    try:
+        for path in layout.control.glob(f"*{_ANSWER}"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be tidied: %s", layout.control, error)
