@@ -14,6 +14,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
+from hotfolder.daemon.last_read import LastRead
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
 from hotfolder.files.beneath import Beneath, open_below
@@ -67,6 +68,7 @@ class Intake:
         self._router = router
         self._guard = guard
         self._sources = sources
+        self._last_read = LastRead(layout.last_read)
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone: set[str] = set()  # said already
         self._held: set[str] = set()  # complete, but they, or the settings of their folder, cannot be read
@@ -278,7 +280,7 @@ class Intake:
         for kind, seen in ready:
             path = seen.sighting.path
             try:
-                taken.append(Taken(kind, seen.sighting, seen.since, self._jobs(kind, path)))
+                taken.append(Taken(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting)))
             except EnvironmentTrouble as trouble:
                 self._wait_for(path, trouble, now)
         for each, drop_id in zip(taken, self._ledger.drops.add(taken, now), strict=True):
@@ -297,13 +299,16 @@ class Intake:
             log.error("%s waits: %s (%s)", path, trouble.message, trouble.fix)
         heapq.heappush(self._due, (now + self._settings.of_root.retry.pause_seconds, path))
 
-    def _jobs(self, kind: Kind, path: str) -> list[NewJob]:
+    def _jobs(self, kind: Kind, sighting: Sighting) -> list[NewJob]:
         """Raises EnvironmentTrouble where a prompt file cannot be read just now."""
+        path = sighting.path
         if kind is not Kind.GENERATE:
             return [self._router.image_job(kind, path)]
         told: HotfolderError
         try:
-            return self._router.prompt_jobs(path, list(self._read_prompts(path)))
+            with self._last_read.reading(sighting):
+                specs = list(self._read_prompts(path))
+            return self._router.prompt_jobs(path, specs)
         except EnvironmentTrouble:
             raise
         except HotfolderError as error:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
+from hotfolder.daemon.last_read import LastRead
 from hotfolder.errors import NotAnImage
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.moves import fsync_folder
@@ -134,11 +135,14 @@ def rebuild(
     count = scored = 0
     children: list[tuple[str, list[str]]] = []
     batch = []
+    last_read = LastRead(layout.last_read)
     for sighting in _results(layout):
         yield
         path = sighting.path
         try:
-            image, made_at = _describe(layout, path), sighting.mtime_ns / 1e9
+            with last_read.reading(sighting):
+                image = _describe(layout, path)
+            made_at = sighting.mtime_ns / 1e9
             verdict = _VERDICTS.get(path.partition("/")[0])
         except Exception as error:  # noqa: BLE001 - no file, however odd, may cost the others their rows
             log.info("%s is left out: %s", path, error)

@@ -53,6 +53,11 @@ class Layout:
         return self.private / "hold.json"
 
     @cached_property
+    def last_read(self) -> Path:
+        """Which file the daemon reads itself just now."""
+        return self.private / "reading.json"
+
+    @cached_property
     def live_status(self) -> Path:
         """What the daemon is doing right now, for `status`; nothing depends on it."""
         return self.private / "status.json"
