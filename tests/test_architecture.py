@@ -9,7 +9,7 @@ from pathlib import Path
 import hotfolder
 
 PACKAGE = Path(hotfolder.__file__).parent
-OPEN_TO_ALL = {"types", "transitions", "errors", "printable", "masking"}
+OPEN_TO_ALL = {"types", "transitions", "errors", "printable", "masking", "home"}
 #: What each part may import from the others: those that stand above it here, and of those just these.
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "masking": set(),
     "printable": set(),
     "errors": set(),
+    "home": set(),
     "__init__": set(),
     "core": set(),
     "files": set(),

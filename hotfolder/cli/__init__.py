@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import sys
 from typing import NoReturn
 
-from hotfolder.errors import ExitCode, HotfolderError
+from hotfolder.errors import EnvironmentTrouble, ExitCode, HotfolderError
+from hotfolder.files.trouble import explain, is_full
 from hotfolder.printable import SafeFormatter
 
 
 def main() -> NoReturn:
     """The `hotfolder` command. A command line that is not understood ends with 2, after a word on its usage."""
-    from hotfolder.cli.app import app
-
+    _speak_utf8()
     if logging.lastResort is not None:  # of commands that keep no log
         logging.lastResort.setFormatter(SafeFormatter("%(message)s"))
+    from hotfolder.cli.app import app
+
     try:
         app(prog_name="hotfolder")  # also for python -m hotfolder
     except HotfolderError as error:
-        sys.exit(_tell(error.kind, error.message, error.fix, error.exit_code))
+        sys.exit(_tell(error))
+    except OSError as error:
+        sys.exit(_tell(_explain(error)))
     sys.exit(ExitCode.DONE)
 
 
-def _tell(kind: str, message: str, fix: str, code: ExitCode) -> ExitCode:
+def _speak_utf8() -> None:
+    """Names of files are bytes, in UTF-8 wherever they are text: whatever the locale is, they are read and shown so.
+
+    Else a name would be another one for each locale, and no command would know what the daemon has recorded.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # $PYTHONIOENCODING may still have its way
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _explain(error: OSError) -> HotfolderError:
+    """What the disk, or its permissions, did not allow."""
+    if error.filename is None and isinstance(error, FileNotFoundError):
+        return EnvironmentTrouble("the folder that you are in is not there any more", "cd to another one")
+    if is_full(error):
+        return explain(error)
+    where = error.filename2 or error.filename or "the disk"
+    fix = "is it the right one, and may this user do that? See: hotfolder doctor"
+    return EnvironmentTrouble(f"{where}: {error.strerror or error}", fix)
+
+
+def _tell(error: HotfolderError) -> ExitCode:
     """An error for a person on stderr, and for a script on stdout."""
     if "--json" in sys.argv:
-        error = {"kind": kind, "message": message, "fix": fix}
-        sys.stdout.write(json.dumps({"schema_version": 1, "error": error}) + "\n")
-    sys.stderr.write(f"error: {message}\n" + (f"  fix: {fix}\n" if fix else ""))
-    return code
+        told = {"kind": error.kind, "message": error.message, "fix": error.fix}
+        sys.stdout.write(json.dumps({"schema_version": 1, "error": told}) + "\n")
+    sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.fix}\n" if error.fix else ""))
+    return error.exit_code

@@ -19,6 +19,7 @@ from hotfolder.demo.scenario import drop_everything
 from hotfolder.demo.sheet import draw_sheet, group_of
 from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError
 from hotfolder.folders.layout import Layout
+from hotfolder.home import expanded
 from hotfolder.ledger.reader import Reader
 from hotfolder.system.logs import log_to_stderr
 
@@ -27,7 +28,8 @@ SHEET = "contact-sheet.png"
 
 def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
     log_to_stderr(logging.WARNING, "%(levelname)s %(message)s")
-    root = (folder or Path(tempfile.mkdtemp(prefix="hotfolder-demo-"))).expanduser().absolute()
+    root = folder or Path(tempfile.mkdtemp(prefix="hotfolder-demo-"))
+    root = expanded(root).absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} is not an empty folder", "name a new or an empty one")
     started = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -26,7 +27,8 @@ from hotfolder.config.settings import Settings
 from hotfolder.core.settle import Writers
 from hotfolder.errors import ExitCode, HotfolderError
 from hotfolder.files.beneath import Beneath
-from hotfolder.files.filesystem import free_bytes, tells_events, type_of
+from hotfolder.files.filesystem import free_bytes, free_files, tells_events, type_of
+from hotfolder.files.trouble import is_full
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lease import writers
@@ -192,7 +194,10 @@ def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:
         yield _inbox(layout.inbox(name), settings)
     free, least = free_bytes(layout.root), settings.output.min_free_mb << 20
     text = f"{free / 1e9:.1f} GB free on the disk of {layout.root}"
-    if free < least:
+    if free_files(layout.root) == 0:
+        text = f"no more files can be made on the disk of {layout.root}: it is out of inodes"
+        yield Check("disk", "fail", text, "remove files you do not need; see: df -i")
+    elif free < least:
         fix = "free some space, or lower output.min_free_mb"
         yield Check("disk", "fail", f"{text}: less than output.min_free_mb, so nothing is begun", fix)
     elif free < 4 * least:
@@ -216,6 +221,12 @@ def _inbox(folder: Path, settings: Settings) -> Check:
             leases = writers(beneath, trial.name) is not Writers.UNKNOWN
     except OSError as error:
         fix = f"chown it to this user, or chmod u+rwx {folder}"
+        if is_full(error) or error.errno == errno.EROFS:
+            fix = (
+                "mount it writable"
+                if error.errno == errno.EROFS
+                else "free some, or remove files; see: df -h, df -i"
+            )
         return Check("inbox", "fail", f"{folder} cannot be written: {error.strerror}", fix)
     finally:
         watcher.stop()

@@ -14,6 +14,7 @@ from hotfolder.cli import table
 from hotfolder.cli.status import utc
 from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
+from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
@@ -31,12 +32,12 @@ _LATER = "no daemon runs; it will be so when one does (hotfolder run)\n"
 def ask(layout: Layout, command: Mapping[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
     """Leaves a command; gives the answer of a running daemon, None where none runs or none answers in time.
 
-    Raises UsageError where the root cannot be written.
+    Raises UsageError where the root cannot be written, DiskFull.
     """
     try:
         path = mailbox.ask(layout, command)
     except OSError as error:
-        raise UsageError(f"{layout.control} cannot be written: {error.strerror}", "is this your root?") from None
+        raise refused(error, f"{layout.control} cannot be written", "is this your root?") from None
     return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
 
 

@@ -38,14 +38,20 @@ def _command() -> str:
     return str(Path(found).absolute())
 
 
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise UsageError(f"user {os.getuid()} has no name on this machine", "say --user NAME") from None
+
+
 class Manager:
     """systemctl, of the user or of the machine."""
 
     def __init__(self, *, system: bool, user: str | None, name: str) -> None:
         self.system = system
         self._scope = [] if system else ["--user"]
-        self.user = user or pwd.getpwuid(os.getuid()).pw_name
-        self.unit = f"{name}@{self.user}.service" if system else f"{name}.service"
+        self.unit = f"{name}@{user or _user()}.service" if system else f"{name}.service"
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Raises HotfolderError where there is no systemd."""

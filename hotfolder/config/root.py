@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import INBOX
+from hotfolder.home import expanded, home
 
 FILE_NAME = "hotfolder.toml"
 
@@ -22,11 +23,11 @@ def find_root(given: Path | None, environ: Mapping[str, str] = os.environ) -> Pa
         root, named = given, "--root"
     elif environ.get("HOTFOLDER_ROOT"):
         root, named = Path(environ["HOTFOLDER_ROOT"]), "$HOTFOLDER_ROOT"
-    elif (Path.cwd() / FILE_NAME).is_file():
+    elif Path(FILE_NAME).is_file():
         return _around(Path.cwd()) or Path.cwd()
     else:
-        root, named = Path.home() / "hotfolder", "the default root"
-    root = Path(os.path.normpath(root.expanduser().absolute()))
+        root, named = home() / "hotfolder", "the default root"
+    root = Path(os.path.normpath(expanded(root).absolute()))
     if not (root / FILE_NAME).is_file():
         raise UsageError(
             f"{root} ({named}) has no {FILE_NAME}", f"make it with: hotfolder init {root} --preset tiny"

@@ -11,7 +11,7 @@ from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
@@ -74,7 +74,7 @@ class Commands:
             return {"error": f"a command that is not known: {wanted}"}
         try:
             return (yield from known(command))
-        except (EnvironmentTrouble, OSError):
+        except (EnvironmentTrouble, LedgerError, OSError):
             raise
         except Exception as error:
             log.error("the command '%s': unexpected %s", wanted, type(error).__name__, exc_info=error)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hotfolder.errors import EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import identity_from
 from hotfolder.files.trouble import explain
@@ -65,7 +65,7 @@ class Ratings:
                     sha256 = new
                 elif beneath.identity(path) is not None:
                     self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
-            except EnvironmentTrouble:
+            except (EnvironmentTrouble, LedgerError):
                 raise
             except (ValueError, OSError) as error:
                 log.info("%s is not rated: %s", path, error)

@@ -66,3 +66,9 @@ def tells_events(type_: str) -> bool:
 def free_bytes(path: Path) -> int:
     """What this user may still write to the file system. Raises OSError."""
     return shutil.disk_usage(path).free
+
+
+def free_files(path: Path) -> int | None:
+    """How many more files the file system can hold; None where it does not count them. Raises OSError."""
+    found = os.statvfs(path)
+    return found.f_favail if found.f_files else None

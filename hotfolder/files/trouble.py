@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from hotfolder.errors import CannotPlace, DiskFull, EnvironmentTrouble
+from hotfolder.errors import CannotPlace, DiskFull, EnvironmentTrouble, HotfolderError, UsageError
 
 #: Of one file or folder; its neighbours are not concerned.
 _OWN = {
@@ -31,12 +31,29 @@ def explain_read(error: OSError, name: str) -> EnvironmentTrouble | None:
 
 def explain(error: OSError) -> EnvironmentTrouble:
     """An error of the disk or its permissions, in words."""
+    if is_full(error):
+        return _full(error, "free some; the queue goes on by itself")
     where = error.filename2 or error.filename or "the disk"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"no space left for {where}", "free some; the queue goes on by itself")
     return EnvironmentTrouble(
         f"{where}: {error.strerror or error}", "make the folder writable; the queue goes on by itself"
     )
+
+
+def refused(error: OSError, what: str, fix: str) -> HotfolderError:
+    """Why `what` is not done for a person who asked for it: it was the wrong place, unless the disk is full."""
+    if is_full(error):
+        return _full(error, "free some, or remove files; see: df -h, df -i")
+    return UsageError(f"{what}: {error.strerror or error}", fix)
+
+
+def is_full(error: OSError) -> bool:
+    """No space, no file that could still be made, or no more for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _full(error: OSError, fix: str) -> DiskFull:
+    where = error.filename2 or error.filename
+    return DiskFull(f"no space left for {where}" if where else "no space left on the disk", fix)
 
 
 def explain_move(error: OSError, folders: tuple[Path, ...]) -> EnvironmentTrouble | CannotPlace:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hotfolder.errors import LedgerError
 from hotfolder.ledger.schema import refuse_newer
+from hotfolder.ledger.trouble import passing
 
 #: How long a statement waits for another connection, in seconds.
 BUSY_TIMEOUT = 30.0
@@ -23,7 +24,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes: WAL, every commit on the disk before it returns.
 
     A new file is its owner's alone: prompts and names are private. Raises LedgerError where it cannot be opened or is
-    no database.
+    no database, EnvironmentTrouble for what may pass.
     """
     try:
         with contextlib.suppress(FileExistsError):
@@ -39,7 +40,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         fix = "may this user write there? Is there space?"
         raise LedgerError(f"{path} cannot be made: {error.strerror}", fix) from None
     except sqlite3.Error as error:
-        raise LedgerError(
+        raise passing(error, f"{path} cannot be opened") or LedgerError(
             f"{path} cannot be opened: {error}",
             "move it away if it is damaged; a new one is made at the start",
         ) from None
@@ -48,7 +49,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Raises LedgerError where there is no database that this version can read."""
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         raise LedgerError(f"{path} does not exist yet", "it is made by the first: hotfolder run")
     if not os.access(path, os.R_OK):
         raise LedgerError(f"{path} may not be read by this user", 'for your group: output.umask = "027"')
@@ -57,13 +58,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
         try:
             return _read_only(address)
         except sqlite3.OperationalError:
-            # Who may not write beside it cannot read it as usual, unless somebody else has it open just now.
+            # Where nothing can be made beside it, it cannot be read as usual, unless a daemon has it open just now.
             wal = Path(f"{path}-wal")
-            if os.access(path.parent, os.W_OK) or (wal.exists() and wal.stat().st_size):
+            if wal.exists() and wal.stat().st_size:
                 raise
             return _read_only(f"{address}&immutable=1")
     except sqlite3.Error as error:
-        raise LedgerError(f"{path} cannot be read: {error}", "is it a hotfolder database?") from None
+        fix = "is it a hotfolder database? If its first start was cut short, start again: hotfolder run"
+        raise LedgerError(f"{path} cannot be read: {error}", fix) from None
 
 
 def _read_only(address: str) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hotfolder.errors import UsageError
+from hotfolder.errors import LedgerError, UsageError
 from hotfolder.ledger.connection import open_reader
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.trouble import told
@@ -24,6 +24,15 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def _rows(self, name: str, /, **values: Any) -> Iterator[dict[str, Any]]:
+        """Raises LedgerError where the disk fails, or the database is of another version, or half made."""
+        try:
+            for row in self._connection.execute(queries()[name], values):
+                yield dict(row)
+        except sqlite3.Error as error:
+            fix = "start hotfolder run, which brings it up to date or makes it anew"
+            raise LedgerError(f"the database cannot be read: {error}", fix) from None
 
     def _all(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         return list(self._each(name, values))

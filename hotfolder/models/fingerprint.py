@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hotfolder.home import user_folder
 from hotfolder.models.family import is_flux
 from hotfolder.models.registry import ModelSpec, sha256_of
 
@@ -42,7 +43,7 @@ def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
 
 
 def _usual_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotfolder" / "digests.json"
+    return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder" / "digests.json"
 
 
 class _Remembered:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.errors import HotfolderError, UsageError
+from hotfolder.home import expanded
 from hotfolder.models import records
 from hotfolder.models.entry import is_weights, slug
 from hotfolder.models.family import family_of, is_flux
@@ -36,7 +37,7 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
     A file of the registry is known by its sha256, whatever it is called; other networks for enlarging, and diffusers
     folders, can be named by their file's name. Raises UsageError for what is no folder, OSError.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", "name the 'models' folder of ComfyUI or A1111")
     by_size: dict[int, list[tuple[str, str]]] = {}

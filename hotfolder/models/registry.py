@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
+from hotfolder.home import user_folder
 from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry, is_weights
 from hotfolder.models.family import FAMILY_DEFAULTS, family_of
@@ -84,8 +85,7 @@ class ModelSpec:
 
 def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where models lie unless configured: `$XDG_DATA_HOME/hotfolder/models`."""
-    data = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "hotfolder" / "models"
+    return user_folder("XDG_DATA_HOME", ".local/share", "/usr/local/share", environ) / "hotfolder" / "models"
 
 
 class Catalogue:

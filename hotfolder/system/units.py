@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from hotfolder.errors import UsageError
+from hotfolder.home import home
 
 _COMMON = """\
 Type=notify
@@ -115,8 +116,8 @@ def unit_path(name: str, *, system: bool) -> Path:
         raise UsageError(f"'{name}' is no name for a service", "use letters, digits, '-' and '_'")
     if system:
         return Path("/etc/systemd/system", f"{name}@.service")
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
-    return Path(home, "systemd", "user", f"{name}.service")
+    folder = os.environ.get("XDG_CONFIG_HOME") or home() / ".config"
+    return Path(folder, "systemd", "user", f"{name}.service")
 
 
 def _filled(template: str, command: str, root: str) -> str:
