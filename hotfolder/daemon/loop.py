@@ -405,8 +405,8 @@ class Daemon:
         try:
             self._finish(orderly)
             if self._is_sound:
-                self._reporter.snapshot(self._clock(), self._snapshot, force=True)
                 self._guard.check_root()
+                self._reporter.snapshot(self._clock(), self._snapshot, force=True)
         except LedgerError:
             self._is_sound = False
             raise

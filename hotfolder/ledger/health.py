@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hotfolder.errors import LedgerError
+from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.ledger.connection import BUSY_TIMEOUT, files, open_reader
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import explain, told
@@ -88,26 +88,24 @@ def mend_indexes(path: Path) -> bool:
     """Makes the indexes anew; whether the database is whole then. If not, nothing is changed."""
     try:
         with contextlib.closing(_look_at(path)) as keeper:
-            keeper.execute(
-                "SELECT 1 FROM sqlite_schema"
-            ).fetchone()  # the other one is not the last that is closed,
-            with contextlib.closing(
-                sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
-            ) as connection:
-                connection.execute("BEGIN IMMEDIATE")  # so that the log stays apart from what is damaged
+            # The last connection that is closed writes the log into what may be damaged: that shall be this one, which
+            # cannot.
+            keeper.execute("SELECT 1 FROM sqlite_schema").fetchone()
+            with contextlib.closing(_write_to(path)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
                 connection.execute("REINDEX")
                 if _problem(connection, thoroughly=True) is None:
                     connection.execute("COMMIT")
                     return True
     except sqlite3.DatabaseError as error:
-        _raise_unless_damage(error)
+        _raise_what_may_pass(error)
     return False
 
 
 def copy_rows(source: Path, target: Path) -> bool:
     """A new database with every row of a damaged one, and new indexes; whether all of them could be read."""
     try:
-        with contextlib.closing(sqlite3.connect(target, uri=True, isolation_level=None)) as new:
+        with contextlib.closing(_write_to(target)) as new:
             new.execute("ATTACH ? AS old", (f"{source.absolute().as_uri()}?mode=ro",))
             new.execute("BEGIN")
             parts = new.execute(
@@ -116,19 +114,25 @@ def copy_rows(source: Path, target: Path) -> bool:
             for kind, name, sql in sorted(parts, key=lambda part: part[0] != "table"):
                 new.execute(sql)
                 if kind == "table":
+                    quoted = '"' + name.replace('"', '""') + '"'
                     # With a condition: without one SQLite takes the indexes over as they are.
-                    new.execute(f'INSERT INTO main."{name}" SELECT * FROM old."{name}" NOT INDEXED WHERE true')
+                    new.execute(f"INSERT INTO main.{quoted} SELECT * FROM old.{quoted} NOT INDEXED WHERE true")
             new.execute("COMMIT")
             return _problem(new, thoroughly=True) is None
     except sqlite3.DatabaseError as error:
-        _raise_unless_damage(error)
+        _raise_what_may_pass(error)
     return False
 
 
-def _raise_unless_damage(error: sqlite3.DatabaseError) -> None:
-    """Rows may be there twice, or without what they must have, only where something is damaged."""
-    if not _is_damage(error) and not isinstance(error, sqlite3.IntegrityError):
-        raise explain(error, "written") from error
+def _write_to(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path.absolute().as_uri(), uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+
+
+def _raise_what_may_pass(error: sqlite3.DatabaseError) -> None:
+    """All else that goes wrong is a part of the damage."""
+    trouble = explain(error, "written")
+    if isinstance(trouble, EnvironmentTrouble):
+        raise trouble from error
 
 
 def set_aside(path: Path, moment: float) -> Path | None:

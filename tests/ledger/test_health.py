@@ -122,6 +122,12 @@ def test_what_is_more_than_damaged_indexes_is_left_as_it_is(path: Path, tmp_path
     assert path.read_bytes() == damaged
 
 
+def test_what_cannot_be_copied_for_any_reason_is_made_from_the_folders(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.db")) as new:
+        new.execute("CREATE TABLE drops (x)")
+    assert not health.copy_rows(path, tmp_path / "new.db")
+
+
 def with_log(path: Path, tmp_path: Path, numbers: range) -> Path:
     """A copy of a database as a crash leaves it: with these images in its log."""
     copy = tmp_path / "crashed" / "hotfolder.db"
