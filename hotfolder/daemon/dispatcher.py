@@ -41,6 +41,9 @@ from hotfolder.types import (
 )
 
 log = logging.getLogger(__name__)
+#: Seconds for which a worker may go on with what was cancelled without getting any further. Decoders cannot be
+#: interrupted: then it is ended.
+CANCEL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Dispatcher:
         self._drops: dict[int, Drop] = {}  # those that jobs in work are of
         self._ended: list[Ended] = []  # not told yet
         self._cancelled: set[int] = set()  # in work, and not wanted any more
+        self._cancelled_at = 0.0  # the last of them, by the monotonic clock
+        self._leaving = False  # the worker is being ended for what was cancelled: nobody is to blame
         self._batch_ids = itertools.count(1)
         self._heartbeat = self._new_heartbeat()
         self._resident: tuple[Kind, str] | None = None
@@ -109,6 +114,7 @@ class Dispatcher:
         """These jobs were cancelled: those of them that are in work do not count any more."""
         left = self._in_work.keys() & set(job_ids)
         self._cancelled |= left
+        self._cancelled_at = time.monotonic()
         self._executor.cancel(left)
 
     def settings_changed(self, before: Settings) -> None:
@@ -145,6 +151,7 @@ class Dispatcher:
         if model != self._resident:
             self._resident, self._resident_since = model, now
         batch = Batch(next(self._batch_ids), *model, tuple(self._item(job) for job in jobs))
+        self._leaving = False
         try:
             self._executor.submit(batch)
             self._heartbeat.begin(model, time.monotonic())
@@ -200,9 +207,11 @@ class Dispatcher:
         told = self._executor.poll(0 if self._ended else wait)
         alive = [done for done in told if done.lost is None]
         if alive:
-            self._heartbeat.beat(time.monotonic(), loading=all(_is_loading(done) for done in alive))
+            loading, moved = all(map(_is_loading, alive)), any(map(self._is_further, alive))
+            self._heartbeat.beat(time.monotonic(), loading=loading, moved=moved)
         elif not told and self._in_work and (silence := self._heartbeat.too_long(time.monotonic())) is not None:
             self._executor.abandon(f"the worker said nothing for {silence:.0f} s and was ended")
+        self._end_what_is_stuck()
         trouble = None
         for done in told:
             try:
@@ -211,6 +220,24 @@ class Dispatcher:
                 trouble = error.info()
         ended, self._ended = self._ended, []
         return Heard(ended, trouble)
+
+    def _is_further(self, done: Done) -> bool:
+        """Whether it tells of anything new, and not just again what was told last."""
+        told, last = done.progress, self.progress
+        if told is None or last is None:
+            return True
+        return (told.job_id, told.stage, told.step) != (last.job_id, last.stage, last.step)
+
+    def _end_what_is_stuck(self) -> None:
+        """A worker that does not get on although something that it has in work was cancelled is ended."""
+        if not self._cancelled or self._leaving:
+            return
+        if self._heartbeat.is_stuck(time.monotonic(), self._cancelled_at, CANCEL_SECONDS):
+            self._leaving = True
+            log.warning(
+                "the worker does not leave what was cancelled: it is ended, all else of its batch goes back"
+            )
+            self._executor.abandon("it was ended because it did not leave what was cancelled")
 
     def _handle(self, done: Done) -> ErrorInfo | None:
         """Gives the trouble, if nothing can be begun just now."""
@@ -238,6 +265,10 @@ class Dispatcher:
     def _lost(self, how: str, *, started: bool) -> ErrorInfo | None:
         kind, model = self._resident or (None, "")
         self._resident = None
+        if self._leaving:
+            self._leaving = False
+            self._batch_over(None)
+            return None
         error = fault_of_lost_worker(
             how, model, started=started, loading=self._heartbeat.loading,
             is_default_model=kind is not None and model == self._settings.of_root.default_model(kind),

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 #: Seconds of silence while something is waited for.
 _SIGN_OF_LIFE = 5.0
+#: Seconds for which one picture may be decoded, or encoded, with signs of life. From then on the worker is silent, and
+#: the daemon ends it after executor.hang_seconds: what takes so long does not end.
+_LONGEST = {"decoding": 300.0, "encoding": 3600.0}
 #: Seconds between two looks at the device's memory.
 _METER_EVERY = 1.0
 R = TypeVar("R")
@@ -286,14 +289,16 @@ def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]],
 
 
 def _wait_for(future: Future[R], item: Item, doing: str, emit: Emit) -> R:
-    """The result of a future, and a sign of life now and then: a billion pixels take their time."""
+    """The result of a future, and a sign of life now and then, but not for ever: a billion pixels take their time."""
+    longest = time.monotonic() + _LONGEST[doing]
     while True:
         try:
             return future.result(timeout=_SIGN_OF_LIFE)
         except FutureTimeout:
             if future.done():
                 raise  # of the work itself
-            emit(Progress(item.job_id, doing))
+            if time.monotonic() < longest:
+                emit(Progress(item.job_id, doing))
 
 
 def _failed(item: Item, error: Exception) -> Outcome:

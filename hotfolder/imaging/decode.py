@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import struct
 import sys
 import zlib
@@ -42,6 +43,10 @@ OWN_PIXELS = 64
 MAX_METADATA = 64 * 2**20
 #: Bytes of a WebP of which only the size is wanted: Pillow reads it whole for that.
 _MOST_WEBP = 512 * 2**20
+#: Scans of one JPEG: what people make has a dozen.
+_MOST_SCANS = 100
+#: A marker with a content, or the end; in what is coded, no other bytes look like one.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 
@@ -90,6 +95,8 @@ class Opened:
         wants_deep = deep and is_deep(image)
         # Pillow turns TIFFs while it loads them, and forgets that it did.
         turned = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) if image.format == "TIFF" else None
+        if image.format in ("JPEG", "MPO"):
+            _check_scans(name, self.source.data)
         try:
             image.load()
             found = carried(image)
@@ -215,6 +222,22 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
         raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
     return image
+
+
+def _check_scans(name: str, data: bytes) -> None:
+    """A progressive JPEG is decoded as often as it has scans, each of which may be a few bytes (ISO 10918-1, G.1)."""
+    at, scans = 2, 0
+    while (found := _MARKER.search(data, at)) is not None:
+        kind, at = data[found.end() - 1], found.end()
+        if kind == 0xD9:
+            return
+        if kind == 0xDA:
+            scans += 1
+            if scans > _MOST_SCANS:
+                raise UnsupportedImage(
+                    f"{name} has more than {_MOST_SCANS} scans", "save it again and drop it anew"
+                )
+        at += int.from_bytes(data[at : at + 2], "big")
 
 
 def _check_end(name: str, format_: str | None, data: bytes) -> None:

@@ -204,6 +204,21 @@ def test_a_worker_hangs_after_ten_times_its_usual_silence() -> None:
     assert pulse.too_long(212) == 11  # what is usual of one model says nothing of another
 
 
+def test_a_worker_that_only_says_that_it_lives_is_stuck() -> None:
+    pulse = Heartbeat(hang_seconds=10, load_seconds=100)
+    pulse.begin("a model", 0)
+    assert not pulse.is_stuck(50, 0, patience=10)  # it loads
+    pulse.beat(60, loading=False)
+    pulse.beat(65, loading=False, moved=False)
+    pulse.beat(69, loading=False, moved=False)
+    assert pulse.too_long(70) is None
+    assert not pulse.is_stuck(70, 0, patience=10)
+    assert pulse.is_stuck(76, 0, patience=10)
+    assert not pulse.is_stuck(76, 70, patience=10)  # it was asked to leave only then
+    pulse.beat(76, loading=False)
+    assert not pulse.is_stuck(80, 0, patience=10)
+
+
 # --- batching ------------------------------------------------------------------------------------
 
 BATCHES = BatchPolicy({Kind.SCORE: 3, Kind.GENERATE: 2}, fairness_seconds=60.0)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sqlite_utils import Database
 
+from hotfolder.daemon import dispatcher
 from hotfolder.errors import TruncatedImage
 from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
@@ -494,6 +495,43 @@ def test_a_worker_that_hangs_on_a_file_is_replaced(layout: Layout) -> None:
     assert len(executor.abandoned) == 3
     assert files_in(layout, "keep", "failed")[:2] == ["failed/hang.png", "failed/hang.png.error.json"]
     assert "said nothing for" in (layout.root / "failed/hang.png.error.json").read_text()
+    check_consistent(layout)
+
+
+class _Stuck(_Hanging):
+    """Goes on saying that it lives."""
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        told = super().poll(min(timeout, 0.05))
+        if told or self._batch is None or not self._told:
+            return told
+        return [Done(progress=Progress(self._batch.items[0].job_id, "scoring"))]
+
+
+def test_a_worker_that_does_not_leave_what_is_cancelled_is_ended(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it says that it lives; the other jobs of its batch are done without blame."""
+    monkeypatch.setattr(dispatcher, "CANCEL_SECONDS", 0.5)
+    for number, name in enumerate(("hang.png", "fine.png", "other.png")):
+        picture(layout.inbox(Kind.SCORE) / name, number)
+    executor = _Stuck(loading=False)
+    with working(daemon(layout, executor)):
+        wait_for(lambda: executor.batches != [], 10, "a batch is in work")
+        assert len(executor.batches[0].items) == 3
+        time.sleep(1)
+        assert executor.abandoned == []
+        (drop,) = rows(layout, "SELECT id FROM drops WHERE path LIKE '%hang.png'")
+        mailbox.ask(layout, {"do": "cancel", "drops": [drop[0]]})
+        wait_for(lambda: len(executor.abandoned) == 1, 5, "the worker is ended")
+        wait_for(lambda: len(files_in(layout, "keep")) == 2, 10, "the others are done")
+        wait_for((layout.root / "archive/hang.png").exists, 10, "the cancelled one is put away")
+    assert len(executor.abandoned) == 1
+    assert rows(layout, "SELECT source_file, state, attempt, deaths FROM jobs ORDER BY source_file") == [
+        ("inbox/score/fine.png", "done", 1, 0),
+        ("inbox/score/hang.png", "cancelled", 1, 0),
+        ("inbox/score/other.png", "done", 1, 0),
+    ]
     check_consistent(layout)
 
 

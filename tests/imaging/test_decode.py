@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -156,3 +159,36 @@ def test_every_format_is_written_and_read_back(tmp_path: Path, format_: str, mod
     found = decode(Path(staged.path), LIMIT)
     assert (found.facts.sha256, found.facts.width, found.facts.height) == (staged.sha256, 40, 30)
     assert found.carried.text["parameters"] == "ä\nSteps: 1"
+
+
+def _progressive(size: int, more: int) -> bytes:
+    """A progressive JPEG, with so many more scans, each of a few bytes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), "gray").save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    begins = [match.start() for match in re.finditer(b"\xff\xda", data)] + [len(data) - 2]
+    begin, end = min(itertools.pairwise(begins), key=lambda scan: scan[1] - scan[0])
+    return data[:-2] + data[begin:end] * more + b"\xff\xd9"
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """Half a megabyte that would keep the decoder busy for minutes, where nothing can interrupt it."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(_progressive(6_000, 2_400))
+    assert path.stat().st_size < 2**20
+    began = time.monotonic()
+    with pytest.raises(UnsupportedImage, match="scans"):
+        decode(path, 10**9)
+    assert time.monotonic() - began < 2
+
+
+def test_other_jpegs_have_as_many_scans_as_they_like(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    for data in (
+        _progressive(64, 0),
+        _progressive(64, 80),
+        _progressive(64, 0) + b"\xff\xda\0\2" * 1_000,  # a film behind it
+        _progressive(64, 0)[:2] + b"\xff\xfe\x10\0" + b"\xff\xda" * 2_047 + _progressive(64, 0)[2:],  # a comment
+    ):
+        path.write_bytes(data)
+        assert decode(path, 10**9).image.size == (64, 64)
