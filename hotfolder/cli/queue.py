@@ -21,16 +21,20 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status import mailbox
 
-#: Seconds that an answer of a running daemon is waited for.
-_PATIENCE = 10.0
+#: Seconds that an answer of a running daemon is waited for, and how many more for each file that is to be moved, and
+#: for each that is only noted down.
+_PATIENCE, _FOR_A_MOVE, _FOR_A_NOTE = 10.0, 0.1, 0.01
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 #: Images that a dry run names.
 _SOME = 20
-_LATER = "no daemon runs; it will be so when one does (hotfolder run)\n"
 
 
-def ask(layout: Layout, command: Mapping[str, Any], patience: float = _PATIENCE) -> dict[str, Any] | None:
+def ask(
+    layout: Layout, command: Mapping[str, Any], *, moves: int = 0, notes: int = 0, patience: float = _PATIENCE
+) -> dict[str, Any] | None:
     """Leaves a command; gives the answer of a running daemon, None where none runs or none answers in time.
+
+    That is longer for so many `moves` of files, each a few writes that must reach the disk, and `notes` in the ledger.
 
     Raises UsageError where the root cannot be written, DiskFull.
     """
@@ -38,7 +42,15 @@ def ask(layout: Layout, command: Mapping[str, Any], patience: float = _PATIENCE)
         path = mailbox.ask(layout, command)
     except OSError as error:
         raise refused(error, f"{layout.control} cannot be written", "is this your root?") from None
+    patience += _FOR_A_MOVE * moves + _FOR_A_NOTE * notes
     return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
+
+
+def later(layout: Layout) -> str:
+    """What is said where there is no answer."""
+    if holder(layout.lock) is None:
+        return "no daemon runs; it will be so when one does (hotfolder run)\n"
+    return "asked; the daemon has not answered yet, and does so as soon as it can (see: hotfolder status)\n"
 
 
 def relative_names(layout: Layout, file: Path) -> set[str]:
@@ -62,18 +74,19 @@ def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
     if as_json:
         table.write_json({"paused": answer is not None, "until": utc(until), "waits": answer is None})
     elif answer is None:
-        sys.stdout.write(_LATER)
+        sys.stdout.write(later(layout))
     else:
         when = datetime.fromtimestamp(until).astimezone().strftime(" until %Y-%m-%d %H:%M") if until else ""
         sys.stdout.write(f"paused{when}; go on with: hotfolder resume\n")
 
 
 def run_resume(given: Path | None, *, as_json: bool) -> None:
-    answer = ask(Layout(find_root(given)), {"do": "resume"})
+    layout = Layout(find_root(given))
+    answer = ask(layout, {"do": "resume"})
     if as_json:
         table.write_json({"was_paused": answer["was_paused"] if answer else None, "waits": answer is None})
     elif answer is None:
-        sys.stdout.write(_LATER)
+        sys.stdout.write(later(layout))
     else:
         sys.stdout.write("it goes on\n" if answer["was_paused"] else "it was not paused by you\n")
 
@@ -98,12 +111,12 @@ def run_cancel(
             raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
         wanted += found
     command = {"do": "cancel", "drops": wanted, **({"line": line} if line is not None else {})}
-    answer = ask(layout, command) if wanted else {"cancelled": []}
+    answer = ask(layout, command, notes=len(wanted)) if wanted else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
         table.write_json({"cancelled": cancelled, "waits": answer is None})
     elif answer is None:
-        sys.stdout.write(_LATER)
+        sys.stdout.write(later(layout))
     else:
         for each in cancelled:
             sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs cancelled\n")
@@ -132,13 +145,14 @@ def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: 
             for each in some:
                 sys.stdout.write(f"  {each['score']:.2f}  {printable(each['path'])}\n")
         return
-    # One move is a few writes that must reach the disk: so many take their time.
-    patience = _PATIENCE + 0.1 * sum(counts.values()) if keep is not None else 3600
-    answer = ask(layout, {"do": "undo"} if undo else {"do": "reroute", "keep": keep}, patience)
+    if undo:
+        answer = ask(layout, {"do": "undo"}, patience=3600)
+    else:
+        answer = ask(layout, {"do": "reroute", "keep": keep}, moves=sum(counts.values()))
     if as_json:
         table.write_json({"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})})
     elif answer is None:
-        sys.stdout.write(_LATER)
+        sys.stdout.write(later(layout))
     else:
         missing = f", {answer['missing']:,} are not there any more" if answer["missing"] else ""
         sys.stdout.write(f"{answer['kept']:,} images went to keep/, {answer['rejected']:,} to reject/{missing}\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
-from hotfolder.cli.queue import ask, relative_names
+from hotfolder.cli.queue import ask, later, relative_names
 from hotfolder.config.root import find_root
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
@@ -28,7 +28,7 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     ids = sorted({job["id"] for job in jobs})
     answer = None
     if ids:
-        answer = ask(layout, {"do": "retry", "jobs": ids})
+        answer = ask(layout, {"do": "retry", "jobs": ids}, moves=len(ids))
     told: list[dict[str, Any]] = answer.get("retried", []) if answer else []
     refused = [each for each in told if "error" in each]
     if as_json:
@@ -36,7 +36,7 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     elif not ids:
         sys.stdout.write("nothing has failed\n")
     elif answer is None:
-        sys.stdout.write(f"{len(ids)} jobs will be tried again when the daemon gets to it (hotfolder run)\n")
+        sys.stdout.write(f"{len(ids)} jobs are to be tried again: {later(layout)}")
     else:
         for each in told:
             sys.stdout.write(f"{printable(each['file'])}: {each.get('error', 'tried again')}\n")

@@ -19,7 +19,7 @@ from hotfolder.status import mailbox
 from hotfolder.types import ErrorInfo, FailureClass, Verdict
 
 log = logging.getLogger(__name__)
-#: Images that are looked up at a time when they are sorted anew.
+#: Images that are looked up at a time when they are sorted anew, and files that are cancelled in one transaction.
 _PAGE = 500
 #: Seconds that a pause may last, unless it has no end.
 _LONGEST = 366 * 86_400
@@ -146,14 +146,12 @@ class Commands:
         if line is not None and not isinstance(line, int):
             return {"error": f"a line is a number, not {line}"}
         error = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
-        for drop_id in command.get("drops", []):
-            drop = self._ledger.drops.get(drop_id)
-            if drop is None:
-                continue
-            jobs = self._ledger.drops.cancel(drop_id, error, now, line)
-            self._dispatcher.cancel(jobs)
-            self._sources.ended.add(drop_id)
-            cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
-            log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
+        wanted = command.get("drops", [])
+        for start in range(0, len(wanted), _PAGE):
+            for drop, jobs in self._ledger.drops.cancel_many(wanted[start : start + _PAGE], error, now, line):
+                self._dispatcher.cancel(jobs)
+                self._sources.ended.add(drop.id)
+                cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
+                log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
             yield
         return {"cancelled": cancelled}

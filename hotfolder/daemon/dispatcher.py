@@ -114,8 +114,9 @@ class Dispatcher:
         """These jobs were cancelled: those of them that are in work do not count any more."""
         left = self._in_work.keys() & set(job_ids)
         self._cancelled |= left
-        self._cancelled_at = time.monotonic()
-        self._executor.cancel(left)
+        if left:
+            self._cancelled_at = time.monotonic()
+            self._executor.cancel(left)
 
     def settings_changed(self, before: Settings) -> None:
         """The settings in force are others now. Only between two batches: the worker starts anew if it has to know."""

@@ -87,6 +87,13 @@ class Drops:
         ).rows
         return [row["id"] for row in rows]
 
+    def cancel_many(
+        self, drop_ids: Iterable[int], error: ErrorInfo, now: float, line: int | None = None
+    ) -> list[tuple[Drop, list[int]]]:
+        """The same for several, in one transaction; those of them that there are, with the ids of their jobs."""
+        with self._database.transaction():
+            return [(drop, self.cancel(drop.id, error, now, line)) for drop in self.of(drop_ids).values()]
+
     def close(self, drop_id: int, state: str, placed_path: str | None, now: float) -> None:
         """Its file has left the inbox: 'placed', 'failed' or 'gone'."""
         self._database.run("close_drop", id=drop_id, state=state, placed_path=placed_path, now=now)

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
+from hotfolder.cli.app import app
 from hotfolder.cli.queue import seconds_of
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import RootLock
+from hotfolder.ledger.drops import Drops
+from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.faults.disks import paused, wait_for_pause, working
 from tests.support.live import wait_for
@@ -95,6 +100,75 @@ def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> 
     assert rows(layout, "SELECT count(*) FROM queue WHERE kind = 'generate' AND state = 'done'") == [(len(made),)]
     assert files_in(layout, "failed", "inbox") == []
     check_consistent(layout)
+
+
+def test_very_many_are_cancelled_at_once_and_the_answer_is_waited_for(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a transaction of its own, the disk would be waited for thousands of times."""
+    for number in range(1200):
+        (layout.inbox(Kind.SCORE) / f"{number}.png").write_bytes(b"x")
+    layout.hold.write_text('{"until": null}')
+    alone: list[bool] = []
+    real = Drops.cancel
+
+    def noted(self: Drops, *arguments: Any) -> list[int]:
+        alone.append(not self._database._connection.in_transaction)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Drops, "cancel", noted)
+    line = daemon(layout, ScriptedExecutor(always(6.6)))
+    with working(line):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        wait_for(lambda: rows(layout, "SELECT count(*) FROM jobs") == [(1200,)], 60, "all are taken")
+        told = json.loads(hotfolder(layout, "cancel", "--all", "--json").stdout)
+        assert (len(told["cancelled"]), told["waits"]) == (1200, False)
+        wait_for(lambda: len(files_in(layout, "archive")) == 1200, 60, "they are in the archive")
+        assert rows(layout, "SELECT state, count(*) FROM jobs GROUP BY state") == [("cancelled", 1200)]
+    assert alone == [False] * 1200
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pause",),
+        ("resume",),
+        ("cancel", "--all"),
+        ("retry", "--all"),
+        ("reroute", "--keep", "6"),
+        ("reroute", "--undo"),
+    ],
+)
+def test_a_daemon_that_is_late_with_its_answer_is_not_said_to_be_none(
+    layout: Layout, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (layout.inbox(Kind.SCORE) / "bad.png").write_bytes(b"no picture")
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    picture(layout.inbox(Kind.SCORE) / "b.png")
+    layout.hold.write_text('{"until": null}')
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(lambda: len(rows(layout, "SELECT 1 FROM drops")) == 3, 20, "it is taken, and waits")
+        if "--undo" in command:
+            assert hotfolder(layout, "reroute", "--keep", "9").returncode == 0
+    waited: list[float] = []
+    monkeypatch.setattr(mailbox, "answer_to", lambda _, seconds: waited.append(seconds))
+    monkeypatch.setattr("sys.argv", ["hotfolder", *command, "--root", str(layout.root)])
+
+    def told(*more: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            app([*command, "--root", str(layout.root), *more], prog_name="hotfolder")
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    lock = RootLock(layout.lock)
+    lock.acquire()
+    assert "asked; the daemon has not answered yet" in told()
+    assert json.loads(told("--json"))["waits"] is True
+    assert waited[0] >= 10
+    lock.release()
+    assert "no daemon runs" in told()
+    assert json.loads(told("--json"))["waits"] is True
 
 
 def test_cancel_everything_and_nothing(layout: Layout) -> None:
