@@ -52,6 +52,7 @@ def gather(layout: Layout) -> dict[str, Any]:
             "steps": live.steps if live else None,
             "paused": live.paused if live else None,
             "unsettled": live.unsettled if live else None,
+            "taking": live.taking if live else None,
             "unplaced": live.unplaced if live else None,
             "eta_seconds": _step_eta(live),
             "device": live.device or None if live else None,
@@ -168,8 +169,10 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             lines.append(
                 f"waiting  {daemon['unplaced']} results: their files cannot be moved (hotfolder why FILE)"
             )
-        if daemon["unsettled"]:
-            lines.append(f"arriving {daemon['unsettled']} files that are not complete yet")
+        if daemon["unsettled"] and not daemon["taking"]:
+            lines.append(f"waiting  {daemon['unsettled']} files: none is taken while the queue is paused")
+        elif daemon["unsettled"]:
+            lines.append(f"arriving {daemon['unsettled']} files that are just found or not complete yet")
     lines += ["", f"{'':<9}" + "".join(f"{state:>11}" for state in STATES) + f"{'pace':>13}"]
     for kind, states in found["queue"].items():
         rate = found["jobs_per_second"].get(kind)

@@ -120,7 +120,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     if holder(layout.lock) is None:
         return "no daemon runs on this root", "start it with: hotfolder run"
     live = read(layout.live_status)
-    if live and live.paused:
+    if live and live.paused and not live.taking:
         return f"the queue is paused: {live.paused}", "it goes on by itself when the cause is gone"
     now = time.time()
     seen = Observation(there, min(now, there.mtime_ns / 1e9))
@@ -157,7 +157,10 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
         if wait > 0:
             return _answer(path, "waiting", f"tried again in {wait:.0f} s: {job['error']}", job["fix"] or "")
         if live and live.paused:
-            return _answer(path, "waiting", f"the queue is paused: {live.paused}", "it goes on by itself")
+            fix = (
+                "" if live.taking else "it goes on by itself"
+            )  # else a person asked for it, and knows how to go on
+            return _answer(path, "waiting", f"the queue is paused: {live.paused}", fix)
         ahead = reader.jobs_ahead(job["id"])
         return _answer(path, "waiting", _join(f"queued for {job['kind']}, {ahead} jobs ahead of it", ended))
     failed = [job for job in jobs if job["state"] == "failed"]

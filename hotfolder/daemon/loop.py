@@ -382,6 +382,7 @@ class Daemon:
             unsettled=self._intake.unsettled,
             paused=self._reason(),
             unplaced=self._outbox.unplaced,
+            taking=not self._pauses.in_trouble,
         )
 
     def _drained(self) -> bool:

@@ -43,6 +43,7 @@ class Snapshot:
     unsettled: int  # files seen and not yet taken
     paused: str | None  # why the queue waits
     unplaced: int = 0  # results that wait because a file cannot be put into its place
+    taking: bool = True  # whether complete files are taken: not in a pause for trouble
 
     @property
     def total(self) -> int:
@@ -122,7 +123,7 @@ def read(path: Path) -> Snapshot | None:
 
 def snapshot(
     *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
-    open_jobs: int, unsettled: int, paused: str | None, unplaced: int,
+    open_jobs: int, unsettled: int, paused: str | None, unplaced: int, taking: bool,
 ) -> Snapshot:  # fmt: skip
     """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
     told = progress or Progress(0, "idle" if not open_jobs else "waiting")
@@ -130,5 +131,5 @@ def snapshot(
         pid=os.getpid(), started_at=started_at, updated_at=now, watcher=watcher, stage=told.stage, step=told.step,
         steps=told.steps, stage_since=since, device=told.device, memory_used=told.memory_used,
         memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
-        unplaced=unplaced,
+        unplaced=unplaced, taking=taking,
     )  # fmt: skip

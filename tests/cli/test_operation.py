@@ -18,7 +18,7 @@ import pytest
 from hotfolder.cli.doctor import examine
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
-from tests.faults.disks import working
+from tests.faults.disks import wait_for_pause, working
 from tests.support.live import wait_for
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
@@ -226,6 +226,21 @@ def test_while_it_is_paused_nothing_is_foreseen(layout: Layout) -> None:
         wait_for(lambda: told()["queue"]["score"]["queued"] == 6, 20, "six wait")
         wait_for(lambda: told()["daemon"]["unsettled"] == 0, 5, "and that is what status says")
         assert told()["eta_seconds"] is None
+
+
+def test_a_file_that_waits_for_a_pause_is_not_called_incomplete(layout: Layout) -> None:
+    """In a pause for trouble nothing is taken; in one that a person asked for, everything is."""
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    root = ("--root", str(layout.root))
+    line = daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__MIN_FREE_MB=str(2**40), RETRY__PAUSE_SECONDS="3")
+    with working(line):
+        wait_for_pause(layout, "less than the")
+        picture(layout.inbox(Kind.SCORE) / "b.png")
+        says = "waiting  1 files: none is taken while the queue is paused"
+        wait_for(lambda: says in hotfolder("status", *root).stdout, 20, says)
+        found = json.loads(hotfolder("status", "--json", *root).stdout)["daemon"]
+        assert (found["unsettled"], found["taking"]) == (1, False)
+        assert "the queue is paused" in hotfolder("why", "inbox/score/b.png", *root).stdout
 
 
 def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
