@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Kind
+from tests.support.roots import QUICK, picture, rows
+from tests.test_architecture import HEAVY
 
 pytestmark = pytest.mark.slow
 _DRAW = """
@@ -37,3 +43,29 @@ def test_a_worker_that_draws_imports_one_pipeline_and_tells_plain_values() -> No
     assert beside == []
     # A value of a class of torch's would make the daemon import torch to read it.
     assert types == ["builtins"]
+
+
+_WORK = """
+import json, pathlib, sys
+from hotfolder.bench.line_daemon import peak_memory_mb
+from hotfolder.cli.run import run_daemon
+code = run_daemon(pathlib.Path(sys.argv[1]), once=True)
+print(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules}), peak_memory_mb()]))
+"""
+
+
+def test_the_daemon_imports_no_model_library_whatever_its_worker_tells(layout: Layout) -> None:
+    """Draws, judges and enlarges with the built-in models, in a worker: what comes back is plain."""
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a red circle --seed 1\na blue square --seed 2")
+    for kind in (Kind.SCORE, Kind.UPSCALE):
+        picture(layout.inbox(kind) / f"{kind}.png", 3, (64, 48))
+    (layout.inbox(Kind.SCORE) / "bad.png").write_bytes(b"no picture")
+    words = [sys.executable, "-c", _WORK, str(layout.root)]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **QUICK})
+    assert done.returncode == 0, done.stderr
+    code, modules, peak = json.loads(done.stdout.splitlines()[-1])
+    assert code == 3  # bad.png
+    worked = {kind for (kind,) in rows(layout, "SELECT DISTINCT kind FROM jobs WHERE state = 'done'")}
+    assert worked == set(Kind)
+    assert HEAVY & set(modules) == set()
+    assert peak < 100
