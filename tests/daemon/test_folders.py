@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -332,10 +333,10 @@ def test_rules_are_read_once_as_long_as_they_stay(layout: Layout, monkeypatch: p
     reads = 0
     real = loading.read
 
-    def counted(path: Path) -> dict[str, object]:
+    def counted(path: Path, *how: Any) -> dict[str, object]:
         nonlocal reads
         reads += 1
-        return real(path)
+        return real(path, *how)
 
     monkeypatch.setattr(loading, "read", counted)
     folder_settings = FolderSettings(layout.root, loading.load(layout.root, QUICK))
