@@ -88,7 +88,7 @@ PURE |= {
     "random",
     "re",
     "shlex",
-    "tomllib",
+    "tomli",
     "types",
     "typing",
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any
+
+import tomli
 
 #: Dots, brackets and braces outside of texts. Each may make a table, of about a kilobyte while it is read.
 _MOST_TABLES = 100_000
@@ -30,6 +31,6 @@ def loads(text: str) -> dict[str, Any]:
     if _LONG_KEY.search(structure):
         raise ValueError(f"a key in it has more than {_MOST_PARTS} parts")
     try:
-        return tomllib.loads(text)
+        return tomli.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import tomli
 from pydantic import ValidationError
 
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
@@ -282,7 +282,7 @@ def _linked_entry(record: records.Record) -> ModelEntry | None:
 
 @cache
 def _registry() -> dict[str, ModelEntry]:
-    document = tomllib.loads((files("hotfolder.models") / "registry.toml").read_text(encoding="utf-8"))
+    document = tomli.loads((files("hotfolder.models") / "registry.toml").read_text(encoding="utf-8"))
     return {entry["name"]: ModelEntry.model_validate(entry) for entry in document["model"]}
 
 

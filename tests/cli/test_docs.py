@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomli
 
 from hotfolder.config import loading
 from hotfolder.core import prompts
@@ -87,7 +87,7 @@ def test_every_flag_is_documented() -> None:
 
 
 def test_every_model_is_documented() -> None:
-    registry = tomllib.loads((REPOSITORY / "hotfolder/models/registry.toml").read_text())
+    registry = tomli.loads((REPOSITORY / "hotfolder/models/registry.toml").read_text())
     models = (REPOSITORY / "docs/models.md").read_text()
     for entry in registry["model"]:
         assert f"`{entry['name']}`" in models, entry["name"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomli
 
 from hotfolder.config import presets
 from hotfolder.config.loading import load
@@ -32,7 +32,7 @@ def test_the_committed_presets_are_what_init_writes(name: str) -> None:
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_a_preset_is_valid_and_says_every_key(name: str) -> None:
     text = presets.render(name)
-    settings = Settings.model_validate(tomllib.loads(text))
+    settings = Settings.model_validate(tomli.loads(text))
     assert settings.gate.keep == 6.5
     for name, section in sections():
         assert f"[{name}]" in text
@@ -43,7 +43,7 @@ def test_a_preset_is_valid_and_says_every_key(name: str) -> None:
 
 
 def test_the_tiny_preset_is_the_defaults() -> None:
-    settings = Settings.model_validate(tomllib.loads(presets.render("tiny")))
+    settings = Settings.model_validate(tomli.loads(presets.render("tiny")))
     assert settings == Settings()
     assert settings.default_model(Kind.SCORE) == "technical"
 
