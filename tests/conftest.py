@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 
+from hotfolder import masking
 from hotfolder.folders.layout import Layout
 from tests.support.roots import new_root
 
@@ -35,6 +36,13 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is found out about networks is remembered for this run of the tests, not in the user's cache."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's settings say is a secret is no secret of the next."""
+    monkeypatch.setattr(masking, "_known", dict(masking._known))
+    monkeypatch.setattr(masking, "_pattern", masking._pattern)
 
 
 @pytest.fixture(autouse=True)

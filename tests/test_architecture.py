@@ -88,7 +88,7 @@ PURE |= {
     "random",
     "re",
     "shlex",
-    "tomli",
+    "tomli",  # not of the standard library: parses text, and no more
     "types",
     "typing",
 }

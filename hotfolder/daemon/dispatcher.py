@@ -187,8 +187,11 @@ class Dispatcher:
         if isinstance(job.params, GenerateParams):
             told = said(job.params.request)
             named = told.get("init_image")
-            root = str(self._layout.root)
-            return {**told, "init_file": f"{root}/{named}", "init_root": root} if named else told
+            if not named:
+                return told
+            root, file = self._layout.root, self._layout.root / named  # or an absolute path of its own
+            below = {"init_root": str(root)} if file.is_relative_to(root) else {}
+            return {**told, "init_file": str(file), **below}
         if isinstance(job.params, UpscaleParams):
             return {"scale": job.params.scale, "format": job.params.format}
         # What we enlarged ourselves may be larger than what is taken from others.
