@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
@@ -174,13 +174,16 @@ class Dispatcher:
 
     def _file_of(self, job: Job) -> Sighting | None:
         """Which file the worker is to read: of a dropped one, the one that was taken."""
-        drop = self._drops.get(job.drop_id) if job.image_id is None else None
-        if drop is not None and job.source == drop.sighting.path:
-            return replace(drop.sighting, device=self._guard.device)
+        if job.source is None:
+            return None
         try:
-            return sight(self._layout.root, job.source) if job.source else None
+            there = sight(self._layout.root, job.source)
         except OSError:
             return None  # the worker will say what is the matter
+        drop = self._drops.get(job.drop_id) if job.image_id is None else None
+        if drop is None or job.source != drop.sighting.path or there == drop.sighting:
+            return there  # with the number that its device has now
+        return drop.sighting
 
     def _params(self, job: Job) -> Mapping[str, Any]:
         """What a worker is told, with the init-image's place: in the ledger its path is relative to the root."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import zlib
@@ -17,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from hotfolder.files.copying import copy_noreplace
 from hotfolder.files.identity import identity_from
-from hotfolder.files.moves import rename_noreplace
+from hotfolder.files.moves import fsync_handle, rename_noreplace
 from hotfolder.files.regular import regular_from
 from hotfolder.types import FileIdentity
 
@@ -108,12 +110,30 @@ class Beneath:
                 raise
             return regular_from(handle, self.full(path))
 
-    def rename(self, src: str, dst: str) -> None:
-        """Moves a file; raises FileExistsError where `dst` is taken. Folders of `dst` that are missing are made."""
+    def rename(self, src: str, dst: str) -> bool:
+        """Moves a file; raises FileExistsError where `dst` is taken. Folders of `dst` that are missing are made.
+
+        From one mount to another it is copied, and removed when the copy is durable; whether that was so.
+        """
         with self._named(src, dst):
             into, new = self._split(dst, make=True)
             folder, name = self._split(src)
-            rename_noreplace(name, new, folder, into)
+            try:
+                rename_noreplace(name, new, folder, into)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                copy_noreplace(name, new, folder, into)
+                return True
+        return False
+
+    def is_same_content(self, one: str, other: str) -> bool:
+        """Whether two regular files hold the same bytes. Raises as `open`."""
+        digests = []
+        for path in (one, other):
+            with self.open(path) as file:
+                digests.append(hashlib.file_digest(file, "sha256").digest())  # type: ignore[arg-type]
+        return digests[0] == digests[1]
 
     def replace(self, src: str, dst: str) -> None:
         """Moves a file into the place of another one."""
@@ -140,7 +160,7 @@ class Beneath:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-            _sync(folder)
+            fsync_handle(folder)
 
     def fsync(self, folders: Collection[str]) -> None:
         """Makes the names in these folders durable, at the same time: the file system may do it in one go."""
@@ -152,10 +172,10 @@ class Beneath:
                     handles.append(_open_folder(self._root, folder, make=False))
             if len(handles) < 2:
                 for handle in handles:
-                    _sync(handle)
+                    fsync_handle(handle)
             else:
                 with ThreadPoolExecutor(min(len(handles), _AT_ONCE)) as pool:
-                    for _ in pool.map(_sync, handles):
+                    for _ in pool.map(fsync_handle, handles):
                         pass
         finally:
             for handle in handles:
@@ -238,12 +258,3 @@ def _step(handle: int, part: str, *, make: bool) -> int:
         if stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, "it is a link, and links are not followed there") from None
         raise
-
-
-def _sync(folder: int) -> None:
-    """Of a handle that need not be readable itself."""
-    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

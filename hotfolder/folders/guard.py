@@ -43,9 +43,10 @@ def check_folders(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
 
 
 def try_moves(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
-    """A small file goes into each folder and back: a bind mount, for one, is on the same file system and is none.
+    """A small file goes into each folder and back: a bind mount, for one, is another mount of the same file system.
 
-    Raises UsageError, naming both paths, where files cannot be moved. What may pass (space, permission) is not said.
+    Says so, since files are copied there. Raises UsageError, naming both paths, where files cannot be moved at all.
+    What may pass (space, permission) is not said.
     """
     trial = layout.private / f"{_TRIAL}{os.getpid()}"
     folders = [layout.inbox(name) for name in inboxes] + [layout.root / name for name in _OUTPUTS]
@@ -56,12 +57,13 @@ def try_moves(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
                 rename_noreplace(trial, folder / trial.name)
                 rename_noreplace(folder / trial.name, trial)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
-                    continue
-                raise UsageError(
-                    f"files cannot be moved between {layout.private} and {folder}: {error.strerror}",
-                    "keep all folders of a root in one mount (no bind mounts), or make a root of its own there",
-                ) from None
+                if error.errno == errno.EXDEV:
+                    log.warning("%s is another mount: files are copied there, which takes longer", folder)
+                elif error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise UsageError(
+                        f"files cannot be moved between {layout.private} and {folder}: {error.strerror}",
+                        "make a root of its own there, or put this folder beside the others",
+                    ) from None
     except OSError as error:
         log.debug("moving files was not tried: %s", error)
     finally:
@@ -133,11 +135,6 @@ class Guard:
     def lost(self) -> set[Path]:
         """Files that are held open and do not lie in their places any more. Raises OSError."""
         return {path for path, identity in self._held.items() if _identity_if_any(path) != identity}
-
-    @property
-    def device(self) -> int:
-        """st_dev of everything below the root, as the kernel numbers it now."""
-        return self._device
 
     def check_root(self) -> None:
         """Whether the root is the one that the daemon was started on, with the very files that it holds open.

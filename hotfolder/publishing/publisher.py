@@ -14,6 +14,7 @@ from pathlib import Path
 from hotfolder.core import naming
 from hotfolder.errors import CannotPlace, EnvironmentTrouble, UnreadableJournal
 from hotfolder.files.beneath import Beneath
+from hotfolder.files.copying import is_copy
 from hotfolder.files.identity import is_same
 from hotfolder.files.trouble import explain, explain_move
 from hotfolder.folders.guard import Guard
@@ -22,7 +23,7 @@ from hotfolder.ledger.ledger import Ledger
 from hotfolder.printable import json_text
 from hotfolder.publishing.entries import UnreadableEntry, decode, encode
 from hotfolder.transitions import Change, Move, StaleReport, Transition
-from hotfolder.types import ErrorInfo
+from hotfolder.types import ErrorInfo, FileIdentity
 
 log = logging.getLogger(__name__)
 #: Error reports are a few hundred bytes.
@@ -245,7 +246,8 @@ class Publisher:
     def _is_gone(self, move: Move) -> bool:
         """Whether the very file is neither where it was nor where it is to be: a person took it away."""
         here, there = self._beneath.identity(move.src), self._beneath.identity(move.dst)
-        return not any(found is not None and is_same(move.file, found) for found in (here, there))
+        is_here = here is not None and is_same(move.file, here)
+        return not is_here and (there is None or not is_copy(move.file, there))
 
     def _move(self, move: Move, folders: set[str]) -> bool:
         """Moves one file, or finds it moved already; False when another file has its name."""
@@ -255,18 +257,18 @@ class Publisher:
             return True  # moved before the crash, or gone
         folders.add(_folder_of(move.src))
         try:
-            self._beneath.rename(move.src, move.dst)
+            was_copied = self._beneath.rename(move.src, move.dst)
         except FileNotFoundError:
             self._beneath.close()  # a folder was removed, or it is the file that is gone
             return self._move(move, folders)
         except FileExistsError:
             there = self._beneath.identity(move.dst)
-            if there is None or not is_same(move.file, there):
+            if there is None or not self._is_moved(move, there):
                 return False
-            self._beneath.unlink(move.src)  # linked before the crash, the old name not yet removed
+            self._beneath.unlink(move.src)  # linked or copied before the crash, the old name not yet removed
             return True
         moved = self._beneath.identity(move.dst)
-        if moved is not None and not is_same(here, moved):
+        if moved is not None and not (is_copy if was_copied else is_same)(here, moved):
             with contextlib.suppress(OSError):
                 self._beneath.rename(move.dst, move.src)
             raise CannotPlace(
@@ -274,6 +276,12 @@ class Publisher:
                 "what lies there now is taken anew",
             )
         return True
+
+    def _is_moved(self, move: Move, there: FileIdentity) -> bool:
+        """Whether what has the new name is the file itself, or a copy of it: nothing is removed for looking alike."""
+        if is_same(move.file, there):
+            return True
+        return is_copy(move.file, there) and self._beneath.is_same_content(move.src, move.dst)
 
     def _write_report(self, transition: Change) -> None:
         report = transition.error_report

@@ -65,12 +65,11 @@ def test_a_root_in_the_place_of_another_one_is_not_waited_for(layout: Layout, gu
 def test_a_folder_that_nothing_can_be_moved_into_stops_the_start(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a bind mount, which has the device number of the root."""
     real = guard_module.rename_noreplace
 
     def rename(src: Path, dst: Path) -> None:
         if dst.parent.name == "keep":
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(src), None, str(dst))
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(src), None, str(dst))
         real(src, dst)
 
     monkeypatch.setattr(guard_module, "rename_noreplace", rename)
