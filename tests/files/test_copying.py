@@ -33,9 +33,8 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     real = beneath_module.rename_noreplace
 
     def rename(src: str, dst: str, src_folder: int, dst_folder: int) -> None:
-        places = [
-            os.readlink(f"/proc/self/fd/{handle}").endswith("/score/card") for handle in (src_folder, dst_folder)
-        ]  # noqa: PTH115
+        handles = (src_folder, dst_folder)
+        places = [str(Path(f"/proc/self/fd/{handle}").readlink()).endswith("/score/card") for handle in handles]
         if places[0] != places[1]:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), src, None, dst)
         real(src, dst, src_folder, dst_folder)
