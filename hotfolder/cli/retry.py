@@ -36,7 +36,7 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     elif not ids:
         sys.stdout.write("nothing has failed\n")
     elif answer is None:
-        sys.stdout.write(f"{len(ids)} jobs are to be tried again: {later(layout)}")
+        sys.stdout.write(f"{len(ids)} jobs will be tried again: {later(layout)}")
     else:
         for each in told:
             sys.stdout.write(f"{printable(each['file'])}: {each.get('error', 'tried again')}\n")
