@@ -256,7 +256,9 @@ class ExecutorSettings(Section):
         30.0, description="How long a stop waits for the image in work before it is put back."
     )
     fairness_seconds: Seconds = Field(
-        60.0, description="How long a loaded model is preferred before another model's jobs get their turn."
+        60.0,
+        description="How long a turn of a model lasts before one that has to be loaded in its place gets its own. "
+        "Work of another kind whose model is loaded already comes between.",
     )
     decode_threads: int = Field(
         0,

@@ -13,30 +13,24 @@ from hotfolder.types import GenerateParams, Job, Kind
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How many jobs of a kind make a batch, and how long the loaded model may be preferred."""
+    """How many jobs of a kind make a batch, and how long a turn lasts where models have to be loaded for the next."""
 
     sizes: Mapping[Kind, int]
     fairness_seconds: float
 
 
-def pick_batch(
-    waiting: Sequence[Job], resident: tuple[Kind, str] | None, turn_seconds: float, policy: BatchPolicy
-) -> tuple[Job, ...]:
-    """The jobs to do next: one kind, one model, oldest first; of prompts, those of one shape.
+def pick_batch(waiting: Sequence[Job], policy: BatchPolicy) -> tuple[Job, ...]:
+    """The jobs to do next, oldest first; of prompts, those of one shape.
 
-    The model that is loaded already goes first, until it has had its turn: `turn_seconds`, how long it has been
-    loaded, reach `fairness_seconds`.
     A job that a worker, or the daemon, died on goes alone, so that it takes no innocent one with it.
-    `waiting` is every job that may be claimed now, oldest first.
+    `waiting` are jobs of one kind and one model that may be claimed now, oldest first.
     """
     if not waiting:
         return ()
     lead = waiting[0]
-    if resident is not None and turn_seconds < policy.fairness_seconds:
-        lead = next((job for job in waiting if (job.kind, job.model) == resident), lead)
     if runs_alone(lead):
         return (lead,)
-    same = (job for job in waiting if not runs_alone(job) and (job.kind, job.model) == (lead.kind, lead.model))
+    same = (job for job in waiting if not runs_alone(job))
     if isinstance(lead.params, GenerateParams):
         key = _key(lead)
         same = (job for job in same if _key(job) == key)

@@ -16,6 +16,7 @@ from hotfolder.core.gate import precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import said
 from hotfolder.core.retry import fault_of_lost_worker
+from hotfolder.core.turns import Group, Turns
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done, Executor
@@ -31,7 +32,6 @@ from hotfolder.types import (
     GenerateParams,
     Item,
     Job,
-    Kind,
     Outcome,
     Progress,
     Purpose,
@@ -93,8 +93,9 @@ class Dispatcher:
         self._leaving = False  # the worker is being ended for what was cancelled: nobody is to blame
         self._batch_ids = itertools.count(1)
         self._heartbeat = self._new_heartbeat()
-        self._resident: tuple[Kind, str] | None = None
-        self._resident_since = 0.0
+        self._turns = Turns()
+        self._group: Group | None = None  # what is in work, or was last
+        self._has_loaded = False  # the batch in work waited for its model
 
     @property
     def is_busy(self) -> bool:
@@ -125,40 +126,43 @@ class Dispatcher:
         runner, idle = now.runner(database), now.executor.idle_unload_seconds
         if (runner, idle) != (before.runner(database), before.executor.idle_unload_seconds):
             self._executor.reconfigure(runner, idle)
-            self._resident = None
+            self._turns.worker_ended(time.monotonic())
         if now.executor.kind != before.executor.kind:
             log.warning("executor.kind takes effect at the next start")
-
-    def clock_was_set_back(self, now: float) -> None:
-        self._resident_since = now
 
     def feed(self, now: float) -> None:
         """Claims a batch and submits it. Raises EnvironmentTrouble when that cannot be."""
         if not self.is_free:
             return
-        policy, turn = self._settings.of_root.batch_policy(), now - self._resident_since
-        waiting = self._ledger.jobs.runnable(now, self._resident if turn < policy.fairness_seconds else None)
-        if not waiting:
+        picked = self._pick(now)
+        if not picked:
             return
         self._guard.check_space(self._settings.of_root.output.min_free_mb << 20)
-        picked = pick_batch(waiting, self._resident, turn, policy)
         drops = self._ledger.drops.of({job.drop_id for job in picked if job.image_id is None})
         wanted = [job for job in picked if self._is_wanted(job, drops.get(job.drop_id), now)]
         if not wanted:
             return
         jobs = self._ledger.jobs.claim(wanted, now)
         self._in_work, self._drops = {job.id: job for job in jobs}, drops
-        model = (jobs[0].kind, jobs[0].model)
-        if model != self._resident:
-            self._resident, self._resident_since = model, now
-        batch = Batch(next(self._batch_ids), *model, tuple(self._item(job) for job in jobs))
+        if not jobs:
+            return
+        self._group = group = (jobs[0].kind, jobs[0].model)
+        self._turns.begin(group, time.monotonic())
+        self._has_loaded = False
+        batch = Batch(next(self._batch_ids), *group, tuple(self._item(job) for job in jobs))
         self._leaving = False
         try:
             self._executor.submit(batch)
-            self._heartbeat.begin(model, time.monotonic())
+            self._heartbeat.begin(group, time.monotonic())
         except EnvironmentTrouble:
             self._batch_over(None)
             raise
+
+    def _pick(self, now: float) -> tuple[Job, ...]:
+        """The next batch, of whose turn it is."""
+        policy, waiting = self._settings.of_root.batch_policy(), self._ledger.jobs.groups(now)
+        group = self._turns.choose(waiting, time.monotonic(), policy.fairness_seconds)
+        return pick_batch(self._ledger.jobs.runnable(now, group), policy) if group is not None else ()
 
     def _item(self, job: Job) -> Item:
         return Item(
@@ -255,6 +259,7 @@ class Dispatcher:
             if job is not None and job.claim == done.outcome.claim:  # else of an older claim
                 self._end(job, done.outcome, None)
         elif done.finished is not None:
+            self._turns.loads(again=self._has_loaded)
             self._batch_over(None)
         elif done.lost is not None:
             return self._lost(done.lost, started=done.started)
@@ -264,14 +269,15 @@ class Dispatcher:
         before, self.progress = self.progress, told
         if before is None or (before.stage, before.steps) != (told.stage, told.steps) or told.step < before.step:
             self.stage_since = time.time()
+        self._has_loaded = self._has_loaded or told.loading
         job = self._in_work.get(told.job_id)
         if job is not None and job.crashes and not told.loading:
             # It was in work when a daemon died: should that happen again, it is the one.
             self._ledger.jobs.mark_begun(job)
 
     def _lost(self, how: str, *, started: bool) -> ErrorInfo | None:
-        kind, model = self._resident or (None, "")
-        self._resident = None
+        kind, model = self._group or (None, "")
+        self._turns.worker_ended(time.monotonic())
         if self._leaving:
             self._leaving = False
             self._batch_over(None)
@@ -295,7 +301,7 @@ class Dispatcher:
     def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         error = outcome.error if outcome else None
         if error is not None and error.failure is FailureClass.ENVIRONMENT:
-            self._resident = None  # so that what fails is not preferred for being what was tried last
+            self._turns.give_up(time.monotonic())  # so that what fails is not tried again before all else
         drop = self._drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
         self._ended.append(Ended(job, drop, outcome, lost, job.id in self._cancelled))
         self._cancelled.discard(job.id)

@@ -185,7 +185,6 @@ class Daemon:
         now = self._clock()
         if now < self._last_turn:
             log.warning("the clock was set back by %.0f s", self._last_turn - now)
-            self._dispatcher.clock_was_set_back(now)
             self._pauses.try_now()
             self._next_take = now
             self._set_back = True

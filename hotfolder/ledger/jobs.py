@@ -36,12 +36,14 @@ class Jobs:
             now=now,
         )
 
-    def runnable(self, now: float, resident: tuple[Kind, str] | None = None) -> list[Job]:
-        """Jobs that may be claimed, oldest first: those for the resident model; of all, where it has none."""
-        rows = []
-        if resident is not None:
-            rows = self._database.run("runnable_for_model", now=now, kind=resident[0], model=resident[1]).rows
-        return [to_job(row) for row in rows or self._database.run("runnable", now=now).rows]
+    def groups(self, now: float) -> list[tuple[Kind, str]]:
+        """Kinds and models of which some job may be claimed, in the order of their oldest jobs."""
+        rows = self._database.run("runnable_groups", now=now).rows
+        return [(Kind(row["kind"]), row["model"]) for row in rows]
+
+    def runnable(self, now: float, group: tuple[Kind, str]) -> list[Job]:
+        """Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from."""
+        return [to_job(row) for row in self._database.run("runnable", now=now, kind=group[0], model=group[1]).rows]
 
     def next_due(self) -> float | None:
         """When the first queued job may be claimed; None when nothing is queued."""

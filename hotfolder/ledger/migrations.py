@@ -292,3 +292,9 @@ def m008_typed_jobs_and_a_versioned_journal(db: Database) -> None:
     db.conn.execute("ALTER TABLE journal ADD COLUMN unreadable TEXT")
     db.conn.execute("""
         UPDATE journal SET job_id = json_extract(entry, '$.job_id') WHERE json_valid(entry)""")
+
+
+@steps()
+def m009_turns(db: Database) -> None:
+    """Whatever waits is found by kind and model, however much else waits before it."""
+    db.conn.execute("CREATE INDEX jobs_queued ON jobs (kind, model, id) WHERE state = 'queued'")

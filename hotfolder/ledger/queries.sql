@@ -56,16 +56,27 @@ INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, purp
 VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :purpose, :set_number, :first_judged_at,
     :image_id, :try_number, :error_kind, :error, :fix, :now, :finished_at);
 
--- name: runnable
--- Jobs that may be claimed, oldest first; enough of them to choose a batch from. The plus keeps SQLite from taking
--- the index of not_before, by which it would have to sort the whole queue.
-SELECT * FROM jobs
-WHERE state = 'queued' AND +not_before <= :now ORDER BY id LIMIT 256;
+-- name: runnable_groups
+-- Kinds and models of which some job may be claimed. From one to the next by the index of queued jobs, however many
+-- there are of each; a job that has to wait hides no other of its group.
+WITH RECURSIVE firsts (id, kind, model) AS (
+    SELECT * FROM (SELECT id, kind, model FROM jobs WHERE state = 'queued' ORDER BY kind, model, id LIMIT 1)
+    UNION ALL
+    SELECT jobs.id, jobs.kind, jobs.model FROM firsts JOIN jobs ON jobs.id = (
+        SELECT id FROM jobs WHERE state = 'queued' AND (kind, model) > (firsts.kind, firsts.model)
+        ORDER BY kind, model, id LIMIT 1)
+)
+SELECT kind, model, (
+    SELECT id FROM jobs
+    WHERE state = 'queued' AND kind = firsts.kind AND model = firsts.model AND +not_before <= :now
+    ORDER BY id LIMIT 1) AS oldest
+FROM firsts WHERE oldest IS NOT NULL ORDER BY oldest;
 
--- name: runnable_for_model
--- The same for one kind and model, which may stand far back in a long queue.
+-- name: runnable
+-- Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from. The plus keeps
+-- SQLite from taking the index of not_before, by which it would have to sort the whole queue.
 SELECT * FROM jobs
-WHERE state = 'queued' AND +not_before <= :now AND +kind = :kind AND model = :model ORDER BY id LIMIT 64;
+WHERE state = 'queued' AND kind = :kind AND model = :model AND +not_before <= :now ORDER BY id LIMIT 256;
 
 -- name: next_due
 -- When the first job that has to wait may be claimed.

@@ -7,7 +7,7 @@ import sqlite3
 from hotfolder.errors import LedgerError
 
 #: The name of the last step in migrations.py. Names are in order.
-NEWEST = "m008_typed_jobs_and_a_versioned_journal"
+NEWEST = "m009_turns"
 
 
 def refuse_newer(connection: sqlite3.Connection) -> None:

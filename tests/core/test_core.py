@@ -228,30 +228,15 @@ def ids(jobs: tuple[Job, ...]) -> list[int]:
     return [j.id for j in jobs]
 
 
-def test_a_batch_is_of_one_kind_and_model_oldest_first() -> None:
-    waiting = [
-        job(job_id=1),
-        job(job_id=2, model="other"),
-        job(job_id=3),
-        job(job_id=4, kind=Kind.GENERATE),
-        job(job_id=5),
-        job(job_id=6),
-    ]
-    assert ids(pick_batch(waiting, None, 0.0, BATCHES)) == [1, 3, 5]
-    assert pick_batch([], None, 0.0, BATCHES) == ()
-
-
-def test_the_loaded_model_goes_first_until_it_has_had_its_turn() -> None:
-    waiting = [job(job_id=1), job(job_id=2, model="resident"), job(job_id=3, model="resident")]
-    resident = (Kind.SCORE, "resident")
-    assert ids(pick_batch(waiting, resident, 59.0, BATCHES)) == [2, 3]
-    assert ids(pick_batch(waiting, resident, 60.0, BATCHES)) == [1]
+def test_a_batch_is_as_large_as_its_kind_allows_oldest_first() -> None:
+    assert ids(pick_batch([job(job_id=number) for number in (1, 3, 5, 6)], BATCHES)) == [1, 3, 5]
+    assert pick_batch([], BATCHES) == ()
 
 
 def test_a_job_that_killed_a_worker_goes_alone() -> None:
     waiting = [job(job_id=1), job(job_id=2, deaths=1), job(job_id=3)]
-    assert ids(pick_batch(waiting, None, 0.0, BATCHES)) == [1, 3]
-    assert ids(pick_batch(waiting[1:], None, 0.0, BATCHES)) == [2]
+    assert ids(pick_batch(waiting, BATCHES)) == [1, 3]
+    assert ids(pick_batch(waiting[1:], BATCHES)) == [2]
 
 
 # --- naming --------------------------------------------------------------------------------------
@@ -314,5 +299,5 @@ def test_prompts_of_other_shapes_wait_for_their_own_batch() -> None:
 
     policy = BatchPolicy({Kind.GENERATE: 3}, 60)
     waiting = [job(1), job(2, width=64), job(3), job(4, lora=[["a", 1.0]]), job(5, negative_prompt=""), job(6)]
-    assert [each.id for each in pick_batch(waiting, None, 0, policy)] == [1, 3, 5]
-    assert [each.id for each in pick_batch(waiting[1:2] + waiting[3:4], None, 0, policy)] == [2]
+    assert [each.id for each in pick_batch(waiting, policy)] == [1, 3, 5]
+    assert [each.id for each in pick_batch(waiting[1:2] + waiting[3:4], policy)] == [2]

@@ -35,6 +35,9 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger.open(tmp_path / "hotfolder.db")
 
 
+M = (Kind.SCORE, "m")
+
+
 def queue(ledger: Ledger, *models: str) -> None:
     taken = [
         Taken(
@@ -90,39 +93,55 @@ def test_only_the_owner_may_write_the_database(ledger: Ledger, tmp_path: Path) -
 
 def test_a_job_is_claimed_once_and_the_attempt_counts_from_the_claim(ledger: Ledger) -> None:
     queue(ledger, "m", "m")
-    jobs = ledger.jobs.runnable(100.0)
+    jobs = ledger.jobs.runnable(100.0, M)
     claimed = ledger.jobs.claim(jobs, 101.0)
     assert [(j.attempt, j.claim) for j in claimed] == [(1, 1), (1, 1)]
     assert ledger.jobs.claim(jobs, 101.0) == []
-    assert ledger.jobs.runnable(102.0) == []
+    assert ledger.jobs.runnable(102.0, M) == []
 
 
 def test_released_jobs_keep_their_claim_number_and_wait(ledger: Ledger) -> None:
     queue(ledger, "m")
     error = ErrorInfo("x", FailureClass.TRANSIENT, "why", "how")
-    (first,) = ledger.jobs.claim(ledger.jobs.runnable(100.0), 101.0)
+    (first,) = ledger.jobs.claim(ledger.jobs.runnable(100.0, M), 101.0)
     ledger.jobs.release(first, not_before=110.0, spent=True, died=True, error=error)
-    assert ledger.jobs.runnable(109.0) == []
+    assert ledger.jobs.runnable(109.0, M) == []
     assert ledger.jobs.next_due() == 110.0
-    (second,) = ledger.jobs.claim(ledger.jobs.runnable(110.0), 111.0)
+    (second,) = ledger.jobs.claim(ledger.jobs.runnable(110.0, M), 111.0)
     assert (second.attempt, second.claim, second.deaths) == (2, 2, 1)
     ledger.jobs.release(first, not_before=0, spent=True)  # an older claim changes nothing
-    assert ledger.jobs.runnable(112.0) == []
+    assert ledger.jobs.runnable(112.0, M) == []
     ledger.jobs.release(second, not_before=0, spent=False)
-    assert ledger.jobs.runnable(112.0)[0].attempt == 1
+    assert ledger.jobs.runnable(112.0, M)[0].attempt == 1
 
 
 def test_after_a_crash_running_jobs_go_back_without_blame(ledger: Ledger) -> None:
     queue(ledger, "m", "m")
-    ledger.jobs.claim(ledger.jobs.runnable(100.0), 101.0)
+    ledger.jobs.claim(ledger.jobs.runnable(100.0, M), 101.0)
     assert ledger.jobs.recover() == 2
-    assert [(j.attempt, j.claim) for j in ledger.jobs.runnable(102.0)] == [(0, 1), (0, 1)]
+    assert [(j.attempt, j.claim) for j in ledger.jobs.runnable(102.0, M)] == [(0, 1), (0, 1)]
 
 
-def test_the_resident_models_jobs_are_seen_from_the_end_of_a_long_queue(ledger: Ledger) -> None:
-    queue(ledger, *["m"] * 300, "resident")
-    assert len(ledger.jobs.runnable(100.0)) == 256
-    assert ledger.jobs.runnable(100.0, (Kind.SCORE, "resident"))[-1].model == "resident"
+def test_whatever_waits_is_seen_behind_a_long_queue(ledger: Ledger) -> None:
+    other = (Kind.SCORE, "other")
+    queue(ledger, *["m"] * 300, "other", *["m"] * 300, "x")
+    assert ledger.jobs.groups(100.0) == [M, other, (Kind.SCORE, "x")]
+    assert len(ledger.jobs.runnable(100.0, M)) == 256
+    (only,) = ledger.jobs.runnable(100.0, other)
+    (claimed,) = ledger.jobs.claim([only], 101.0)
+    assert ledger.jobs.groups(102.0) == [M, (Kind.SCORE, "x")]
+    ledger.jobs.release(claimed, not_before=200.0, spent=True)
+    assert other not in ledger.jobs.groups(199.0)
+    assert ledger.jobs.groups(200.0)[1] == other
+
+
+def test_a_job_that_has_to_wait_hides_no_other_of_its_kind(ledger: Ledger) -> None:
+    queue(ledger, "m", "m")
+    first, _ = ledger.jobs.runnable(100.0, M)
+    (claimed,) = ledger.jobs.claim([first], 101.0)
+    ledger.jobs.release(claimed, not_before=200.0, spent=True)
+    assert ledger.jobs.groups(150.0) == [M]
+    assert len(ledger.jobs.runnable(150.0, M)) == 1
 
 
 def test_a_reader_cannot_write_and_says_what_is_wrong(ledger: Ledger, tmp_path: Path) -> None:
