@@ -70,6 +70,10 @@ class LedgerError(HotfolderError):
     kind = "ledger"
 
 
+class LedgerMismatch(LedgerError):
+    """A statement does not fit what is in the database: its schema, or a row that somebody changed."""
+
+
 class ModelMissing(HotfolderError):
     """A model that is asked for is not on this machine."""
 

@@ -162,6 +162,10 @@ class Outbox:
             self._cannot_place(published.wanted, published.trouble)
         elif published.trouble is not None:
             self._pause = Pause(published.trouble.info())  # the publisher keeps it until it is resumed
+        elif published.refused is not None:
+            self.failed += 1
+            self._sources.look_again = True
+            self._tell_failure(published.wanted.source_file, None, published.refused)
         elif published.done is None:
             self._nothing_to_publish(published.wanted)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from hotfolder.errors import DiskFull, EnvironmentTrouble, HotfolderError, LedgerError
+from hotfolder.errors import DiskFull, EnvironmentTrouble, HotfolderError, LedgerError, LedgerMismatch
 
 #: The machine's, which may pass: the queue waits, nothing is spent.
 _PASSING = {
@@ -51,7 +51,7 @@ def explain(error: sqlite3.DatabaseError, done: Literal["written", "read"]) -> H
         return trouble
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _UNFITTING:
-        return LedgerError(
+        return LedgerMismatch(
             f"the database is not as this version of hotfolder expects it: {error}",
             "start hotfolder again: that brings an older one up to date; what else may be wrong: hotfolder doctor",
         )

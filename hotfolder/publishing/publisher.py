@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hotfolder.core import naming
-from hotfolder.errors import CannotPlace, EnvironmentTrouble, UnreadableJournal
+from hotfolder.errors import CannotPlace, EnvironmentTrouble, LedgerMismatch, UnreadableJournal
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.copying import is_copy
 from hotfolder.files.identity import is_same
@@ -36,12 +36,13 @@ class Published:
 
     `done` is what was carried out, with the names that the files really got. None, without `trouble`: a file that it
     was to move is not there any more, or is another one now, and nothing was done. With `trouble`: it has to wait,
-    and `resume` tries it again.
+    and `resume` tries it again. With `refused`: its files are in their places, but the ledger does not take it.
     """
 
     wanted: Transition
     done: Transition | None = None
     trouble: EnvironmentTrouble | CannotPlace | None = None
+    refused: ErrorInfo | None = None
 
 
 @dataclass(slots=True)
@@ -207,14 +208,44 @@ class Publisher:
                 moved.append((each, done))
         try:
             self._beneath.fsync(folders)
-            self._ledger.journal.apply(
-                [(each.entry_id, done) for each, done in moved], [each.entry_id for each in gone], self._clock()
-            )
+            refused = self._apply(moved, gone)
         except (OSError, EnvironmentTrouble) as error:
             trouble = explain(error) if isinstance(error, OSError) else error
             return results + [self._wait(each, trouble) for each in (*gone, *(each for each, _ in moved))]
-        results += [Published(each.wanted, done) for each, done in moved]
+        results += [
+            Published(each.wanted, refused=refused[each.entry_id])
+            if each.entry_id in refused
+            else Published(each.wanted, done)
+            for each, done in moved
+        ]
         return results + [Published(each.wanted) for each in gone]
+
+    def _apply(self, moved: Sequence[tuple[_Begun, Transition]], gone: Sequence[_Begun]) -> dict[int, ErrorInfo]:
+        """All of it in one transaction. Where something does not fit the ledger: one each, and that one is set aside.
+
+        Gives the entries that were, and why. Raises EnvironmentTrouble, LedgerError.
+        """
+        journal, refused = self._ledger.journal, dict[int, ErrorInfo]()
+        closed = [each.entry_id for each in gone]
+        try:
+            journal.apply([(each.entry_id, done) for each, done in moved], closed, self._clock())
+            return refused
+        except LedgerMismatch:
+            journal.apply([], closed, self._clock())
+        for each, done in moved:
+            try:
+                journal.apply([(each.entry_id, done)], [], self._clock())
+            except LedgerMismatch as error:
+                places = ", ".join(move.dst for _, move in done.moves()) or done.source_file
+                told = LedgerMismatch(
+                    f"{places} is in its place, but cannot be recorded: {error.message}", error.fix
+                )
+                log.error("%s", told.message)
+                entry = encode(done)
+                stored = StoredEntry(each.entry_id, entry.version, entry.text, entry.job_id)
+                journal.set_aside(stored, told.info(), self._clock())
+                refused[each.entry_id] = told.info()
+        return refused
 
     def _wait(self, begun: _Begun, trouble: EnvironmentTrouble | CannotPlace) -> Published:
         self._held[begun.entry_id] = begun.wanted

@@ -190,3 +190,27 @@ def test_the_command_says_what_waits(
     monkeypatch.setenv("HOTFOLDER_SETTLE__QUIET_SECONDS", "0")
     assert run_daemon(layout.root, once=True) == 3
     assert "1 results wait, because their files cannot be moved" in capsys.readouterr().err
+
+
+def test_a_result_that_the_ledger_refuses_is_the_only_one_that_is_not_recorded(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody has changed rows by hand: it must not be met at each start again, nor hold back others."""
+    for number in range(4):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    Ledger.open(layout.database).close()
+    write(
+        layout,
+        "CREATE TRIGGER refuse BEFORE INSERT ON images WHEN NEW.path = 'keep/2.png' "
+        "BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+    )
+    report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert (report.done, report.failed, report.paused) == (3, 1, None)
+    assert files_in(layout, "inbox", "keep") == [f"keep/{n}.png" for n in range(4)]
+    assert len(rows(layout, "SELECT path FROM results")) == 3
+    ((state, message),) = rows(layout, "SELECT state, error FROM queue WHERE state != 'done'")
+    assert state == "failed"
+    assert "keep/2.png is in its place, but cannot be recorded" in message
+    assert "not this one" in message
+    again = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert (again.done, again.failed, again.paused) == (0, 0, None)
