@@ -134,8 +134,14 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
 
 
 def _specs_of(text: str, asked: Mapping[str, Any], lists: Any) -> tuple[bool, list[PromptSpec]]:
-    """The prompts that an argument means: itself, or those of the prompt file, or the generated image, it names."""
+    """The prompts that an argument means: itself, or those of the prompt file, or the generated image, it names.
+
+    Raises UsageError for the name of a file that is not there: nobody wants a picture of 'prompts/typo.txt'.
+    """
     path = Path(existing_file(text) or "")
+    named = Path(text)
+    if path == Path() and asks_for_images(named) and (named.parent != Path() or not re.search(r"\s", text)):
+        raise UsageError(f"{text} is not there", "check the name; as a prompt, write it with other words")
     if not asks_for_images(path):
         return False, of_prompt(text, asked, draw_seed, lists)
     if asked and says_itself(path):

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from hotfolder.cli import main
 from hotfolder.core.prompts import options_of
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.demo.pictures import draw_landscape
-from hotfolder.errors import DiskFull, ExitCode, GenerationFailed, HotfolderError, NotAnImage
+from hotfolder.errors import DiskFull, ExitCode, GenerationFailed, HotfolderError, NotAnImage, UsageError
 from hotfolder.imaging.metadata import read_generation
 from hotfolder.oneshot import placing
 from hotfolder.types import Item, Kind
@@ -344,13 +344,14 @@ def scripted(
     prompt: Mapping[str, Any],
     *,
     as_json: bool = True,
+    prompts: Sequence[str] = ("a cat",),
 ) -> ExitCode:
     """The command in this process, without a model: quick, and it can be stopped at any line."""
     monkeypatch.chdir(folder)
     monkeypatch.delenv("HOTFOLDER_ROOT", raising=False)
     monkeypatch.setenv("HOME", str(folder.parent))
     monkeypatch.setattr(command, "make_executor", lambda *_: ScriptedExecutor(script))
-    return command.run_generate(None, ["a cat"], command.Options(options_of(prompt)), as_json=as_json)
+    return command.run_generate(None, list(prompts), command.Options(options_of(prompt)), as_json=as_json)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -459,3 +460,15 @@ def test_a_worker_that_dies_of_one_image_is_told_of_it(
     told = json.loads(capsys.readouterr().out)
     assert [row.get("image") for row in told["images"]] == ["a-cat-s1.png", None, "a-cat-s3.png"]
     assert told["images"][1]["error"]["kind"] == "worker_lost"
+
+
+@pytest.mark.parametrize("name", ["typo.txt", "prompts/typo.txt", "my prompts/a b.toml", "keep/cat.png"])
+def test_a_file_that_is_not_there_is_no_prompt(nowhere: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is not there"):
+        scripted(monkeypatch, nowhere, lambda *_: 7.0, {}, prompts=[name])
+    assert names(nowhere) == []
+
+
+def test_words_that_end_like_a_file_are_a_prompt(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, nowhere, lambda *_: 7.0, {"seed": 1}, prompts=["a sign that says readme.txt"])
+    assert len(names(nowhere)) == 1
