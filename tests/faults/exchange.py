@@ -21,7 +21,7 @@ from pathlib import Path
 
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
-from tests.support.live import LiveDaemon
+from tests.support.live import LiveDaemon, wait_for
 from tests.support.roots import files_in, new_root, picture, rows
 
 _RENAME_EXCHANGE = 2
@@ -94,6 +94,10 @@ def exchange(layout: Layout, seconds: float) -> str:
         with LiveDaemon(layout, HOTFOLDER_GATE__UPSCALE="10", HOTFOLDER_GATE__KEEP="9.9") as daemon:
             daemon.watching()
             time.sleep(seconds)
+            # The exchange holds up the work on the pictures that are meant, too.
+            wait_for(
+                lambda: bool(rows(layout, "SELECT 1 FROM images")), 120, "a picture of the other user is judged"
+            )
             assert daemon.process.poll() is None, daemon.text()[-2000:]
     assert contents(private) == before
     known = {sha256 for (sha256,) in rows(layout, "SELECT sha256 FROM images")}
@@ -105,7 +109,6 @@ def exchange(layout: Layout, seconds: float) -> str:
     judged, enlarged = (
         len(rows(layout, f"SELECT 1 FROM images WHERE role {r}")) for r in ("!= 'upscaled'", "= 'upscaled'")
     )
-    assert judged > 0
     theirs = f"{judged} pictures of the other user judged, {enlarged} enlarged"
     return f"{seconds:g} s: {theirs}; {len(before)} private files untouched"
 
