@@ -351,6 +351,7 @@ class Staged:
     width: int  # pixels
     height: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what of the picture could not be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +361,7 @@ class SourceFacts:
     sha256: str
     width: int  # pixels, upright
     height: int
+    notes: tuple[str, ...] = ()  # what a person should know of it: sentences without their beginning 'a.png: '
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +376,11 @@ class Outcome:
     staged: Staged | None = None
     source: SourceFacts | None = None
     error: ErrorInfo | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know though all went well."""
+        return (self.source.notes if self.source else ()) + (self.staged.notes if self.staged else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hotfolder.cli import table
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
-from hotfolder.cli.text import told_at_the_end
+from hotfolder.cli.text import noted, told_at_the_end, write_notes
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
@@ -107,6 +107,7 @@ def _row(file: Path, outcome: Outcome, gate: Gate) -> dict[str, Any]:
         "verdict": verdict,
         "sha256": outcome.source.sha256,
         "scores": {s.scorer: round(s.value, 4) for s in (outcome.score, *outcome.parts)},
+        **noted(outcome),
     }
 
 
@@ -153,6 +154,7 @@ def _write_table(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None
             continue
         parts = "".join(f"  {scorer} {row['scores'][scorer]:.2f}" for scorer in scorers)
         sys.stdout.write(f"{name:<{width}} {row['score']:5.2f}  {row['verdict']:<6}{parts}".rstrip() + "\n")
+        write_notes(row)
     errors = sum(1 for row in rows if "error" in row)
     mean = _mean(rows)
     told = f"mean {mean:.2f} of {len(rows) - errors} images" if mean is not None else "no image could be judged"

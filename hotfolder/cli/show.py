@@ -119,6 +119,7 @@ def _text(answer: dict[str, Any]) -> str:
     for score in answer["scores"]:
         mark = "" if score["gate"] else "  (beside the gate)"
         lines.append(f"  {score['score']:.2f} by {score['scorer']}, {score['precision']}{mark}")
+    lines += [f"  note: {printable(note)}" for note in answer["settings"].get("notes", ())]
     lines.append("")
     source = printable(answer["source_file"] or "a file that is not known")
     lines.append(source)

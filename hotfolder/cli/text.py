@@ -1,11 +1,15 @@
-"""What is told at the end, once."""
+"""What is told at the end, once, and how notes are told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from hotfolder.errors import HotfolderError
+from hotfolder.printable import printable
+from hotfolder.types import Outcome
 
 
 @contextmanager
@@ -24,3 +28,14 @@ def told_at_the_end(tell: Callable[[], None], *, as_json: bool) -> Iterator[None
         tell()
         raise
     tell()
+
+
+def noted(outcome: Outcome) -> dict[str, list[str]]:
+    """For a row of a JSON document: `notes`, where there are some."""
+    return {"notes": list(outcome.notes)} if outcome.notes else {}
+
+
+def write_notes(row: Mapping[str, Any]) -> None:
+    """Below a row's line."""
+    for note in row.get("notes", ()):
+        sys.stdout.write(f"    note: {printable(note)}\n")

@@ -14,7 +14,7 @@ from typing import Any
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
-from hotfolder.cli.text import told_at_the_end
+from hotfolder.cli.text import noted, told_at_the_end, write_notes
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
@@ -155,7 +155,7 @@ def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
     fsync_folder(wanted.folder)
     return {
         "image": str(wanted.source), "output": str(target), "skipped": False, "width": outcome.staged.width,
-        "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256,
+        "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256, **noted(outcome),
     }  # fmt: skip
 
 
@@ -227,5 +227,6 @@ def _tell(rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
             sys.stdout.write(f"{name}  done before: {printable(row['output'])}\n")
         else:
             sys.stdout.write(f"{name}  {printable(row['output'])}  {row['width']} × {row['height']}\n")
+        write_notes(row)
     done = len(rows) - errors - skipped
     sys.stdout.write(f"{done} enlarged, {skipped} done before, {errors} failed\n")

@@ -175,7 +175,8 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
 def _of_image(path: str, image: dict[str, Any]) -> dict[str, Any]:
     score = "not scored yet" if image["score"] is None else f"{image['score']:.2f} by {image['scorer']}"
     verdict = f", {image['verdict']}" if image["verdict"] else ""
-    return _answer(path, "done", f"{image['role']} from {image['source_file']}, {score}{verdict}")
+    notes = json.loads(image["settings"]).get("notes", [])
+    return _answer(path, "done", _join(f"{image['role']} from {image['source_file']}, {score}{verdict}", *notes))
 
 
 def _join(*parts: str) -> str:

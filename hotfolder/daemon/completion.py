@@ -114,6 +114,8 @@ class Completion:
         self._ledger.jobs.release(job, not_before=0, spent=False)
 
     def _success(self, job: Job, outcome: Outcome, drop: Drop | None, now: float) -> Transition:
+        for note in outcome.notes:
+            log.warning("job %d: %s: %s", job.id, job.source or job.source_file, note, extra=_fields(job))
         image = self._image(job)
         about = About(image, drop, self._parent_score(image, outcome))
         transition: Scored | Generated | Upscaled

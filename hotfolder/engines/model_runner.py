@@ -217,7 +217,7 @@ class ModelRunner:
                 except Exception as error:  # noqa: BLE001 - as above
                     emit(_failed(item, error))
                     continue
-                yield Request(item.job_id, picture.pixels, picture.carried.icc, _target(item.params, s))
+                yield Request(item.job_id, picture.pixels, picture.carried.profile, _target(item.params, s))
 
         def report(job_id: int, done: int, total: int) -> None:
             emit(Progress(job_id, "upscaling", done, total))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from PIL import Image, TiffTags
 from PIL.ExifTags import IFD, Base
 
-log = logging.getLogger(__name__)
+from hotfolder.imaging.coding import CHUNKS, profile_of
+from hotfolder.imaging.iptc import PNG_NAME, iptc_of
+from hotfolder.imaging.png import before_the_pixels
+from hotfolder.imaging.texts import PNG_XMP
+
 # Pillow does not know its type, and would write bytes; EXIF 2.32, 4.6.5, wants UNDEFINED.
 TiffTags.TAGS_V2_GROUPS.setdefault(IFD.Exif, {})[Base.UserComment] = TiffTags.TagInfo(
     Base.UserComment, "UserComment", TiffTags.UNDEFINED, 0
@@ -24,6 +29,27 @@ _XMP_NUMBERS = (
 )
 
 
+#: Other texts of EXIF's folder that Pillow knows no type of: bytes that are no ASCII would become UNDEFINED.
+for _tag in (Base.CameraOwnerName, Base.BodySerialNumber, Base.LensMake, Base.LensModel, Base.LensSerialNumber):
+    TiffTags.TAGS_V2_GROUPS[IFD.Exif].setdefault(_tag, TiffTags.TagInfo(_tag, _tag.name, TiffTags.ASCII, 1))
+#: What a TIFF's own folder says of the picture; all else in it says how that file is built.
+_OF_THE_PICTURE = (
+    Base.ImageDescription, Base.Make, Base.Model, Base.Orientation, Base.XResolution, Base.YResolution,
+    Base.ResolutionUnit, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer, Base.Copyright, Base.Rating,
+    Base.RatingPercent, Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject,
+)  # fmt: skip
+_INCH, _CM = 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """How close pixels stand on paper: to the inch; or no more than how wide they are to how high."""
+
+    x: float
+    y: float
+    to_the_inch: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """Metadata of a picture. `text` are PNG text chunks; A1111's `parameters` and ours are among them."""
@@ -31,28 +57,103 @@ class Carried:
     icc: bytes | None = None
     exif: bytes | None = None  # without 'Exif\0\0'
     xmp: bytes | None = None
+    iptc: bytes | None = None  # IIM, the captions of the press
     text: Mapping[str, str] = field(default_factory=dict)
+    coding: Mapping[bytes, bytes] = field(default_factory=dict)  # PNG chunks that say how colours are meant
+    density: Density | None = None
     software: str = ""  # who made the file
+    notes: tuple[str, ...] = ()  # what could not be carried, and why
+
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        return (self.density.x, self.density.y) if self.density and self.density.to_the_inch else None
+
+    @property
+    def profile(self) -> bytes | None:
+        """What RGB colours mean, whichever way the file says it; None: sRGB, or it cannot be said by a profile."""
+        return self.icc or profile_of(self.coding)
+
+    def without(self, note: str, **changes: Any) -> Carried:
+        """The same with less, and a note of that."""
+        return replace(self, **changes, notes=(*self.notes, note))
 
 
-def carried(image: Image.Image) -> Carried:
-    """What an opened and loaded image carries. Parts that cannot be read are left out, and logged."""
+def carried(image: Image.Image, data: bytes, *, on_its_side: bool) -> Carried:
+    """What an opened and loaded image carries. Parts that cannot be read are left out, with a note.
+
+    `data` is the whole file; one that is `on_its_side` is turned by a quarter.
+    """
     xmp = image.info.get("xmp")
-    text = {k: str(v) for k, v in getattr(image, "text", {}).items() if k != "XML:com.adobe.xmp"}
+    text = {k: str(v) for k, v in getattr(image, "text", {}).items() if k != PNG_XMP}
+    if image.format in ("JPEG", "GIF") and isinstance(comment := image.info.get("comment"), bytes):
+        text.setdefault("Comment", comment.decode("utf-8", "replace").rstrip("\0"))
+    notes: tuple[str, ...] = ()
+    exif, density = None, _density(image)
     try:
-        exif = image.getexif().tobytes().removeprefix(b"Exif\0\0") if image.getexif() else None
-        parameters = parameters_of(image)
+        found = image.getexif()
+        if image.format == "TIFF":
+            for tag in [tag for tag in found if tag not in (*_OF_THE_PICTURE, IFD.Exif, IFD.GPSInfo)]:
+                del found[tag]
+        exif = _as_bytes(found) if found else None
+        density = density or _density_of_exif(found)
+        if (parameters := parameters_of(image)) and "parameters" not in text:
+            text["parameters"] = parameters
     except Exception as error:  # noqa: BLE001 - a damaged EXIF block fails in any way it likes
-        log.warning("EXIF cannot be read and is left out: %s", error)
-        exif = parameters = None
-    if parameters and "parameters" not in text:
-        text["parameters"] = parameters
-    return Carried(image.info.get("icc_profile"), exif, xmp.encode() if isinstance(xmp, str) else xmp, text)
+        exif, notes = None, (f"its EXIF cannot be read and is left out: {error}",)
+    if density is not None and on_its_side:
+        density = replace(density, x=density.y, y=density.x)
+    iptc = iptc_of(image, text)
+    text.pop(PNG_NAME, None) if iptc else None
+    coding = before_the_pixels(data, CHUNKS) if image.format == "PNG" else {}
+    icc = image.info.get("icc_profile") or None
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return Carried(icc, exif, xmp, iptc, text, coding, density, notes=notes)
+
+
+def _density(image: Image.Image) -> Density | None:
+    """As the format itself says it."""
+    dpi, aspect = image.info.get("dpi"), image.info.get("aspect")
+    if dpi is not None:
+        return _sane(dpi, to_the_inch=True)
+    return _sane(aspect, to_the_inch=False) if aspect is not None else None
+
+
+def _density_of_exif(exif: Image.Exif) -> Density | None:
+    unit = exif.get(Base.ResolutionUnit, _INCH)
+    x, y = exif.get(Base.XResolution), exif.get(Base.YResolution)
+    if x is None or unit not in (_INCH, _CM):
+        return None
+    factor = 1.0 if unit == _INCH else 2.54
+    return _sane((float(x) * factor, float(y if y is not None else x) * factor), to_the_inch=True)
+
+
+def _sane(pair: Any, *, to_the_inch: bool) -> Density | None:
+    try:
+        x, y = (float(one) for one in pair)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    usual = all(math.isfinite(one) and 0 < one < 10_000_000 for one in (x, y))
+    return Density(x, y, to_the_inch) if usual and (to_the_inch or x != y) else None
+
+
+def _as_bytes(exif: Image.Exif) -> bytes:
+    """Without 'Exif\\0\\0'. Texts come out with the bytes that they came in with."""
+    keep_bytes(exif)
+    keep_bytes(exif.get_ifd(IFD.Exif))
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def keep_bytes(folder: MutableMapping[int, Any]) -> None:
+    """Pillow reads texts as Latin-1, whatever they are, and would write '?' for all that is no ASCII."""
+    for tag, value in list(folder.items()):
+        if isinstance(value, str) and not value.isascii():
+            folder[tag] = value.encode("latin-1", "replace")
 
 
 def resized(found: Carried, width: int, height: int, *, software: str) -> Carried:
     """The same for a picture of another size that is upright now: dimensions and orientation put right.
 
+    How close pixels stand stays as it is: an enlarged picture prints so much larger, as sharp as the first one.
     `software` becomes EXIF's Software: it says who made the file.
     """
     exif = Image.Exif()
@@ -63,15 +164,18 @@ def resized(found: Carried, width: int, height: int, *, software: str) -> Carrie
         exif.pop(Base.Orientation, None)
         if Base.ImageWidth in exif or Base.ImageLength in exif:
             exif[Base.ImageWidth], exif[Base.ImageLength] = width, height
+        if found.dpi is not None:
+            exif[Base.XResolution], exif[Base.YResolution] = found.dpi
+            exif[Base.ResolutionUnit] = _INCH
         photo = exif.get_ifd(IFD.Exif)
         if Base.ExifImageWidth in photo or Base.ExifImageHeight in photo:
             photo[Base.ExifImageWidth], photo[Base.ExifImageHeight] = width, height
-        data = exif.tobytes().removeprefix(b"Exif\0\0")
+        data = _as_bytes(exif)
     except Exception as error:  # noqa: BLE001 - as above
-        log.warning("EXIF cannot be written and is left out: %s", error)
+        found = found.without(f"its EXIF cannot be written and is left out: {error}")
         exif = Image.Exif()
         exif[Base.Software] = software
-        data = exif.tobytes().removeprefix(b"Exif\0\0")
+        data = _as_bytes(exif)
     xmp = found.xmp
     if xmp:
         numbers = {"width": b"%d" % width, "height": b"%d" % height, "one": b"1"}
@@ -92,7 +196,7 @@ def with_comment(found: Carried) -> Carried:
     if _user_comment(exif) != found.text["parameters"]:
         comment = _UNICODE + found.text["parameters"].encode("utf-16-be", "replace")
         exif.get_ifd(IFD.Exif)[Base.UserComment] = comment
-    return replace(found, exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    return replace(found, exif=_as_bytes(exif))
 
 
 def parameters_of(image: Image.Image) -> str | None:

@@ -99,7 +99,8 @@ class Opened:
             _check_scans(name, self.source.data)
         try:
             image.load()
-            found = carried(image)
+            orientation = _orientation(image) if turned is None else turned
+            found = carried(image, self.source.data, on_its_side=orientation in (5, 6, 7, 8))
             upright = ImageOps.exif_transpose(image)
         except MemoryError:
             raise ImageTooLarge(
@@ -116,7 +117,6 @@ class Opened:
             found = replace(found, icc=None)  # it describes the old channels
         all_bits = None
         if wants_deep:
-            orientation = image.getexif().get(_ORIENTATION, 1) if turned is None else turned
             all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
             if all_bits.shape[1::-1] != upright.size:
                 raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
@@ -222,6 +222,13 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
         raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
     return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - a damaged EXIF block fails in any way it likes
+        return 1
 
 
 def _check_scans(name: str, data: bytes) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD
 
-from hotfolder.imaging.packets import png_chunk
+from hotfolder.imaging.carried import Carried, keep_bytes
 
 Pixels = NDArray[np.uint16]
 #: What these decoders raise on damaged files.
@@ -54,43 +54,23 @@ def decode_deep(data: bytes, format_: str) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def encode_png(pixels: Pixels, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A 16-bit PNG with these chunks (type, data) behind its header. Fast: zlib level 1, one filter."""
-    data = imagecodecs.png_encode(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels, level=1)
-    end_of_header = 8 + 25  # signature, IHDR
-    extra = b"".join(png_chunk(kind, content) for kind, content in chunks)
-    return bytes(data[:end_of_header]) + extra + bytes(data[end_of_header:])
+def encode_png(pixels: Pixels) -> bytes:
+    """A 16-bit PNG. Fast: zlib level 1, one filter."""
+    return bytes(imagecodecs.png_encode(np.squeeze(pixels, 2) if pixels.shape[2] == 1 else pixels, level=1))
 
 
-def png_chunks(
-    text: Mapping[str, str], icc: bytes | None, exif: bytes | None, xmp: bytes | None
-) -> list[tuple[bytes, bytes]]:
-    """Metadata as PNG chunks (PNG specification, third edition, section 11.3)."""
-    chunks = []
-    if icc:
-        chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(icc)))
-    if exif:
-        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    texts = dict(text)
-    for key, value in texts.items():
-        chunks.append((b"iTXt", key.encode("latin-1", "replace")[:79] + b"\0\0\0\0\0" + value.encode()))
-    if xmp:
-        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
-    return chunks
-
-
-def encode_tiff(
-    pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, xmp: bytes | None, software: str
-) -> bytes:
+def encode_tiff(pixels: NDArray[Any], carried: Carried) -> bytes:
     """A deflated TIFF of (h, w, 1 to 4) uint8 or uint16, with EXIF's folder, which Pillow cannot put beside it."""
     if pixels.shape[2] == 2:  # hardly a program reads grey with alpha in 16 bits; RGBA all do
         pixels = pixels[..., [0, 0, 0, 1]]
     colours = pixels.shape[2]
-    tags: list[tuple[Any, ...]] = [(700, "B", len(xmp), xmp, True)] if xmp else []
+    packets = ((700, carried.xmp), (33723, carried.iptc))
+    tags: list[tuple[Any, ...]] = [(tag, "B", len(packet), packet, True) for tag, packet in packets if packet]
     found = Image.Exif()
-    if exif:
-        found.load(exif)
-    tags += [(tag, "s", 0, str(found[tag]), True) for tag in _TEXTS if tag in found]
+    if carried.exif:
+        found.load(carried.exif)
+    # Pillow reads bytes that are no ASCII as Latin-1, so this gives them back.
+    tags += [(tag, "s", 0, str(found[tag]).encode("latin-1", "replace"), True) for tag in _TEXTS if tag in found]
     folder = found.get_ifd(IFD.Exif)
     if folder:
         tags.append((_PLACEHOLDER, "I", 1, 0, True))
@@ -104,10 +84,12 @@ def encode_tiff(
         compression="zlib",
         compressionargs={"level": 1},
         predictor=True,
-        software=software or None,
+        software=carried.software or None,
         byteorder="<",
         metadata=None,
-        iccprofile=icc,
+        iccprofile=carried.icc,
+        resolution=carried.dpi,
+        resolutionunit=2 if carried.dpi else None,
         extratags=tags,
     )
     if folder:
@@ -117,13 +99,15 @@ def encode_tiff(
 
 #: An unused tag beside EXIF's, which tifffile does not write itself: renamed afterwards.
 _PLACEHOLDER = 34664
-#: Make, Model, DateTime, Artist, Copyright (TIFF 6.0).
-_TEXTS = (271, 272, 306, 315, 33432)
+#: ImageDescription, Make, Model, DateTime, Artist, Copyright (TIFF 6.0).
+_TEXTS = (270, 271, 272, 306, 315, 33432)
 
 
 def _append_folder(buffer: io.BytesIO, folder: Mapping[int, Any]) -> None:
     """Writes EXIF's folder behind the picture, and where it is into the tag that was left for it."""
-    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    directory = TiffImagePlugin.ImageFileDirectory_v2(group=IFD.Exif)
+    folder = dict(folder)
+    keep_bytes(folder)
     for tag, value in folder.items():
         directory[tag] = value
     place = buffer.seek(0, io.SEEK_END)

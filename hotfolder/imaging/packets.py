@@ -7,9 +7,9 @@ of a RIFF file, the extended kind, which announces its XMP (RFC 9649).
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from hotfolder.imaging.png import png_chunk, png_chunks
 from hotfolder.imaging.texts import JPEG_XMP, PNG, PNG_XMP, international
 
 _KEYWORD = PNG_XMP.encode() + b"\0"
@@ -41,7 +41,7 @@ def _png(data: bytes, change: Change) -> bytes:
     parts: list[bytes] = []
     at = None  # where the packet goes
     packet = None
-    for kind, body, whole in _png_chunks(data):
+    for kind, body, whole in png_chunks(data):
         if kind == b"iTXt" and body.startswith(_KEYWORD):
             at, packet = len(parts), international(body[len(_KEYWORD) :])
             continue
@@ -52,29 +52,6 @@ def _png(data: bytes, change: Change) -> bytes:
         raise ValueError("it has no pixels")
     body = _KEYWORD + b"\0\0\0\0" + change(packet)
     return PNG + b"".join([*parts[:at], png_chunk(b"iTXt", body), *parts[at:]])
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    """A whole chunk, with its length and checksum."""
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """(type, content, the whole chunk); what follows the end of the image is one more, without a type."""
-    at = len(PNG)
-    while at + 12 <= len(data):
-        (size,) = struct.unpack_from(">I", data, at)
-        end = at + 12 + size
-        if end > len(data):
-            raise ValueError("it ends in the middle of a chunk")
-        kind = data[at + 4 : at + 8]
-        yield kind, data[at + 8 : end - 4], data[at:end]
-        at = end
-        if kind == b"IEND":
-            break
-    if at < len(data):
-        yield b"", b"", data[at:]
 
 
 def _jpeg(data: bytes, change: Change) -> bytes:

@@ -6,7 +6,7 @@ Names are those of the XMP specification (ISO 16684-1) and of IPTC's photo metad
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, unescape
@@ -17,6 +17,7 @@ from hotfolder import __version__
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_DC = "http://purl.org/dc/elements/1.1/"
 _DESCRIPTION = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
 _RATING = f"{{{_XMP}}}Rating"
 _OURS = "urn:hotfolder:xmp:1.0/"
@@ -36,6 +37,21 @@ def generated(settings: str) -> bytes:
         f'xmlns:Iptc4xmpExt="{_IPTC}" xmlns:hotfolder="{_OURS}" xmp:CreatorTool="hotfolder {__version__}" '
         f'Iptc4xmpExt:DigitalSourceType="{GENERATED}" hotfolder:Generation="{_quoted(settings)}"'
     )
+
+
+def captioned(title: str, caption: str, keywords: Sequence[str], creator: str, rights: str) -> bytes:
+    """The packet of a picture that has nothing but an older caption (Metadata Working Group, guidelines 2.0)."""
+
+    def listed(name: str, kind: str, texts: Sequence[str]) -> str:
+        language = ' xml:lang="x-default"' if kind == "Alt" else ""
+        items = "".join(f"<rdf:li{language}>{_quoted(text)}</rdf:li>" for text in texts if text)
+        return f"   <dc:{name}><rdf:{kind}>{items}</rdf:{kind}></dc:{name}>\n" if items else ""
+
+    inside = (
+        listed("title", "Alt", [title]) + listed("description", "Alt", [caption]) + listed("subject", "Bag", keywords)
+        + listed("creator", "Seq", [creator]) + listed("rights", "Alt", [rights])
+    )  # fmt: skip
+    return _packet(f'xmlns:dc="{_DC}"', inside)
 
 
 def generation_of(packet: bytes) -> str | None:
@@ -136,12 +152,13 @@ def is_ours(packet: bytes) -> bool:
     return _MARK_BEGINS in packet
 
 
-def _packet(attributes: str) -> bytes:
+def _packet(attributes: str, inside: str = "") -> bytes:
+    end = f">\n{inside}  </rdf:Description>" if inside else "/>"
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/" {_OUR_MARK}>\n'
         ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
-        f'  <rdf:Description rdf:about="" xmlns:xmp="{_XMP}" {attributes}/>\n'
+        f'  <rdf:Description rdf:about="" xmlns:xmp="{_XMP}" {attributes}{end}\n'
         " </rdf:RDF>\n</x:xmpmeta>\n"
         '<?xpacket end="w"?>'
     ).encode()

@@ -202,7 +202,7 @@ UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE
 SELECT * FROM images WHERE id = :id;
 
 -- name: image_by_path
-SELECT results.*, images.drop_id FROM results JOIN images ON images.id = results.image_id
+SELECT results.*, images.drop_id, images.settings FROM results JOIN images ON images.id = results.image_id
 WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
 
 -- name: add_score

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from hotfolder.core import naming
 from hotfolder.core.best_of import choose
@@ -128,7 +129,7 @@ class Router:
         assert isinstance(job.params, ScoreParams)
         image, found, policy = about.image, outcome.source, self._policy_of(job.source_file)
         role = image.role if image else Role.DROPPED
-        new = None if image else NewImage(role, found.sha256, found.width, found.height)
+        new = None if image else NewImage(role, found.sha256, found.width, found.height, settings=_notes(outcome))
         measured = Scored(
             drop_id=job.drop_id,
             source_file=job.source_file,
@@ -180,7 +181,8 @@ class Router:
         made, image = outcome.staged, about.image
         name = naming.upscaled_stem(job.source, made.settings["scale"]) + PurePosixPath(staged).suffix
         new = NewImage(
-            Role.UPSCALED, made.sha256, made.width, made.height, model=job.model, settings=made.settings,
+            Role.UPSCALED, made.sha256, made.width, made.height, model=job.model,
+            settings={**made.settings, **_notes(outcome)},
             parent_id=image.id if image else None, prompt=image.prompt if image else None,
             negative_prompt=image.negative_prompt if image else None, seed=image.seed if image else None,
         )  # fmt: skip
@@ -338,6 +340,11 @@ def _enlarging(
     if asked is not None and asked is not True:
         params = UpscaleParams(float(asked), params.format)
     return (NewJob(Kind.UPSCALE, policy.models[Kind.UPSCALE], params, about=ImageRole.IMAGE),)
+
+
+def _notes(outcome: Outcome) -> dict[str, Any]:
+    """What the image's row says of its picture, where there is something to say."""
+    return {"notes": list(outcome.notes)} if outcome.notes else {}
 
 
 def _tries(job: Job, stopped: str | None) -> dict[str, object]:

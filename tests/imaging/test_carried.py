@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -18,9 +21,12 @@ from hotfolder.demo.pictures import draw_landscape
 from hotfolder.engines.model_runner import ModelRunner
 from hotfolder.errors import ImageTooLarge
 from hotfolder.imaging.carried import resized
+from hotfolder.imaging.colour import to_srgb
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import ENDINGS, stage
-from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
+from hotfolder.imaging.iptc import as_segment, fields_of
+from hotfolder.imaging.png import before_the_pixels, png_chunk
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Staged
 
 PARAMETERS = "a red circle\nSteps: 8, Sampler: DDIM, CFG scale: 3, Seed: 7, Size: 64x48, Model: shapes"
 XMP = (
@@ -43,6 +49,24 @@ def enlarge(path: Path, folder: Path, **settings: Any) -> Path | Outcome:
     runner.close()
     (outcome,) = told
     return Path(outcome.staged.path) if outcome.staged else outcome
+
+
+def doubled(path: Path, format_: str) -> Staged:
+    """The same way without a network: each pixel four times."""
+    found = decode(path, 10**9, deep=True)
+    pixels = found.pixels.repeat(2, axis=0).repeat(2, axis=1)
+    carried = resized(found.carried, *pixels.shape[1::-1], software="hotfolder test")
+    return stage(pixels, path.parent / "staging", f"{path.stem}-{path.suffix[1:]}", format_, carried=carried)
+
+
+def with_chunks(path: Path, image: Image.Image, **chunks: bytes) -> Path:
+    """A PNG with these chunks behind its header."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    data = buffer.getvalue()
+    extra = b"".join(png_chunk(kind.encode(), content) for kind, content in chunks.items())
+    path.write_bytes(data[:33] + extra + data[33:])
+    return path
 
 
 def photograph(path: Path) -> Path:
@@ -150,12 +174,13 @@ def test_premultiplied_alpha_is_not_taken_for_straight(tmp_path: Path) -> None:
     assert (decode(tmp_path / "a.tif", 10**9, deep=True).pixels[..., :3] >= 254).all()
 
 
-def test_metadata_that_jpeg_cannot_hold_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_metadata_that_jpeg_cannot_hold_is_left_out(tmp_path: Path) -> None:
     chunks = PngInfo()
     chunks.add_itxt("XML:com.adobe.xmp", "<x>" + "long history " * 10_000 + "</x>")
     draw_landscape(1, (20, 20)).save(tmp_path / "a.png", pnginfo=chunks)
-    assert isinstance(enlarge(tmp_path / "a.png", tmp_path, format="jpeg"), Path)
-    assert "do not fit into a JPEG" in caplog.text
+    made = doubled(tmp_path / "a.png", "jpeg")
+    assert decode(Path(made.path), 10**9).carried.xmp is None
+    assert any("XMP do not fit into a JPEG" in note for note in made.notes)
 
 
 def test_16_bits_turned_by_exif_are_turned_like_8_bits(tmp_path: Path) -> None:
@@ -240,3 +265,181 @@ def test_our_own_large_results_are_read_when_named_and_foreign_ones_are_not(tmp_
     Image.open(made).save(tmp_path / "foreign.png")
     with pytest.raises(ImageTooLarge):
         decode(tmp_path / "foreign.png", 10_000, named=True)
+
+
+# --- resolution, captions, and colours told by numbers --------------------------------------------
+
+GAMMA = struct.pack(">I", 100_000)
+CHROMATICITIES = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)  # Adobe RGB
+PQ = bytes((9, 16, 0, 1))
+IPTC = b"".join(
+    b"\x1c\2" + struct.pack(">BH", number, len(text.encode())) + text.encode()
+    for number, text in ((5, "Vom Berg"), (120, "Zwei Hügel & Sonne"), (25, "hill"), (25, "sun"), (80, "Jürgen"))
+)
+
+
+def dpi_of(path: Path) -> tuple[float, float] | None:
+    return decode(path, 10**9).carried.dpi
+
+
+@pytest.mark.parametrize("format_", sorted(ENDINGS))
+@pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.tif", "a.bmp"])
+def test_the_resolution_stays_so_that_it_prints_larger(tmp_path: Path, source: str, format_: str) -> None:
+    draw_landscape(1, (20, 10)).save(tmp_path / source, dpi=(300, 150))
+    made = dpi_of(Path(doubled(tmp_path / source, format_).path))
+    assert made is not None
+    assert made == pytest.approx((300, 150), abs=0.1)
+
+
+def test_a_resolution_turns_with_the_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    draw_landscape(1, (20, 10)).save(tmp_path / "a.jpg", dpi=(200, 100), exif=exif)
+    made = Path(doubled(tmp_path / "a.jpg", "jpeg").path)
+    assert dpi_of(made) == (100, 200)
+    with Image.open(made) as image:
+        assert (image.getexif()[Base.XResolution], image.getexif()[Base.YResolution]) == (100, 200)
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    path = with_chunks(tmp_path / "a.png", draw_landscape(1, (20, 10)), pHYs=struct.pack(">IIB", 4, 3, 0))
+    with Image.open(doubled(path, "png").path) as image:
+        assert image.info["aspect"] == (4, 3)
+
+
+@pytest.mark.parametrize("told", [(0, 0), (float("nan"), 1)])
+def test_no_resolution_is_none(tmp_path: Path, told: tuple[float, float]) -> None:
+    tags = [(282, "2I", 1, (int(told[0] == told[0] and told[0]), 1), True), (283, "2I", 1, (1, 0), True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4, 3), np.uint8), metadata=None, extratags=tags)
+    assert dpi_of(Path(doubled(tmp_path / "a.tif", "png").path)) is None
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_says_how_colours_are_meant_goes_from_png_to_png(tmp_path: Path, depth: type[np.generic]) -> None:
+    chunks = {
+        "gAMA": GAMMA, "cHRM": CHROMATICITIES, "cICP": PQ, "sBIT": b"\5\6\5", "mDCV": bytes(24), "cLLI": bytes(8),
+    }  # fmt: skip
+    if depth is np.uint8:
+        path = with_chunks(tmp_path / "a.png", draw_landscape(1, (20, 10)), **chunks)
+    else:
+        deep = stage(np.full((9, 8, 3), 20_000, np.uint16), tmp_path, "deep", "png")
+        data = Path(deep.path).read_bytes()
+        extra = b"".join(png_chunk(kind.encode(), content) for kind, content in chunks.items())
+        path = tmp_path / "a.png"
+        path.write_bytes(data[:33] + extra + data[33:])
+    made = Path(doubled(path, "png").path).read_bytes()
+    kept = before_the_pixels(made, frozenset(kind.encode() for kind in chunks))
+    assert kept == {kind.encode(): content for kind, content in chunks.items()}
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_other_formats_get_a_profile_that_says_the_same(tmp_path: Path, mode: str, format_: str) -> None:
+    path = with_chunks(
+        tmp_path / "a.png", Image.new(mode, (20, 10), 128 if mode == "L" else (128,) * 3), gAMA=GAMMA
+    )
+    with Image.open(doubled(path, format_).path) as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        shown = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert shown is not None
+    # Half the light is 188 of 255 in sRGB.
+    assert all(abs(value - 188) <= 2 for value in shown.getpixel((5, 5)))  # type: ignore[union-attr]
+
+
+def test_what_means_srgb_gets_no_profile(tmp_path: Path) -> None:
+    usual = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    path = with_chunks(tmp_path / "a.png", draw_landscape(1, (20, 10)), gAMA=struct.pack(">I", 45455), cHRM=usual)
+    assert decode(path, 10**9).carried.profile is None
+    with_chunks(path, draw_landscape(1, (20, 10)), gAMA=struct.pack(">I", 0), cHRM=bytes(32))
+    assert decode(path, 10**9).carried.profile is None
+
+
+def test_a_network_sees_linear_light_as_srgb(tmp_path: Path) -> None:
+    with_chunks(tmp_path / "a.png", Image.new("RGB", (16, 16), (128,) * 3), gAMA=GAMMA)
+    profile = decode(tmp_path / "a.png", 10**9).carried.profile
+    seen = to_srgb(np.full((1, 1, 3), 128 / 255, np.float32), profile)
+    assert seen is not None
+    assert seen == pytest.approx(188 / 255, abs=0.01)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "tiff", "png"])
+@pytest.mark.parametrize("source", ["jpeg", "tiff", "png"])
+def test_captions_of_the_press_are_carried(tmp_path: Path, source: str, format_: str) -> None:
+    path = captioned_picture(tmp_path, source)
+    found = decode(Path(doubled(path, format_).path), 10**9).carried
+    assert found.iptc == IPTC
+    assert fields_of(found.iptc)[120] == ["Zwei Hügel & Sonne"]
+
+
+def captioned_picture(folder: Path, format_: str) -> Path:
+    draw_landscape(1, (20, 10)).save(folder / "a.jpg")
+    data = (folder / "a.jpg").read_bytes()
+    segment = as_segment(IPTC)
+    (folder / "a.jpg").write_bytes(
+        data[:2] + b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+    )
+    if format_ == "jpeg":
+        return folder / "a.jpg"
+    return Path(doubled(folder / "a.jpg", format_).path)
+
+
+def test_captions_in_a_tiff_as_numbers_of_either_order(tmp_path: Path) -> None:
+    block = IPTC + bytes(-len(IPTC) % 4)
+    for order in "<>":
+        numbers = struct.unpack(f"{order}{len(block) // 4}I", block)
+        tags = [(33723, "I", len(numbers), numbers, True)]
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4, 3), np.uint8), metadata=None, extratags=tags)
+        assert decode(tmp_path / "a.tif", 10**9).carried.iptc == block
+
+
+@pytest.mark.parametrize("format_", ["webp", "avif"])
+def test_where_there_is_no_place_for_them_they_become_xmp(tmp_path: Path, format_: str) -> None:
+    found = decode(Path(doubled(captioned_picture(tmp_path, "jpeg"), format_).path), 10**9).carried
+    assert found.xmp is not None
+    text = found.xmp.decode()
+    for part in ("<dc:description>", "Zwei Hügel &amp; Sonne", "<rdf:li>hill</rdf:li>", "Vom Berg", "Jürgen"):
+        assert part in text
+    ElementTree.fromstring(text.partition("?>")[2].rpartition("<?")[0])
+
+
+@pytest.mark.parametrize("format_", sorted(ENDINGS))
+def test_texts_of_exif_keep_their_bytes(tmp_path: Path, format_: str) -> None:
+    exif = Image.Exif()
+    exif[Base.Artist] = "Jürgen".encode()
+    exif[Base.ImageDescription] = "Hügel".encode()
+    exif.get_ifd(IFD.Exif)[Base.LensModel] = "Größe".encode()
+    draw_landscape(1, (20, 10)).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(doubled(tmp_path / "a.jpg", format_).path) as image:
+        found = image.getexif()
+        lens = found.get_ifd(IFD.Exif)[Base.LensModel]
+        for text, told in (
+            ("Jürgen", found[Base.Artist]),
+            ("Hügel", found[Base.ImageDescription]),
+            ("Größe", lens),
+        ):
+            assert told.encode("latin-1").decode() == text
+
+
+def test_how_a_tiff_is_built_is_no_metadata(tmp_path: Path) -> None:
+    tags = [(270, "s", 0, "two hills", True), (700, "B", 4, b"<x/>", True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 40, 3), np.uint8), metadata=None, extratags=tags)
+    with Image.open(doubled(tmp_path / "a.tif", "png").path) as image:
+        exif = image.getexif()
+        assert exif[Base.ImageDescription] == "two hills"
+        assert not set(exif) & {256, 257, 258, 259, 262, 273, 278, 279, 700}
+        assert image.info["xmp"] == b"<x/>"
+
+
+def test_comments_are_carried(tmp_path: Path) -> None:
+    draw_landscape(1, (20, 10)).save(tmp_path / "a.jpg", comment="by hand")
+    for format_ in ("png", "jpeg"):
+        assert decode(Path(doubled(tmp_path / "a.jpg", format_).path), 10**9).carried.text["Comment"] == "by hand"
+
+
+def test_a_profile_for_grey_does_not_go_with_colours(tmp_path: Path) -> None:
+    grey = imagecodecs.cms_profile("gray", whitepoint=(0.3457, 0.3585, 1.0), gamma=1.8)
+    Image.new("L", (8, 8), 99).save(tmp_path / "a.png", icc_profile=grey)
+    made = doubled(tmp_path / "a.png", "webp")
+    with Image.open(made.path) as image:
+        assert "icc_profile" not in image.info
+    assert any("grey profile" in note for note in made.notes)
