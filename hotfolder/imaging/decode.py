@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from hotfolder.errors import (
     BadInput,
@@ -31,6 +31,8 @@ from hotfolder.errors import (
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
+from hotfolder.imaging.png import sieved
+from hotfolder.imaging.texts import PNG
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
@@ -39,8 +41,10 @@ _SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
 _ORIENTATION = 0x0112
 #: Our own enlarged images may have so many times the pixels that others may have.
 OWN_PIXELS = 64
-#: Bytes of text, profiles and the like in one file.
+#: Bytes of text, profiles and the like in one file, unpacked; what is more is not read.
 MAX_METADATA = 64 * 2**20
+# Pillow would refuse the whole picture for a text or a profile of 1 MiB; what is too much is left out before it looks.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA
 #: Bytes of a WebP of which only the size is wanted: Pillow reads it whole for that.
 _MOST_WEBP = 512 * 2**20
 #: Scans of one JPEG: what people make has a dozen.
@@ -71,7 +75,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it was read."""
+    """A file as it was read; `data` may be without metadata that nobody can use."""
 
     name: str
     data: bytes = field(repr=False)
@@ -84,6 +88,7 @@ class Opened:
 
     source: Source
     image: Image.Image
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
     @property
     def pixels(self) -> int:
@@ -120,7 +125,7 @@ class Opened:
             all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
             if all_bits.shape[1::-1] != upright.size:
                 raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
-        facts = SourceFacts(self.source.sha256, normal.width, normal.height)
+        facts = SourceFacts(self.source.sha256, normal.width, normal.height, self.notes)
         return Decoded(normal, facts, found, all_bits)
 
 
@@ -171,7 +176,12 @@ def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ou
     With `ours_too`, an image that says hotfolder made it may be larger: for files that a person named, not for
     what was dropped, since anybody can say so.
     """
-    return Opened(source, _open(source, max_pixels, first_frame=first_frame, ours_too=ours_too))
+    notes: tuple[str, ...] = ()
+    if source.data.startswith(PNG):
+        data, notes = sieved(source.data, MAX_METADATA)
+        source = replace(source, data=data)
+    image, more = _open(source, max_pixels, first_frame=first_frame, ours_too=ours_too)
+    return Opened(source, image, (*notes, *more))
 
 
 def decode(
@@ -192,7 +202,7 @@ def decode(
     return open_image(source, max_pixels, first_frame=first_frame, ours_too=named).decode(deep=deep)
 
 
-def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> Image.Image:
+def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> tuple[Image.Image, list[str]]:
     name = source.name
     try:
         image = Image.open(io.BytesIO(source.data), formats=FORMATS)
@@ -212,16 +222,19 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
             f"{name} has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed",
             "make it smaller, or raise executor.max_pixels",
         )
-    told = sum(len(value) for value in image.info.values() if isinstance(value, (str, bytes)))
-    if told > MAX_METADATA:
-        raise FileTooLarge(
-            f"{name} carries {told:,} bytes of metadata, more than the {MAX_METADATA:,} allowed", "strip it"
-        )
+    held, notes = 0, []
+    for key, value in list(image.info.items()):
+        if isinstance(value, (str, bytes)):
+            held += len(value)
+            if held > MAX_METADATA:
+                held -= len(value)
+                del image.info[key]
+                notes.append(f"its {key} is too large (of all, {MAX_METADATA:,} bytes are read), and is not read")
     # MPO is a JPEG with a second view behind it, as many phones write; TIFF pages are no animation. Frames are not
     # counted: in a hostile file that takes for ever.
     if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
         raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
-    return image
+    return image, notes
 
 
 def _orientation(image: Image.Image) -> int:

@@ -94,9 +94,9 @@ def _unpacked(packed: bytes) -> bytes:
         text = unpacker.decompress(packed, MOST_TEXT)
     except zlib.error as error:
         raise ValueError(f"a text in it is damaged: {error}") from None
-    if not unpacker.eof:
-        raise ValueError("a text in it is damaged: it is cut off, or too long")
-    return text
+    if not unpacker.eof and len(text) < MOST_TEXT:
+        raise ValueError("a text in it is damaged: it is cut off")
+    return text if unpacker.eof else b""  # too long: the others are what is wanted
 
 
 def _jpeg(file: BinaryIO) -> Texts:

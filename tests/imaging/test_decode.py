@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.errors import EmptyFile, ImageTooLarge, NotAnImage, TruncatedImage, UnsupportedImage, Vanished
 from hotfolder.imaging.carried import Carried
-from hotfolder.imaging.decode import decode, to_rgb
+from hotfolder.imaging.decode import MAX_METADATA, decode, to_rgb
 from hotfolder.imaging.encode import ENDINGS, stage
+from hotfolder.imaging.png import png_chunk
 
 LIMIT = 1_000_000
 
@@ -192,3 +193,76 @@ def test_other_jpegs_have_as_many_scans_as_they_like(tmp_path: Path) -> None:
     ):
         path.write_bytes(data)
         assert decode(path, 10**9).image.size == (64, 64)
+
+
+# --- metadata of a PNG that is too much, or damaged ----------------------------------------------
+
+
+def _with(chunk: bytes, content: bytes, *, damaged: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    draw_landscape(1, (16, 12)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    extra = png_chunk(chunk, content)
+    if damaged:
+        extra = extra[:-1] + bytes([extra[-1] ^ 1])
+    return data[:33] + extra + data[33:]
+
+
+def test_a_profile_and_texts_of_some_megabytes_are_read(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    large = profile + bytes(3 * 2**20)
+    (tmp_path / "a.png").write_bytes(_with(b"iCCP", b"scanner\0\0" + zlib.compress(large)))
+    found = decode(tmp_path / "a.png", LIMIT)
+    assert found.carried.icc == large and not found.facts.notes
+    text = "a long history. " * 200_000
+    (tmp_path / "b.png").write_bytes(_with(b"zTXt", b"History\0\0" + zlib.compress(text.encode())))
+    assert decode(tmp_path / "b.png", LIMIT).carried.text["History"] == text
+
+
+@pytest.mark.parametrize("chunk", [b"iCCP", b"zTXt", b"iTXt"])
+def test_what_is_too_much_is_left_out_and_the_picture_goes_on(tmp_path: Path, chunk: bytes) -> None:
+    packed = zlib.compress(bytes(MAX_METADATA + 1), 9)
+    head = b"History\0\1\0\0\0" if chunk == b"iTXt" else b"History\0\0"
+    (tmp_path / "a.png").write_bytes(_with(chunk, head + packed))
+    found = decode(tmp_path / "a.png", LIMIT)
+    assert found.image.size == (16, 12)
+    assert "is too large" in found.facts.notes[0]
+    assert found.carried.icc is None and not found.carried.text
+
+
+def test_many_texts_are_together_too_much(tmp_path: Path) -> None:
+    packed = zlib.compress(bytes(30 * 2**20), 9)
+    data = _with(b"zTXt", b"one\0\0" + packed)
+    more = b"".join(png_chunk(b"zTXt", name + b"\0\0" + packed) for name in (b"two", b"three"))
+    (tmp_path / "a.png").write_bytes(data[:33] + more + data[33:])
+    found = decode(tmp_path / "a.png", LIMIT)
+    assert len(found.carried.text) == 2 and len(found.facts.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("chunk", "content", "damaged"),
+    [
+        (b"tEXt", b"Title\0hill", True),
+        (b"iCCP", b"icc\0\0not packed", False),
+        (b"iCCP", b"icc\0\7" + zlib.compress(b"x"), False),
+        (b"zTXt", b"Title\0\7" + zlib.compress(b"x"), False),
+        (b"gAMA", b"\0", False),
+        (b"pHYs", b"\0\0\0\1", False),
+        (b"sRGB", b"", False),
+        (b"cHRM", b"\0\0", False),
+    ],
+)
+def test_damaged_metadata_of_a_png_is_left_out_with_a_note(
+    tmp_path: Path, chunk: bytes, content: bytes, damaged: bool
+) -> None:
+    (tmp_path / "a.png").write_bytes(_with(chunk, content, damaged=damaged))
+    found = decode(tmp_path / "a.png", LIMIT)
+    assert found.image.size == (16, 12)
+    assert "is damaged" in found.facts.notes[0]
+
+
+def test_metadata_of_a_webp_that_is_too_much_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hotfolder.imaging.decode.MAX_METADATA", 1000)
+    draw_landscape(1, (16, 12)).save(tmp_path / "a.webp", xmp=b"<x>" + b" " * 2000 + b"</x>")
+    found = decode(tmp_path / "a.webp", LIMIT)
+    assert found.carried.xmp is None and "xmp is too large" in found.facts.notes[0]
