@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from hotfolder.errors import (
     BadInput,
@@ -31,8 +31,11 @@ from hotfolder.errors import (
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
+from hotfolder.imaging.levels import unit, white_of
 from hotfolder.imaging.png import sieved
 from hotfolder.imaging.texts import PNG
+from hotfolder.imaging.tiff import FORMAT as TIFF_BEYOND
+from hotfolder.imaging.tiff import has_more_pages
 from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
@@ -53,6 +56,7 @@ _MOST_SCANS = 100
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+_OPENED = (TIFF_BEYOND, *FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Opened:
         image, name = self.image, self.source.name
         wants_deep = deep and is_deep(image)
         # Pillow turns TIFFs while it loads them, and forgets that it did.
-        turned = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) if image.format == "TIFF" else None
+        turned = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         if image.format in ("JPEG", "MPO"):
             _check_scans(name, self.source.data)
         try:
@@ -164,7 +168,7 @@ def size_of(file: BinaryIO) -> tuple[int, int]:
     try:
         if os.fstat(file.fileno()).st_size > most:
             raise ValueError(f"it has more than {most:,} bytes")
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=_OPENED) as image:
             return image.size
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise NotAnImage(f"it cannot be read: {error}", _SIGHTS) from None
@@ -205,7 +209,7 @@ def decode(
 def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> tuple[Image.Image, list[str]]:
     name = source.name
     try:
-        image = Image.open(io.BytesIO(source.data), formats=FORMATS)
+        image = Image.open(io.BytesIO(source.data), formats=_OPENED)
     except UnidentifiedImageError:
         raise NotAnImage(
             f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
@@ -234,6 +238,10 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     # counted: in a hostile file that takes for ever.
     if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
         raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
+    if image.format == "TIFF" and has_more_pages(source.data):
+        notes.append("it has several pages: only the first is taken")
+    elif image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
+        notes.append("it is animated: only its first frame is taken")
     return image, notes
 
 
@@ -302,14 +310,11 @@ def _normalise(name: str, image: Image.Image) -> Image.Image:
             return image.convert("L")
         case "P" | "PA":
             return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-        case "I;16" | "I;16L" | "I;16B" | "I":
-            values = np.asarray(image).astype(np.float64)
-            top = 65535.0 if image.mode != "I" or values.max() <= 65535 else 2.0**31 - 1
-            return _grey8(values / top)
-        case "F":
-            values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=1.0, neginf=0.0)
-            top = values.max()
-            return _grey8(values if top <= 1 else values / (255 if top <= 255 else top))
+        case "I;16" | "I;16L" | "I;16B":
+            return _grey8(np.asarray(image).astype(np.float32) / 65535)
+        case "I" | "F":
+            values = np.asarray(image)
+            return _grey8(unit(values, white_of(values)))
         case "RGBa" | "La":
             return image.convert("RGBA" if image.mode == "RGBa" else "LA")
         case "CMYK" | "YCbCr" | "LAB" | "HSV" | "RGBX":

@@ -16,6 +16,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.ExifTags import IFD
 
 from hotfolder.imaging.carried import Carried, keep_bytes
+from hotfolder.imaging.tiff import TiffBeyond, first_page
 
 Pixels = NDArray[np.uint16]
 #: What these decoders raise on damaged files.
@@ -23,7 +24,9 @@ ERRORS = (RuntimeError, tifffile.TiffFileError, ValueError, IndexError, KeyError
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened, not yet loaded, PNG or TIFF has 16 bits a channel."""
+    """Whether an opened, not yet loaded, PNG or TIFF has more than 8 bits a channel, all of which can be had."""
+    if isinstance(image, TiffBeyond):
+        return image.is_deep
     if image.format == "PNG":
         return image.mode == "I;16" or any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.format == "TIFF":
@@ -38,16 +41,7 @@ def is_deep(image: Image.Image) -> bool:
 
 def decode_deep(data: bytes, format_: str) -> Pixels:
     """(h, w, c) with 1 to 4 channels: grey, grey and alpha, RGB, RGBA. Raises one of ERRORS."""
-    if format_ == "PNG":
-        pixels = imagecodecs.png_decode(data)
-    else:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page: Any = file.pages[0]
-            pixels = page.asarray()
-            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                pixels = 65535 - pixels
-            if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-                pixels = np.moveaxis(pixels, 0, -1)
+    pixels = imagecodecs.png_decode(data) if format_ == "PNG" else first_page(data)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.dtype != np.uint16 or pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
         raise ValueError(f"unexpected pixels: {pixels.dtype}, shape {pixels.shape}")

@@ -9,9 +9,12 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hotfolder.demo.pictures import draw_landscape
@@ -266,3 +269,137 @@ def test_metadata_of_a_webp_that_is_too_much_is_left_out(tmp_path: Path, monkeyp
     draw_landscape(1, (16, 12)).save(tmp_path / "a.webp", xmp=b"<x>" + b" " * 2000 + b"</x>")
     found = decode(tmp_path / "a.webp", LIMIT)
     assert found.carried.xmp is None and "xmp is too large" in found.facts.notes[0]
+
+
+# --- TIFFs whose numbers do not say what is white -------------------------------------------------
+
+RAMP = np.linspace(0, 1, 10_000, dtype=np.float32).reshape(100, 100)
+
+
+def _tiff(path: Path, values: NDArray[Any], **options: Any) -> Path:
+    tifffile.imwrite(path, values, metadata=None, **options)
+    return path
+
+
+def _grey_of(path: Path) -> NDArray[np.float64]:
+    """What is seen, in [0, 1]: the 8 bits that are judged and the 16 that are enlarged say the same."""
+    found = decode(path, LIMIT, deep=True)
+    assert found.deep is not None
+    assert np.abs(found.deep[..., 0] / 65535 - np.asarray(found.image.convert("L")) / 255).max() < 0.006
+    return found.deep[..., 0] / 65535
+
+
+@pytest.mark.parametrize("depth", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (RAMP, 1.0),  # as it is
+        (RAMP * 0.5, 1.0),  # a dark one stays dark
+        (np.where(RAMP > 0.995, 20.0, RAMP), 1.0),  # highlights of a raw converter
+        (RAMP * 1.02, 1.02),
+        (RAMP * 4, 4.0),  # a depth map, to 4 m
+        (RAMP * 255, 255.0),
+    ],
+)
+def test_floating_point_is_seen_by_its_own_range(
+    tmp_path: Path, values: NDArray[Any], white: float, depth: type[np.generic]
+) -> None:
+    seen = _grey_of(_tiff(tmp_path / "a.tif", values.astype(depth)))
+    assert np.abs(seen - (values / white).clip(0, 1)).max() < 0.01
+
+
+def test_what_is_no_number_or_no_measurement_is_black(tmp_path: Path) -> None:
+    values = RAMP * 100
+    values[0, :4] = (np.nan, np.inf, -np.inf, -9999)
+    seen = _grey_of(_tiff(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "-9999", True)]))
+    assert seen[0, :4].tolist() == [0, 1, 0, 0]
+    assert abs(seen[50, 50] - values[50, 50] / 100) < 0.01
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.0])
+def test_negative_and_flat_pictures_are_seen(tmp_path: Path, factor: float) -> None:
+    seen = _grey_of(_tiff(tmp_path / "a.tif", (RAMP - 0.5) * factor))
+    assert np.isfinite(seen).all()
+    assert (seen.max() - seen.min() > 0.6) == (factor != 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.uint32, 2**32 - 1), (np.uint32, 65535), (np.int32, 2**31 - 1), (np.int16, 2**15 - 1), (np.int8, 127)],
+)
+def test_whole_numbers_of_other_widths_are_seen(tmp_path: Path, dtype: type[np.generic], scale: int) -> None:
+    path = _tiff(tmp_path / "a.tif", (RAMP.astype(np.float64) * scale).astype(dtype))
+    found = decode(path, LIMIT, deep=True)
+    assert np.abs(found.pixels[..., 0] / np.iinfo(found.pixels.dtype).max - RAMP).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib", "predictor": 3},
+        {"planarconfig": "separate"},
+        {"extrasamples": ["unassalpha"]},
+        {"extrasamples": ["assocalpha"]},
+    ],
+)
+def test_colours_in_floating_point(tmp_path: Path, options: dict[str, Any]) -> None:
+    pixels = np.stack([RAMP, RAMP[::-1], RAMP.T], axis=-1)
+    written = pixels
+    if "extrasamples" in options:
+        alpha = np.full((100, 100, 1), 0.5, np.float32)
+        multiplied = pixels * alpha if options["extrasamples"] == ["assocalpha"] else pixels
+        written = np.concatenate([multiplied, alpha], axis=-1)
+    if "planarconfig" in options:
+        written = np.moveaxis(written, -1, 0)
+    found = decode(_tiff(tmp_path / "a.tif", written, photometric="rgb", **options), LIMIT, deep=True)
+    assert np.abs(found.pixels[..., :3] / 65535 - pixels).max() < 0.001
+    assert found.pixels.shape[2] == (4 if "extrasamples" in options else 3)
+    assert found.image.mode == ("RGBA" if "extrasamples" in options else "RGB")
+
+
+@pytest.mark.parametrize("compression", ["webp", "jpegxl", "png", "jpeg2000"])
+def test_compressions_that_pillow_is_built_without(tmp_path: Path, compression: str) -> None:
+    image = draw_landscape(1)
+    path = _tiff(tmp_path / "a.tif", np.asarray(image), photometric="rgb", compression=compression)
+    found = decode(path, LIMIT, deep=True)
+    assert found.deep is None
+    assert np.abs(np.asarray(found.image).astype(int) - np.asarray(image)).mean() < 3
+
+
+def test_a_tiff_beyond_pillow_keeps_what_it_says(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = [(274, "H", 1, 6, True), (315, "s", 0, "me", True), (700, "B", 4, b"<x/>", True)]
+    pixels = np.stack([RAMP[:40]] * 3, axis=-1)
+    path = _tiff(
+        tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=profile, extratags=tags, resolution=(300, 200),
+        resolutionunit=2,
+    )  # fmt: skip
+    found = decode(path, LIMIT, deep=True)
+    assert found.image.size == (40, 100)
+    assert found.pixels.shape[:2] == (100, 40)
+    assert found.carried.icc == profile and found.carried.xmp == b"<x/>"
+    assert found.carried.dpi == (200, 300)
+
+
+def test_of_several_pages_the_first_is_taken_and_that_is_said(tmp_path: Path) -> None:
+    pages = [draw_landscape(n, (30, 20)) for n in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    found = decode(tmp_path / "a.tif", LIMIT)
+    assert np.array_equal(np.asarray(found.image), np.asarray(pages[0]))
+    assert found.facts.notes == ("it has several pages: only the first is taken",)
+    pages[0].save(tmp_path / "b.tif")
+    assert not decode(tmp_path / "b.tif", LIMIT).facts.notes
+
+
+def test_a_smaller_copy_behind_the_first_page_is_no_page(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.zeros((40, 40), np.uint8), metadata=None)
+        file.write(np.zeros((20, 20), np.uint8), metadata=None, subfiletype=1)
+    assert not decode(tmp_path / "a.tif", LIMIT).facts.notes
+
+
+def test_the_first_frame_is_said_to_be_that(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), (i * 60, 0, 0)) for i in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert "first frame" in decode(tmp_path / "a.gif", LIMIT, first_frame=True).facts.notes[0]
