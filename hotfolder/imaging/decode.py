@@ -6,7 +6,6 @@ import errno
 import hashlib
 import io
 import os
-import re
 import struct
 import sys
 import zlib
@@ -31,6 +30,7 @@ from hotfolder.errors import (
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
+from hotfolder.imaging.jpeg import walk, with_end
 from hotfolder.imaging.levels import unit, white_of
 from hotfolder.imaging.png import sieved
 from hotfolder.imaging.texts import PNG
@@ -52,8 +52,6 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA
 _MOST_WEBP = 512 * 2**20
 #: Scans of one JPEG: what people make has a dozen.
 _MOST_SCANS = 100
-#: A marker with a content, or the end; in what is coded, no other bytes look like one.
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 _OPENED = (TIFF_BEYOND, *FORMATS)
@@ -104,9 +102,11 @@ class Opened:
         wants_deep = deep and is_deep(image)
         # Pillow turns TIFFs while it loads them, and forgets that it did.
         turned = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-        if image.format in ("JPEG", "MPO"):
-            _check_scans(name, self.source.data)
+        notes = self.notes
         try:
+            if image.format in ("JPEG", "MPO") and (whole := _whole_jpeg(name, self.source.data)) is not None:
+                image = Image.open(io.BytesIO(whole), formats=FORMATS)
+                notes = (*notes, "it lacks its end marker; every pixel is there")
             image.load()
             orientation = _orientation(image) if turned is None else turned
             found = carried(image, self.source.data, on_its_side=orientation in (5, 6, 7, 8))
@@ -118,7 +118,8 @@ class Opened:
             ) from None
         except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError) as error:
             raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
-        _check_end(name, image.format, self.source.data)
+        if image.format == "PNG":
+            _check_chunks(name, self.source.data)
         if image.mode == "CMYK" and found.icc:
             upright = _from_cmyk(upright, found.icc)
         normal = _normalise(name, upright)
@@ -129,7 +130,7 @@ class Opened:
             all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
             if all_bits.shape[1::-1] != upright.size:
                 raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
-        facts = SourceFacts(self.source.sha256, normal.width, normal.height, self.notes)
+        facts = SourceFacts(self.source.sha256, normal.width, normal.height, notes)
         return Decoded(normal, facts, found, all_bits)
 
 
@@ -252,29 +253,20 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _check_scans(name: str, data: bytes) -> None:
-    """A progressive JPEG is decoded as often as it has scans, each of which may be a few bytes (ISO 10918-1, G.1)."""
-    at, scans = 2, 0
-    while (found := _MARKER.search(data, at)) is not None:
-        kind, at = data[found.end() - 1], found.end()
-        if kind == 0xD9:
-            return
-        if kind == 0xDA:
-            scans += 1
-            if scans > _MOST_SCANS:
-                raise UnsupportedImage(
-                    f"{name} has more than {_MOST_SCANS} scans", "save it again and drop it anew"
-                )
-        at += int.from_bytes(data[at : at + 2], "big")
+def _whole_jpeg(name: str, data: bytes) -> bytes | None:
+    """What is decoded in the place of a JPEG that lacks only its end marker; None: the file as it is.
 
-
-def _check_end(name: str, format_: str | None, data: bytes) -> None:
-    """A file cut in its last bytes, or damaged inside, may still decode."""
-    if format_ == "PNG":
-        _check_chunks(name, data)
-    # Anywhere, because some cameras append a film or a second picture.
-    elif format_ == "JPEG" and b"\xff\xd9" not in data:
+    A progressive JPEG is decoded as often as it has scans, each of which may be a few bytes (ISO 10918-1, G.1).
+    """
+    found = walk(data, _MOST_SCANS)
+    if found.scans > _MOST_SCANS:
+        raise UnsupportedImage(f"{name} has more than {_MOST_SCANS} scans", "save it again and drop it anew")
+    if found.ends:
+        return None
+    whole = with_end(data, found)
+    if whole is None:
         raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
+    return whole
 
 
 def _check_chunks(name: str, data: bytes) -> None:

@@ -103,15 +103,12 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, format_: str) -> None:
         assert caught.value.fix
 
 
-@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
-def test_the_last_two_bytes_are_missed(tmp_path: Path, format_: str) -> None:
-    buffer = io.BytesIO()
-    draw_landscape(1).save(buffer, format_)
-    data = buffer.getvalue()
-    path = tmp_path / "cut"
-    path.write_bytes(data[:-10] if format_ == "PNG" else data[:-2])
+def test_the_last_bytes_of_a_png_are_missed(tmp_path: Path) -> None:
+    draw_landscape(1).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:-10])
     with pytest.raises(TruncatedImage):
-        decode(path, LIMIT)
+        decode(tmp_path / "a.png", LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -403,3 +400,57 @@ def test_the_first_frame_is_said_to_be_that(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), (i * 60, 0, 0)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert "first frame" in decode(tmp_path / "a.gif", LIMIT, first_frame=True).facts.notes[0]
+
+
+# --- JPEGs without an end --------------------------------------------------------------------------
+
+
+def _jpeg(**options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = draw_landscape(3, (90, 61))
+    (image.convert("L") if options.pop("grey", False) else image).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+KINDS: list[dict[str, Any]] = [
+    {}, {"progressive": True}, {"grey": True}, {"restart_marker_rows": 1}, {"quality": 100, "subsampling": 0},
+    {"optimize": True, "progressive": True, "grey": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("instead", [b"", b"\xff", b"\0\0", b"\0" * 5000])
+def test_a_jpeg_that_lacks_only_its_end_is_read_and_that_is_said(
+    tmp_path: Path, options: dict[str, Any], instead: bytes
+) -> None:
+    data = _jpeg(**options)
+    (tmp_path / "whole.jpg").write_bytes(data)
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + instead)
+    found = decode(tmp_path / "a.jpg", LIMIT)
+    assert np.array_equal(np.asarray(found.image), np.asarray(decode(tmp_path / "whole.jpg", LIMIT).image))
+    assert found.facts.notes == ("it lacks its end marker; every pixel is there",)
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("filled", [b"", b"\0" * 5000])
+def test_a_jpeg_that_lacks_more_is_not(tmp_path: Path, options: dict[str, Any], filled: bytes) -> None:
+    data = _jpeg(**options)
+    for cut in (*range(5, 40), 100, 300, len(data) // 2):
+        (tmp_path / "a.jpg").write_bytes(data[:-cut] + filled)
+        with pytest.raises((TruncatedImage, NotAnImage)):
+            decode(tmp_path / "a.jpg", LIMIT)
+
+
+def test_a_jpeg_without_its_last_scans_is_not(tmp_path: Path) -> None:
+    data = _jpeg(progressive=True)
+    for scan in list(re.finditer(b"\xff\xda", data))[1:]:
+        (tmp_path / "a.jpg").write_bytes(data[: scan.start()])
+        with pytest.raises(TruncatedImage):
+            decode(tmp_path / "a.jpg", LIMIT)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_picture(tmp_path: Path) -> None:
+    data = _jpeg(exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + _jpeg())
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) - 700] + bytes(2000))
+    with pytest.raises(TruncatedImage):
+        decode(tmp_path / "a.jpg", LIMIT)
