@@ -217,7 +217,9 @@ class ModelRunner:
                 except Exception as error:  # noqa: BLE001 - as above
                     emit(_failed(item, error))
                     continue
-                yield Request(item.job_id, picture.pixels, picture.carried.profile, _target(item.params, s))
+                yield Request(
+                    item.job_id, picture.pixels, _target(item.params, s), picture.carried, _format(item.params, s)
+                )
 
         def report(job_id: int, done: int, total: int) -> None:
             emit(Progress(job_id, "upscaling", done, total))
@@ -250,7 +252,7 @@ class ModelRunner:
         mark = str(item.params.get("mark", ""))
         carried = resized(picture.carried, width, height, software=f"hotfolder {__version__} {mark}".strip())
         return stage(
-            answer.pixels, Path(item.staging), "output", item.params.get("format", self._settings.format),
+            answer.pixels, Path(item.staging), "output", _format(item.params, self._settings),
             carried=carried, background=self._settings.background, settings=settings,
         )  # fmt: skip
 
@@ -275,6 +277,10 @@ def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:
     if any(key in params for key in ("scale", "long_edge", "megapixels")):
         return Target(params.get("scale"), params.get("long_edge"), params.get("megapixels"))
     return Target(scale=settings.scale)
+
+
+def _format(params: Mapping[str, Any], settings: RunnerSettings) -> str:
+    return str(params.get("format", settings.format))
 
 
 def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]], emit: Emit, keep: int) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hotfolder.errors import BadInput
 from hotfolder.imaging.carried import Carried, with_comment
-from hotfolder.imaging.coding import profile_of
+from hotfolder.imaging.coding import hdr_of, profile_of
 from hotfolder.imaging.decode import to_rgb
 from hotfolder.imaging.deep import encode_png, encode_tiff
 from hotfolder.imaging.iptc import PNG_NAME as IPTC_NAME
@@ -28,8 +28,12 @@ from hotfolder.imaging.xmp import captioned
 from hotfolder.types import Staged
 
 ENDINGS = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "tiff": ".tif", "avif": ".avif"}
-#: Longest side that a format can hold, in pixels.
-_MOST_SIDE = {"jpeg": 65_535, "webp": 16_383, "avif": 65_535}
+#: Longest side that a format can hold, or that its usual library (libjpeg, libavif, libpng) reads again, in pixels.
+_MOST_SIDE = {"png": 1_000_000, "jpeg": 65_500, "webp": 16_383, "avif": 32_768}
+#: The same for all of its pixels.
+_MOST_PIXELS = {"avif": 2**28}
+#: Bytes of a profile that fit into a JPEG: 255 segments.
+_MOST_JPEG_PROFILE = 255 * 65_519
 #: PNG: level 1 is six times as fast as Pillow's default of 6 on large images, for a tenth more bytes.
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "png": {"compress_level": 1},
@@ -62,12 +66,7 @@ def stage(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (stem + ENDINGS[format_])
     height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size[::-1]
-    most = _MOST_SIDE.get(format_)
-    if most is not None and max(width, height) > most:
-        raise BadInput(
-            f"{width} × {height} pixels are too many for {format_}, which ends at {most} on a side",
-            "choose png or tiff, or a smaller size",
-        )
+    check_format(format_, width, height, carried)
     with path.open("wb") as file:
         deep = isinstance(picture, np.ndarray) and picture.dtype == np.uint16
         if format_ == "tiff":
@@ -84,6 +83,30 @@ def stage(
     with path.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()
     return Staged(str(path), digest, width, height, dict(settings or {}), carried.notes)
+
+
+def check_format(format_: str, width: int, height: int, carried: Carried = _NOTHING) -> None:
+    """Raises BadInput for a picture that the format cannot hold: known before there is any pixel of it."""
+    side, pixels = _MOST_SIDE.get(format_), _MOST_PIXELS.get(format_)
+    if side is not None and max(width, height) > side:
+        raise BadInput(
+            f"{width} × {height} pixels are too many for {format_}, which ends at {side} on a side",
+            "choose tiff, or a smaller size" if format_ == "png" else "choose png or tiff, or a smaller size",
+        )
+    if pixels is not None and width * height > pixels:
+        raise BadInput(
+            f"{width} × {height} pixels are too many for {format_}, which ends at {pixels:,} pixels",
+            "choose png or tiff, or a smaller size",
+        )
+    hdr = hdr_of(carried.coding)
+    if hdr and carried.icc is None and format_ != "png":
+        raise BadInput(
+            f"its colours are HDR ({hdr}), which is not written as {format_}: it would look grey", "choose png"
+        )
+    if format_ == "jpeg" and carried.icc is not None and len(carried.icc) > _MOST_JPEG_PROFILE:
+        raise BadInput(
+            f"its colour profile of {len(carried.icc):,} bytes does not fit into a JPEG", "choose png or tiff"
+        )
 
 
 def to_image(pixels: NDArray[Any]) -> Image.Image:

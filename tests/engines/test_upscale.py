@@ -211,7 +211,7 @@ def test_tiles_of_several_pictures_share_a_batch(tmp_path: Path) -> None:
         return run(pixels)
 
     upscaler.network.run = counted  # type: ignore[method-assign]
-    requests = [Request(n, p, None, Target()) for n, p in enumerate(pictures)]
+    requests = [Request(n, p, Target()) for n, p in enumerate(pictures)]
     found = {a.key: a.pixels for a in upscaler.enlarge(requests, lambda *_: None)}
     assert sizes == [16, 14]  # 5 pictures of 6 tiles
     for number, pixels in enumerate(expected):
@@ -223,7 +223,7 @@ def test_progress_counts_the_tiles_of_both_planes(builtin: Upscaler) -> None:
     pixels = np.asarray(Image.radial_gradient("L").convert("RGB").resize((100, 70)))
     alpha = np.asarray(Image.radial_gradient("L").resize((100, 70)))[..., None]
     upscaler = load("x4-compact", tile=64)
-    request = Request(None, np.concatenate([pixels, alpha], axis=-1), None, Target())
+    request = Request(None, np.concatenate([pixels, alpha], axis=-1), Target())
     list(upscaler.enlarge([request], lambda _, done, total: seen.append((done, total))))
     assert seen == [(n, 8) for n in range(1, 9)]
 
@@ -376,7 +376,7 @@ def test_a_network_that_gives_no_numbers_at_all_is_an_error_and_the_next_picture
     save_file(state, tmp_path / "wild.safetensors")
     upscaler = load(tmp_path / "wild.safetensors")
     white, black = np.full((9, 9, 3), 255, np.uint8), np.zeros((9, 9, 3), np.uint8)
-    requests = [Request(name, p, None, Target()) for name, p in (("white", white), ("black", black))]
+    requests = [Request(name, p, Target()) for name, p in (("white", white), ("black", black))]
     bad, good = upscaler.enlarge(requests, lambda *_: None)
     assert "no numbers" in str(bad.error)
     assert good.error is None
@@ -403,7 +403,7 @@ def test_16_bits_stay_16(real_images: Path, precision: str) -> None:
     assert source.pixels.dtype == np.uint16
     assert source.pixels.shape[2] == 4
     upscaler = load("x4-compact", precision=precision)
-    (answer,) = upscaler.enlarge([Request(None, source.pixels, None, Target())], lambda *_: None)
+    (answer,) = upscaler.enlarge([Request(None, source.pixels, Target())], lambda *_: None)
     enlarged = answer.pixels
     assert enlarged is not None
     assert (enlarged.dtype, answer.precision) == (np.uint16, FLOAT32)
@@ -427,7 +427,7 @@ def test_16_bits_are_the_same_in_every_precision(real_images: Path, real_weights
     eight = (deep >> 8).astype(np.uint8)
     assert difference(half.enlarge_one(eight), full.enlarge_one(eight)) > 0
     # Two passes: what lies between them has 16 bits, and is 8-bit work all the same.
-    (answer,) = half.enlarge([Request(None, eight[:4, :4], None, Target(scale=16))], lambda *_: None)
+    (answer,) = half.enlarge([Request(None, eight[:4, :4], Target(scale=16))], lambda *_: None)
     assert answer.precision == BFLOAT16
 
 

@@ -19,11 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.engines.model_runner import ModelRunner
-from hotfolder.errors import ImageTooLarge
-from hotfolder.imaging.carried import resized
+from hotfolder.errors import BadInput, ImageTooLarge
+from hotfolder.imaging.carried import Carried, resized
 from hotfolder.imaging.colour import to_srgb
 from hotfolder.imaging.decode import decode
-from hotfolder.imaging.encode import ENDINGS, stage
+from hotfolder.imaging.encode import ENDINGS, check_format, stage
 from hotfolder.imaging.iptc import as_segment, fields_of
 from hotfolder.imaging.png import before_the_pixels, png_chunk
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Staged
@@ -221,11 +221,46 @@ def test_animations_are_refused_unless_the_first_frame_will_do(tmp_path: Path, f
     assert Image.open(made).size == (160, 120)
 
 
-def test_a_size_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_what_the_format_cannot_hold_is_refused_before_the_work(tmp_path: Path) -> None:
     Image.new("RGB", (5000, 1)).save(tmp_path / "long.png")
-    refused = enlarge(tmp_path / "long.png", tmp_path, format="webp")
-    assert isinstance(refused, Outcome) and refused.error is not None
-    assert "too many for webp" in refused.error.message
+    with_chunks(tmp_path / "hdr.png", Image.new("RGB", (64, 64)), cICP=PQ)
+    told: list[Outcome | Progress] = []
+    runner = ModelRunner(RunnerSettings(device="cpu", format="webp"))
+    items = [
+        Item(number, 1, str(tmp_path / name), str(tmp_path / "staging"))
+        for number, name in enumerate(("long.png", "hdr.png"))
+    ]
+    runner.work(Batch(1, Kind.UPSCALE, "x4-compact", tuple(items)), told.append, lambda: False)
+    runner.close()
+    long, hdr = (event.error for event in told if isinstance(event, Outcome))
+    assert long is not None and "20000 × 4 pixels are too many for webp" in long.message
+    assert hdr is not None and "HDR (PQ)" in hdr.message
+    tiles = [event for event in told if isinstance(event, Progress) and event.stage == "upscaling" and event.step]
+    assert not tiles
+
+
+@pytest.mark.parametrize(
+    ("format_", "most"),
+    [("jpeg", (65_500, 4)), ("webp", (16_383, 4)), ("avif", (32_768, 4)), ("png", (1_000_000, 1))],
+)
+def test_the_largest_that_a_format_holds_is_written_and_read_again(
+    tmp_path: Path, format_: str, most: tuple[int, int]
+) -> None:
+    made = stage(Image.new("RGB", most), tmp_path, "a", format_)
+    assert decode(Path(made.path), 10**9).image.size == most
+    with pytest.raises(BadInput, match=f"too many for {format_}"):
+        stage(Image.new("RGB", (most[0] + 1, most[1])), tmp_path, "b", format_)
+
+
+def test_avif_ends_at_so_many_pixels(tmp_path: Path) -> None:
+    check_format("avif", 2**14, 2**14)
+    with pytest.raises(BadInput, match="ends at 268,435,456 pixels"):
+        check_format("avif", 2**14, 2**14 + 1)
+
+
+def test_a_profile_that_fits_into_no_jpeg_is_refused() -> None:
+    with pytest.raises(BadInput, match="does not fit into a JPEG"):
+        check_format("jpeg", 10, 10, Carried(icc=bytes(17 * 2**20)))
 
 
 def test_damaged_metadata_costs_the_metadata_not_the_picture(tmp_path: Path) -> None:

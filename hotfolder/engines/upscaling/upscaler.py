@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,6 +20,8 @@ from hotfolder.engines.upscaling.picture import Parts, put_together, take_apart
 from hotfolder.engines.upscaling.probes import Findings, probe
 from hotfolder.engines.upscaling.tiles import Tiling
 from hotfolder.errors import ImageTooLarge
+from hotfolder.imaging.carried import Carried
+from hotfolder.imaging.encode import check_format
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
@@ -41,8 +43,9 @@ class Request(Generic[Key]):
 
     key: Key
     pixels: NDArray[Any]
-    profile: bytes | None
     target: Target
+    carried: Carried = field(default_factory=Carried)  # its colour profile is among it
+    format: str = "tiff"  # that the result is written in: one that cannot hold it is told before the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ class Upscaler:
                 try:
                     wanted = plan(width, height, self.scale, request.target)
                     self._check_size(width, height, wanted)
-                    parts = take_apart(request.pixels, request.profile)
+                    check_format(request.format, wanted.width, wanted.height, request.carried)
+                    parts = take_apart(request.pixels, request.carried.profile)
                 except Exception as error:  # noqa: BLE001 - the edge around one picture
                     finished.append(Answer(request.key, None, wanted, error=error))
                     continue
@@ -143,7 +147,7 @@ class Upscaler:
         self, pixels: NDArray[Any], target: Target = _OWN_FACTOR, profile: bytes | None = None
     ) -> NDArray[Any]:
         """One picture, at once: for tools and tests. Raises what went wrong."""
-        (answer,) = self.enlarge([Request(None, pixels, profile, target)], lambda *_: None)
+        (answer,) = self.enlarge([Request(None, pixels, target, Carried(icc=profile))], lambda *_: None)
         if answer.pixels is None:
             assert answer.error is not None
             raise answer.error
