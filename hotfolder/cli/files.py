@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotfolder.core.settle import ignored
+from hotfolder.core.litter import ignored
 from hotfolder.errors import BadInput, UsageError, Vanished
 from hotfolder.types import ErrorInfo
 

@@ -13,7 +13,8 @@ from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
-from hotfolder.core.settle import Observation, Writers, ignored, settle
+from hotfolder.core.litter import ignored
+from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read

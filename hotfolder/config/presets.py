@@ -42,6 +42,8 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     ),
 }
 _WIDTH = 100
+#: A list that would be longer stands on several lines.
+_LONGEST_LINE = 160
 #: Where `init` puts the JSON Schema, below the root.
 SCHEMA = ".hotfolder/hotfolder.schema.json"
 #: The same for that of prompt files.
@@ -65,7 +67,7 @@ def render(preset: str) -> str:
             elif key in changed or (name, key) in _ALWAYS_SHOWN:
                 lines.append(f"{key} = {_toml(value)}")
             else:
-                lines.append(f"# {key} = {_toml(value)}")
+                lines += [f"# {line}" for line in _assignment(key, value)]
     for name, table in ARRAYS.items():
         lines += ["", *_commented(f"{_doc(table)} As many as you like:"), f"# [[{name}]]"]
         for key, value in _EXAMPLES[name].items():
@@ -113,6 +115,19 @@ _ALWAYS_SHOWN = {
     ("gate", "keep"), ("gate", "upscale"), ("gate", "regenerate_below"), ("gate", "max_attempts"),
     ("generate", "model"), ("score", "scorer"), ("upscale", "model"),
 }  # fmt: skip
+
+
+def _assignment(key: str, value: Any) -> list[str]:
+    """`key = value`; a long list on several lines."""
+    whole = f"{key} = {_toml(value)}"
+    if not isinstance(value, tuple) or len(whole) <= _LONGEST_LINE:
+        return [whole]
+    lines = [f"{key} = [", " "]
+    for item in map(_toml, value):
+        if len(lines[-1]) + len(item) > _WIDTH:
+            lines.append(" ")
+        lines[-1] += f" {item},"
+    return [*lines, "]"]
 
 
 def _toml(value: Any) -> str:

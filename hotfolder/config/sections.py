@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hotfolder.core import formula
+from hotfolder.core.litter import IGNORED_BY_DEFAULT
 from hotfolder.core.samplers import SAMPLERS, sampler_called
 from hotfolder.types import Kind
 
@@ -228,8 +229,9 @@ class WatchSettings(Section):
         30.0, description="Every so often the inboxes are read, whatever the events say."
     )
     ignore: tuple[str, ...] = Field(
-        (".*", "*~", "*.part", "*.crdownload", "*.download", "*.tmp", "*.swp", "thumbs.db", "desktop.ini"),
-        description="Names of files and folders that are left alone (shell patterns, case ignored).",
+        IGNORED_BY_DEFAULT,
+        description="Names of files and folders that are left alone (shell patterns, case ignored). A list of your "
+        "own takes the place of this one.",
     )
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import functools
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -77,16 +74,3 @@ def settle(seen: Observation, writers: Writers, policy: SettlePolicy, now: float
             return Settled(False, f"it is empty; taken after {quiet:g} s nevertheless", due)
         return Settled(False, f"it changed {now - seen.since:.1f} s ago; taken after {quiet:g} s of quiet", due)
     return Settled(True, "it is complete", now)
-
-
-def ignored(name: str, patterns: tuple[str, ...]) -> str | None:
-    """The pattern by which a file or folder name is left alone, or None. Case is ignored."""
-    lowered = name.lower()
-    if not _any_of(patterns).match(lowered):  # asked for each file of an inbox at each scan
-        return None
-    return next(p for p in patterns if fnmatch.fnmatchcase(lowered, p.lower()))
-
-
-@functools.lru_cache(maxsize=8)
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns) or r"(?!)")

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hotfolder.core.settle import ignored
+from hotfolder.core.litter import ignored
 from hotfolder.files.beneath import Beneath, open_folder
 from hotfolder.files.identity import facts_of
 from hotfolder.types import Sighting

@@ -13,7 +13,7 @@ from hotfolder.core.gate import ALL_PRECISE, Gate, judge, next_seed, precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import unsaid
 from hotfolder.core.retry import Action, RetryPolicy, decide
-from hotfolder.core.settle import SettlePolicy, Writers, ignored, observe, settle
+from hotfolder.core.settle import SettlePolicy, Writers, observe, settle
 from hotfolder.types import (
     ErrorInfo,
     FailureClass,
@@ -61,14 +61,6 @@ def test_every_change_starts_the_clock_anew() -> None:
     assert observe(first, SEEN, 105.0).since == 100.0
     grown = Sighting(SEEN.path, 11, 1, 2, 3)
     assert observe(first, grown, 105.0).since == 105.0
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern"),
-    [("a.png", None), ("A.PART", "*.part"), (".a", ".*"), ("a~", "*~"), ("x.crdownload", "*.crdownload")],
-)
-def test_unfinished_names_are_left_alone(name: str, pattern: str | None) -> None:
-    assert ignored(name, (".*", "*~", "*.part", "*.crdownload")) == pattern
 
 
 # --- gate ----------------------------------------------------------------------------------------
