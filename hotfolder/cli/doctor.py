@@ -29,10 +29,12 @@ from hotfolder.errors import ExitCode, HotfolderError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.filesystem import free_bytes, free_files, tells_events, type_of
 from hotfolder.files.trouble import is_full
+from hotfolder.folders.admission import Refused
 from hotfolder.folders.guard import check_folders
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
+from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
 from hotfolder.ledger import health
 from hotfolder.ledger.reader import Reader
@@ -192,6 +194,7 @@ def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:
         return
     for name in names:
         yield _inbox(layout.inbox(name), settings)
+    yield from _left_alone(layout, settings)
     free, least = free_bytes(layout.root), settings.output.min_free_mb << 20
     text = f"{free / 1e9:.1f} GB free on the disk of {layout.root}"
     if free_files(layout.root) == 0:
@@ -204,6 +207,21 @@ def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:
         yield Check("disk", "warn", text, "free some space")
     else:
         yield Check("disk", "ok", text)
+
+
+def _left_alone(layout: Layout, settings: Settings) -> Iterator[Check]:
+    """Links and the like, as they lie there now; of what a daemon found by content, it tells itself."""
+    passed_over: dict[str, Refused] = {}
+    for name in settings.inboxes:
+        with suppress(OSError):
+            for _ in scan(layout.root, f"{INBOX}/{name}", settings.watch.ignore, [], passed_over):
+                pass
+    by_reason: dict[str, list[str]] = {}
+    for path, why in sorted(passed_over.items()):
+        by_reason.setdefault(why.reason, []).append(path)
+    for reason, paths in by_reason.items():
+        many = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+        yield Check("inbox", "warn", f"{paths[0]}{many}: {reason}", passed_over[paths[0]].fix)
 
 
 def _inbox(folder: Path, settings: Settings) -> Check:

@@ -54,6 +54,7 @@ def gather(layout: Layout) -> dict[str, Any]:
             "unsettled": live.unsettled if live else None,
             "taking": live.taking if live else None,
             "unplaced": live.unplaced if live else None,
+            "left_alone": dict(live.left_alone) if live else None,
             "eta_seconds": _step_eta(live),
             "device": live.device or None if live else None,
             "memory_used": live.memory_used or None if live else None,
@@ -169,6 +170,8 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             lines.append(
                 f"waiting  {daemon['unplaced']} results: their files cannot be moved (hotfolder why FILE)"
             )
+        if daemon["left_alone"]:
+            lines.append(f"left     {left_alone_text(daemon['left_alone'])} (hotfolder why FILE)")
         if daemon["unsettled"] and not daemon["taking"]:
             lines.append(f"waiting  {daemon['unsettled']} files: none is taken while the queue is paused")
         elif daemon["unsettled"]:
@@ -192,6 +195,20 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             if failure["error"]["fix"]:
                 lines.append(f"    fix: {printable(failure['error']['fix'])}")
     return "\n".join(lines) + "\n"
+
+
+def left_alone_text(counts: Mapping[str, int]) -> str:
+    """What lies in the inboxes and is not taken, in words."""
+    told = ", ".join(f"{count} {_SORTS.get(kind, kind)}" for kind, count in counts.items())
+    return f"{sum(counts.values())} in the inboxes are not taken: {told}"
+
+
+#: What is not taken, by the kinds of folders.admission.
+_SORTS = {
+    "links": "links",
+    "no_files": "pipes, sockets or devices",
+    "refused": "that may not be moved",
+}
 
 
 def span(seconds: float) -> str:

@@ -18,7 +18,7 @@ from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read
-from hotfolder.folders.admission import refused
+from hotfolder.folders.admission import irregular_part, refused
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
@@ -59,7 +59,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         )
         if drop and is_current and not (there and drop["state"] != "open"):
             return _of_drop(reader, layout, path, drop)
-        if kind is not None and there:
+        if kind is not None and (there or _is_irregular(layout, path)):
             return _answer(path, "waiting", *_arriving(layout, path, kind))
         image = reader.image_by_path(path)
         if image is not None:
@@ -88,6 +88,11 @@ def _sight(layout: Layout, path: str) -> Sighting | None:
         ) from None
 
 
+def _is_irregular(layout: Layout, path: str) -> bool:
+    with Beneath(layout.root) as beneath:
+        return irregular_part(beneath, path) is not None
+
+
 def _answer(path: str, state: str, reason: str, fix: str = "") -> dict[str, Any]:
     return {"file": path, "state": state, "reason": reason, "fix": fix}
 
@@ -107,13 +112,12 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
                 "rename it, or change watch.ignore",
             )
     there = _sight(layout, path)
-    if there is not None:
-        with Beneath(layout.root) as beneath:
-            found = refused(beneath, path)
-        if found is not None:
-            return found.reason, found.fix
+    with Beneath(layout.root) as beneath:
+        found = refused(beneath, path) if there is not None else irregular_part(beneath, path)
+    if found is not None:
+        return found.reason, found.fix
     if there is None:
-        return "it is no regular file: links and devices are never followed", "copy the file itself"
+        return "there is no such file", "check the name"
     try:
         FolderSettings(layout.root, settings).of(path)
     except ConfigError as error:

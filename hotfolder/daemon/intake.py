@@ -15,12 +15,13 @@ from hotfolder.config.root import FILE_NAME
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.daemon.last_read import LastRead
+from hotfolder.daemon.left_alone import LeftAlone
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
-from hotfolder.folders.admission import refused
+from hotfolder.folders.admission import Refused, refused
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -70,7 +71,8 @@ class Intake:
         self._sources = sources
         self._last_read = LastRead(layout.last_read)
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
-        self._left_alone: set[str] = set()  # said already
+        self._left_alone = LeftAlone()
+        self._said: set[str] = set()  # why files wait
         self._held: set[str] = set()  # complete, but they, or the settings of their folder, cannot be read
         self._seen: dict[str, tuple[Kind, Observation]] = {}  # not taken yet
         self._due: list[tuple[float, str]] = []  # a heap: when each may be finished
@@ -86,12 +88,18 @@ class Intake:
         """How many of them wait because they, or the settings of their folder, cannot be read."""
         return len(self._held)
 
+    @property
+    def left_alone(self) -> dict[str, int]:
+        """How many files lie there and are not taken, by kind."""
+        return self._left_alone.counts
+
     def scan(self, now: float, in_work: Container[int], *, fresh: bool) -> None:
         """Reads all inboxes. A taken file that changed or is gone is given up, unless its drop is `in_work`.
 
         `fresh`: the watch has just begun. Raises EnvironmentTrouble when an inbox cannot be read.
         """
         found: dict[str, tuple[Kind, Sighting]] = {}
+        passed_over: dict[str, Refused] = {}
         unread: list[str] = []
         settings = self._settings.of_root
         ignore = (*settings.watch.ignore, FILE_NAME)
@@ -100,12 +108,16 @@ class Intake:
             folder = self._layout.inbox(name)
             try:
                 self._guard.inbox(name)
-                for sighting in scan(self._layout.root, f"{INBOX}/{name}", ignore, unread):
+                for sighting in scan(self._layout.root, f"{INBOX}/{name}", ignore, unread, passed_over):
                     found[sighting.path] = (kind, sighting)
             except OSError as error:
                 raise EnvironmentTrouble(
                     f"{folder} cannot be read: {error.strerror}", "make it readable; the queue goes on by itself"
                 ) from error
+        self._left_alone.keep(found, passed_over)
+        for path, why in passed_over.items():
+            self._left_alone.add(path, why)
+        self._left_alone.say()
         self._look_into_former_inboxes(found, ignore, unread)
         for path, drop in list(self._open.items()):
             there = found.get(path)
@@ -190,6 +202,7 @@ class Intake:
         ready = [each for each in ready if self._may_be_taken(beneath, each[1].sighting.path)]
         ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
         ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path, now)]
+        self._left_alone.say()
         try:
             self._take(beneath, ready, now)
         except EnvironmentTrouble:
@@ -206,9 +219,9 @@ class Intake:
             log.debug("%s cannot be looked at: %s", path, error)
             return False  # the next scan finds it, or not
         if found is None:
-            self._left_alone.discard(path)
+            self._left_alone.take_back(path)
             return True
-        self._leave_alone(path, found.reason)
+        self._leave_alone(path, found)
         return False
 
     def _settings_are_clear(self, path: str) -> bool:
@@ -217,18 +230,16 @@ class Intake:
             self._settings.of(path)
         except ConfigError as error:
             self._held.add(path)
-            if error.message not in self._left_alone:
-                self._left_alone.add(error.message)
+            if error.message not in self._said:
+                self._said.add(error.message)
                 log.error("what lies beside it waits: %s (%s)", error.message, error.fix)
             return False
         self._held.discard(path)
         return True
 
-    def _leave_alone(self, path: str, why: str) -> None:
+    def _leave_alone(self, path: str, why: Refused) -> None:
         self._seen.pop(path, None)
-        if path not in self._left_alone:
-            self._left_alone.add(path)
-            log.warning("%s is left alone: %s", path, why)
+        self._left_alone.add(path, why)
 
     def _rename_to_text(self, beneath: Beneath, path: str, now: float) -> bool:
         """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
@@ -248,7 +259,7 @@ class Intake:
             except FileNotFoundError:
                 return True
             except OSError as error:
-                self._leave_alone(path, f"it cannot be renamed to UTF-8: {error.strerror}")
+                self._leave_alone(path, Refused(f"it cannot be renamed to UTF-8: {error.strerror}", "rename it"))
                 return True
             break
         log.info("renamed to %s: %s is not UTF-8", new, path)
@@ -294,8 +305,8 @@ class Intake:
     def _wait_for(self, path: str, trouble: EnvironmentTrouble, now: float) -> None:
         """A file that cannot be read just now waits; the others do not."""
         self._held.add(path)
-        if trouble.message not in self._left_alone:
-            self._left_alone.add(trouble.message)
+        if trouble.message not in self._said:
+            self._said.add(trouble.message)
             log.error("%s waits: %s (%s)", path, trouble.message, trouble.fix)
         heapq.heappush(self._due, (now + self._settings.of_root.retry.pause_seconds, path))
 

@@ -382,6 +382,7 @@ class Daemon:
             paused=self._reason(),
             unplaced=self._outbox.unplaced,
             taking=not self._pauses.in_trouble,
+            left_alone=self._intake.left_alone,
         )
 
     def _drained(self) -> bool:

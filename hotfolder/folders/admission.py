@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -15,6 +16,32 @@ _OTHERS = 0o022  # group and everybody may write
 class Refused:
     reason: str
     fix: str
+    kind: str = "refused"  # by which such files are counted
+
+
+def irregular(mode: int) -> Refused | None:
+    """Why something of this st_mode is neither opened nor followed; None for files and folders."""
+    if stat.S_ISLNK(mode):
+        return Refused("it is a link, and links are never followed", "copy the file itself", "links")
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return Refused(
+        "it is no file but a pipe, a socket or a device, and is never opened", "copy a file", "no_files"
+    )
+
+
+def irregular_part(beneath: Beneath, path: str) -> Refused | None:
+    """Why a path in an inbox leads to no file of that inbox: it, or a folder of it, is a link or the like."""
+    parts = path.split("/")
+    for end in range(3, len(parts) + 1):  # inbox/score may be a link
+        part = "/".join(parts[:end])
+        try:
+            why = irregular(beneath.lstat(part).st_mode)
+        except OSError:
+            return None
+        if why is not None:
+            return why if part == path else Refused(f"its folder {part}: {why.reason}", why.fix, why.kind)
+    return None
 
 
 def refused(beneath: Beneath, path: str) -> Refused | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hotfolder.core.litter import ignored
 from hotfolder.files.beneath import Beneath, open_folder
 from hotfolder.files.identity import facts_of
+from hotfolder.folders.admission import Refused, irregular
 from hotfolder.types import Sighting
 
 
@@ -34,13 +35,19 @@ def sight_beneath(beneath: Beneath, path: str) -> Sighting | None:
     return Sighting(path, *facts_of(found)) if stat.S_ISREG(found.st_mode) else None
 
 
-def scan(root: Path, folder: str, patterns: tuple[str, ...], unread: list[str]) -> Iterator[Sighting]:
+def scan(
+    root: Path,
+    folder: str,
+    patterns: tuple[str, ...],
+    unread: list[str],
+    passed_over: dict[str, Refused] | None = None,
+) -> Iterator[Sighting]:
     """Every regular file below `folder`, a path relative to the root, that is not ignored, in no particular order.
 
     Sub-folders and files that cannot be looked at just now are added to `unread`, relative to the root.
 
-    Links, FIFOs, sockets and devices are never followed or opened. Raises OSError when `folder` itself cannot be
-    read.
+    Links, FIFOs, sockets and devices are never followed or opened, but noted in `passed_over`. Raises OSError when
+    `folder` itself cannot be read.
     """
     pending = [folder]
     while pending:
@@ -54,13 +61,18 @@ def scan(root: Path, folder: str, patterns: tuple[str, ...], unread: list[str]) 
                 unread.append(current)
             continue
         try:
-            yield from _files_of(handle, current, patterns, pending, unread)
+            yield from _files_of(handle, current, patterns, pending, unread, passed_over)
         finally:
             os.close(handle)
 
 
 def _files_of(
-    handle: int, folder: str, patterns: tuple[str, ...], pending: list[str], unread: list[str]
+    handle: int,
+    folder: str,
+    patterns: tuple[str, ...],
+    pending: list[str],
+    unread: list[str],
+    passed_over: dict[str, Refused] | None,
 ) -> Iterator[Sighting]:
     """The files of one folder; its sub-folders are added to `pending`."""
     with os.scandir(handle) as entries:
@@ -73,6 +85,10 @@ def _files_of(
                     pending.append(path)
                 elif entry.is_file(follow_symlinks=False):
                     yield Sighting(path, *facts_of(entry.stat(follow_symlinks=False)))
+                elif passed_over is not None:
+                    why = irregular(entry.stat(follow_symlinks=False).st_mode)
+                    if why is not None:
+                        passed_over[path] = why
             except FileNotFoundError:
                 continue
             except OSError:

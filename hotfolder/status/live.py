@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Snapshot:
     paused: str | None  # why the queue waits
     unplaced: int = 0  # results that wait because a file cannot be put into its place
     taking: bool = True  # whether complete files are taken: not in a pause for trouble
+    left_alone: Mapping[str, int] = field(default_factory=dict)  # files that are not taken: how many of each kind
 
     @property
     def total(self) -> int:
@@ -124,6 +125,7 @@ def read(path: Path) -> Snapshot | None:
 def snapshot(
     *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
     open_jobs: int, unsettled: int, paused: str | None, unplaced: int, taking: bool,
+    left_alone: Mapping[str, int],
 ) -> Snapshot:  # fmt: skip
     """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
     told = progress or Progress(0, "idle" if not open_jobs else "waiting")
@@ -131,5 +133,5 @@ def snapshot(
         pid=os.getpid(), started_at=started_at, updated_at=now, watcher=watcher, stage=told.stage, step=told.step,
         steps=told.steps, stage_since=since, device=told.device, memory_used=told.memory_used,
         memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
-        unplaced=unplaced, taking=taking,
+        unplaced=unplaced, taking=taking, left_alone=dict(left_alone),
     )  # fmt: skip

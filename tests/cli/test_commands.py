@@ -123,11 +123,19 @@ def test_the_root_may_be_named_anywhere(worked: Layout, place: str) -> None:
         ("inbox/score/new.png.part", "watch.ignore has '*.part'"),
         ("inbox/score/nothing.png", "no such file"),
         ("hotfolder.toml", "lies in no inbox"),
+        ("inbox/score/link.png", "it is a link, and links are never followed"),
+        ("inbox/score/lost.png", "it is a link, and links are never followed"),
+        ("inbox/score/folder/a.png", "its folder inbox/score/folder: it is a link"),
+        ("inbox/score/pipe.png", "it is no file but a pipe"),
     ],
 )
 def test_why(worked: Layout, file: str, says: str) -> None:
     for name in ("new.png", "new.png.part"):
         picture(worked.inbox(Kind.SCORE) / name, 2)
+    (worked.inbox(Kind.SCORE) / "link.png").symlink_to(worked.root / "keep/a.png")
+    (worked.inbox(Kind.SCORE) / "lost.png").symlink_to("nowhere")
+    (worked.inbox(Kind.SCORE) / "folder").symlink_to(worked.root / "keep")
+    os.mkfifo(worked.inbox(Kind.SCORE) / "pipe.png")
     done = hotfolder("why", file, "--root", worked.root)
     assert done.returncode == 0
     assert says in done.stdout
