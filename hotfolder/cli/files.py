@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.core.litter import ignored
+from hotfolder.core.pictures import PLAIN
 from hotfolder.errors import BadInput, UsageError, Vanished
 from hotfolder.types import ErrorInfo
-
-#: Endings by which images are found in folders: of every format that is read. Named files need none.
-ENDINGS = frozenset((
-    ".apng", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
-    ".avif", ".avifs", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga",
-    ".icb", ".vda", ".vst",
-))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +43,7 @@ def find_images(
                 files[path] = None  # also when it is no image: then that is what is said of it
                 continue
             for entry in _walk(path, recursive=recursive, ignore=ignore):
-                if entry.suffix.lower() in ENDINGS:
+                if entry.suffix.lower() in PLAIN:
                     if not is_own_result(entry):
                         files[entry] = None
                 else:

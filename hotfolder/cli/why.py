@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read
-from hotfolder.folders.admission import irregular_part, refused
+from hotfolder.folders.admission import irregular_part, no_picture, refused
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
@@ -118,6 +119,10 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return found.reason, found.fix
     if there is None:
         return "there is no such file", "check the name"
+    with Beneath(layout.root) as beneath, contextlib.suppress(OSError):
+        none = no_picture(beneath, path, kind)
+        if none is not None:
+            return none.reason, none.fix
     try:
         FolderSettings(layout.root, settings).of(path)
     except ConfigError as error:

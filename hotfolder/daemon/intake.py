@@ -21,7 +21,7 @@ from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, Pr
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
-from hotfolder.folders.admission import Refused, refused
+from hotfolder.folders.admission import Refused, no_picture, refused
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -72,6 +72,7 @@ class Intake:
         self._last_read = LastRead(layout.last_read)
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone = LeftAlone()
+        self._no_pictures: dict[str, Sighting] = {}  # by their content, as they were seen
         self._said: set[str] = set()  # why files wait
         self._held: set[str] = set()  # complete, but they, or the settings of their folder, cannot be read
         self._seen: dict[str, tuple[Kind, Observation]] = {}  # not taken yet
@@ -135,8 +136,9 @@ class Intake:
         self._seen = {
             path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
             for path, (kind, sighting) in found.items()
-            if path not in self._open
+            if path not in self._open and self._no_pictures.get(path) != sighting
         }
+        self._no_pictures = {path: seen for path, seen in self._no_pictures.items() if path in found}
         self._held &= self._seen.keys()
         policy = settings.settle_policy()
         self._due = [
@@ -200,6 +202,7 @@ class Intake:
         new = [str(self._layout.root / s.sighting.path) for _, s in ready if s.sighting.path in self._new]
         self._new.difference_update(seen.sighting.path for _, seen in ready)
         ready = [each for each in ready if self._may_be_taken(beneath, each[1].sighting.path)]
+        ready = [each for each in ready if self._is_picture(beneath, *each)]
         ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
         ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path, now)]
         self._left_alone.say()
@@ -222,6 +225,20 @@ class Intake:
             self._left_alone.take_back(path)
             return True
         self._leave_alone(path, found)
+        return False
+
+    def _is_picture(self, beneath: Beneath, kind: Kind, seen: Observation) -> bool:
+        """What is none, and is not damaged either, would only fill failed/: it stays until it is another file."""
+        path = seen.sighting.path
+        try:
+            why = no_picture(beneath, path, kind)
+        except OSError as error:
+            log.debug("%s cannot be looked into: %s", path, error)
+            return True  # whoever works it says why
+        if why is None:
+            return True
+        self._no_pictures[path] = seen.sighting
+        self._leave_alone(path, why)
         return False
 
     def _settings_are_clear(self, path: str) -> bool:

@@ -7,7 +7,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from hotfolder.core import pictures
 from hotfolder.files.beneath import Beneath
+from hotfolder.types import Kind
 
 _OTHERS = 0o022  # group and everybody may write
 
@@ -42,6 +44,24 @@ def irregular_part(beneath: Beneath, path: str) -> Refused | None:
         if why is not None:
             return why if part == path else Refused(f"its folder {part}: {why.reason}", why.fix, why.kind)
     return None
+
+
+def no_picture(beneath: Beneath, path: str, kind: Kind) -> Refused | None:
+    """Why a file that lies where pictures are expected is none, by its ending and its content. Raises OSError.
+
+    What has the ending of a picture is taken for one, and so is what begins like one: whether it is whole, a worker
+    finds out. Nothing is opened of what has such an ending.
+    """
+    if kind is Kind.GENERATE or PurePosixPath(path).suffix.lower() in pictures.PLAIN:
+        return None
+    with beneath.open(path) as file:
+        head = file.read(pictures.HEAD)
+    if pictures.is_picture(head):
+        return None
+    what = pictures.what_it_is(head)
+    by = f"it is {what}" if what.startswith("a picture") else f"it is no picture{f' but {what}' if what else ''}"
+    fix = "prompts belong into inbox/generate" if what == "text" else "take it out of the inbox"
+    return Refused(f"{by}, by its content", fix, "no_pictures")
 
 
 def refused(beneath: Beneath, path: str) -> Refused | None:
