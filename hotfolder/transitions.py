@@ -26,6 +26,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A file that goes along with one that is moved, under the same stem: see core.companions."""
+
+    of: str  # the role of the move that it goes along with
+    move: Move  # its destination follows from that one's when it is planned
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorReport:
     """What is written as <name>.error.json."""
 
@@ -66,6 +74,7 @@ class Change:
 
     drop_id: int  # 0: not known any more
     source_file: str  # relative to the root
+    companions: tuple[Companion, ...] = ()
 
     def moves(self) -> Iterator[tuple[str, Move]]:
         """(role, move) of each file that is moved."""
@@ -229,6 +238,14 @@ class SourceTakenAnew(SourceReturned):
     """It is taken as a new one: it was changed, or never understood."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed(Change):
+    """A file came to an inbox after the picture that it belongs to had left that: it goes beside it."""
+
+    MOVES = ("file",)
+    file: Move
+
+
 Transition = (
     Generated
     | Scored
@@ -242,4 +259,5 @@ Transition = (
     | ImageRetried
     | SourceReopened
     | SourceTakenAnew
+    | Followed
 )

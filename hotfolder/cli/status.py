@@ -207,6 +207,7 @@ def left_alone_text(counts: Mapping[str, int]) -> str:
 _SORTS = {
     "links": "links",
     "no_files": "pipes, sockets or devices",
+    "companions": "companions without their picture",
     "no_pictures": "no pictures",
     "refused": "that may not be moved",
 }

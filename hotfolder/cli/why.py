@@ -14,6 +14,7 @@ from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
+from hotfolder.core.companions import may_be_one, pairs
 from hotfolder.core.litter import ignored
 from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
@@ -119,6 +120,12 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return found.reason, found.fix
     if there is None:
         return "there is no such file", "check the name"
+    folder, _, name = path.rpartition("/")
+    if kind is not Kind.GENERATE and may_be_one(name):
+        with contextlib.suppress(OSError):
+            picture = pairs(path.name for path in (layout.root / folder).iterdir()).get(name)
+            if picture is not None:
+                return f"it belongs to {picture}, and goes where that goes", ""
     with Beneath(layout.root) as beneath, contextlib.suppress(OSError):
         none = no_picture(beneath, path, kind)
         if none is not None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
-#: Endings of what is read as it is.
+#: Endings of pictures, but for RAW.
 PLAIN = frozenset((
     ".apng", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
     ".avif", ".avifs", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga",
-    ".icb", ".vda", ".vst",
+    ".icb", ".vda", ".vst", ".psd", ".heic", ".heif", ".hif", ".jxl",
+))  # fmt: skip
+#: Of the RAW files of cameras.
+RAW = frozenset((
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef",
+    ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 ))  # fmt: skip
 #: Bytes that `is_picture` and `what_it_is` want to see.
 HEAD = 512
@@ -34,6 +39,12 @@ _OTHERS = (
 )  # fmt: skip
 _PPM = re.compile(rb"P[1-7fFyY][\s#]")
 _WINDOWS = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def ending_of(name: str) -> str:
+    """`.png` of `a.PNG`. Asked for every file at every scan."""
+    at = name.rfind(".")
+    return name[at:].lower() if at > 0 else ""
 
 
 def is_picture(head: bytes) -> bool:

@@ -11,12 +11,15 @@ from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import Action, blamed, decide
+from hotfolder.daemon.companions import Follower
 from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
+from hotfolder.daemon.ratings import is_our_sidecar
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, WorkerLost
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
@@ -261,6 +264,27 @@ class Completion:
                 else:
                     yield {"file": published.wanted.source_file}
         self._sources.look_again = True
+
+    def follow(self, files: Sequence[Follower]) -> Iterator[tuple[Follower, str]]:
+        """Puts files beside the pictures that they belong to; those that stay, each with the reason.
+
+        What we wrote about that picture ourselves gives way, and is written into what came.
+        """
+        transitions, by_path = [], {each.sighting.path: each for each in files}
+        with Beneath(self._layout.root) as beneath:
+            for each in files:
+                if is_our_sidecar(beneath, each.beside):
+                    beneath.unlink(each.beside)
+                if beneath.exists(each.beside):
+                    yield each, f"its picture is {each.picture} now, and {each.beside} is there already"
+                else:
+                    transitions.append(self._router.followed(each.drop_id, each.sighting, each.beside))
+        for published in self._outbox.publish_now(transitions):
+            follower = by_path[published.wanted.source_file]
+            if published.done is None:
+                yield follower, f"it cannot be put beside its picture, which is {follower.picture} now"
+            else:
+                log.info("%s goes beside its picture: %s", follower.sighting.path, follower.beside)
 
     def reroute(
         self, wanted: Sequence[tuple[int, Verdict]], reroute_id: int | None

@@ -14,6 +14,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
+from hotfolder.daemon.companions import Companions, Follower
 from hotfolder.daemon.last_read import LastRead
 from hotfolder.daemon.left_alone import LeftAlone
 from hotfolder.daemon.sources import Sources
@@ -44,11 +45,12 @@ class TakeReport:
     """`next_at`: when the next file may be taken (seconds since the epoch), None if none waits.
 
     `new`: files, by their absolute paths, that were not there when the watch began: some event should have
-    told of them.
+    told of them. `followers` belong to pictures that have left, and are to go beside them.
     """
 
     next_at: float | None
     new: list[str] = field(default_factory=list)
+    followers: list[Follower] = field(default_factory=list)
 
 
 class Intake:
@@ -62,6 +64,7 @@ class Intake:
         router: Router,
         guard: Guard,
         sources: Sources,
+        companions: Companions,
     ) -> None:
         self._layout = layout
         self._settings = settings
@@ -69,6 +72,7 @@ class Intake:
         self._router = router
         self._guard = guard
         self._sources = sources
+        self._companions = companions
         self._last_read = LastRead(layout.last_read)
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone = LeftAlone()
@@ -120,6 +124,7 @@ class Intake:
             self._left_alone.add(path, why)
         self._left_alone.say()
         self._look_into_former_inboxes(found, ignore, unread)
+        self._companions.look(path for path, (kind, _) in found.items() if kind is not Kind.GENERATE)
         for path, drop in list(self._open.items()):
             there = found.get(path)
             if there is None and any(path == u or path.startswith(f"{u}/") for u in unread):
@@ -136,7 +141,7 @@ class Intake:
         self._seen = {
             path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
             for path, (kind, sighting) in found.items()
-            if path not in self._open and self._no_pictures.get(path) != sighting
+            if path not in self._open and not self._is_known(sighting)
         }
         self._no_pictures = {path: seen for path, seen in self._no_pictures.items() if path in found}
         self._held &= self._seen.keys()
@@ -162,6 +167,12 @@ class Intake:
             except OSError as error:
                 log.debug("%s cannot be read: %s", folder, error)
                 unread.append(folder)
+
+    def _is_known(self, sighting: Sighting) -> bool:
+        """Whether it is not to be taken, and that was found already: it waits for its picture, or is none itself."""
+        if self._companions.picture_of(sighting.path) is not None:
+            return self._companions.is_resting(sighting)
+        return self._no_pictures.get(sighting.path) == sighting
 
     def take(self, now: float) -> TakeReport:
         """Takes files that are finished, so many at a time. Raises EnvironmentTrouble."""
@@ -202,9 +213,13 @@ class Intake:
         new = [str(self._layout.root / s.sighting.path) for _, s in ready if s.sighting.path in self._new]
         self._new.difference_update(seen.sighting.path for _, seen in ready)
         ready = [each for each in ready if self._may_be_taken(beneath, each[1].sighting.path)]
+        ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path)]
+        ready = [each for each in ready if not self._rests(beneath, *each)]
+        followers = [found for each in ready if (found := self._follower(*each, now)) is not None]
+        followed = {each.sighting.path for each in followers}
+        ready = [each for each in ready if each[1].sighting.path not in followed]
         ready = [each for each in ready if self._is_picture(beneath, *each)]
         ready = [each for each in ready if self._settings_are_clear(each[1].sighting.path)]
-        ready = [each for each in ready if not self._rename_to_text(beneath, each[1].sighting.path, now)]
         self._left_alone.say()
         try:
             self._take(beneath, ready, now)
@@ -212,7 +227,7 @@ class Intake:
             for _, seen in ready:
                 heapq.heappush(self._due, (now, seen.sighting.path))
             raise
-        return TakeReport(self._due[0][0] if self._due else None, new)
+        return TakeReport(self._due[0][0] if self._due else None, new, followers)
 
     def _may_be_taken(self, beneath: Beneath, path: str) -> bool:
         """What cannot be moved out of its folder afterwards, or may be somebody else's, is not begun."""
@@ -226,6 +241,30 @@ class Intake:
             return True
         self._leave_alone(path, found)
         return False
+
+    def _rests(self, beneath: Beneath, kind: Kind, seen: Observation) -> bool:
+        """Whether it belongs to a picture beside it, and waits for that."""
+        picture = self._companions.picture_of(seen.sighting.path)
+        if kind is Kind.GENERATE or picture is None or not beneath.exists(picture):
+            return False
+        self._seen.pop(seen.sighting.path, None)
+        self._left_alone.take_back(seen.sighting.path)
+        self._companions.rest(seen.sighting)
+        return True
+
+    def _follower(self, kind: Kind, seen: Observation, now: float) -> Follower | None:
+        if kind is Kind.GENERATE:
+            return None
+        found = self._companions.follower(seen.sighting, now)
+        if found is not None:
+            self._seen.pop(seen.sighting.path, None)
+        return found
+
+    def stays(self, sighting: Sighting, why: str) -> None:
+        """It could not be put beside its picture, which has left: it stays until it is another file."""
+        self._no_pictures[sighting.path] = sighting
+        self._left_alone.add(sighting.path, Refused(why, "take it out of the inbox", "companions"))
+        self._left_alone.say()
 
     def _is_picture(self, beneath: Beneath, kind: Kind, seen: Observation) -> bool:
         """What is none, and is not damaged either, would only fill failed/: it stays until it is another file."""
@@ -258,15 +297,15 @@ class Intake:
         self._seen.pop(path, None)
         self._left_alone.add(path, why)
 
-    def _rename_to_text(self, beneath: Beneath, path: str, now: float) -> bool:
+    def _rename_to_text(self, beneath: Beneath, path: str) -> bool:
         """A name that is no UTF-8 gets one that is: the ledger, and whatever reads it, holds text.
 
-        Whether there was anything to do; the file is then seen anew.
+        Whether there was anything to do; the next scan sees the file anew, and what belongs to it.
         """
         wanted = naming.as_text(path)
         if wanted == path:
             return False
-        kind, _ = self._seen.pop(path)
+        self._seen.pop(path)
         for number in itertools.count():
             new = naming.numbered(wanted, number)
             try:
@@ -280,10 +319,7 @@ class Intake:
                 return True
             break
         log.info("renamed to %s: %s is not UTF-8", new, path)
-        again = sight_beneath(beneath, new)
-        if again is not None:
-            self._seen[new] = (kind, Observation(again, min(now, again.mtime_ns / 1e9)))
-            heapq.heappush(self._due, (now, new))
+        self._sources.look_again = True
         return True
 
     def _resight(self, path: str, kind: Kind, now: float) -> None:

@@ -15,6 +15,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
 from hotfolder.daemon.commands import Commands
+from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.intake import Intake
@@ -149,9 +150,10 @@ class Daemon:
         self._watcher = self._new_watcher()
         self._sources = sources = Sources(layout, ledger)
         self._pauses = Pauses(layout.hold)
-        self._intake = Intake(layout, settings, ledger, router, guard, sources)
+        companions = Companions(layout, ledger)
+        self._intake = Intake(layout, settings, ledger, router, guard, sources, companions)
         self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
-        self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, self._clock)
+        self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
         self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         self._commands = Commands(
             layout, ledger, self._completion, self._dispatcher, self._pauses, sources, self._clock
@@ -222,6 +224,8 @@ class Daemon:
             if self._next_take is not None and now >= self._next_take:
                 taken = self._intake.take(now)
                 self._next_take = taken.next_at
+                for follower, why in self._completion.follow(taken.followers):
+                    self._intake.stays(follower.sighting, why)
                 for path in taken.new:
                     self._watcher.found(path)
             if asked_until is None and not self._reloading.is_set():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import CannotPlace, Vanished
@@ -42,6 +43,7 @@ class Outbox:
         ledger: Ledger,
         guard: Guard,
         sources: Sources,
+        companions: Companions,
         clock: Callable[[], float],
     ) -> None:
         self.done = self.failed = 0
@@ -49,6 +51,7 @@ class Outbox:
         self._settings = settings
         self._ledger = ledger
         self._sources = sources
+        self._companions = companions
         self._clock = clock
         self._publisher = Publisher(layout.root, ledger, guard, clock)
         self._gathered: list[Transition] = []
@@ -112,14 +115,18 @@ class Outbox:
         gathered, self._gathered = self._gathered, []
         self._jobs, self._wanted = {}, set()
         if gathered:
-            for published in self._publisher.publish(gathered):
+            listings: dict[str, Mapping[str, list[str]]] = {}
+            for published in self._publisher.publish(
+                [self._companions.with_companions(each, listings) for each in gathered]
+            ):
                 self._after(published)
 
     def publish_now(self, wanted: Sequence[Transition]) -> Iterator[Published]:
         """So many at a time; what became of each, in the order asked."""
         self.publish()
+        listings: dict[str, Mapping[str, list[str]]] = {}
         for start in range(0, len(wanted), AT_ONCE):
-            some = wanted[start : start + AT_ONCE]
+            some = [self._companions.with_companions(each, listings) for each in wanted[start : start + AT_ONCE]]
             results = {id(published.wanted): published for published in self._publisher.publish(some)}
             for each in some:
                 self._after(results[id(each)])

@@ -107,15 +107,20 @@ class Ratings:
         return digest
 
     def _sidecar(self, beneath: Beneath, path: str, stars: int, *, lightroom: bool) -> None:
-        """`a.png.xmp` as digiKam and darktable look for it, or `a.xmp`; another program's is left alone."""
+        """`a.png.xmp` as digiKam and darktable look for it, or `a.xmp`.
+
+        Another program's gets the stars, all else in it stays, and none of ours is laid beside it: a program reads
+        one of them.
+        """
         target = _sidecars(path)[lightroom]
-        before = None
-        with contextlib.suppress(FileNotFoundError), beneath.open(target) as file:
-            before = file.read(_MOST_SIDECAR)
-        if before is not None and not xmp.is_ours(before):
-            raise ValueError(f"{target} is another program's")
-        with self._of_the_disk(path):
-            beneath.write(target, xmp.rated(before, stars).decode())
+        found = {name: packet for name in _sidecars(path) if (packet := _packet_at(beneath, name)) is not None}
+        others = [name for name, packet in found.items() if not xmp.is_ours(packet)]
+        for name in others or [target]:
+            rated = xmp.rated(found.get(name), stars, _MOST_SIDECAR).decode()
+            with self._of_the_disk(path):
+                beneath.write(name, rated, like=name in found)
+        if others:
+            self._remove_sidecars(beneath, path, beside_others=True)
 
     @contextlib.contextmanager
     def _of_the_disk(self, path: str) -> Iterator[None]:
@@ -128,13 +133,30 @@ class Ratings:
                 raise explain(error) from error
             raise
 
-    def _remove_sidecars(self, beneath: Beneath, path: str) -> None:
-        """Ours alone: the image is not there any more."""
+    def _remove_sidecars(self, beneath: Beneath, path: str, *, beside_others: bool = False) -> None:
+        """Ours alone: the image is not there any more, or another program has one `beside` it."""
         for target in _sidecars(path):
-            with contextlib.suppress(OSError, ValueError), beneath.open(target) as file:
-                is_ours = xmp.is_ours(file.read(_MOST_SIDECAR))
-                if is_ours and not beneath.exists(path) and not _shared(self._layout.root, target, path):
+            with contextlib.suppress(OSError, ValueError):
+                if (
+                    is_our_sidecar(beneath, target)
+                    and (beside_others or not beneath.exists(path))
+                    and not _shared(self._layout.root, target, path)
+                ):
                     beneath.unlink(target)
+
+
+def is_our_sidecar(beneath: Beneath, path: str) -> bool:
+    """Whether a file is one that we wrote beside an image, and nobody else since. Raises OSError."""
+    packet = _packet_at(beneath, path) if path.endswith(".xmp") else None
+    return packet is not None and xmp.is_ours(packet)
+
+
+def _packet_at(beneath: Beneath, path: str) -> bytes | None:
+    try:
+        with beneath.open(path) as file:
+            return file.read(_MOST_SIDECAR + 1)
+    except FileNotFoundError:
+        return None
 
 
 def _sidecars(path: str) -> tuple[str, str]:

@@ -147,15 +147,23 @@ class Beneath:
         with self._named(path), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
 
-    def write(self, path: str, text: str) -> None:
-        """Writes a small file so that it is there whole or not at all, and durable; replaces one of the same name."""
+    def write(self, path: str, text: str, *, like: bool = False) -> None:
+        """Writes a small file so that it is there whole or not at all, and durable; replaces one of the same name.
+
+        `like`: the new one may be read and written by whom the old one could.
+        """
         folder, name = self._split(path, make=True)
         partial = f".{zlib.crc32(os.fsencode(name)):08x}.partial"  # never too long a name
         with self._named(path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial, dir_fd=folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(partial, flags, 0o666, dir_fd=folder), "w", encoding="utf-8") as file:  # noqa: PTH123
+            with open(  # noqa: PTH123
+                os.open(partial, flags, 0o666, dir_fd=folder), "w", encoding="utf-8", newline=""
+            ) as file:
+                if like:
+                    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                    os.fchmod(file.fileno(), mode & 0o777)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

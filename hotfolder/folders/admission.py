@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hotfolder.core import pictures
+from hotfolder.core import companions, pictures
 from hotfolder.files.beneath import Beneath
 from hotfolder.types import Kind
 
@@ -52,12 +52,18 @@ def no_picture(beneath: Beneath, path: str, kind: Kind) -> Refused | None:
     What has the ending of a picture is taken for one, and so is what begins like one: whether it is whole, a worker
     finds out. Nothing is opened of what has such an ending.
     """
-    if kind is Kind.GENERATE or PurePosixPath(path).suffix.lower() in pictures.PLAIN:
+    ending = pictures.ending_of(path.rpartition("/")[2])
+    if kind is Kind.GENERATE or ending in pictures.PLAIN or ending in pictures.RAW:
         return None
     with beneath.open(path) as file:
         head = file.read(pictures.HEAD)
     if pictures.is_picture(head):
         return None
+    if ending in companions.BY_STEM:
+        return Refused(
+            "it is no picture but may belong to one, and goes along with that: none of its name lies here",
+            "drop the picture, or take this out of the inbox", "companions",
+        )  # fmt: skip
     what = pictures.what_it_is(head)
     by = f"it is {what}" if what.startswith("a picture") else f"it is no picture{f' but {what}' if what else ''}"
     fix = "prompts belong into inbox/generate" if what == "text" else "take it out of the inbox"

@@ -63,13 +63,15 @@ def generation_of(packet: bytes) -> str | None:
     return unescape(found[1].decode("utf-8", "replace"), back)
 
 
-def rated(packet: bytes | None, rating: int) -> bytes:
+def rated(packet: bytes | None, rating: int, most: int = _MOST) -> bytes:
     """The packet with this xmp:Rating (0 to 5 stars, -1 rejected), all else as it was, byte for byte.
 
-    Raises ValueError for a packet that has no place for it.
+    Raises ValueError for a packet that has no place for it, or of more than `most` bytes.
     """
     if not packet:
         return _packet(f'xmp:Rating="{rating}"')
+    if len(packet) > most:
+        raise ValueError("its XMP is too large")
     number, found = b"%d" % rating, _find(packet)
     if found.rating is not None:
         (start, end), name = found.rating, found.name
@@ -91,8 +93,8 @@ class _Found:
 
 def _find(packet: bytes) -> _Found:
     """Raises ValueError for what is no XMP, or too much of it."""
-    if len(packet) > _MOST or b"\0" in packet or b"<!DOCTYPE" in packet:
-        raise ValueError("its XMP is too large, or not as usual")
+    if b"\0" in packet or b"<!DOCTYPE" in packet:
+        raise ValueError("its XMP is not as usual")
     found = _Found()
     scopes: list[dict[str, str]] = [{}]
     elements: list[str] = []  # '{namespace}name' of each that is open

@@ -63,6 +63,12 @@ class Drops:
         row = self._database.one("drop", id=drop_id)
         return row["placed_path"] if row else None
 
+    def placed_lately(self, beginning: str, since: float) -> list[tuple[int, str, str]]:
+        """(drop, path in the inbox, path now) of files placed since, newest first; of paths that begin so."""
+        last = f"{beginning}\U0010ffff"
+        rows = self._database.run("placed_lately", first=beginning, last=last, since=since).rows
+        return [(row["id"], row["dropped"], row["path"]) for row in rows]
+
     def finished(self, among: Iterable[int] | None) -> list[Drop]:
         """Drops that still lie in their inbox although nothing is left to do for them (at most FINISHED_AT_ONCE).
 

@@ -126,6 +126,10 @@ class Images:
         """Images whose stars are not written yet, each with how many."""
         return [dict(row) for row in self._database.run("unrated", most=most).rows]
 
+    def rate_again(self, drop_id: int) -> None:
+        """What lies beside the image of a dropped file has changed: its stars have to be written anew."""
+        self._database.run("rate_again", drop_id=drop_id)
+
     def rating(self, image_id: int, sha256: str) -> None:
         """The file of an image is about to have this sha256: noted first, so that a crash leaves no riddle."""
         self._database.run("rating", id=image_id, sha256=sha256)

@@ -15,6 +15,7 @@ from hotfolder.transitions import (
     Chosen,
     Duplicate,
     Failed,
+    Followed,
     Generated,
     ImageRetried,
     Rerouted,
@@ -66,6 +67,7 @@ class Journal:
             ImageRetried: self._image_retried,
             SourceReopened: self._source_reopened,
             SourceTakenAnew: self._source_taken_anew,
+            Followed: self._followed,
         }
 
     def record(self, entries: Iterable[Entry], now: float) -> list[int]:
@@ -184,6 +186,9 @@ class Journal:
 
     def _source_taken_anew(self, t: SourceTakenAnew, now: float) -> None:
         self._jobs.supersede(t.job_ids)
+
+    def _followed(self, t: Followed, now: float) -> None:
+        self._images.rate_again(t.drop_id)
 
     def _add_image(self, t: Generated | Upscaled, now: float, parent_id: int | None = None) -> int:
         return self._images.add(

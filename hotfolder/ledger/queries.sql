@@ -20,6 +20,14 @@ SELECT * FROM drops WHERE id IN (SELECT value FROM json_each(:ids));
 -- What became of the file that was dropped under this path most recently.
 SELECT * FROM drops WHERE path = :path ORDER BY id DESC LIMIT 1;
 
+-- name: placed_lately
+-- Where dropped files lie that left an inbox lately, the newest first; of those whose path is from here to there.
+SELECT drops.id, drops.path AS dropped, coalesce(images.path, drops.placed_path) AS path
+FROM drops LEFT JOIN images ON images.drop_id = drops.id AND images.role = 'dropped'
+WHERE drops.path >= :first AND drops.path < :last AND drops.state IN ('placed', 'failed')
+  AND drops.finished_at >= :since AND drops.placed_path IS NOT NULL
+ORDER BY drops.id DESC LIMIT 100;
+
 -- name: close_drop
 UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now WHERE id = :id;
 
@@ -415,6 +423,9 @@ UPDATE reroutes SET undone_at = :now WHERE id = :id;
 SELECT id, path, sha256, rating_sha256, rated, role <> 'dropped' AND job_id IS NOT NULL AS is_ours,
        CASE verdict WHEN 'reject' THEN -1 ELSE CAST(round(score / 2) AS INTEGER) END AS stars
 FROM images WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' ORDER BY id LIMIT :most;
+
+-- name: rate_again
+UPDATE images SET unrated = 1 WHERE drop_id = :drop_id AND role = 'dropped';
 
 -- name: rating
 -- Its file is about to be this.

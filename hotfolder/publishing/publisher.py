@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hotfolder.core import naming
+from hotfolder.core import companions, naming
 from hotfolder.errors import CannotPlace, EnvironmentTrouble, LedgerMismatch, UnreadableJournal
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.copying import is_copy
@@ -22,7 +22,7 @@ from hotfolder.ledger.journal import StoredEntry
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.printable import json_text
 from hotfolder.publishing.entries import UnreadableEntry, decode, encode
-from hotfolder.transitions import Change, Move, StaleReport, Transition
+from hotfolder.transitions import Change, Companion, Move, StaleReport, Transition
 from hotfolder.types import ErrorInfo, FileIdentity
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,7 @@ class Publisher:
     def _plan(self, wanted: Transition, taken: set[str]) -> Transition | None:
         """Chooses names that are free, and notes each source's identity; None when a source is gone or replaced."""
         moves: dict[str, Move] = {}
+        along: list[Companion] = []
         report = wanted.error_report
         beside = report.beside if report else None
         for role, move in wanted.moves():
@@ -158,24 +159,40 @@ class Publisher:
             if there is None or not is_same(move.file, there):
                 return None
             with_report = move.dst == beside
-            dst = self._free(move.dst, taken, with_report=with_report)
+            own = self._companions_of(role, wanted)
+            dst = self._free(move, taken, own, with_report=with_report)
             taken.add(dst)
             moves[role] = replace(move, dst=dst, file=there)
+            along += _beside(moves[role], own)
+            taken.update(each.move.dst for each in along)
             if with_report:
                 beside = dst
-        planned = wanted.with_moves(moves)
+        planned = replace(wanted.with_moves(moves), companions=tuple(along))
         if report is None or beside is None:
             return planned
         if beside == report.beside and not any(move.dst == beside for move in moves.values()):
-            beside = self._free(beside, taken, with_report=True)
+            beside = self._free(Move("", beside), taken, (), with_report=True)
         return planned.with_report(replace(report, beside=beside))
 
-    def _free(self, wanted: str, taken: set[str], *, with_report: bool = False) -> str:
-        """The first name that nothing has: `wanted`, or one with a number; nor has anything its report's."""
-        wanted = self._around_files(wanted)
+    def _companions_of(self, role: str, wanted: Change) -> list[Companion]:
+        """Those that are still there, with the identity of each. One that is another file by now is left."""
+        found = []
+        for each in wanted.companions:
+            there = self._beneath.identity(each.move.src) if each.of == role else None
+            if there is not None and is_same(each.move.file, there):
+                found.append(replace(each, move=replace(each.move, file=there)))
+        return found
+
+    def _free(self, move: Move, taken: set[str], along: Sequence[Companion], *, with_report: bool = False) -> str:
+        """The first name that nothing has: the wanted one, or one with a number.
+
+        Nor has anything its report's, or those that its companions would get.
+        """
+        wanted = self._around_files(move.dst)
         for number in itertools.count():
             path = naming.numbered(wanted, number)
-            free = path not in taken and not self._beneath.exists(path)
+            needed = [path, *(each.move.dst for each in _beside(replace(move, dst=path), along))]
+            free = not any(each in taken or self._beneath.exists(each) for each in needed)
             if free and not (with_report and self._beneath.exists(naming.sidecar(path))):
                 return path
         raise AssertionError("numbers do not end")
@@ -264,15 +281,37 @@ class Publisher:
                 # The name was taken since it was chosen: another one, and the journal must know first.
                 report = transition.error_report
                 with_report = report is not None and report.beside == move.dst
-                dst = self._free(move.dst, set(), with_report=with_report)
+                own = [each for each in transition.companions if each.of == role]
+                dst = self._free(move, set(), own, with_report=with_report)
                 if report is not None and with_report:
                     transition = transition.with_report(replace(report, beside=dst))
                 move = replace(move, dst=dst)
-                transition = transition.with_moves({role: move})
+                others = (each for each in transition.companions if each.of != role)
+                transition = replace(
+                    transition.with_moves({role: move}), companions=(*others, *_beside(move, own))
+                )
                 self._ledger.journal.rewrite(begun.entry_id, encode(transition))
+        for each in transition.companions:
+            self._move_along(each.move, folders)
         self._write_report(transition)
         self._remove_report(transition)
         return transition
+
+    def _move_along(self, move: Move, folders: set[str]) -> None:
+        """A companion that cannot be moved stays where it is, and holds nothing back. Raises EnvironmentTrouble."""
+        try:
+            why = "" if self._move(move, folders) else f"{move.dst} is there already"
+        except CannotPlace as trouble:
+            why = trouble.message
+        except OSError as error:
+            found = explain_move(
+                error, tuple(self._root / path.partition("/")[0] for path in (move.src, move.dst))
+            )
+            if isinstance(found, EnvironmentTrouble):
+                raise found from error
+            why = found.message
+        if why:
+            log.warning("%s stays apart from its picture: %s", move.src, why)
 
     def _is_gone(self, move: Move) -> bool:
         """Whether the very file is neither where it was nor where it is to be: a person took it away."""
@@ -350,6 +389,22 @@ class Publisher:
             if any(isinstance(job, dict) and job.get("job_id") in stale.job_ids for job in listed):
                 self._beneath.unlink(path)
                 return
+
+
+def _beside(picture: Move, along: Sequence[Companion]) -> list[Companion]:
+    """The same companions, each with the place that it gets beside the picture where that goes."""
+    folder, _, name = picture.dst.rpartition("/")
+    before = picture.src.rpartition("/")[2]
+    return [
+        replace(
+            each,
+            move=replace(
+                each.move,
+                dst=f"{folder}/{companions.renamed(each.move.src.rpartition('/')[2], before, name)}",
+            ),
+        )
+        for each in along
+    ]
 
 
 def _folder_of(path: str) -> str:

@@ -18,6 +18,7 @@ from hotfolder.transitions import (
     Chosen,
     Duplicate,
     Failed,
+    Followed,
     Generated,
     ImageRetried,
     Move,
@@ -315,6 +316,12 @@ class Router:
             image=Move(image.path, job.source),
             stale_report=StaleReport(image.path, (job.id,)),
         )
+
+    def followed(self, drop_id: int, there: Sighting, beside: str) -> Followed:
+        """A file in an inbox goes to the picture that it belongs to, which left that inbox before."""
+        return Followed(
+            drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, _identity_of(there))
+        )  # fmt: skip
 
     def rerouted(self, image: StoredImage, verdict: Verdict, reroute_id: int | None) -> Rerouted:
         """An image that was judged is to lie in the other folder; its sub-folder and name stay."""

@@ -17,25 +17,69 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs/inboxes.md"
 @pytest.mark.parametrize(
     "name",
     [
-        "a.jpg.opdownload", "Unconfirmed 12345.crdownload", "a.jpg.filepart", "a.jpg.partial", "a.jpg.!qB",
-        "a.jpg.!ut", "a.jpg.downloading", "a.jpg.aria2", "a.zip.xltd", "a.jpg.temp",
+        "a.jpg.opdownload",
+        "Unconfirmed 12345.crdownload",
+        "a.jpg.filepart",
+        "a.jpg.partial",
+        "a.jpg.!qB",
+        "a.jpg.!ut",
+        "a.jpg.downloading",
+        "a.jpg.aria2",
+        "a.zip.xltd",
+        "a.jpg.temp",
         "IMG_1.jpg:Zone.Identifier",
-        "IMG_1.jpg\uf03aZone.Identifier", "~$report.docx", ".~lock.a.odt#", "#notes.txt#", ".#notes.txt", "4913",
-        ".syncthing.a.jpg.tmp", "~syncthing~a.jpg.tmp", ".goutputstream-X1Y2Z3", "a.png.sb-1a2b3c4d-Xy12Zq", "@eaDir",
-        "IMG_1.JPG@SynoEAStream", ".@__thumb", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found",
-        ".Spotlight-V100", ".DS_Store", "._IMG_1.jpg", "__MACOSX", "Icon\r", "Thumbs.db", "ehthumbs_vista.db",
+        "IMG_1.jpg\uf03aZone.Identifier",
+        "~$report.docx",
+        ".~lock.a.odt#",
+        "#notes.txt#",
+        ".#notes.txt",
+        "4913",
+        ".syncthing.a.jpg.tmp",
+        "~syncthing~a.jpg.tmp",
+        ".goutputstream-X1Y2Z3",
+        "a.png.sb-1a2b3c4d-Xy12Zq",
+        "@eaDir",
+        "IMG_1.JPG@SynoEAStream",
+        ".@__thumb",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        ".Spotlight-V100",
+        ".DS_Store",
+        "._IMG_1.jpg",
+        "__MACOSX",
+        "Icon\r",
+        "Thumbs.db",
+        "ehthumbs_vista.db",
     ],
-)  # fmt: skip
+)
 def test_litter_is_left_alone(name: str) -> None:
     assert ignored(name, DEFAULT)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["a.png", "4913.png", "icons", "icon.png", "part.jpg", "party", "#1 cat.jpg", "$5.png", "tmp", "temp.jpg",
-     "a.b.c.tif", "recycled", "@home.jpg", "download", "x.sync-conflict-20260101-101010-ABCDEFG.jpg", "p.txt",
-     "hotfolder.toml"],
-)  # fmt: skip
+    [
+        "a.png",
+        "4913.png",
+        "icons",
+        "icon.png",
+        "part.jpg",
+        "party",
+        "#1 cat.jpg",
+        "$5.png",
+        "tmp",
+        "temp.jpg",
+        "a.b.c.tif",
+        "recycled",
+        "@home.jpg",
+        "download",
+        "x.sync-conflict-20260101-101010-ABCDEFG.jpg",
+        "p.txt",
+        "hotfolder.toml",
+    ],
+)
 def test_what_people_drop_is_not_taken_for_litter(name: str) -> None:
     assert ignored(name, DEFAULT) is None
 

@@ -77,7 +77,7 @@ def test_what_is_no_picture_stays_with_a_reason(
     layout: Layout, caplog: pytest.LogCaptureFixture, kind: Kind
 ) -> None:
     inbox = layout.inbox(kind)
-    files = {"notes.txt": b"buy milk", "a.pdf": b"%PDF-1.7", "b.zip": b"PK\x03\x04", "noend": b"\x93NUMPY"}
+    files = {"notes.md": b"buy milk", "a.pdf": b"%PDF-1.7", "b.zip": b"PK\x03\x04", "noend": b"\x93NUMPY"}
     for name, data in files.items():
         (inbox / name).write_bytes(data)
     with caplog.at_level(logging.INFO):

@@ -238,19 +238,54 @@ def test_an_image_that_has_no_place_for_it_gets_a_sidecar(layout: Layout, monkey
 
 
 @pytest.mark.parametrize("mode", ["sidecar", "lightroom"])
-def test_a_sidecar_of_another_program_is_left_alone(layout: Layout, mode: str) -> None:
-    name = "a.png.xmp" if mode == "sidecar" else "a.xmp"
+@pytest.mark.parametrize("name", ["a.png.xmp", "a.xmp"])
+def test_a_persons_sidecar_gets_the_stars_and_none_is_laid_beside_it(layout: Layout, mode: str, name: str) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
-    work(layout, "off")
-    (layout.root / "keep" / name).write_text(FOREIGN)
-    picture(layout.inbox(Kind.SCORE) / "b.png", 2)
+    (layout.inbox(Kind.SCORE) / name).write_text(FOREIGN)
+    (layout.inbox(Kind.SCORE) / name).chmod(0o640)
     assert work(layout, mode).paused is None
-    assert (layout.root / "keep" / name).read_text() == FOREIGN
-    assert len(sidecars(layout)) == 2
+    assert (layout.root / "keep" / name).read_text() == FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='4'")
+    assert (layout.root / "keep" / name).stat().st_mode & 0o777 == 0o640
+    assert sidecars(layout) == {f"keep/{name}": 4}
     assert mailbox.ask(layout, {"do": "reroute", "keep": 9}).exists()
     work(layout, mode)
-    assert (layout.root / "keep" / name).read_text() == FOREIGN  # its image is in reject/ now
-    assert sidecars(layout)[f"reject/{name}"] == -1
+    assert (layout.root / "reject" / name).read_text() == FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='-1'")
+    assert sidecars(layout) == {f"reject/{name}": -1}
+
+
+def test_all_of_a_persons_sidecar_stays_as_it_was(layout: Layout) -> None:
+    before = FOREIGN.replace(" xmp:Rating='1'", "").replace(
+        "'/></rdf:RDF>", "'>\r\n <!-- é -->\t</rdf:Description></rdf:RDF>"
+    )
+    long = before.replace("<!-- é -->", f"<!-- {'history ' * 50_000} -->")  # drawn masks of darktable
+    for number, text in enumerate((before, "\ufeff" + before, long)):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+        (layout.inbox(Kind.SCORE) / f"{number}.xmp").write_bytes(text.encode())
+    work(layout, "sidecar")
+    for number, text in enumerate((before, "\ufeff" + before, long)):
+        found = (layout.root / f"keep/{number}.xmp").read_bytes().decode()
+        assert found.replace(' xmp:Rating="4"', "") == text
+        assert stars_of(layout.root / f"keep/{number}.xmp") == 4
+
+
+def test_a_sidecar_that_cannot_be_understood_is_left_as_it_is(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    (layout.inbox(Kind.SCORE) / "a.xmp").write_text("no XML at all")
+    assert work(layout, "sidecar").paused is None
+    assert files_in(layout, "keep") == ["keep/a.png", "keep/a.xmp"]
+    assert (layout.root / "keep/a.xmp").read_text() == "no XML at all"
+
+
+@pytest.mark.parametrize("name", ["a.png.xmp", "a.xmp"])
+def test_a_persons_sidecar_that_comes_later_takes_the_place_of_ours(layout: Layout, name: str) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    work(layout, "sidecar")
+    assert sidecars(layout) == {"keep/a.png.xmp": 4}
+    (layout.inbox(Kind.SCORE) / name).write_text(FOREIGN)
+    work(layout, "sidecar")
+    assert files_in(layout, "inbox") == []
+    assert sidecars(layout) == {f"keep/{name}": 4}
+    assert "xmp:Label='Red'" in (layout.root / "keep" / name).read_text()
 
 
 def a_folder(path: Path) -> None:
