@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "core": set(),
     "files": set(),
-    "imaging": {"__init__", "files"},
+    "imaging": {"__init__", "core", "files"},
     "models": set(),
     "engines": {"__init__", "core", "files", "imaging", "models"},
     "system": set(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.core.litter import ignored
-from hotfolder.core.pictures import PLAIN
+from hotfolder.core.pictures import PLAIN, RAW
 from hotfolder.errors import BadInput, UsageError, Vanished
 from hotfolder.types import ErrorInfo
 
@@ -43,7 +43,7 @@ def find_images(
                 files[path] = None  # also when it is no image: then that is what is said of it
                 continue
             for entry in _walk(path, recursive=recursive, ignore=ignore):
-                if entry.suffix.lower() in PLAIN:
+                if entry.suffix.lower() in PLAIN or entry.suffix.lower() in RAW:
                     if not is_own_result(entry):
                         files[entry] = None
                 else:

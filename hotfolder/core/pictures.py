@@ -52,7 +52,7 @@ def is_picture(head: bytes) -> bool:
     return (
         head.startswith(_BEGINNINGS)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[4:8] == b"ftyp" and bool(_BRANDS & _brands(head)))
+        or (head[4:8] == b"ftyp" and bool(_BRANDS & brands(head)))
         or _PPM.match(head) is not None
         or (head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _WINDOWS)
     )
@@ -76,6 +76,7 @@ def what_it_is(head: bytes) -> str:
     return "" if "\0" in head.decode("latin-1") or "\ufffd" in whole else "text"
 
 
-def _brands(head: bytes) -> set[bytes]:
+def brands(head: bytes) -> set[bytes]:
+    """What a file of ISO's media container calls itself."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     return {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}

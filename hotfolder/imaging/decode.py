@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
+from hotfolder.core.pictures import HEAD
 from hotfolder.errors import (
     BadInput,
     EmptyFile,
@@ -28,8 +29,10 @@ from hotfolder.errors import (
     Vanished,
 )
 from hotfolder.files.regular import Opens, open_regular
+from hotfolder.imaging import raw
 from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
+from hotfolder.imaging.extras import extra_format
 from hotfolder.imaging.jpeg import walk, with_end
 from hotfolder.imaging.levels import unit, white_of
 from hotfolder.imaging.png import sieved
@@ -52,8 +55,12 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_METADATA
 _MOST_WEBP = 512 * 2**20
 #: Scans of one JPEG: what people make has a dozen.
 _MOST_SCANS = 100
+#: What decoders raise at what they do not understand; RuntimeError comes from those of other packages.
+_ERRORS = (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, RuntimeError)
+#: Formats in which what looks like frames are views, pages or layers.
+_WITH_PARTS = ("MPO", "TIFF", "PSD", "HEIF")
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PSD")
 _OPENED = (TIFF_BEYOND, *FORMATS)
 
 
@@ -88,7 +95,7 @@ class Source:
 class Opened:
     """An image whose header is known and whose pixels are not decoded yet."""
 
-    source: Source
+    source: Source  # of a RAW file: its preview
     image: Image.Image
     notes: tuple[str, ...] = ()  # what a person should know of it
 
@@ -116,7 +123,7 @@ class Opened:
                 f"{name} needs more memory than the worker may take",
                 "make it smaller, or see executor.memory_limit_mb",
             ) from None
-        except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError) as error:
+        except _ERRORS as error:
             raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
         if image.format == "PNG":
             _check_chunks(name, self.source.data)
@@ -182,11 +189,27 @@ def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ou
     what was dropped, since anybody can say so.
     """
     notes: tuple[str, ...] = ()
+    if raw.is_raw(source.name, source.data):
+        return _open_raw(source, max_pixels)
     if source.data.startswith(PNG):
         data, notes = sieved(source.data, MAX_METADATA)
         source = replace(source, data=data)
     image, more = _open(source, max_pixels, first_frame=first_frame, ours_too=ours_too)
     return Opened(source, image, (*notes, *more))
+
+
+def _open_raw(source: Source, max_pixels: int) -> Opened:
+    """The preview that the camera put into it."""
+    preview = raw.preview(source.data)
+    if preview is None:
+        raise UnsupportedImage(
+            f"{source.name} is a camera's RAW file without a preview inside", "develop it, and drop the picture"
+        )
+    shown = replace(source, data=preview)
+    image, notes = _open(shown, max_pixels, first_frame=True, ours_too=False)
+    if _ORIENTATION not in image.getexif():
+        image.getexif()[_ORIENTATION] = raw.orientation(source.data)
+    return Opened(shown, image, ("it is a RAW file: its preview is taken", *notes))
 
 
 def decode(
@@ -210,12 +233,13 @@ def decode(
 def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool) -> tuple[Image.Image, list[str]]:
     name = source.name
     try:
-        image = Image.open(io.BytesIO(source.data), formats=_OPENED)
+        extra = extra_format(name, source.data[:HEAD])
+        image = Image.open(io.BytesIO(source.data), formats=(extra,) if extra else _OPENED)
     except UnidentifiedImageError:
         raise NotAnImage(
             f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
         ) from None
-    except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
+    except (*_ERRORS, MemoryError) as error:
         raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
     pixels = image.width * image.height
     if pixels == 0:
@@ -237,11 +261,11 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
                 notes.append(f"its {key} is too large (of all, {MAX_METADATA:,} bytes are read), and is not read")
     # MPO is a JPEG with a second view behind it, as many phones write; TIFF pages are no animation. Frames are not
     # counted: in a hostile file that takes for ever.
-    if not first_frame and image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
+    if not first_frame and image.format not in _WITH_PARTS and getattr(image, "is_animated", False):
         raise UnsupportedImage(f"{name} is animated", "drop one frame as a picture; see also upscale.animated")
     if image.format == "TIFF" and has_more_pages(source.data):
         notes.append("it has several pages: only the first is taken")
-    elif image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
+    elif image.format not in _WITH_PARTS and getattr(image, "is_animated", False):
         notes.append("it is animated: only its first frame is taken")
     return image, notes
 
