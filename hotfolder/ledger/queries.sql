@@ -21,12 +21,13 @@ SELECT * FROM drops WHERE id IN (SELECT value FROM json_each(:ids));
 SELECT * FROM drops WHERE path = :path ORDER BY id DESC LIMIT 1;
 
 -- name: placed_lately
--- Where dropped files lie that left an inbox lately, the newest first; of those whose path is from here to there.
+-- Where dropped files lie that left an inbox lately, the newest first; of those whose path is from here to there. The plus
+-- keeps SQLite from looking through all drops in the order of their ids.
 SELECT drops.id, drops.path AS dropped, coalesce(images.path, drops.placed_path) AS path
 FROM drops LEFT JOIN images ON images.drop_id = drops.id AND images.role = 'dropped'
 WHERE drops.path >= :first AND drops.path < :last AND drops.state IN ('placed', 'failed')
   AND drops.finished_at >= :since AND drops.placed_path IS NOT NULL
-ORDER BY drops.id DESC LIMIT 100;
+ORDER BY +drops.id DESC LIMIT 100;
 
 -- name: close_drop
 UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now WHERE id = :id;
