@@ -101,6 +101,11 @@ class Companions:
                 found += [Companion(role, Move(f"{folder}/{each}", "")) for each in listings[folder].get(name, ())]
         return replace(transition, companions=tuple(found)) if found else transition
 
+    def are_left_behind(self, done: Transition) -> bool:
+        """Whether something that belongs to what was moved lies in the inbox still: it was not complete, or changed."""
+        went = {each.move.src for each in done.companions}
+        return any(path not in went for _, move in done.moves() for path in self._of.get(move.src, ()))
+
     def _beside(self, folder: str) -> Mapping[str, list[str]]:
         """The companions of each picture of a folder that is no inbox."""
         try:

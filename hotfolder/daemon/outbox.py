@@ -180,6 +180,8 @@ class Outbox:
 
     def _is_published(self, done: Transition) -> None:
         self._sources.ended.add(done.drop_id)
+        if self._companions.are_left_behind(done):
+            self._sources.look_again = True
         if isinstance(done, OfJob):
             if not isinstance(done, Scored):  # for a score nothing is staged
                 shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)

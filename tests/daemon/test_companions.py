@@ -160,7 +160,7 @@ def test_one_that_is_still_being_written_comes_after_its_picture(layout: Layout)
         film.write_text("grown")
         return 8.0
 
-    daemon(layout, ScriptedExecutor(score_then_finish), GATE__UPSCALE="9").run(once=True)
+    daemon(layout, ScriptedExecutor(score_then_finish), GATE__UPSCALE="9", WATCH__MODE="polling").run(once=True)
     assert files_in(layout, "inbox", *OUTPUTS) == ["keep/sub/a.mov", "keep/sub/a.png"]
     assert (layout.root / "keep/sub/a.mov").read_text() == "grown"
 
