@@ -211,6 +211,11 @@ class SettleSettings(Section):
     incomplete_grace_seconds: Seconds = Field(
         12.0, description="How long a file that is empty or looks damaged may still turn whole."
     )
+    remove_empty_folders: bool = Field(
+        False,
+        description="Removes a sub-folder of an inbox when the last file of it has left. One that holds anything "
+        "else, such as a hotfolder.toml, stays.",
+    )
 
 
 class WatchSettings(Section):

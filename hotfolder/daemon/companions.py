@@ -102,7 +102,7 @@ class Companions:
         return replace(transition, companions=tuple(found)) if found else transition
 
     def are_left_behind(self, done: Transition) -> bool:
-        """Whether something that belongs to what was moved lies in the inbox still: it was not complete, or changed."""
+        """Whether something that belongs to what was moved lies in the inbox still: not complete, or changed."""
         went = {each.move.src for each in done.companions}
         return any(path not in went for _, move in done.moves() for path in self._of.get(move.src, ()))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.daemon.companions import Companions
+from hotfolder.daemon.empty_folders import remove_emptied
 from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import CannotPlace, Vanished
@@ -60,6 +61,7 @@ class Outbox:
         self._wanted: set[str] = set()  # the paths that it asks for
         self._unplaced_said: set[str] = set()  # dropped files whose results wait, as it was logged
         self._place_again_at: float | None = None  # when what could not be put into its place is tried again
+        self._moved: list[Transition] = []  # since emptied folders were looked for
         self._events: list[Event] = []
         self._pause: Pause | None = None
 
@@ -120,6 +122,7 @@ class Outbox:
                 [self._companions.with_companions(each, listings) for each in gathered]
             ):
                 self._after(published)
+            self._tidy()
 
     def publish_now(self, wanted: Sequence[Transition]) -> Iterator[Published]:
         """So many at a time; what became of each, in the order asked."""
@@ -131,6 +134,7 @@ class Outbox:
             for each in some:
                 self._after(results[id(each)])
                 yield results[id(each)]
+            self._tidy()
 
     def asks_for(self, path: str) -> bool:
         """Whether something gathered is to lie under this path."""
@@ -160,6 +164,7 @@ class Outbox:
         results, unreadable = self._publisher.resume()
         for published in results:
             self._after(published)
+        self._tidy()
         for error in unreadable:
             self.failed += 1
             self._tell_failure("", None, error)
@@ -178,7 +183,13 @@ class Outbox:
         else:
             self._is_published(published.done)
 
+    def _tidy(self) -> None:
+        done, self._moved = self._moved, []
+        if self._settings.of_root.settle.remove_empty_folders:
+            remove_emptied(self._layout, done)
+
     def _is_published(self, done: Transition) -> None:
+        self._moved.append(done)
         self._sources.ended.add(done.drop_id)
         if self._companions.are_left_behind(done):
             self._sources.look_again = True

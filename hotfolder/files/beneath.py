@@ -147,6 +147,12 @@ class Beneath:
         with self._named(path), contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
 
+    def rmdir(self, folder: str) -> None:
+        """Removes an empty folder. Raises OSError where it is not empty, or may not be removed."""
+        above, name = self._split(folder)
+        with self._named(folder):
+            os.rmdir(name, dir_fd=above)
+
     def write(self, path: str, text: str, *, like: bool = False) -> None:
         """Writes a small file so that it is there whole or not at all, and durable; replaces one of the same name.
 
