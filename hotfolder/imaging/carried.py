@@ -8,8 +8,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from PIL import Image, TiffTags
-from PIL.ExifTags import IFD, Base
+from PIL import Image, TiffImagePlugin, TiffTags
+from PIL.ExifTags import IFD, TAGS, Base
 
 from hotfolder.imaging.coding import CHUNKS, profile_of
 from hotfolder.imaging.iptc import PNG_NAME, iptc_of
@@ -94,12 +94,14 @@ def carried(image: Image.Image, data: bytes, *, on_its_side: bool) -> Carried:
         if image.format == "TIFF":
             for tag in [tag for tag in found if tag not in (*_OF_THE_PICTURE, IFD.Exif, IFD.GPSInfo)]:
                 del found[tag]
+        if left_out := _leave_out_unwritable(found):
+            notes = (f"of its EXIF {', '.join(left_out)} cannot be read and is left out",)
         exif = _as_bytes(found) if found else None
         density = density or _density_of_exif(found)
         if (parameters := parameters_of(image)) and "parameters" not in text:
             text["parameters"] = parameters
     except Exception as error:  # noqa: BLE001 - a damaged EXIF block fails in any way it likes
-        exif, notes = None, (f"its EXIF cannot be read and is left out: {error}",)
+        exif, notes = None, (f"its EXIF is damaged and is left out: {error}",)
     if density is not None and on_its_side:
         density = replace(density, x=density.y, y=density.x)
     iptc = iptc_of(image, text)
@@ -141,6 +143,23 @@ def _as_bytes(exif: Image.Exif) -> bytes:
     keep_bytes(exif)
     keep_bytes(exif.get_ifd(IFD.Exif))
     return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def _leave_out_unwritable(exif: Image.Exif) -> list[str]:
+    """Removes values that are not of their tag's type: one of them would cost all the others. Their names."""
+    left_out = []
+    for folder in (exif, exif.get_ifd(IFD.Exif)):
+        for tag in list(folder):
+            if tag in (IFD.Exif, IFD.GPSInfo, IFD.Interop):
+                continue
+            alone = TiffImagePlugin.ImageFileDirectory_v2(group=None if folder is exif else IFD.Exif)
+            try:
+                alone[tag] = folder[tag]
+                alone.tobytes()
+            except Exception:  # noqa: BLE001 - it fails in any way it likes
+                del folder[tag]
+                left_out.append(TAGS.get(tag, str(tag)))
+    return left_out
 
 
 def keep_bytes(folder: MutableMapping[int, Any]) -> None:

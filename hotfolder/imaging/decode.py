@@ -62,6 +62,19 @@ _WITH_PARTS = ("MPO", "TIFF", "PSD", "HEIF")
 #: Only formats whose decoders Pillow itself carries; none that runs another program (EPS) or is a container.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PSD")
 _OPENED = (TIFF_BEYOND, *FORMATS)
+_TGA = (".tga", ".icb", ".vda", ".vst")
+#: What Pillow says, and what that means.
+_WORDS = (
+    ("image file is truncated", "it ends before its end"),
+    ("Truncated File Read", "it ends before its end"),
+    ("Expected to read", "it ends before its end"),
+    ("not enough image data", "it ends before its end"),
+    ("decoder error", "it is damaged inside"),
+    ("broken data stream", "it is damaged inside"),
+    ("unrecognized data stream", "it is damaged inside"),
+    ("cannot load this image", "it has no pixels"),
+    ("Unable to seek to frame", "its first page is not where it says"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +119,7 @@ class Opened:
     def decode(self, *, deep: bool = False) -> Decoded:
         """With `deep`, 16 bits are kept beside the 8-bit image. Raises TruncatedImage or UnsupportedImage."""
         image, name = self.image, self.source.name
-        wants_deep = deep and is_deep(image)
+        has_more_bits = is_deep(image)
         # Pillow turns TIFFs while it loads them, and forgets that it did.
         turned = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
         notes = self.notes
@@ -124,7 +137,7 @@ class Opened:
                 "make it smaller, or see executor.memory_limit_mb",
             ) from None
         except _ERRORS as error:
-            raise TruncatedImage(f"{name} cannot be decoded: {error}", _SIGHTS) from None
+            raise TruncatedImage(f"{name} cannot be decoded: {_in_words(error)}", _SIGHTS) from None
         if image.format == "PNG":
             _check_chunks(name, self.source.data)
         if image.mode == "CMYK" and found.icc:
@@ -133,12 +146,16 @@ class Opened:
         if image.mode in ("CMYK", "LAB"):
             found = replace(found, icc=None)  # it describes the old channels
         all_bits = None
-        if wants_deep:
+        # Pillow compares a colour of 16 bits that is transparent (PNG tRNS) with pixels that it has cut down to 8.
+        needs_them = has_more_bits and image.format == "PNG" and "transparency" in image.info
+        if has_more_bits and (deep or needs_them):
             all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
             if all_bits.shape[1::-1] != upright.size:
                 raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
+            if needs_them:
+                normal = Image.fromarray(((all_bits.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
         facts = SourceFacts(self.source.sha256, normal.width, normal.height, notes)
-        return Decoded(normal, facts, found, all_bits)
+        return Decoded(normal, facts, found, all_bits if deep else None)
 
 
 def read(path: Path, max_bytes: int, opens: Opens = open_regular) -> Source:
@@ -234,13 +251,13 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     name = source.name
     try:
         extra = extra_format(name, source.data[:HEAD])
-        image = Image.open(io.BytesIO(source.data), formats=(extra,) if extra else _OPENED)
+        image = Image.open(io.BytesIO(source.data), formats=(extra,) if extra else _formats_of(source))
     except UnidentifiedImageError:
         raise NotAnImage(
             f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
         ) from None
     except (*_ERRORS, MemoryError) as error:
-        raise NotAnImage(f"{name} cannot be read: {error}", _SIGHTS) from None
+        raise NotAnImage(f"{name} cannot be read: {_in_words(error)}", _SIGHTS) from None
     pixels = image.width * image.height
     if pixels == 0:
         raise NotAnImage(f"{name} is {image.width} × {image.height} pixels", _SIGHTS)
@@ -268,6 +285,18 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     elif image.format not in _WITH_PARTS and getattr(image, "is_animated", False):
         notes.append("it is animated: only its first frame is taken")
     return image, notes
+
+
+def _formats_of(source: Source) -> tuple[str, ...]:
+    """Without TGA, unless the name or the end says so: it has no beginning of its own, and icons fit it, too."""
+    says_so = source.name.lower().endswith(_TGA) or source.data[-18:-2] == b"TRUEVISION-XFILE"
+    return _OPENED if says_so else tuple(one for one in _OPENED if one != "TGA")
+
+
+def _in_words(error: BaseException) -> str:
+    """Pillow's sentence, or what it means."""
+    told = str(error)
+    return next((words for begins, words in _WORDS if told.startswith(begins)), told)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -323,7 +352,7 @@ def _normalise(name: str, image: Image.Image) -> Image.Image:
                 return image.convert("LA" if image.mode == "L" else "RGBA")
             return image
         case "1":
-            return image.convert("L")
+            return image.convert("LA" if "transparency" in image.info else "L")
         case "P" | "PA":
             return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
         case "I;16" | "I;16L" | "I;16B":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from typing import Any
 
@@ -21,6 +22,10 @@ _GREY, _GREY_INVERTED, _RGB, _PALETTE = 1, 0, 2, 3
 _COMPRESSIONS = (34712, 34887, 34933, 50001, 50002, 52546)
 _NO_DATA = 42113  # GDAL's
 _TEXTS = (Base.ImageDescription, Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright)
+
+
+# It writes a line for each tag of a damaged file, of which nobody learns anything.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 class TiffBeyond(ImageFile.ImageFile):
@@ -108,8 +113,8 @@ def has_more_pages(data: bytes) -> bool:
     """Whether a TIFF has a second page that is no smaller copy of the first."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page: Any = file.pages[1]
-            return not page.is_reduced
+            second: Any = file.pages[1]
+            return not second.is_reduced and second.offset != file.pages[0].offset
     except Exception:  # noqa: BLE001 - damage behind the first page, in any way it likes
         return False
 

@@ -478,3 +478,17 @@ def test_a_profile_for_grey_does_not_go_with_colours(tmp_path: Path) -> None:
     with Image.open(made.path) as image:
         assert "icc_profile" not in image.info
     assert any("grey profile" in note for note in made.notes)
+
+
+def test_one_value_of_another_type_costs_itself_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[Base.Artist] = "me"
+    exif[Base.XResolution] = 300.0
+    data = bytearray(exif.tobytes())
+    at = data.index(struct.pack(">HH", Base.XResolution, 5))
+    struct.pack_into(">H", data, at + 2, 2)  # a text in the place of a fraction
+    draw_landscape(1, (20, 10)).save(tmp_path / "a.jpg", exif=bytes(data))
+    made = doubled(tmp_path / "a.jpg", "png")
+    with Image.open(made.path) as image:
+        assert image.getexif()[Base.Artist] == "me"
+    assert made.notes == ("of its EXIF XResolution cannot be read and is left out",)

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hotfolder.demo.pictures import draw_landscape
-from hotfolder.errors import EmptyFile, ImageTooLarge, NotAnImage, TruncatedImage, UnsupportedImage, Vanished
+from hotfolder.errors import (
+    BadInput,
+    EmptyFile,
+    ImageTooLarge,
+    NotAnImage,
+    TruncatedImage,
+    UnsupportedImage,
+    Vanished,
+)
 from hotfolder.imaging.carried import Carried
 from hotfolder.imaging.decode import MAX_METADATA, decode, to_rgb
 from hotfolder.imaging.encode import ENDINGS, stage
@@ -454,3 +462,60 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_picture(tmp_path: Path) -> No
     (tmp_path / "a.jpg").write_bytes(data[: len(data) - 700] + bytes(2000))
     with pytest.raises(TruncatedImage):
         decode(tmp_path / "a.jpg", LIMIT)
+
+
+# --- true words --------------------------------------------------------------------------------------
+
+
+def test_an_icon_is_not_taken_for_a_tga(tmp_path: Path) -> None:
+    """TGA has no beginning of its own: the four bytes of an icon fit its header."""
+    draw_landscape(1, (16, 16)).save(tmp_path / "a.ico")
+    draw_landscape(1, (16, 16)).save(tmp_path / "a.tga")
+    with pytest.raises(NotAnImage, match="not an image"):
+        decode(tmp_path / "a.ico", LIMIT)
+    assert decode(tmp_path / "a.tga", LIMIT).image.size == (16, 16)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG2000", "BMP", "TGA"])
+def test_a_cut_picture_is_told_to_be_that(tmp_path: Path, format_: str) -> None:
+    buffer = io.BytesIO()
+    draw_landscape(1).save(buffer, format_)
+    path = tmp_path / f"a.{'tga' if format_ == 'TGA' else 'x'}"
+    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    with pytest.raises(BadInput, match=r"it ends before its end|it is damaged inside"):
+        decode(path, LIMIT)
+
+
+def test_pages_that_lead_back_to_the_first_are_one(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.uint8), metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * tags, first)
+    (tmp_path / "a.tif").write_bytes(data)
+    assert not decode(tmp_path / "a.tif", LIMIT).facts.notes
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("channels", [0, 1, 3])
+def test_a_transparent_colour_is_transparent_at_every_depth(tmp_path: Path, channels: int, deep: bool) -> None:
+    """1 bit (0 channels here) and 16 bits a channel: the upper half of the picture is of that colour."""
+    if channels == 0:
+        buffer = io.BytesIO()
+        bits = np.zeros((8, 8), bool)
+        bits[4:] = True
+        Image.fromarray(bits).save(buffer, "PNG")
+        data, colour = buffer.getvalue(), struct.pack(">H", 0)
+    else:
+        pixels = np.full((8, 8, channels), 1000, np.uint16)
+        pixels[4:] = 1010  # the same in 8 bits
+        data = Path(stage(pixels, tmp_path, "deep", "png").path).read_bytes()
+        colour = struct.pack(">H", 1000) * channels
+    (tmp_path / "a.png").write_bytes(data[:33] + png_chunk(b"tRNS", colour) + data[33:])
+    found = decode(tmp_path / "a.png", LIMIT, deep=deep)
+    assert found.image.mode == ("RGBA" if channels == 3 else "LA")
+    for alpha in (
+        np.asarray(found.image)[..., -1] / 255,
+        found.pixels[..., -1] / np.iinfo(found.pixels.dtype).max,
+    ):
+        assert (alpha[:4] == 0).all() and (alpha[4:] == 1).all()
