@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from hotfolder.errors import PromptSyntax
 from hotfolder.files.regular import Opens, open_regular, read_at_most
 from hotfolder.files.trouble import explain_read
 from hotfolder.imaging.metadata import IMAGE_ENDINGS, read_generation
+from hotfolder.prompt_files.decoding import NotText, decoded
 from hotfolder.types import PromptSpec
 
+log = logging.getLogger(__name__)
 #: A prompt file is text that people write: more than this is something else.
 _MOST_BYTES = 4 * 2**20
 
@@ -52,15 +55,23 @@ def read_specs(
 def _text_of(path: Path, opens: Opens) -> str:
     try:
         data = read_at_most(path, _MOST_BYTES, opens)
-        if data is None:
-            raise PromptSyntax(f"{path.name} is larger than {_MOST_BYTES >> 20} MiB", "split it")
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PromptSyntax(
-            f"{path.name} cannot be read: it is not UTF-8 text (byte {error.start})",
-            "save it as UTF-8; images go to inbox/score",
-        ) from None
     except OSError as error:
         if (trouble := explain_read(error, path.name)) is not None:
             raise trouble from error
         raise PromptSyntax(f"{path.name} cannot be read: {error.strerror}", "let this user read it") from None
+    if data is None:
+        raise PromptSyntax(f"{path.name} is larger than {_MOST_BYTES >> 20} MiB", "split it")
+    return read_text(path.name, data)
+
+
+def read_text(name: str, data: bytes) -> str:
+    """The text of a file, whatever editor wrote it. Raises PromptSyntax for what is none."""
+    try:
+        text, encoding = decoded(data)
+    except NotText as error:
+        raise PromptSyntax(
+            f"{name} cannot be read: {error}", "save it as UTF-8; images go to inbox/score"
+        ) from None
+    if encoding == "cp1252":
+        log.warning("%s is not UTF-8: read as Windows-1252; save it as UTF-8 if letters came out wrong", name)
+    return text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
+from hotfolder.errors import PromptSyntax
 from hotfolder.files.regular import read_at_most
 from hotfolder.folders.layout import Layout
+from hotfolder.prompt_files.reading import read_text
 
-log = logging.getLogger(__name__)
 #: A list is text that people write: more than this is something else.
 _MOST_BYTES = 4 << 20
 
@@ -21,21 +21,23 @@ class WildcardLists:
         self._known: dict[str, Sequence[str] | None] = {}
 
     def __call__(self, name: str) -> Sequence[str] | None:
-        """The texts of `wildcards/<name>.txt`, one a line, without blanks and comments; None where there is none."""
+        """The texts of `wildcards/<name>.txt`, one a line, without blanks and comments; None where there is none.
+
+        Raises PromptSyntax for a list that cannot be read.
+        """
         if name not in self._known:
             self._known[name] = self._read(name)
         return self._known[name]
 
     def _read(self, name: str) -> Sequence[str] | None:
-        path = self._folder / f"{name}.txt"
+        path, shown = self._folder / f"{name}.txt", f"wildcards/{name}.txt"
         try:
             data = read_at_most(path, _MOST_BYTES)
-            if data is None:
-                raise ValueError(f"larger than {_MOST_BYTES >> 20} MiB")
-            lines = [line.strip() for line in data.decode("utf-8-sig").split("\n")]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            log.warning("%s cannot be read: %s", path, error)
-            return None
+        except OSError as error:
+            raise PromptSyntax(f"{shown} cannot be read: {error.strerror}", "let this user read it") from None
+        if data is None:
+            raise PromptSyntax(f"{shown} is larger than {_MOST_BYTES >> 20} MiB", "split it")
+        lines = [line.strip() for line in read_text(shown, data).split("\n")]
         return [line for line in lines if line and not line.startswith("#")]

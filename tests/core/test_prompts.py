@@ -51,8 +51,27 @@ def test_prompt_may_be_a_flag() -> None:
     assert specs('--prompt "a red circle" --seed 1')[0] == PromptSpec("a red circle", "", 1)
 
 
-def test_byte_order_mark_and_windows_line_ends_are_no_part_of_the_prompt() -> None:
-    assert [s.prompt for s in specs("\ufeffa\r\nb\r\n")] == ["a", "b"]
+@pytest.mark.parametrize("dash", ["—", "–", "―", "−", "–-"])
+def test_a_dash_before_a_flag_is_what_a_phone_makes_of_two(dash: str) -> None:
+    text = f"a cat {dash}seed 7 {dash}cfg_scale=2.5 {dash}upscale {dash}negative_prompt “gray, brown”"
+    assert specs(text) == [PromptSpec("a cat", "gray, brown", 7, guidance=2.5, upscale=True)]
+    assert [s.prompt for s in specs(f"a cat {dash} seed of life\na cat {dash}asleep")] == [
+        f"a cat {dash} seed of life",
+        f"a cat {dash}asleep",
+    ]
+    with pytest.raises(PromptSyntax, match=r"p\.txt:1:7: .seed is 'x'|p\.txt:1:7: --seed is 'x'"):
+        specs(f"a cat {dash}seed x")
+
+
+@pytest.mark.parametrize("text", ['"a red cat"', "“a red cat”", "'a red cat'", "„a red cat“", '" a red cat "'])
+def test_quotation_marks_around_a_whole_prompt_are_no_part_of_it(text: str) -> None:
+    assert specs(f"{text} --seed 7") == specs(f"--prompt {text} --seed 7") == [PromptSpec("a red cat", "", 7)]
+    assert specs(text)[0].prompt == "a red cat"
+
+
+@pytest.mark.parametrize("text", ['"stop" says a "cat"', "it's a cat, it's", 'a "cat"', '"'])
+def test_other_quotation_marks_are(text: str) -> None:
+    assert specs(text)[0].prompt == text
 
 
 def test_seed_minus_one_draws_one() -> None:

@@ -385,4 +385,4 @@ def test_wildcards_are_drawn_from_lists_and_both_texts_are_recorded(layout: Layo
     assert {template for _, template in found} == {"a __colours__ {cat|dog}"}
     assert 1 < len({prompt for prompt, _ in found}) <= 4
     assert {prompt for prompt, _ in found} <= {f"a {c} {a}" for c in ("red", "blue") for a in ("cat", "dog")}
-    assert "there is no list 'secret'" in (layout.root / "failed/q.txt.error.json").read_text()
+    assert "wildcards/secret.txt cannot be read" in (layout.root / "failed/q.txt.error.json").read_text()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.core import toml
-from hotfolder.core.prompts.fields import AGAIN, ALONE
+from hotfolder.core.prompts.fields import AGAIN, ALIASES, ALONE, VALUES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import key_of, option, shown
 from hotfolder.errors import PromptSyntax
@@ -70,7 +70,7 @@ def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Lin
 
 def read_text(name: str, text: str) -> Iterator[Request]:
     # Not splitlines: it also splits at characters that may stand inside a prompt.
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    lines = text.split("\n")
     shared: dict[str, Any] = {}
     first, split = 1, "line"
     if lines[0].rstrip() == _FENCE:
@@ -111,8 +111,16 @@ def _front_matter(name: str, lines: Sequence[str]) -> tuple[dict[str, Any], str,
     return shared, str(split), end + 2
 
 
-#: A word as a shell reads it: quotation marks and backslashes keep spaces in it.
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
+#: A word as a shell reads it: quotation marks and backslashes keep spaces in it. Or one between the marks of a phone.
+_WORD = re.compile(r"""[“„][^“”„]*[“”](?=\s|$)|(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""")
+#: Where flags begin. Phones and word processors make one dash of '--': before a flag's name that is meant.
+_NAMES = "|".join(
+    re.escape(name) for key in (*VALUES, *ALIASES, "prompt") for name in {key, key.replace("_", "-")}
+)
+_DASH = rf"[\u2012-\u2015\u2212]-?(?=(?:{_NAMES})(?:[\s=]|$))"
+_FLAG = re.compile(rf"(?:^|(?<=\s))(?:--|{_DASH})")
+#: Quotation marks around the whole of a prompt.
+_QUOTED = re.compile(r"""(["'])(?P<plain>(?:(?!\1).)+)\1|[“„](?P<phone>[^“”„]+)[“”]""")
 
 
 def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
@@ -130,7 +138,7 @@ def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
                 "close the quotation marks",
             )
         try:
-            yield "".join(shlex.split(found[0])), at
+            yield found[0][1:-1] if found[0][0] in "“„" else "".join(shlex.split(found[0])), at
         except ValueError as error:
             raise PromptSyntax(
                 f"{line.place(name, at)} the flags cannot be read ({error})", "close the quotation marks"
@@ -140,16 +148,18 @@ def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
 
 def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request:
     """`a prompt --flag value --flag "two words"`; the prompt may also be given as `--prompt`."""
-    flags_at = re.search(r"(?:^|\s)--", line.text)
+    flags_at = _FLAG.search(line.text)
     prompt = (line.text[: flags_at.start()] if flags_at else line.text).strip()
     begins = 0
+    if quoted := _QUOTED.fullmatch(prompt):
+        prompt, begins = (quoted["plain"] or quoted["phone"]).strip(), 1
     options: dict[str, Any] = {}
     # Only the flags are read as a shell line: a prompt may hold quotes and apostrophes as it likes.
-    words = list(_words_of(name, line, flags_at.end() - 2)) if flags_at else []
+    words = list(_words_of(name, line, flags_at.start())) if flags_at else []
     position = 0
     while position < len(words):
         word, at = words[position]
-        flag, equals, value = word.partition("=")
+        flag, equals, value = _FLAG.sub("--", word, count=1).partition("=")
         place = line.place(name, at)
         position += 1
         if not flag.startswith("--"):
@@ -160,7 +170,7 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request:
         given: Any = value
         if not equals:
             follows = words[position][0] if position < len(words) else None
-            if key_of(flag) in ALONE and (follows is None or follows.startswith("--")):
+            if key_of(flag) in ALONE and (follows is None or _FLAG.match(follows)):
                 given = ALONE[key_of(flag)]
             elif follows is None:
                 raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
