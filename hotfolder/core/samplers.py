@@ -32,11 +32,24 @@ SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "LCM": ("LCMScheduler", {}),
 }
 _BY_LOWER = {name.lower(): name for name in SAMPLERS}
+#: What ComfyUI, SwarmUI, InvokeAI and NovelAI call them; with ' karras', or '_k' behind it, those with Karras' steps.
+_ELSEWHERE = {
+    "euler ancestral": "Euler a", "k euler": "Euler", "k euler a": "Euler a", "k euler ancestral": "Euler a",
+    "k heun": "Heun", "dpm 2": "DPM2", "kdpm 2": "DPM2", "k dpm 2": "DPM2", "dpm 2 ancestral": "DPM2 a",
+    "kdpm 2 a": "DPM2 a", "k dpm 2 ancestral": "DPM2 a", "k dpm 2 a": "DPM2 a", "dpmpp 2m": "DPM++ 2M",
+    "k dpmpp 2m": "DPM++ 2M", "dpmpp 2m sde": "DPM++ 2M SDE", "k dpmpp 2m sde": "DPM++ 2M SDE", "pndm": "PLMS",
+    "uni pc": "UniPC",
+}  # fmt: skip
 
 
 def sampler_called(text: str) -> str | None:
-    """The name in its usual spelling, whatever the case; None for one that is not known."""
-    return _BY_LOWER.get(" ".join(text.lower().replace("_", " ").split()))
+    """The name in its usual spelling, whatever the case, or another program's; None for one that is not known."""
+    plain = " ".join(text.lower().replace("_", " ").split())
+    if plain in _BY_LOWER:
+        return _BY_LOWER[plain]
+    base = plain.removesuffix(" karras").removesuffix(" k")
+    known = _ELSEWHERE.get(base) or _BY_LOWER.get(base)
+    return known if known is None or base == plain else _BY_LOWER.get(f"{known.lower()} karras")
 
 
 def name_of(scheduler: str, config: Mapping[str, Any]) -> str:

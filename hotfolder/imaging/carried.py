@@ -223,9 +223,10 @@ def parameters_of(image: Image.Image) -> str | None:
     return _if_parameters(_user_comment(image.getexif()))
 
 
-def parameters_in(comment: bytes) -> str | None:
-    """The same in a UserComment as it stands in the file."""
-    return _if_parameters(_comment_text(comment))
+def comment_in(comment: bytes) -> tuple[str | None, str | None]:
+    """Of a UserComment as it stands in the file: the same, and the JSON of another program."""
+    text = _comment_text(comment)
+    return _if_parameters(text), text if text.lstrip().startswith("{") else None
 
 
 def _if_parameters(comment: str | None) -> str | None:
@@ -245,16 +246,30 @@ def software_of(image: Image.Image) -> str:
 
 
 def _user_comment(exif: Image.Exif) -> str | None:
-    comment = exif.get_ifd(IFD.Exif).get(Base.UserComment)
+    comment = exif.get_ifd(IFD.Exif).get(Base.UserComment) or exif.get(Base.UserComment)
     if not isinstance(comment, bytes):
         return comment if isinstance(comment, str) else None
     return _comment_text(comment)
 
 
 def _comment_text(comment: bytes) -> str:
-    if comment.startswith(_UNICODE):
-        body = comment[len(_UNICODE) :]
-        # Big-endian as the web UI writes it; little-endian is seen, too: Latin letters tell which.
-        order = "utf-16-le" if body[1:2] == b"\0" and body[:1] != b"\0" else "utf-16-be"
-        return body.decode(order, "replace")
-    return comment.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
+    """EXIF 2.32 names an encoding in eight bytes; programs differ in what they write behind 'UNICODE'.
+
+    The web UI writes big-endian, others little-endian, with a mark, or UTF-8. The reading is right that finds what a
+    picture's text must have: 'Steps: ', or the brace of JSON at its beginning.
+    """
+    code, body = comment[:8], comment[8:]
+    if code == b"JIS\0\0\0\0\0":
+        return body.decode("iso2022_jp", "replace")
+    if code == b"ASCII\0\0\0":
+        return body.decode("utf-8", "replace")
+    if code not in (_UNICODE, bytes(8)):
+        return comment.decode("utf-8", "replace")
+    for mark, order in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8")):
+        if body.startswith(mark):
+            return body[len(mark) :].decode(order, "replace")
+    orders = ("utf-16-be", "utf-16-le", "utf-8")
+    read = [body.decode(order, "replace") for order in orders]
+    found = next((text for text in read if "Steps: " in text or text.lstrip().startswith("{")), None)
+    # Else Latin letters tell.
+    return read[1 if body[1:2] == b"\0" and body[:1] != b"\0" else 0] if found is None else found

@@ -12,7 +12,7 @@ from hotfolder.errors import NotAnImage
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.files.trouble import explain_read
 from hotfolder.imaging import xmp
-from hotfolder.imaging.carried import Carried, parameters_in
+from hotfolder.imaging.carried import Carried, comment_in
 from hotfolder.imaging.texts import texts_of
 
 #: Files that may say how they were generated.
@@ -59,7 +59,9 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
 
 
 def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
-    """`parameters` and `hotfolder` of a PNG, JPEG or WebP file, as far as it has them; decodes no pixels.
+    """What a PNG, JPEG or WebP file says of its making, as far as it does; decodes no pixels.
+
+    `parameters` and `hotfolder`; other programs' texts by their keywords, and as `comment` JSON in EXIF.
 
     Raises NotAnImage for what is none; EnvironmentTrouble where it cannot be read just now.
     """
@@ -72,9 +74,12 @@ def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
         raise NotAnImage(
             f"{path.name} cannot be read as an image: {error}", "is it complete? Drop it anew"
         ) from None
+    parameters, other = comment_in(texts.comment)
     found = {
-        "parameters": texts.named.get("parameters") or parameters_in(texts.comment),
+        **texts.named,
+        "parameters": texts.named.get("parameters") or parameters,
         "hotfolder": texts.named.get("hotfolder") or xmp.generation_of(texts.packet),
+        "comment": other,
     }
     return {key: text for key, text in found.items() if text}
 

@@ -17,13 +17,19 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 PNG_XMP = "XML:com.adobe.xmp"
 _JPEG_EXIF = b"Exif\0\0"
-#: PNG's texts that are wanted, by their keywords.
-_WANTED = ("parameters", "hotfolder", PNG_XMP)
-#: Bytes of one text, unpacked, and of one part that holds some: more is no description.
+#: PNG's texts that are wanted, by their keywords: the web UI's and ours, then those of other programs.
+_WANTED = (
+    "parameters", "hotfolder", PNG_XMP, "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream",
+    "invokeai_graph", "Software", "Source", "Comment", "fooocus_scheme",
+)  # fmt: skip
+#: Bytes of one text, unpacked, and of one part that holds some: more is no description. And of all that is kept.
 MOST_TEXT = 2**20
+_MOST_TOGETHER = 3 * MOST_TEXT
 #: Parts that are looked at: of a byte each, they could go on for hours.
 _MOST_PARTS = 100_000
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+#: Where ComfyUI writes 'prompt:{…}' and 'workflow:{…}' in WebP: Make and Model, of all tags.
+_CAMERA = (0x010F, 0x0110)
 #: Bytes of one value of each EXIF type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 
@@ -32,7 +38,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 class Texts:
     """Those of one file."""
 
-    named: dict[str, str] = field(default_factory=dict)  # a PNG's, by their keywords
+    named: dict[str, str] = field(default_factory=dict)  # a PNG's, by their keywords; what else is named so
     comment: bytes = b""  # EXIF's UserComment, as it stands there
     packet: bytes = b""  # XMP
 
@@ -55,7 +61,7 @@ def texts_of(file: BinaryIO) -> Texts:
 
 
 def _png(file: BinaryIO) -> Texts:
-    found = Texts()
+    found, held = Texts(), 0
     file.seek(len(PNG))
     for _ in range(_MOST_PARTS):
         size, kind = struct.unpack(">I4s", file.read(8))
@@ -65,8 +71,9 @@ def _png(file: BinaryIO) -> Texts:
         if kind in (b"tEXt", b"zTXt", b"iTXt") and size <= MOST_TEXT:
             keyword, _, rest = file.read(size).partition(b"\0")
             name = keyword.decode("latin-1")
-            if name in _WANTED and name not in found.named:
+            if name in _WANTED and name not in found.named and held < _MOST_TOGETHER:
                 found.named[name] = _text(kind, rest)
+                held += len(found.named[name])
         file.seek(after)
     found.packet = found.named.pop(PNG_XMP, "").encode()
     return found
@@ -124,7 +131,7 @@ def _jpeg(file: BinaryIO) -> Texts:
             elif body.startswith(JPEG_XMP):
                 found.packet = found.packet or body[len(JPEG_XMP) :]
         file.seek(after)
-    found.comment = _comment(exif)
+    _look_into(found, exif)
     return found
 
 
@@ -142,25 +149,29 @@ def _webp(file: BinaryIO, whole: int) -> Texts:
         if size > MOST_TEXT:
             continue
         if kind == b"EXIF":
-            found.comment = _comment(file.read(size).removeprefix(_JPEG_EXIF))
+            _look_into(found, file.read(size).removeprefix(_JPEG_EXIF))
         elif kind == b"XMP ":
             found.packet = file.read(size)
     return found
 
 
-def _comment(exif: bytes) -> bytes:
-    """EXIF's UserComment; nothing where there is none, or where that is not to be found."""
+def _look_into(found: Texts, exif: bytes) -> None:
+    """EXIF's UserComment, and what ComfyUI writes; nothing where there is none, or where that is not to be found."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
-        return b""
+        return
     try:
         (first,) = struct.unpack_from(f"{order}I", exif, 4)
+        for tag in _CAMERA:
+            name, colon, text = _value(exif, order, first, tag).rstrip(b"\0").partition(b":")
+            if colon and name.lower() in (b"prompt", b"workflow"):
+                found.named[name.lower().decode()] = text.decode("utf-8", "replace")
+        found.comment = _value(exif, order, first, _USER_COMMENT)  # some write it there
         pointer = _value(exif, order, first, _EXIF_IFD)
-        if len(pointer) != 4:
-            return b""
-        return _value(exif, order, struct.unpack(f"{order}I", pointer)[0], _USER_COMMENT)
+        if len(pointer) == 4 and not found.comment:
+            found.comment = _value(exif, order, struct.unpack(f"{order}I", pointer)[0], _USER_COMMENT)
     except struct.error:
-        return b""
+        return
 
 
 def _value(exif: bytes, order: str, at: int, wanted: int) -> bytes:

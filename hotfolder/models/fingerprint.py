@@ -42,6 +42,25 @@ def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+#: Digits of a sha256 that are enough to tell models apart; the web UI writes ten. It wrote eight of another digest.
+_ENOUGH, _OLD = 10, 8
+
+
+def is_called(digest: str, spec: ModelSpec, own: str) -> bool:
+    """Whether `digest` is this model's `own` fingerprint, its beginning, or the web UI's old hash of its file."""
+    wanted = digest.lower()
+    if len(wanted) == _OLD:
+        return spec.loader == "single_file" and _old_hash(spec.files[0].path) == wanted
+    return len(wanted) >= _ENOUGH and own.startswith(wanted)
+
+
+def _old_hash(path: Path) -> str:
+    """Of 64 KiB behind the first MiB, as the Stable Diffusion web UI did until 2023. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(0x100000)
+        return hashlib.sha256(file.read(0x10000)).hexdigest()[:_OLD]
+
+
 def _usual_cache(environ: Mapping[str, str] = os.environ) -> Path:
     return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder" / "digests.json"
 

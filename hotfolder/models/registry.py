@@ -113,6 +113,17 @@ class Catalogue:
         linked = [entry for record in others if (entry := _linked_entry(record)) is not None]
         return [*self._entries.values(), *linked]
 
+    def named_by(self, digest: str, kind: str) -> str | None:
+        """The model of one file whose sha256 begins so, as far as that is known without reading any."""
+        known = [(entry.name, [file.sha256 for file in entry.files]) for entry in self._entries.values()]
+        known += [(each.name, [file.sha256 for file in each.files]) for each in records.read_all(usual_folder())]
+        for name, digests in known:
+            if len(digests) == 1 and str(digests[0]).startswith(digest):
+                entry = self.entry(name)
+                if entry is not None and entry.kind == kind:
+                    return name
+        return None
+
     def needs(self, name: str) -> list[ModelEntry]:
         """This model and those that it cannot do without, or is meant to work with. Raises UsageError."""
         entry = self.entry(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from hotfolder.config.settings import Settings
 from hotfolder.errors import HotfolderError, ModelDamaged, ModelMissing, PromptSyntax, UsageError
 from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.models.entry import slug
 from hotfolder.models.family import is_flux
 from hotfolder.models.registry import LORA, Catalogue, ModelSpec
 from hotfolder.types import Kind, PromptSpec
@@ -32,6 +33,7 @@ class PromptCheck:
         """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""
         defaults = self._settings.generate
         try:
+            spec = self._known(spec)
             model = self._model(spec.model)
             family = model.family if model else ""
             for name, _ in spec.lora:
@@ -59,6 +61,24 @@ class PromptCheck:
             height=defaults.height if spec.height is None and whole else spec.height,
             sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
         )
+
+    def _known(self, spec: PromptSpec) -> PromptSpec:
+        """Another program calls a model by its file's name, or by its hash alone: the name that it has here."""
+        if not spec.exact or (spec.model is not None and self._is_here(spec.model)):
+            return spec
+        digest = spec.model_sha256 or ""
+        found = self._catalogue.named_by(digest, Kind.GENERATE) if len(digest) >= _TELLING else None
+        linked = slug(spec.model) if spec.model and os.sep not in spec.model else None
+        if found is None and linked is not None and self._catalogue.entry(linked) is not None:
+            found = linked
+        return replace(spec, model=found) if found else spec
+
+    def _is_here(self, name: str) -> bool:
+        try:
+            self._model(name)
+        except HotfolderError:
+            return False
+        return True
 
     def _model(self, name: str | None) -> ModelSpec | None:
         """None for the configured one when it is not here, or not whole: then its jobs wait for it."""
@@ -137,5 +157,7 @@ def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float 
         )
 
 
+#: Digits of a sha256 by which a model is looked for.
+_TELLING = 10
 #: FLUX.1 packs its latents in pairs: 16 pixels.
 _FLUX_STEP = 16

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hotfolder.core.prompts import ENDINGS, MAX_SEED, parse
+from hotfolder.core.prompts import ENDINGS, parse
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.errors import PromptSyntax
 from hotfolder.files.regular import Opens, open_regular, read_at_most
@@ -33,7 +33,7 @@ def says_itself(path: Path) -> bool:
 
 
 def draw_seed() -> int:
-    return secrets.randbelow(MAX_SEED + 1)
+    return secrets.randbelow(2**32)  # short enough to be typed
 
 
 def read_specs(

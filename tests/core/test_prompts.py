@@ -299,7 +299,7 @@ MALFORMED = [
     ("x --seeds", "--seeds has no value"),
     ("x --seeds a", "--seeds is 'a'"),
     ("x --seeds 0-99999", "--seeds is '0-99999'"),
-    ("x --seeds 4294967296", "--seeds is '4294967296'"),
+    ("x --seeds 9223372036854775808", "--seeds is '9223372036854775808'"),
     ("x --seeds 1,2 --seed 3", "seeds beside seed or count"),
     ("x --seeds 1,2 --count 3", "seeds beside seed or count"),
     ("+++\nsteps = 3\na cat", "p.txt:1:1: the settings that begin with +++ do not end"),

@@ -137,7 +137,9 @@ def test_what_is_said_is_read_back(tmp_path: Path, format_: str, kind: str) -> N
     assert json.loads(found["hotfolder"]) == told
     assert from_metadata("made", found) == replace(asked, model_sha256=told["model_sha256"])
     # And by those who know only of the web UI's text.
-    assert from_metadata("made", {"parameters": found["parameters"]}) == asked
+    assert from_metadata("made", {"parameters": found["parameters"]}) == replace(
+        asked, model_sha256=told["model_sha256"][:10]
+    )
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -618,8 +620,8 @@ def test_values_with_separators_are_quoted(model: str) -> None:
 WEB_UI = (
     'masterpiece, "best", (a cat:1.2)\nby the sea <lora:pixel:0.8>\nNegative prompt: ugly, bad\nvery bad\n'
     "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 2406373834, Size: 512x768, "
-    'Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Clip skip: 1, Lora hashes: "pixel: 1234abcd, b: 12", '
-    'TI hashes: "easynegative: 66a7279a88dd", Version: v1.9.4'
+    'Model hash: 6ce0161689, Model: v1-5-pruned-emaonly, Clip skip: 1, Lora hashes: "pixel: 1234abcd", '
+    "Version: v1.9.4"
 )
 
 
@@ -627,7 +629,7 @@ def test_a_text_of_the_web_ui_is_a_prompt() -> None:
     assert from_metadata("a.png", {"parameters": WEB_UI}) == PromptSpec(
         'masterpiece, "best", (a cat:1.2)\nby the sea', "ugly, bad\nvery bad", 2406373834, None,
         "v1-5-pruned-emaonly", 512, 768, 20, 7.0, sampler="DPM++ 2M Karras", lora=(("pixel", 0.8),),
-        exact=True,
+        exact=True, model_sha256="6ce0161689",
     )  # fmt: skip
 
 
@@ -646,6 +648,11 @@ def web_ui(old: str, new: str) -> str:
         (web_ui("Schedule type: Karras, ", ""), "DPM++ 2M"),
         (WEB_UI + "\n", "DPM++ 2M Karras"),
         (web_ui("\nSteps", "\r\nSteps"), "DPM++ 2M Karras"),
+        (WEB_UI + "\nTemplate: {a|b} cat\n by the sea\nNegative Template: ugly, bad", "DPM++ 2M Karras"),
+        (
+            web_ui("Clip skip: 1", 'Civitai resources: [{"type":"checkpoint","v":1}], Created Date: 1'),
+            "DPM++ 2M Karras",
+        ),
     ],
 )
 def test_samplers_as_other_programs_name_them(text: str, sampler: str | None) -> None:
@@ -662,7 +669,35 @@ def test_samplers_as_other_programs_name_them(text: str, sampler: str | None) ->
         (web_ui("Clip skip: 1", 'ControlNet 0: "Module: canny, Weight: 1"'), "made with ControlNet 0"),
         (web_ui("Clip skip: 1", "Variation seed: 3"), "made with Variation seed"),
         (web_ui("Clip skip: 1", "Denoising strength: 0.7"), "made from another image"),
-        (web_ui("Seed: 2406373834", "Seed: 4294967296"), "seed is '4294967296'"),
+        (web_ui("Seed: 2406373834", "Seed: 9223372036854775808"), "seed is '9223372036854775808'"),
+        (
+            web_ui("Clip skip: 1", "ADetailer model: face.pt, ADetailer confidence: 0.3"),
+            "made with ADetailer model",
+        ),
+        (web_ui("Clip skip: 1", "Hypernet: anime, Hypernet strength: 0.8"), "made with Hypernet"),
+        (
+            web_ui("Clip skip: 1", 'Tiled Diffusion: {"Method": "a", "b": {"c": 4}, "d": 1}'),
+            "made with Tiled Diff",
+        ),
+        (web_ui("Clip skip: 1", 'FreeU Stages: "[{}]"'), "made with FreeU Stages"),
+        (web_ui("Clip skip: 1", "Postprocess upscale by: 4"), "made with Postprocess upscale by"),
+        (web_ui("Clip skip: 1", "What Nobody Knows: 1"), "made with What Nobody Knows"),
+        (web_ui("Clip skip: 1", "a key (with signs): 1"), "made with a key (with signs)"),
+        (
+            web_ui("Clip skip: 1", 'TI hashes: "easynegative: 66a7279a88dd"'),
+            "the textual inversion 'easynegative'",
+        ),
+        (web_ui('"pixel: 1234abcd"', '"pixel: 1234abcd, b: 12"'), "the LoRA 'b', which its prompt does not name"),
+        (web_ui("Clip skip: 1", 'Hashes: {"model": "6ce0161689", "embed:bad": "12"}'), "textual inversion 'bad'"),
+        (
+            web_ui(
+                "Clip skip: 1",
+                'Civitai resources: [{"type":"checkpoint","v":1},{"type":"lora","modelName":"Add"}]',
+            ),
+            "the lora 'Add' of Civitai",
+        ),
+        (web_ui("Model hash: 6ce0161689", "Model hash: of mine"), "'Model hash' is no hash"),
+        (WEB_UI + "\nwhatever: this is", "behind its settings stands 'whatever"),
         (web_ui("Seed: 2406373834", "Seed: -1"), "-1"),
         (web_ui("Seed: 2406373834", "Seed: many"), "seed is 'many'"),
         (web_ui("Seed: 2406373834, ", ""), "no seed"),
@@ -696,3 +731,157 @@ def test_no_text_is_more_than_refused(text: str) -> None:
             assert from_metadata("a.png", {key: text}).prompt
         except PromptSyntax as refused:
             assert refused.fix
+
+
+# --- other programs --------------------------------------------------------------------------------
+
+GRAPH: dict[str, Any] = {
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {
+            "seed": 2**50, "steps": 6, "cfg": 4.0, "sampler_name": "dpmpp_2m", "scheduler": "karras", "denoise": 1.0,
+            "model": ["9", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0],
+        },
+    },
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd\\shapes.safetensors"}},
+    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 48, "batch_size": 1}},
+    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ["8", 0], "clip": ["9", 1]}},
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "gray", "clip": ["9", 1]}},
+    "8": {"class_type": "PrimitiveString", "inputs": {"value": "a red circle"}},
+    "9": {
+        "class_type": "LoraLoader",
+        "inputs": {"lora_name": "a.safetensors", "strength_model": 0.5, "strength_clip": 0.5, "model": ["4", 0]},
+    },
+}  # fmt: skip
+INVOKE: dict[str, Any] = {
+    "generation_mode": "txt2img", "positive_prompt": "a red circle", "negative_prompt": "gray", "width": 64,
+    "height": 48, "seed": 2**50, "cfg_scale": 4.0, "steps": 6, "scheduler": "dpmpp_2m_k", "controlnets": [],
+    "model": {"name": "shapes", "base": "sd-1"}, "loras": [{"model": {"name": "a"}, "weight": 0.5}],
+    "seamless_x": False,
+}  # fmt: skip
+SWARM: dict[str, Any] = {
+    "prompt": "a red circle", "negativeprompt": "gray", "model": "sd/shapes", "seed": 2**50, "steps": 6,
+    "cfgscale": 4.0,
+    "width": 64, "height": 48, "sampler": "dpmpp_2m", "scheduler": "karras", "loras": ["a"], "loraweights": ["0.5"],
+}  # fmt: skip
+FOOOCUS: dict[str, Any] = {
+    "base_model": "shapes", "guidance_scale": 4, "negative_prompt": "gray", "prompt": "a red circle",
+    "resolution": "(64, 48)", "sampler": "dpmpp_2m", "scheduler": "karras", "seed": str(2**50), "steps": 6,
+    "version": "Fooocus v2.5.5",
+}  # fmt: skip
+NOVEL: dict[str, Any] = {
+    "prompt": "a red circle", "steps": 6, "height": 48, "width": 64, "scale": 4.0, "seed": 2**50,
+    "sampler": "k_dpmpp_2m", "noise_schedule": "karras", "uc": "gray", "sm": False,
+}  # fmt: skip
+
+
+def written(program: str, told: Mapping[str, Any], **more: str) -> dict[str, str]:
+    key = {"ComfyUI": "prompt", "InvokeAI": "invokeai_metadata", "NovelAI": "Comment"}.get(program, "parameters")
+    text = json.dumps({"sui_image_params": told} if program == "SwarmUI" else told)
+    return {key: text, **({"Software": "NovelAI"} if program == "NovelAI" else {}), **more}
+
+
+PROGRAMS = {"ComfyUI": GRAPH, "InvokeAI": INVOKE, "SwarmUI": SWARM, "Fooocus": FOOOCUS, "NovelAI": NOVEL}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_image_of_another_program_is_a_prompt(tmp_path: Path, program: str) -> None:
+    info = PngInfo()
+    for key, text in written(program, PROGRAMS[program]).items():
+        info.add_text(key, text)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    found = from_metadata("a.png", read_generation(tmp_path / "a.png"))
+    lora = () if program in ("NovelAI", "Fooocus") else (("a", 0.5),)
+    assert found == PromptSpec(
+        "a red circle", "gray", 2**50, None, None if program == "NovelAI" else "shapes", 64, 48, 6, 4.0,
+        sampler="DPM++ 2M Karras", lora=lora, exact=True,
+    )  # fmt: skip
+
+
+def graph(node: str, **inputs: Any) -> dict[str, Any]:
+    return {**GRAPH, node: {**GRAPH[node], "inputs": {**GRAPH[node]["inputs"], **inputs}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            written("ComfyUI", {**GRAPH, "10": {"class_type": "FaceDetailer", "inputs": {}}}),
+            "the node 'FaceDetailer'",
+        ),
+        (written("ComfyUI", {**GRAPH, "10": GRAPH["3"]}), "2 samplers"),
+        (written("ComfyUI", graph("3", denoise=0.5)), "a 'denoise' below 1"),
+        (written("ComfyUI", graph("5", batch_size=4)), "several pictures"),
+        (written("ComfyUI", graph("9", strength_clip=1)), "two strengths"),
+        (
+            written("ComfyUI", graph("3", positive=["4", 0])),
+            "'CheckpointLoaderSimple' in the place of 'CLIPTextEncode'",
+        ),
+        (written("ComfyUI", graph("3", positive=["99", 0])), "not as usual"),
+        (written("ComfyUI", graph("8", value=["8", 0])), "not as usual"),
+        ({"workflow": '{"nodes": []}'}, "no prompt beside the workflow"),
+        (written("InvokeAI", {**INVOKE, "controlnets": [{"a": 1}]}), "'controlnets'"),
+        (written("InvokeAI", {**INVOKE, "generation_mode": "img2img"}), "the mode 'img2img'"),
+        ({"sd-metadata": "{}"}, "those of an old version"),
+        (written("SwarmUI", {**SWARM, "refinercontrol": 0.2}), "'refinercontrol'"),
+        (written("SwarmUI", {**SWARM, "prompt": "a <segment:face>"}), "a <…> in its prompt"),
+        (written("Fooocus", {**FOOOCUS, "sharpness": 2.0}), "'sharpness'"),
+        (written("Fooocus", {**FOOOCUS, "full_prompt": ["a red circle", "cinematic"]}), "styles"),
+        (written("NovelAI", NOVEL, Source="NovelAI Diffusion V4"), "a model of its own"),
+        (written("NovelAI", {**NOVEL, "sm": True}), "'sm'"),
+        (written("NovelAI", {**NOVEL, "prompt": "{red} circle"}), "made strong or weak"),
+        ({"Software": "NovelAI", "Comment": "x"}, "no table in 'Comment'"),
+    ],
+)
+def test_what_another_program_did_besides_is_named(text: dict[str, str], says: str) -> None:
+    refused = _refused(text)
+    assert re.match(rf"a\.png was made by ({'|'.join(PROGRAMS)})", refused.message)
+    assert says in refused.message
+    assert refused.fix
+
+
+def _refused(text: dict[str, str]) -> PromptSyntax:
+    with pytest.raises(PromptSyntax) as caught:
+        from_metadata("a.png", text)
+    return caught.value
+
+
+@pytest.mark.parametrize("code", ["utf-16-be", "utf-16-le", "utf-16", "utf-8", "ascii", "jis", "nothing"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("first", [False, True], ids=["exif", "ifd0"])
+def test_a_comment_of_exif_is_read_however_it_is_written(
+    tmp_path: Path, code: str, order: str, first: bool
+) -> None:
+    text = ("赤い円\n" if code != "ascii" else "a red circle\n") + WEB_UI.rpartition("\n")[2].replace(
+        "pixel: ", ""
+    )
+    text = re.sub(r'Lora hashes: "[^"]*", ', "", text)
+    begin = {"ascii": b"ASCII\0\0\0", "jis": b"JIS\0\0\0\0\0", "nothing": bytes(8)}.get(code, b"UNICODE\0")
+    body = begin + text.encode({"jis": "iso2022_jp", "nothing": "utf-8"}.get(code, code))
+    entry = struct.pack(f"{order}HHII", 0x9286, 7, len(body), 26 if first else 44)
+    if first:
+        ifd = struct.pack(f"{order}H", 1) + entry + bytes(4)
+    else:
+        ifd = (
+            struct.pack(f"{order}HHHII", 1, 0x8769, 4, 1, 26)
+            + bytes(4)
+            + struct.pack(f"{order}H", 1)
+            + entry
+            + bytes(4)
+        )
+    exif = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8) + ifd + body
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif)
+    found = from_metadata("a.jpg", read_generation(tmp_path / "a.jpg"))
+    assert found.prompt == text.partition("\n")[0]
+    assert found.seed == 2406373834
+
+
+def test_json_in_a_jpeg_is_read_as_that_of_its_program(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + json.dumps({"sui_image_params": SWARM}).encode("utf-16-be")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert from_metadata("a.jpg", read_generation(tmp_path / "a.jpg")).prompt == "a red circle"
+    exif = Image.Exif()
+    exif[0x0110] = f"prompt:{json.dumps(GRAPH)}"
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.webp", exif=exif)
+    assert from_metadata("b.webp", read_generation(tmp_path / "b.webp")).prompt == "a red circle"

@@ -10,7 +10,8 @@ from typing import Any
 
 from hotfolder.core.samplers import SAMPLERS, sampler_called
 
-MAX_SEED = 2**32 - 1
+#: The largest seed: what a database can hold. Other programs draw seeds of up to 64 bits.
+MAX_SEED = 2**63 - 1
 #: The longest prompt, resolved or not: no model reads a hundredth of it.
 MOST_CHARACTERS = 20_000
 #: How many images one file may ask for, so that a slip (`--count 1000000`) does not fill the disk.
@@ -70,7 +71,7 @@ def seeds(value: Any) -> tuple[int, ...]:
     parts = value if isinstance(value, list) else str(value).split(",") if isinstance(value, str | int) else [None]
     found: list[int] = []
     for part in parts:
-        span = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", part) if isinstance(part, str) else None
+        span = re.fullmatch(r"\s*(\d{1,19})\s*-\s*(\d{1,19})\s*", part) if isinstance(part, str) else None
         try:
             low, high = (int(span[1]), int(span[2])) if span else (whole(0, MAX_SEED)(part),) * 2
         except ValueError:

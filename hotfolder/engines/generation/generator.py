@@ -27,7 +27,7 @@ from hotfolder.engines.generation.requests import GenerationRequest, GenerationR
 from hotfolder.engines.sources import opener_below
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.family import is_flux
-from hotfolder.models.fingerprint import fingerprint
+from hotfolder.models.fingerprint import fingerprint, is_called
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
@@ -87,7 +87,7 @@ class Generator:
         for _, group in itertools.groupby(orders, key=lambda order: batch_key(order.params)):
             rest = list(group)
             alone = 0  # so many of the rest are drawn one by one
-            for order in [each for each in rest if each.params.get("model_sha256") not in (None, self._sha256)]:
+            for order in [each for each in rest if not self._is_meant(each.params.get("model_sha256"))]:
                 rest.remove(order)
                 yield GenerationResult(order.key, error=self._another_model(order))
             while rest and not self.hooks.should_stop():
@@ -117,6 +117,10 @@ class Generator:
                     yield from (GenerationResult(order.key, error=error) for order in left)
                 rest = rest[len(batch) :]
                 alone = max(0, alone - 1)
+
+    def _is_meant(self, digest: str | None) -> bool:
+        """Whether a prompt that names this digest, or the beginning of one, means this model."""
+        return digest is None or is_called(digest, self._spec, self._sha256)
 
     def _another_model(self, order: GenerationRequest) -> BadInput:
         wanted = str(order.params["model_sha256"])[:10]

@@ -1,0 +1,187 @@
+"""The `parameters` of the Stable Diffusion web UI, and of all who write them alike: Forge, SD.Next, Civitai, Fooocus.
+
+The layout is that of https://github.com/AUTOMATIC1111/stable-diffusion-webui, infotext_utils.py: the prompt, 'Negative
+prompt: …', and 'Key: value' pairs on one line. A key that is neither understood nor known to be harmless is an error:
+it may have shaped the picture.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hotfolder.core.prompts.converters import MOST_CHARACTERS
+from hotfolder.core.prompts.recipe import exact_spec, made_with
+from hotfolder.core.prompts.tags import take_loras
+from hotfolder.errors import PromptSyntax
+from hotfolder.types import PromptSpec
+
+_KEY = re.compile(r"\s*(\w[\w \-/]{0,60}): *")
+_QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
+#: Characters of `parameters`: a prompt, a negative one, and a line of pairs.
+_MOST = 3 * MOST_CHARACTERS
+_NEGATIVE = "Negative prompt:"
+#: What the extension for wildcards writes behind the pairs.
+_TEMPLATE = re.compile(r"(?:Negative )?Template: ?")
+#: What becomes part of what is asked for.
+_UNDERSTOOD = {
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Denoising strength",
+    "Init image", "Lora hashes", "TI hashes", "Hashes", "Civitai resources",
+}  # fmt: skip
+#: What says who made it, when, among how many, or from which template: no pixel depends on it.
+_HARMLESS = {
+    "Version", "App", "User", "Created Date", "Date", "Time taken", "Batch size", "Batch pos", "Template",
+    "Negative Template", "Wildcard prompt", "Wildcard negative prompt", "RNG", "Civitai metadata", "Backend", "Parser",
+    "Operations", "Metadata Scheme", "Full prompt",
+}  # fmt: skip
+#: Values with which a setting does nothing.
+_NOTHING = {
+    "Clip skip": ("1",), "VAE": ("Automatic", "None"), "Emphasis": ("Original",), "Eta": ("0", "0.0"),
+    "Face restoration": ("None",), "Tiling": ("False",), "Variation seed strength": ("0", "0.0"),
+    "Token merging ratio": ("0", "0.0"), "NGMS": ("0", "0.0"), "ENSD": ("0",), "Refiner": ("None",),
+    "Postprocess upscale by": ("1",),
+}  # fmt: skip
+
+
+def is_written_in(text: str) -> bool:
+    """Whether a text is, or holds, what the web UI writes of a picture."""
+    return len(text) <= 10 * _MOST and any(_pairs_of(line) for line in text.split("\n"))
+
+
+def read(name: str, text: str) -> PromptSpec:
+    """The prompt that it says. Raises PromptSyntax for what is not understood, or is not done here."""
+    if len(text) > _MOST:
+        raise PromptSyntax(f"{name}: its 'parameters' are longer than {_MOST:,} characters", "write a prompt file")
+    lines = text.strip().split("\n")
+    found = [(number, pairs) for number, line in enumerate(lines) if (pairs := _pairs_of(line))]
+    if not found:
+        raise PromptSyntax(f"{name}: its 'parameters' are not in the web UI's layout", "write a prompt file")
+    number, pairs = found[-1]
+    behind = lines[number + 1] if number + 1 < len(lines) else ""
+    if behind.strip() and not _TEMPLATE.match(behind):
+        raise PromptSyntax(
+            f"{name}: behind its settings stands {behind[:60]!r}, which is not understood", "write a prompt file"
+        )
+    lines = lines[:number]
+    at = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
+    prompt = "\n".join(lines[:at]).strip()
+    negative = "\n".join(lines[at:]).removeprefix(_NEGATIVE).strip()
+    _check(name, pairs)
+    if "Denoising strength" in pairs and "Init image" not in pairs:
+        raise PromptSyntax(
+            f"{name} was made from another image, and does not say from which",
+            "write a prompt file with --init-image and --strength",
+        )
+    sampler = pairs.get("Sampler")
+    if sampler and pairs.get("Schedule type", "Automatic") not in ("Automatic", "Normal"):
+        sampler = f"{sampler} {pairs['Schedule type']}"
+    size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
+    asked: dict[str, Any] = {
+        "negative_prompt": negative, "seed": pairs.get("Seed"), "steps": pairs["Steps"],
+        "guidance": pairs.get("CFG scale"), "width": size and size[1], "height": size and size[2],
+        "sampler": sampler, "model": pairs.get("Model"), "init_image": pairs.get("Init image"),
+        "strength": pairs.get("Denoising strength"),
+    }  # fmt: skip
+    try:
+        prompt, tags = take_loras(prompt)
+    except ValueError as wanted:
+        raise PromptSyntax(f"{name}: a <lora:…> of its prompt is not understood", f"it takes {wanted}") from None
+    if len(dict(tags)) < len(tags):
+        raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
+    model_hash = _check_resources(name, pairs, [lora for lora, _ in tags])
+    if tags:
+        asked["lora"] = dict(tags)
+    spec = exact_spec(name, prompt, {key: value for key, value in asked.items() if value not in (None, "")})
+    return replace(spec, model_sha256=model_hash) if model_hash else spec
+
+
+def _pairs_of(line: str) -> dict[str, str]:
+    """The settings on a line; none for one that holds something else."""
+    if "Steps: " not in line:
+        return {}
+    pairs: dict[str, str] = {}
+    at = 0
+    while at < len(line):
+        key = _KEY.match(line, at)
+        begin = key.end() if key else at
+        end = _end_of_value(line, begin)
+        comma = line.find(",", end)
+        end = len(line) if comma < 0 else comma
+        value = line[begin:end].strip()
+        if key:
+            pairs[key[1].strip()] = _unquoted(value)
+        elif value:
+            pairs[value[:60]] = ""  # not understood, and not passed over
+        at = end + 1
+    return pairs if len(pairs) >= 3 and "Steps" in pairs else {}
+
+
+def _end_of_value(line: str, at: int) -> int:
+    """Where a value ends that may hold commas: in quotation marks, or a table or list of JSON."""
+    if line[at : at + 1] in ("{", "["):
+        try:
+            return json.JSONDecoder().raw_decode(line, at)[1]
+        except (ValueError, RecursionError):
+            return at
+    quoted = _QUOTED.match(line, at)
+    return quoted.end() if quoted else at
+
+
+def _check(name: str, pairs: Mapping[str, str]) -> None:
+    for key, value in pairs.items():
+        if key in _UNDERSTOOD or key in _HARMLESS or value in _NOTHING.get(key, ()):
+            continue
+        raise made_with(name, key)
+
+
+def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str]) -> str | None:
+    """The model's hash; raises PromptSyntax for a LoRA or a textual inversion that the prompt does not name.
+
+    'Lora hashes' may repeat what the prompt names; sites add resources that it does not.
+    """
+    hashes = _json(pairs.get("Hashes"))
+    tables = hashes.items() if isinstance(hashes, dict) else ()
+    named_loras = [key.partition(":")[2] for key, _ in tables if str(key).startswith("lora:")]
+    named_loras += _names(pairs.get("Lora hashes", ""))
+    inversions = [key.partition(":")[2] for key, _ in tables if str(key).startswith("embed:")]
+    inversions += _names(pairs.get("TI hashes", ""))
+    known = {lora.rpartition("/")[2].lower() for lora in loras}
+    known |= {lora.removesuffix(".safetensors") for lora in known}
+    for resource in found if isinstance(found := _json(pairs.get("Civitai resources")), list) else ():
+        kind = str(resource.get("type", "")).lower() if isinstance(resource, dict) else "something"
+        called = str(resource.get("modelName", "?"))[:60] if isinstance(resource, dict) else "?"
+        if kind != "checkpoint" and not (kind in ("lora", "locon", "lycoris") and called.lower() in known):
+            raise made_with(name, f"the {kind} '{called}' of Civitai")
+    for lora in named_loras:
+        if lora.lower() not in known:
+            raise made_with(name, f"the LoRA '{lora}', which its prompt does not name")
+    for inversion in inversions:
+        raise made_with(name, f"the textual inversion '{inversion}'")
+    told = pairs.get("Model hash") or next((str(value) for key, value in tables if key == "model"), "")
+    if told and not re.fullmatch(r"[0-9a-fA-F]{8,64}", told):
+        raise PromptSyntax(f"{name}: its 'Model hash' is no hash: {told[:60]!r}", "write a prompt file")
+    return told.lower() or None
+
+
+def _names(hashes: str) -> list[str]:
+    """'a: 12ab, b: 34cd' -> a, b."""
+    return [part.rpartition(":")[0].strip() for part in hashes.split(",") if ":" in part]
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value
