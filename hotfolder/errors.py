@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
 
@@ -100,6 +101,20 @@ class BadInput(HotfolderError):
 
     kind = "bad_input"
     failure = FailureClass.BAD_INPUT
+
+
+#: So many mistakes of one file are told; and so many are looked for.
+_TOLD, MOST_MISTAKES = 10, 100
+
+
+def together(mistakes: Sequence[PromptSyntax]) -> PromptSyntax:
+    """All mistakes of a file as one error; there is at least one."""
+    if len(mistakes) == 1:
+        return mistakes[0]
+    told = mistakes[:_TOLD]
+    more = f"; and {len(mistakes) - _TOLD} more mistakes" if len(mistakes) > _TOLD else ""
+    fixes = list(dict.fromkeys(mistake.fix for mistake in told))
+    return PromptSyntax("; ".join(mistake.message for mistake in told) + more, "; ".join(fixes))
 
 
 class NotAnImage(BadInput):

@@ -71,6 +71,7 @@ PURE = {
     "base64",
     "bisect",
     "collections",
+    "csv",
     "dataclasses",
     "datetime",
     "decimal",

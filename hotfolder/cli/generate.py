@@ -119,9 +119,11 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
     images: list[_Image] = []
     for text in prompts:
         is_file, specs = _specs_of(text, asked, lists)
-        for spec in specs:
-            place_ = f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:"
-            spec = check.completed(place_, replace(spec, exact=spec.exact or options.exact))
+        placed = (
+            (f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:", spec) for spec in specs
+        )
+        exact = ((where, replace(spec, exact=spec.exact or options.exact)) for where, spec in placed)
+        for spec in check.all_completed(exact):
             number = next(numbers) if spec.best_of else None
             for one in images_of(spec):
                 params = said(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -371,7 +371,7 @@ class Intake:
         told: HotfolderError
         try:
             with self._last_read.reading(sighting):
-                specs = list(self._read_prompts(path))
+                specs = self._read_prompts(path)
             return self._router.prompt_jobs(path, specs)
         except EnvironmentTrouble:
             raise
@@ -383,7 +383,7 @@ class Intake:
         # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
         return [NewJob(kind, self._settings.of_root.generate.model, None, error=told.info())]
 
-    def _read_prompts(self, path: str) -> Iterator[PromptSpec]:
+    def _read_prompts(self, path: str) -> list[PromptSpec]:
         """The images that a prompt file, or a generated image, asks for, with the configuration's defaults."""
         name = Path(path).name
         settings = self._settings.of(path)
@@ -391,6 +391,7 @@ class Intake:
         specs = read_specs(
             self._layout.root / path, WildcardLists(self._layout), opens=partial(open_below, self._layout.root)
         )
-        for spec in specs:
-            place = f"{name}:{spec.line or 1}:" if len(specs) > 1 else f"{name}:"
-            yield check.completed(place, spec)
+        several = len(specs) > 1
+        return check.all_completed(
+            (f"{name}:{spec.line or 1}:" if several else f"{name}:", spec) for spec in specs
+        )

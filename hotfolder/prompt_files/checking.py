@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from hotfolder.config.settings import Settings
-from hotfolder.errors import HotfolderError, ModelDamaged, ModelMissing, PromptSyntax, UsageError
+from hotfolder.errors import (
+    MOST_MISTAKES,
+    HotfolderError,
+    ModelDamaged,
+    ModelMissing,
+    PromptSyntax,
+    UsageError,
+    together,
+)
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
 from hotfolder.models.family import is_flux
@@ -28,6 +37,21 @@ class PromptCheck:
         self._models: dict[str | None, ModelSpec | None] = {}
         self._loras: set[str] = set()
         self._images: dict[str, str] = {}
+
+    def all_completed(self, specs: Iterable[tuple[str, PromptSpec]]) -> list[PromptSpec]:
+        """Each with its place, as `completed`. Raises PromptSyntax for all mistakes together."""
+        found: list[PromptSpec] = []
+        mistakes: list[PromptSyntax] = []
+        for place, spec in specs:
+            try:
+                found.append(self.completed(place, spec))
+            except PromptSyntax as error:
+                mistakes.append(error)
+                if len(mistakes) >= MOST_MISTAKES:
+                    break
+        if mistakes:
+            raise together(mistakes)
+        return found
 
     def completed(self, place: str, spec: PromptSpec) -> PromptSpec:
         """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""

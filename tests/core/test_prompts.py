@@ -100,7 +100,7 @@ def test_toml_and_json_say_the_same() -> None:
         ("x --guidance nan", "--guidance is 'nan'", "a number from 0 to 100"),
         ("x --width 100", "--width is '100'", "a multiple of 8, such as 96"),
         ("x --steps 4 --steps 5", "--steps is given twice", "once"),
-        ("x --negative_prompt dark blurry", "'blurry' follows a flag", "quotation marks"),
+        ("x --model dark blurry", "'blurry' follows a flag", "quotation marks"),
         ('x --negative_prompt "dark', "cannot be read", "close the quotation marks"),
         ("--steps 4", "has no prompt", "before the flags"),
         ("x --prompt y", "two prompts", "--prompt"),
@@ -595,3 +595,141 @@ def test_a_small_file_cannot_ask_for_more_than_there_is(name: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode().startswith(name)
+
+
+# --- prompt files of other programs ----------------------------------------------------------------
+
+RECIPE = (
+    "a red circle\nNegative prompt: gray, brown\n"
+    "Steps: 6, Sampler: Euler, CFG scale: 4, Seed: 7, Size: 64x64, Model: shapes, Version: v1.10.1\n"
+)
+
+
+def test_the_text_beside_an_image_of_the_web_ui_is_its_recipe() -> None:
+    assert specs(RECIPE) == [
+        PromptSpec("a red circle", "gray, brown", 7, None, "shapes", 64, 64, 6, 4.0, sampler="Euler", exact=True)
+    ]
+    with pytest.raises(PromptSyntax, match=r"p\.txt:6: a second recipe"):
+        specs(RECIPE * 2)
+    with pytest.raises(PromptSyntax, match=r"p\.txt was made with Hires upscale"):
+        specs(RECIPE.replace("Version", "Hires upscale: 2, Version"))
+    with pytest.raises(PromptSyntax, match="says itself"):
+        parse("p.txt", RECIPE, lambda: 1, defaults={"steps": 3})
+
+
+def test_a_file_of_invokeai() -> None:
+    text = (
+        '// samples\n"a red circle" -n2 -H64 -W 128 -S1234 -s 50 -C7.5 -A k_euler_a\na well-made x-ray -v 5 -x\n'
+    )
+    found = specs(text)
+    asked = PromptSpec("a red circle", "", 1234, 2, None, 128, 64, 50, 7.5, sampler="Euler a")
+    assert found == [asked, replace(asked, seed=1235), PromptSpec("a well-made x-ray -v 5 -x", "", 99, 3)]
+    with pytest.raises(PromptSyntax) as caught:
+        specs("a cat -S7 -G0.8 -g\na dog -S x")
+    assert caught.value.message == (
+        "p.txt:1:11: -G is a flag of InvokeAI that is not done here; "
+        "p.txt:1:17: -g is a flag of InvokeAI that is not done here"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '--prompt "a red circle" --sd_model "shapes" --seed 7',
+        '--prompt "a red circle" --model shapes --seed 7 --do_not_save_grid true --outpath_samples /x',
+        '--prompt "a red circle" --model shapes --seed 7 --restore_faces false --tiling False --subseed -1',
+        '--prompt "a red circle" --model shapes --negative_prompt "" --seed 7',
+    ],
+)
+def test_options_of_the_web_ui_that_mean_nothing_here_are_passed_over(text: str) -> None:
+    assert specs(text) == [PromptSpec("a red circle", "", 7, model="shapes")]
+
+
+def test_a_text_without_quotation_marks_goes_on_to_the_next_flag() -> None:
+    text = "--prompt a red circle --negative_prompt gray, brown --seed 7"
+    assert specs(text) == [PromptSpec("a red circle", "gray, brown", 7)]
+
+
+@pytest.mark.parametrize("flag", ["--tiling true", "--styles anime", "--subseed 5", "--sampler_index 0"])
+def test_options_of_the_web_ui_that_mean_something_are_refused(flag: str) -> None:
+    with pytest.raises(PromptSyntax, match=rf"^p\.txt:1:3: {flag.split()[0]}"):
+        specs(f"x {flag}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. a cat\n2. a dog --seed 7\n",
+        "1) a cat\n\n2) a dog --seed 7",
+        "- a cat\n- a dog --seed 7",
+        "* a cat\n* a dog --seed 7",
+        "• a cat\n• a dog --seed 7",
+        "> 1. a cat\n> 2. a dog --seed 7",
+        "```text\n- a cat\n- a dog --seed 7\n```",
+        '1. "a cat"\n2. "a dog" --seed 7',
+    ],
+)
+def test_the_marks_of_a_list_are_no_part_of_its_prompts(text: str) -> None:
+    assert [(s.prompt, s.seed) for s in specs(text)] == [("a cat", 99), ("a dog", 7)]
+
+
+@pytest.mark.parametrize("text", ["a 1. cat\n2 cats\n3.5 cats", "- a cat\nb", "5. a\n3. b", "-a\n-b", "10 > 5"])
+def test_what_only_looks_like_a_list_is_left_alone(text: str) -> None:
+    assert [s.prompt for s in specs(text)] == text.split("\n")
+
+
+def test_a_line_that_does_not_belong_to_the_list_is_named() -> None:
+    with pytest.raises(PromptSyntax, match=r"^p\.txt:1:1: the other lines begin with the mark of a list"):
+        specs("Here are two prompts:\n\n1. a cat\n2. a dog")
+    with pytest.raises(PromptSyntax, match=r"^p\.txt:2:11: --steps is 'x'"):
+        specs("1. a cat\n 2. a dog --steps x")
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_a_table_with_a_column_of_prompts(sign: str) -> None:
+    rows = [["Seed", "prompt", "negative", "steps"], ["", '"a cat, gray"', "", "6"], ["7", "a {dog}", "blur", ""]]
+    text = "\n".join(sign.join(row) for row in rows)
+    assert specs(text, "p.csv") == [
+        PromptSpec("a cat, gray", "", 99, 2, steps=6),
+        PromptSpec("a dog", "blur", 7, 3, template="a {dog}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b\n1,2", "p.csv:1: no column is called 'prompt'"),
+        ("", "p.csv:1: no column is called 'prompt'"),
+        ("prompt", "there is no prompt in it"),
+        (
+            "prompt,seed\na,x\n,7\nb,1,2",
+            "p.csv:2: seed is 'x'; p.csv:3: the row has no prompt; p.csv:4: the row has",
+        ),
+        ("prompt,name\na,x", "p.csv:2: unknown key 'name'"),
+        ('prompt\n"a', "not valid CSV"),
+    ],
+)
+def test_mistakes_of_a_table_are_named_by_line(text: str, says: str) -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        specs(text, "p.csv")
+    assert says in caught.value.message
+
+
+def test_all_mistakes_of_a_file_are_told_at_once() -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        drawn("a --stesp 3 --seed x\nb\nc __nothing__\nd --count 0\n--seed 3")
+    assert caught.value.message.split("; ") == [
+        "p.txt:1:3: unknown flag '--stesp'",
+        "p.txt:1:13: --seed is 'x'",
+        "p.txt:3:3: there is no list 'nothing'",
+        "p.txt:4:3: --count is '0'",
+        "p.txt:5:1: the line has no prompt",
+    ]
+    assert "did you mean '--steps'?" in caught.value.fix
+    with pytest.raises(PromptSyntax, match=r"prompt 1: steps is 0; p\.json: prompt 2: seed is 'x'; .*twice"):
+        specs(
+            '[{"prompt": "a", "steps": 0}, {"prompt": "b", "seed": "x", "guidance": 1, "cfg_scale": 2}]', "p.json"
+        )
+    with pytest.raises(PromptSyntax) as caught:
+        specs("a --stesp 3\n" * 50_000)
+    assert caught.value.message.endswith("; and 90 more mistakes")

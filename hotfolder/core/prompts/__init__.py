@@ -11,15 +11,16 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from hotfolder.core.prompts import wildcards
+from hotfolder.core.prompts import web_ui, wildcards
 from hotfolder.core.prompts.converters import MAX_IMAGES, MAX_SEED, MOST_CHARACTERS
 from hotfolder.core.prompts.fields import ALIASES, VALUES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.structured import read_json, read_toml
+from hotfolder.core.prompts.table import read_csv
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
 from hotfolder.core.prompts.values import option
-from hotfolder.errors import PromptSyntax
+from hotfolder.errors import MOST_MISTAKES, PromptSyntax, together
 from hotfolder.types import PromptSpec
 
 __all__ = [
@@ -37,7 +38,7 @@ __all__ = [
     "unsaid",
 ]
 _FIELDS = tuple(each.name for each in dataclasses.fields(PromptSpec))
-ENDINGS = (".txt", ".toml", ".json")
+ENDINGS = (".txt", ".toml", ".json", ".csv")
 #: Characters of all images' prompts together: each of them is a row with its own.
 _MOST_TOGETHER = 10_000_000
 #: Keys that say which seeds: a line that has one of them has none of the file's.
@@ -63,10 +64,17 @@ def parse(
         raise PromptSyntax(
             f"{name}: '{ending or 'no ending'}' is not a prompt file", f"use one of {', '.join(ENDINGS)}"
         )
-    reader = {".txt": read_text, ".toml": read_toml, ".json": read_json}[ending]
+    if ending == ".txt" and web_ui.is_written_in(text):
+        if defaults:
+            raise PromptSyntax(f"{name} says itself how a picture was made", "leave the options out")
+        return [web_ui.read(name, text)]
+    reader = {".txt": read_text, ".toml": read_toml, ".json": read_json, ".csv": read_csv}[ending]
     requests = reader(name, text)
     if defaults:
-        requests = (replace(each, options={**defaults, **each.options}) for each in requests)
+        requests = (
+            replace(each, options={**defaults, **each.options}) if isinstance(each, Request) else each
+            for each in requests
+        )
     specs = _specs(requests, draw_seed, lists)
     if not specs:
         raise PromptSyntax(f"{name}: there is no prompt in it", "write one prompt a line")
@@ -92,30 +100,46 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _specs(
-    requests: Iterable[Request], draw_seed: Callable[[], int], lists: Callable[[str], Sequence[str] | None]
+    requests: Iterable[Request | PromptSyntax],
+    draw_seed: Callable[[], int],
+    lists: Callable[[str], Sequence[str] | None],
 ) -> list[PromptSpec]:
-    """Takes one after the other: a file that asks for too much is not read to its end."""
+    """Takes one after the other: a file that asks for too much is not read to its end. All mistakes are told."""
     requests = iter(requests)
     begin = list(itertools.islice(requests, 2))
     several = len(begin) > 1
     specs: list[PromptSpec] = []
     images = characters = 0
+    mistakes: list[PromptSyntax] = []
     for request in itertools.chain(begin, requests):
-        _check_text(request)
-        for spec in _expand(request, several, draw_seed, lists):
-            specs.append(spec)
-            images += spec.best_of or 1
-            if images > MAX_IMAGES:
-                raise PromptSyntax(
-                    f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
-                    "split it, or lower --count",
-                )
-            characters += sum(map(len, (spec.prompt, spec.negative_prompt, spec.template or "")))
-            if characters > _MOST_TOGETHER:
-                raise PromptSyntax(
-                    f"{request.place} the prompts of the file's images have more than {_MOST_TOGETHER:,} characters",
-                    "split it, shorten them, or lower --count",
-                )
+        if isinstance(request, PromptSyntax):
+            mistakes.append(request)
+            if len(mistakes) >= MOST_MISTAKES:
+                break
+            continue
+        try:
+            _check_text(request)
+            for spec in _expand(request, several, draw_seed, lists):
+                specs.append(spec)
+                images += spec.best_of or 1
+                if images > MAX_IMAGES:
+                    raise PromptSyntax(
+                        f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
+                        "split it, or lower --count",
+                    )
+                characters += sum(map(len, (spec.prompt, spec.negative_prompt, spec.template or "")))
+                if characters > _MOST_TOGETHER:
+                    raise PromptSyntax(
+                        f"{request.place} the prompts of the file's images have more than {_MOST_TOGETHER:,} "
+                        "characters",
+                        "split it, shorten them, or lower --count",
+                    )
+        except PromptSyntax as error:
+            mistakes.append(error)
+            if len(mistakes) >= MOST_MISTAKES or images > MAX_IMAGES or characters > _MOST_TOGETHER:
+                break
+    if mistakes:
+        raise together(mistakes)
     return specs
 
 

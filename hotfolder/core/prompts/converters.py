@@ -60,6 +60,12 @@ def words(value: Any) -> str:
     return value.strip()
 
 
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value.strip()
+
+
 def seed(value: Any) -> int | None:
     # -1 is how the Stable Diffusion web UI asks for a random seed.
     return None if str(value) == "-1" else whole(0, MAX_SEED)(value)

@@ -19,6 +19,7 @@ from hotfolder.core.prompts.converters import (
     seed,
     seeds,
     side,
+    text,
     upscale,
     whole,
     words,
@@ -45,7 +46,7 @@ _SEED = {"type": "integer", "minimum": 0, "maximum": MAX_SEED}
 FIELDS = (
     Field(
         "negative_prompt",
-        words,
+        text,
         {"type": "string", "description": "What should not be there."},
         aliases=("negative",),
         is_recorded=True,
@@ -104,6 +105,7 @@ FIELDS = (
         "model",
         words,
         {"type": "string", "minLength": 1, "description": "A generator of the registry, or a folder's path."},
+        aliases=("sd_model",),
         is_recorded=True,
     ),
     Field(

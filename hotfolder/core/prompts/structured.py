@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hotfolder.core import toml
 from hotfolder.core.prompts.fields import ALIASES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import option
-from hotfolder.errors import PromptSyntax
+from hotfolder.errors import PromptSyntax, together
 
 
-def read_toml(name: str, text: str) -> Iterator[Request]:
+def read_toml(name: str, text: str) -> Iterator[Request | PromptSyntax]:
     return _read(name, text, toml.loads, "TOML", "mend the line it names")
 
 
-def read_json(name: str, text: str) -> Iterator[Request]:
+def read_json(name: str, text: str) -> Iterator[Request | PromptSyntax]:
     return _read(name, text, json.loads, "JSON", "mend the place it names")
 
 
-def _read(name: str, text: str, read: Callable[[str], Any], syntax: str, fix: str) -> Iterator[Request]:
+def _read(
+    name: str, text: str, read: Callable[[str], Any], syntax: str, fix: str
+) -> Iterator[Request | PromptSyntax]:
     try:
         document = read(text)
     except (ValueError, RecursionError) as error:
@@ -29,7 +31,7 @@ def _read(name: str, text: str, read: Callable[[str], Any], syntax: str, fix: st
     yield from _read_document(name, document)
 
 
-def _read_document(name: str, document: Any) -> Iterator[Request]:
+def _read_document(name: str, document: Any) -> Iterator[Request | PromptSyntax]:
     """One table with `prompt` and options; or `prompts`, a list of such, with shared options beside it."""
     if isinstance(document, list):
         document = {"prompts": document}
@@ -44,20 +46,31 @@ def _read_document(name: str, document: Any) -> Iterator[Request]:
     if "prompt" in shared:
         raise PromptSyntax(f"{name}: both 'prompt' and 'prompts' are given", "use one of them")
     for number, entry in enumerate(entries, 1):
-        table = {"prompt": entry} if isinstance(entry, str) else entry
-        if not isinstance(table, dict):
-            raise PromptSyntax(f"{name}: prompt {number} is neither a text nor a table", 'write "a red circle"')
-        own = frozenset(ALIASES.get(key, key) for key in map(str, table))
-        table = {**shared, **table}
-        prompt = table.pop("prompt", None)
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise PromptSyntax(f"{name}: prompt {number} has no text", 'give it as prompt = "…"')
-        options: dict[str, Any] = {}
-        for written, value in table.items():
-            key, converted = option(f"{name}: prompt {number}:", str(written), value, "")
+        try:
+            yield _read_entry(f"{name}: prompt {number}", number, entry, shared)
+        except PromptSyntax as error:
+            yield error
+
+
+def _read_entry(place: str, number: int, entry: Any, shared: Mapping[str, Any]) -> Request:
+    table = {"prompt": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, dict):
+        raise PromptSyntax(f"{place} is neither a text nor a table", 'write "a red circle"')
+    own = frozenset(ALIASES.get(key, key) for key in map(str, table))
+    table = {**shared, **table}
+    prompt = table.pop("prompt", None)
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise PromptSyntax(f"{place} has no text", 'give it as prompt = "…"')
+    options: dict[str, Any] = {}
+    mistakes = []
+    for written, value in table.items():
+        try:
+            key, converted = option(f"{place}:", str(written), value, "")
             if key in options:
-                raise PromptSyntax(
-                    f"{name}: prompt {number} gives {key} twice, once as '{written}'", "give it once"
-                )
+                raise PromptSyntax(f"{place} gives {key} twice, once as '{written}'", "give it once")
             options[key] = converted
-        yield Request(prompt.strip(), options, number, f"{name}: prompt {number}:", own)
+        except PromptSyntax as error:
+            mistakes.append(error)
+    if mistakes:
+        raise together(mistakes)
+    return Request(prompt.strip(), options, number, f"{place}:", own)

@@ -6,18 +6,22 @@ import bisect
 import functools
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.core import toml
 from hotfolder.core.prompts.fields import AGAIN, ALIASES, ALONE, VALUES
+from hotfolder.core.prompts.marks import widths_of
+from hotfolder.core.prompts.options_elsewhere import check_nothing, is_web_uis, long_name, short_flags
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import key_of, option, shown
-from hotfolder.errors import PromptSyntax
+from hotfolder.errors import PromptSyntax, together
 
 #: Characters of one line, with those that continue it: all that a prompt may have, and more.
 _LONGEST_LINE = 100_000
+#: Lines that are no prompts: our comments, InvokeAI's, and the fences that chats put around a list.
+_COMMENT = re.compile(r"\s*(?:#|//|```\w*\s*$)")
 #: What begins and ends the settings at the top of a `.txt`.
 _FENCE = "+++"
 
@@ -32,6 +36,12 @@ class _Line:
     @property
     def number(self) -> int:
         return self.pieces[0][1]
+
+    def behind(self, width: int) -> _Line:
+        """The same without so many characters of its first piece."""
+        (_, number, column), *others = self.pieces
+        moved = [(index - width, line, at) for index, line, at in others]
+        return _Line(self.text[width:], ((0, number, column + width), *moved))
 
     def place(self, name: str, index: int) -> str:
         """'p.txt:3:14:' for the character at this index."""
@@ -48,7 +58,7 @@ def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Lin
     text = ""
     pieces: list[tuple[int, int, int]] = []
     for number, line in enumerate(lines, first):
-        if not pieces and line.lstrip().startswith("#"):
+        if not pieces and _COMMENT.match(line):
             continue
         goes_on = line.endswith("\\") and number < first + len(lines) - 1
         shown = line.removesuffix("\\") if line.endswith("\\") else line
@@ -68,7 +78,7 @@ def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Lin
         text, pieces = "", []
 
 
-def read_text(name: str, text: str) -> Iterator[Request]:
+def read_text(name: str, text: str) -> Iterator[Request | PromptSyntax]:
     # Not splitlines: it also splits at characters that may stand inside a prompt.
     lines = text.split("\n")
     shared: dict[str, Any] = {}
@@ -81,8 +91,24 @@ def read_text(name: str, text: str) -> Iterator[Request]:
         if whole:
             yield Request(whole, shared, first, f"{name}:{first}:1:")
         return
-    for line in _logical_lines(name, lines, first):
-        yield _read_line(name, line, shared)
+    for line in _without_marks(name, list(_logical_lines(name, lines, first))):
+        yield line if isinstance(line, PromptSyntax) else _read_line(name, line, shared)
+
+
+def _without_marks(name: str, lines: Sequence[_Line]) -> Sequence[_Line | PromptSyntax]:
+    """The lines of a list without its numbers, bullets or '>'; one that has none is a mistake."""
+    while (widths := widths_of([line.text for line in lines])) is not None:
+        if None in widths:
+            return [
+                PromptSyntax(
+                    f"{line.place(name, 0)} the other lines begin with the mark of a list (1. - >), not this one",
+                    "take this line out, or the marks",
+                )
+                for line, width in zip(lines, widths, strict=True)
+                if width is None
+            ]
+        lines = [line.behind(width or 0) for line, width in zip(lines, widths, strict=True)]
+    return lines
 
 
 def _front_matter(name: str, lines: Sequence[str]) -> tuple[dict[str, Any], str, int]:
@@ -119,6 +145,8 @@ _NAMES = "|".join(
 )
 _DASH = rf"[\u2012-\u2015\u2212]-?(?=(?:{_NAMES})(?:[\s=]|$))"
 _FLAG = re.compile(rf"(?:^|(?<=\s))(?:--|{_DASH})")
+#: Flags whose value is a text of words.
+_OF_WORDS = ("prompt", "negative_prompt")
 #: Quotation marks around the whole of a prompt.
 _QUOTED = re.compile(r"""(["'])(?P<plain>(?:(?!\1).)+)\1|[“„](?P<phone>[^“”„]+)[“”]""")
 
@@ -146,50 +174,91 @@ def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
         at = end
 
 
-def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request:
+def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | PromptSyntax:
     """`a prompt --flag value --flag "two words"`; the prompt may also be given as `--prompt`."""
     flags_at = _FLAG.search(line.text)
-    prompt = (line.text[: flags_at.start()] if flags_at else line.text).strip()
-    begins = 0
+    prompt = (line.text[: flags_at.start()] if flags_at else line.text).rstrip()
+    end, short = short_flags(prompt)
+    prompt, begins = prompt[:end].strip(), 0
     if quoted := _QUOTED.fullmatch(prompt):
         prompt, begins = (quoted["plain"] or quoted["phone"]).strip(), 1
-    options: dict[str, Any] = {}
-    # Only the flags are read as a shell line: a prompt may hold quotes and apostrophes as it likes.
-    words = list(_words_of(name, line, flags_at.start())) if flags_at else []
-    position = 0
-    while position < len(words):
-        word, at = words[position]
-        flag, equals, value = _FLAG.sub("--", word, count=1).partition("=")
-        place = line.place(name, at)
-        position += 1
-        if not flag.startswith("--"):
-            raise PromptSyntax(
-                f"{place} '{flag}' follows a flag that takes one value",
-                'put a value of several words in quotation marks, as in --negative_prompt "blurry, dark"',
-            )
-        given: Any = value
-        if not equals:
-            follows = words[position][0] if position < len(words) else None
-            if key_of(flag) in ALONE and (follows is None or _FLAG.match(follows)):
-                given = ALONE[key_of(flag)]
-            elif follows is None:
-                raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+    flags = _Flags()
+    try:
+        for letter, value, at in short:
+            flags.attempt(functools.partial(flags.add_short, line.place(name, at), letter, value))
+        # Only the flags are read as a shell line: a prompt may hold quotes and apostrophes as it likes.
+        words = list(_words_of(name, line, flags_at.start())) if flags_at else []
+        position = 0
+        while position < len(words):
+            word, at = words[position]
+            flag, equals, value = _FLAG.sub("--", word, count=1).partition("=")
+            place = line.place(name, at)
+            position += 1
+            if not flag.startswith("--"):
+                raise PromptSyntax(
+                    f"{place} '{flag}' follows a flag that takes one value",
+                    'put a value of several words in quotation marks, as in --model "my model"',
+                )
+            key = key_of(flag)
+            given: Any = value
+            if not equals:
+                follows = words[position][0] if position < len(words) else None
+                if key in ALONE and (follows is None or _FLAG.match(follows)):
+                    given = ALONE[key]
+                elif follows is None:
+                    raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+                else:
+                    given = follows
+                    position += 1
+            if key in _OF_WORDS:
+                # As the web UI reads it: all up to the next flag.
+                while position < len(words) and not _FLAG.match(words[position][0]):
+                    given += f" {words[position][0]}"
+                    position += 1
+            if key == "prompt":
+                if prompt:
+                    raise PromptSyntax(
+                        f"{place} two prompts on one line", "give it before the flags or as --prompt"
+                    )
+                prompt, begins = given.strip(), at
+            elif is_web_uis(key):
+                flags.attempt(functools.partial(check_nothing, place, key, given))
             else:
-                given = follows
-                position += 1
-        if flag == "--prompt":
-            if prompt:
-                raise PromptSyntax(f"{place} two prompts on one line", "give it before the flags or as --prompt")
-            prompt, begins = given.strip(), at
-            continue
-        key, converted = option(place, flag, given, "--")
-        if key in options and key not in AGAIN:
-            raise PromptSyntax(f"{place} {flag} is given twice", "give it once")
-        options[key] = (*options.get(key, ()), *converted) if key in AGAIN else converted
+                flags.attempt(functools.partial(flags.add, place, flag, given))
+    except PromptSyntax as error:
+        flags.mistakes.append(error)
     place = line.place(name, 0)
-    if not prompt:
-        raise PromptSyntax(f"{place} the line has no prompt", "write the prompt before the flags")
+    if not prompt and not flags.mistakes:
+        flags.mistakes.append(PromptSyntax(f"{place} the line has no prompt", "write the prompt before the flags"))
+    if flags.mistakes:
+        return together(flags.mistakes)
     # Of a prompt in quotation marks, only where it begins.
     where = functools.partial(line.place, name)
     at_prompt = (lambda index: where(begins)) if begins else where
-    return Request(prompt, {**shared, **options}, line.number, place, frozenset(options), at_prompt)
+    return Request(prompt, {**shared, **flags.options}, line.number, place, frozenset(flags.options), at_prompt)
+
+
+class _Flags:
+    """The options of one line, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.mistakes: list[PromptSyntax] = []
+
+    def attempt(self, act: Callable[[], None]) -> None:
+        """Notes a mistake and goes on: the next flag can be read all the same."""
+        try:
+            act()
+        except PromptSyntax as error:
+            self.mistakes.append(error)
+
+    def add(self, place: str, flag: str, given: Any) -> None:
+        """Raises PromptSyntax."""
+        key, converted = option(place, flag, given, "--")
+        if key in self.options and key not in AGAIN:
+            raise PromptSyntax(f"{place} {flag} is given twice", "give it once")
+        self.options[key] = (*self.options.get(key, ()), *converted) if key in AGAIN else converted
+
+    def add_short(self, place: str, letter: str, given: str) -> None:
+        """One of InvokeAI's. Raises PromptSyntax."""
+        self.add(place, long_name(place, letter), given)

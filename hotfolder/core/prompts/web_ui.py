@@ -59,6 +59,11 @@ def read(name: str, text: str) -> PromptSpec:
     found = [(number, pairs) for number, line in enumerate(lines) if (pairs := _pairs_of(line))]
     if not found:
         raise PromptSyntax(f"{name}: its 'parameters' are not in the web UI's layout", "write a prompt file")
+    if len(found) > 1 and name.lower().endswith(".txt"):
+        raise PromptSyntax(
+            f"{name}:{found[1][0] + 1}: a second recipe of the web UI begins here",
+            "put each into a file of its own",
+        )
     number, pairs = found[-1]
     behind = lines[number + 1] if number + 1 < len(lines) else ""
     if behind.strip() and not _TEMPLATE.match(behind):
