@@ -29,7 +29,7 @@ from hotfolder.errors import ExitCode, HotfolderError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.filesystem import free_bytes, free_files, tells_events, type_of
 from hotfolder.files.trouble import is_full
-from hotfolder.folders.admission import Refused
+from hotfolder.folders.admission import UNREADABLE, Refused, refused
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -210,12 +210,17 @@ def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:
 
 
 def _left_alone(layout: Layout, settings: Settings) -> Iterator[Check]:
-    """Links and the like, as they lie there now; of what a daemon found by content, it tells itself."""
+    """What is not taken, as it lies there now; of what a daemon found by content, it tells itself."""
     passed_over: dict[str, Refused] = {}
     for name in settings.inboxes:
         with suppress(OSError):
-            for _ in scan(layout.root, f"{INBOX}/{name}", settings.watch.ignore, [], passed_over):
-                pass
+            unread: list[str] = []
+            with Beneath(layout.root) as beneath:
+                for seen in scan(layout.root, f"{INBOX}/{name}", settings.watch.ignore, unread, passed_over):
+                    why = refused(beneath, seen.path)
+                    if why is not None:
+                        passed_over[seen.path] = why
+            passed_over.update(dict.fromkeys(unread, UNREADABLE))
     by_reason: dict[str, list[str]] = {}
     for path, why in sorted(passed_over.items()):
         by_reason.setdefault(why.reason, []).append(path)

@@ -127,10 +127,15 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
             sys.stderr.write(
                 f"error: {report.held} files wait: they, or the settings of their folder, could not be read\n"
             )
+        if report.to_mend:
+            sys.stderr.write(
+                f"error: {report.to_mend} files or folders of the inboxes may not be read or moved by this user: "
+                "hotfolder doctor\n"
+            )
         if report.unplaced:
             sys.stderr.write(
                 f"error: {report.unplaced} results wait, because their files cannot be moved: hotfolder status\n"
             )
-        if report.failed or report.held or report.unplaced:
+        if report.failed or report.held or report.to_mend or report.unplaced:
             return ExitCode.PARTLY_FAILED
     return ExitCode.DONE

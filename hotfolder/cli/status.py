@@ -210,6 +210,7 @@ _SORTS = {
     "companions": "companions without their picture",
     "no_pictures": "no pictures",
     "refused": "that may not be moved",
+    "unreadable": "files or folders that may not be read",
 }
 
 

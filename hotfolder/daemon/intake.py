@@ -22,7 +22,7 @@ from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, Pr
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
-from hotfolder.folders.admission import Refused, no_picture, refused
+from hotfolder.folders.admission import TO_MEND, UNREADABLE, Refused, no_picture, refused
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -98,6 +98,11 @@ class Intake:
         """How many files lie there and are not taken, by kind."""
         return self._left_alone.counts
 
+    @property
+    def to_mend(self) -> int:
+        """How many of them, or folders, a person has to mend before they can be worked."""
+        return sum(self.left_alone.get(kind, 0) for kind in TO_MEND)
+
     def scan(self, now: float, in_work: Container[int], *, fresh: bool) -> None:
         """Reads all inboxes. A taken file that changed or is gone is given up, unless its drop is `in_work`.
 
@@ -119,6 +124,7 @@ class Intake:
                 raise EnvironmentTrouble(
                     f"{folder} cannot be read: {error.strerror}", "make it readable; the queue goes on by itself"
                 ) from error
+        passed_over.update(dict.fromkeys(unread, UNREADABLE))
         self._left_alone.keep(found, passed_over)
         for path, why in passed_over.items():
             self._left_alone.add(path, why)

@@ -129,7 +129,10 @@ class Daemon:
                     self._listen(wait, scan_is_put_off)
             orderly = True
             outbox = self._outbox
-            return Report(outbox.done, outbox.failed, self._reason(), self._intake.held, outbox.unplaced)
+            return Report(
+                outbox.done, outbox.failed, self._reason(), held=self._intake.held, to_mend=self._intake.to_mend,
+                unplaced=outbox.unplaced,
+            )  # fmt: skip
         except LedgerError:
             self._is_sound = False
             raise

@@ -30,6 +30,7 @@ class Report:
     failed: int
     paused: str | None  # what stopped a run with `once` before it was through
     held: int = 0  # files that wait because they, or the settings of their folder, cannot be read
+    to_mend: int = 0  # files and folders of the inboxes that this user may not read or move
     unplaced: int = 0  # results that wait because a file cannot be put into its place
 
 

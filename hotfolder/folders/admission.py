@@ -21,6 +21,13 @@ class Refused:
     kind: str = "refused"  # by which such files are counted
 
 
+#: Of these a person has to mend something before they, or what is in them, can be worked.
+TO_MEND = ("unreadable", "refused")
+UNREADABLE = Refused(
+    "this user may not read it", "let this user read it (chmod u+rX), or take it away", "unreadable"
+)
+
+
 def irregular(mode: int) -> Refused | None:
     """Why something of this st_mode is neither opened nor followed; None for files and folders."""
     if stat.S_ISLNK(mode):
