@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from datetime import datetime
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.finding import find_image
 from hotfolder.cli.status import utc
 from hotfolder.config.root import find_root
 from hotfolder.core.samplers import sampler_called
-from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
@@ -30,24 +29,12 @@ def run_show(given: Path | None, image: Path, *, as_json: bool) -> None:
     """Raises UsageError for a file that is no result of this root."""
     layout = Layout(find_root(given))
     with Reader(layout.database) as reader:
-        row = _find(reader, layout, image)
-        answer = _answer(reader, layout, row)
+        found = find_image(reader, layout, image)
+        answer = {**_answer(reader, layout, found.row), "note": found.note}
     if as_json:
         table.write_json(answer)
     else:
         sys.stdout.write(_text(answer))
-
-
-def _find(reader: Reader, layout: Layout, image: Path) -> dict[str, Any]:
-    for base in (Path.cwd(), layout.root):
-        path = Path(os.path.relpath(os.path.normpath(base / image), layout.root)).as_posix()
-        found = reader.image_by_path(path)
-        row = reader.image_row(found["image_id"]) if found else None
-        if row is not None:
-            return row
-    raise UsageError(
-        f"{image} is no result of {layout.root}", "name a file of keep/, reject/, upscaled/ or archive/"
-    )
 
 
 def _answer(reader: Reader, layout: Layout, row: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +107,8 @@ def _text(answer: dict[str, Any]) -> str:
         mark = "" if score["gate"] else "  (beside the gate)"
         lines.append(f"  {score['score']:.2f} by {score['scorer']}, {score['precision']}{mark}")
     lines += [f"  note: {printable(note)}" for note in answer["settings"].get("notes", ())]
+    if answer["note"]:
+        lines.append(f"  {printable(answer['note'])}")
     lines.append("")
     source = printable(answer["source_file"] or "a file that is not known")
     lines.append(source)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli.finding import find_image
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
@@ -20,14 +21,15 @@ from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read
-from hotfolder.folders.admission import irregular_part, no_picture, refused
+from hotfolder.folders.admission import Refused, irregular_part, no_picture, refused
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
-from hotfolder.folders.scan import sight
+from hotfolder.folders.scan import scan, sight
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status.live import read
+from hotfolder.status.mailbox import waiting
 from hotfolder.types import Kind, Sighting
 
 
@@ -45,11 +47,14 @@ def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
 def explain(layout: Layout, file: Path) -> dict[str, Any]:
     """{'file', 'state', 'reason', 'fix'}. Raises UsageError for a file that is not below the root."""
     candidates = [Path(os.path.normpath(base / file)) for base in (Path.cwd(), layout.root)]
-    absolute = next((path for path in candidates if path.is_relative_to(layout.root)), None)
+    below = [path for path in candidates if path.is_relative_to(layout.root)]
+    absolute = next((path for path in below if os.path.lexists(path)), below[0] if below else None)
     if absolute is None:
         raise UsageError(f"{file} is not below {layout.root}", "name a file of this root, or give --root")
     path = absolute.relative_to(layout.root).as_posix()
     kind = _inbox_of(layout, path)
+    if absolute.is_dir() and not absolute.is_symlink():
+        return _of_folder(layout, path, kind)
     if not layout.database.exists() or naming.as_text(path) != path:
         return _answer(path, "waiting", *_arriving(layout, path, kind))
     with Reader(layout.database) as reader:
@@ -66,9 +71,54 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         image = reader.image_by_path(path)
         if image is not None:
             return _of_image(path, image)
-    if there is None:
-        return _answer(path, "unknown", "there is no such file, and none of this name was ever taken")
-    return _answer(path, "unknown", "it is no result and lies in no inbox", "drop it into a folder of inbox/")
+        placed = reader.drop_placed_at(path)
+        if placed is not None:
+            return _of_placed(reader, path, placed)
+        if path.endswith(naming.SIDECAR_ENDING):
+            return _answer(
+                path, "done", "it says why the file beside it failed", "put that back with: hotfolder retry"
+            )
+        try:
+            found = find_image(reader, layout, file)
+        except UsageError as error:
+            return _answer(path, "unknown", error.message, error.fix)
+    return {**_of_image(found.row["path"], found.row, found.note), "file": path}
+
+
+def _of_folder(layout: Layout, path: str, kind: Kind | None) -> dict[str, Any]:
+    """A folder: what of the files in it waits, in the words of the first one."""
+    if path.split("/")[0] != INBOX:
+        return _answer(path, "unknown", "it is a folder", "name a file of it")
+    if kind is None and path.count("/") < 2:
+        kind = loading.load(layout.root).inboxes.get(path.partition("/")[2])
+    if kind is None:
+        return _answer(
+            path, "unknown", "it is no inbox", "drop files into inbox/generate, inbox/score or inbox/upscale"
+        )
+    passed_over: dict[str, Refused] = {}
+    ignore = loading.load(layout.root).watch.ignore
+    try:
+        files = sorted(seen.path for seen in scan(layout.root, path, ignore, [], passed_over))
+    except OSError as error:
+        return _answer(path, "waiting", f"it cannot be read: {error.strerror}", "let this user read it")
+    left = f", {len(passed_over)} links or the like are left alone" if passed_over else ""
+    if not files:
+        return _answer(path, "done", f"nothing that could be worked lies in it{left}")
+    first = explain(layout, layout.root / files[0])
+    reason = f"{len(files)} files lie in it{left}; the first, {files[0]}: {first['reason']}"
+    return _answer(path, first["state"], reason, first["fix"])
+
+
+def _of_placed(reader: Reader, path: str, drop: dict[str, Any]) -> dict[str, Any]:
+    """A dropped file that lies in failed/ or archive/."""
+    jobs = reader.jobs_of_drop(drop["id"])
+    failed = next((job for job in jobs if job["state"] == "failed"), None)
+    if failed is not None:
+        fix = f"{failed['fix']}; then: hotfolder retry {path}" if failed["fix"] else f"hotfolder retry {path}"
+        return _answer(path, "failed", f"{drop['path']} failed: {failed['error']}", fix)
+    cancelled = sum(job["state"] == "cancelled" for job in jobs)
+    told = f"{drop['path']} is done: {len(jobs) - cancelled} of {len(jobs)} jobs"
+    return _answer(path, "done", f"{told}, {cancelled} cancelled" if cancelled else told)
 
 
 def _inbox_of(layout: Layout, path: str) -> Kind | None:
@@ -161,6 +211,10 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     open_jobs = [job for job in jobs if job["state"] in ("queued", "running")]
     ended = f"{len(jobs) - len(open_jobs)} of {len(jobs)} jobs done" if len(jobs) > 1 else ""
     if drop["state"] == "open" and open_jobs:
+        if any(
+            command.get("do") == "cancel" and drop["id"] in command.get("drops", []) for command in waiting(layout)
+        ):
+            return _answer(path, "waiting", "it is cancelled as soon as a daemon runs", "hotfolder run")
         job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
         if job["error_kind"] == CannotPlace.kind:
             return _answer(path, "waiting", job["error"], job["fix"] or "")
@@ -189,11 +243,13 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     return _answer(path, "done", _join(where, ended))
 
 
-def _of_image(path: str, image: dict[str, Any]) -> dict[str, Any]:
+def _of_image(path: str, image: dict[str, Any], note: str = "") -> dict[str, Any]:
     score = "not scored yet" if image["score"] is None else f"{image['score']:.2f} by {image['scorer']}"
     verdict = f", {image['verdict']}" if image["verdict"] else ""
     notes = json.loads(image["settings"]).get("notes", [])
-    return _answer(path, "done", _join(f"{image['role']} from {image['source_file']}, {score}{verdict}", *notes))
+    return _answer(
+        path, "done", _join(f"{image['role']} from {image['source_file']}, {score}{verdict}", *notes, note)
+    )
 
 
 def _join(*parts: str) -> str:

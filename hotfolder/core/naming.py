@@ -9,6 +9,8 @@ from hotfolder.types import Kind
 #: Longest file name, in bytes, that common Linux file systems take.
 MAX_NAME_BYTES = 255
 _USUAL = frozenset(kind.value for kind in Kind)
+#: Of the file that says why another one failed.
+SIDECAR_ENDING = ".error.json"
 
 
 def generated_stem(source_file: str, seed: int, line: int | None) -> str:
@@ -49,7 +51,7 @@ def numbered(path: str, number: int) -> str:
 def sidecar(path: str) -> str:
     """`a.png.error.json` for `a.png`."""
     pure = PurePosixPath(path)
-    return str(pure.with_name(_fit(pure.name, ".error.json")))
+    return str(pure.with_name(_fit(pure.name, SIDECAR_ENDING)))
 
 
 def as_text(path: str) -> str:

@@ -214,6 +214,18 @@ SELECT * FROM images WHERE id = :id;
 SELECT results.*, images.drop_id, images.settings FROM results JOIN images ON images.id = results.image_id
 WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
 
+-- name: images_of_content
+-- Images of this content, whatever their files are called, the newest first.
+SELECT id FROM images WHERE sha256 = :sha256 ORDER BY id DESC;
+
+-- name: images_called
+-- Results whose path ends so; `pattern` is one of LIKE, with backslashes.
+SELECT path FROM results WHERE path LIKE :pattern ESCAPE '\' ORDER BY image_id DESC LIMIT :most;
+
+-- name: drop_placed_at
+-- The file that was dropped and lies here now.
+SELECT * FROM drops WHERE placed_path = :path ORDER BY id DESC LIMIT 1;
+
 -- name: add_score
 -- `gate` is 1 for the score that the gate looks at, 0 for those beside it.
 INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, job_id, created_at)

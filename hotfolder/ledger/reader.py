@@ -97,6 +97,20 @@ class Reader:
     def image_by_path(self, path: str) -> dict[str, Any] | None:
         return self._first("image_by_path", path=path)
 
+    def images_of_content(self, sha256: str) -> list[int]:
+        """Images of this content, whatever their files are called, the newest first."""
+        return [row["id"] for row in self._all("images_of_content", sha256=sha256)]
+
+    def images_called(self, name: str, most: int) -> list[str]:
+        """Paths of results whose file has this name, the newest first."""
+        for sign in "\\%_":
+            name = name.replace(sign, f"\\{sign}")
+        return [row["path"] for row in self._all("images_called", pattern=f"%/{name}", most=most)]
+
+    def drop_placed_at(self, path: str) -> dict[str, Any] | None:
+        """The file that was dropped and lies here now (relative to the root)."""
+        return self._first("drop_placed_at", path=path)
+
     def contents(self, after: int, most: int) -> list[dict[str, Any]]:
         """Images (id, path, sha256) with a higher id than `after`, by id, at most `most`."""
         return self._all("contents", after=after, most=most)

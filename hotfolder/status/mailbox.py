@@ -79,6 +79,16 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
         yield path, command
 
 
+def waiting(layout: Layout) -> Iterator[dict[str, Any]]:
+    """The same for who only looks: what is none is passed over."""
+    for path in sorted(layout.control.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            with open_regular(path) as file:
+                command = json.loads(file.read(_MOST_BYTES))
+            if isinstance(command, dict):
+                yield command
+
+
 def done(path: Path, answer: Mapping[str, Any]) -> None:
     """Answers a command that was carried out. Raises OSError."""
     write_durably(path.with_suffix(_ANSWER), json.dumps(dict(answer)))

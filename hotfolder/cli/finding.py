@@ -1,0 +1,86 @@
+"""Which result a person means, who names a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hotfolder.errors import UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.reader import Reader
+from hotfolder.printable import printable
+
+#: Results that are named where several have the name.
+_MOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """A row of an image. `note`: why it is not simply the one of that path."""
+
+    row: dict[str, Any]
+    note: str = ""
+
+
+def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
+    """By its path, from here or from the root; else by its content, when it was moved or renamed; else by its name.
+
+    Raises UsageError where none, or more than one, is meant.
+    """
+    places = [Path(os.path.normpath(base / image)) for base in (Path.cwd(), layout.root)]
+    for place in places:
+        found = reader.image_by_path(Path(os.path.relpath(place, layout.root)).as_posix())
+        row = reader.image_row(found["image_id"]) if found else None
+        if row is not None:
+            return FoundImage(row)
+    moved = _by_content(reader, layout, places)
+    if moved is not None:
+        return moved
+    if image.name == str(image):
+        return _by_name(reader, layout, image)
+    raise _none(layout, image)
+
+
+def _by_content(reader: Reader, layout: Layout, places: list[Path]) -> FoundImage | None:
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", "let this user read it") from None
+    rows = [
+        row for image_id in reader.images_of_content(digest) if (row := reader.image_row(image_id)) is not None
+    ]
+    if not rows:
+        return None
+    # The one whose file has left its place; one that is there still has a copy here.
+    gone = next((row for row in rows if not (layout.root / row["path"]).exists()), None)
+    if gone is not None:
+        return FoundImage(gone, f"moved or renamed by hand: the database has it as {gone['path']}")
+    return FoundImage(rows[0], f"a copy: the result itself is {rows[0]['path']}")
+
+
+def _by_name(reader: Reader, layout: Layout, image: Path) -> FoundImage:
+    paths = reader.images_called(image.name, _MOST)
+    if len(paths) > 1:
+        raise UsageError(
+            f"several results are called {image.name}: {printable(', '.join(sorted(paths)))}",
+            "name one with its folder",
+        )
+    found = reader.image_by_path(paths[0]) if paths else None
+    row = reader.image_row(found["image_id"]) if found else None
+    if row is None:
+        raise _none(layout, image)
+    return FoundImage(row)
+
+
+def _none(layout: Layout, image: Path) -> UsageError:
+    return UsageError(
+        f"{image} is not in the database of {layout.root}: nothing of this path, name or content was ever a result",
+        "name a file of keep/, reject/, upscaled/ or archive/; if it is another root's: --root",
+    )

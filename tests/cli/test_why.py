@@ -1,0 +1,100 @@
+"""`why` and `show` know a file wherever it lies, and by what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hotfolder.cli.show import run_show
+from hotfolder.cli.why import explain
+from hotfolder.errors import BadInput, DiskFull, HotfolderError, UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.status import mailbox
+from hotfolder.types import Item, Kind
+from tests.support.roots import daemon, picture, rows
+from tests.support.scripted import ScriptedExecutor
+
+
+@pytest.fixture
+def worked(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Two kept pictures, one that failed, and a prompt file that is done."""
+
+    def script(_: Kind, item: Item) -> float | HotfolderError:
+        return BadInput("it is damaged", "copy it again") if "bad" in str(item.source) else 6.6
+
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    picture(layout.inbox(Kind.SCORE) / "holiday/b.png", 2)
+    picture(layout.inbox(Kind.SCORE) / "bad.png", 3)
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1\n")
+    daemon(layout, ScriptedExecutor(script)).run(once=True)
+    monkeypatch.chdir(layout.root)
+    return layout
+
+
+def reason(layout: Layout, path: str) -> str:
+    answer = explain(layout, Path(path))
+    return f"{answer['state']}: {answer['reason']} | {answer['fix']}"
+
+
+def test_what_lies_in_failed_and_archive_is_known(worked: Layout) -> None:
+    assert "failed: inbox/score/bad.png failed: it is damaged" in reason(worked, "failed/bad.png")
+    assert "copy it again; then: hotfolder retry failed/bad.png" in reason(worked, "failed/bad.png")
+    assert "done: inbox/generate/p.txt is done: 2 of 2 jobs" in reason(worked, "archive/p.txt")
+    assert "says why the file beside it failed" in reason(worked, "failed/bad.png.error.json")
+
+
+def test_a_folder_is_told_by_what_lies_in_it(worked: Layout) -> None:
+    assert "nothing that could be worked lies in it" in reason(worked, "inbox/score")
+    picture(worked.inbox(Kind.SCORE) / "new/c.png", 4)
+    (worked.inbox(Kind.SCORE) / "new/link.png").symlink_to("c.png")
+    told = reason(worked, "inbox/score/new")
+    assert (
+        "1 files lie in it, 1 links or the like are left alone; the first, inbox/score/new/c.png: no daemon"
+        in told
+    )
+    assert "it is a folder | name a file of it" in reason(worked, "keep")
+
+
+def test_what_was_moved_or_renamed_by_hand_is_known_by_its_content(
+    worked: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (worked.root / "keep/best").mkdir()
+    (worked.root / "keep/a.png").rename(worked.root / "keep/best/renamed.png")
+    told = reason(worked, "keep/best/renamed.png")
+    assert "dropped from inbox/score/a.png, 6.60" in told
+    assert "moved or renamed by hand: the database has it as keep/a.png" in told
+    run_show(worked.root, Path("keep/best/renamed.png"), as_json=False)
+    assert "the database has it as keep/a.png" in capsys.readouterr().out
+
+
+def test_a_copy_is_told_from_the_result(worked: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    (worked.root / "reject/copy.png").write_bytes((worked.root / "keep/a.png").read_bytes())
+    run_show(worked.root, Path("reject/copy.png"), as_json=False)
+    assert "a copy: the result itself is keep/a.png" in capsys.readouterr().out
+
+
+def test_a_bare_name_is_looked_for(worked: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    run_show(worked.root, Path("b.png"), as_json=False)
+    assert "keep/holiday/b.png" in capsys.readouterr().out
+    picture(worked.inbox(Kind.SCORE) / "b.png", 9)
+    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    with pytest.raises(UsageError, match=r"several results are called b\.png: keep/b\.png, keep/holiday/b\.png"):
+        run_show(worked.root, Path("b.png"), as_json=False)
+
+
+@pytest.mark.parametrize("name", ["none.png", "keep/none.png", "100%_.png"])
+def test_what_was_never_there_is_said_so(worked: Layout, name: str) -> None:
+    with pytest.raises(UsageError, match=r"is not in the database of .*: nothing of this path, name or content"):
+        run_show(worked.root, Path(name), as_json=False)
+    assert reason(worked, name).startswith("unknown: ")
+
+
+def test_a_command_that_waits_is_known(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    daemon(layout, ScriptedExecutor(lambda *_: DiskFull("full", "free some"))).run(once=True)
+    monkeypatch.chdir(layout.root)
+    assert "no daemon runs" in reason(layout, "inbox/score/a.png")
+    ((drop_id,),) = rows(layout, "SELECT id FROM drops WHERE state = 'open'")
+    mailbox.ask(layout, {"do": "cancel", "drops": [drop_id]})
+    assert "it is cancelled as soon as a daemon runs" in reason(layout, "inbox/score/a.png")
