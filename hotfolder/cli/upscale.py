@@ -174,7 +174,7 @@ def _fingerprint(settings: Settings, spec: ModelSpec, options: Options) -> str:
 
 
 #: Changed when the same picture comes out differently.
-_VERSION = 1
+_VERSION = 2
 
 
 def _done_before(folder: Path, stem: str, format_: str, mark: str) -> Path | None:

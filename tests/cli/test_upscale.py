@@ -157,3 +157,14 @@ def test_the_bench_measures_both_ways_and_their_memory(nowhere: Path) -> None:
     assert told["psnr_against_plain_db"] >= 50
     assert set(told["peak_memory"]) == {"ours_mb", "plain_loop_mb"}
     assert told["exact"] is True
+
+
+def test_what_could_not_be_kept_is_a_note_in_the_row(nowhere: Path) -> None:
+    pages = [draw_landscape(number, (20, 15)) for number in range(2)]
+    pages[0].save("in/pages.tif", save_all=True, append_images=pages[1:])
+    (row,) = upscale("in/pages.tif")[1]["images"]  # type: ignore[misc]
+    assert row["notes"] == ["it has several pages: only the first is taken"]
+    done = hotfolder("upscale", "in/pages.tif", "--out", "out")
+    assert "note: it has several pages" in done.stdout
+    told = json.loads(hotfolder("score", "in/pages.tif", "in/0.png", "--json").stdout)
+    assert [row.get("notes") for row in told["scores"]] == [row["notes"], None]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from hotfolder.cli.show import run_show
+from hotfolder.cli.why import explain
 from hotfolder.errors import DiskFull, GenerationFailed, NotAnImage, TruncatedImage
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Item, Kind
@@ -65,6 +70,28 @@ def test_an_image_to_enlarge_goes_to_the_archive_and_has_a_gain(layout: Layout) 
     assert (layout.root / "archive/sub/b.png").read_bytes() == data
     assert files_in(layout, "upscaled", "keep", "reject", "inbox") == ["upscaled/sub/b_4x.png"]
     assert rows(layout, "SELECT parent_path, gain FROM score_gain") == [("archive/sub/b.png", 0.0)]
+    check_consistent(layout)
+
+
+def test_what_a_person_should_know_of_a_picture_is_told(
+    layout: Layout, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [Image.new("RGB", (16, 12), colour) for colour in ("red", "blue")]
+    for kind, name in ((Kind.SCORE, "a.tif"), (Kind.UPSCALE, "b.tif")):
+        layout.inbox(kind).mkdir(parents=True, exist_ok=True)
+        pages[0].save(layout.inbox(kind) / name, save_all=True, append_images=pages[1:])
+        pages.reverse()
+    daemon(layout, ScriptedExecutor(always(6.8))).run(once=True)
+    said = "it has several pages: only the first is taken"
+    noted = "SELECT path FROM images WHERE settings ->> '$.notes[0]' = ? ORDER BY path"
+    with closing(sqlite3.connect(layout.database)) as database:
+        assert database.execute(noted, (said,)).fetchall() == [("keep/a.tif",), ("upscaled/b_4x.png",)]
+    assert f"inbox/score/a.tif: {said}" in caplog.text
+    assert f"inbox/upscale/b.tif: {said}" in caplog.text
+    for path in ("keep/a.tif", "upscaled/b_4x.png"):
+        assert said in explain(layout, layout.root / path)["reason"]
+        run_show(layout.root, layout.root / path, as_json=False)
+        assert f"note: {said}" in capsys.readouterr().out
     check_consistent(layout)
 
 
