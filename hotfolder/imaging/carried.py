@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, TiffImagePlugin, TiffTags
 from PIL.ExifTags import IFD, TAGS, Base
 
-from hotfolder.imaging.coding import CHUNKS, profile_of
+from hotfolder.imaging.coding import CHUNKS, coding_of_avif, profile_of
 from hotfolder.imaging.iptc import PNG_NAME, iptc_of
 from hotfolder.imaging.png import before_the_pixels
 from hotfolder.imaging.texts import PNG_XMP
@@ -107,6 +107,8 @@ def carried(image: Image.Image, data: bytes, *, on_its_side: bool) -> Carried:
     iptc = iptc_of(image, text)
     text.pop(PNG_NAME, None) if iptc else None
     coding = before_the_pixels(data, CHUNKS) if image.format == "PNG" else {}
+    if image.format == "AVIF":
+        coding = coding_of_avif(data)
     icc = image.info.get("icc_profile") or None
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return Carried(icc, exif, xmp, iptc, text, coding, density, notes=notes)

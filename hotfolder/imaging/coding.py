@@ -1,4 +1,7 @@
-"""Colours that a PNG tells by numbers, not by a profile: gAMA, cHRM, sRGB, cICP (PNG, third edition, 11.3.2)."""
+"""Colours that are told by numbers, not by a profile.
+
+PNG: gAMA, cHRM, sRGB, cICP (third edition, 11.3.2). AVIF: nclx.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,21 @@ _PRIMARIES = {
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 _AS_SRGB = (1, 6, 13, 14, 15)
 _HDR = {16: "PQ", 18: "HLG"}
+#: Bytes of an AVIF within which its boxes stand, before the pixels.
+_AVIF_HEADER = 2**16
 #: gAMA that means sRGB, more or less; and what is a gamma at all.
 _USUAL_GAMMA, _ANY_GAMMA = range(45_000, 46_000), range(10_000, 1_000_000)
+
+
+def coding_of_avif(data: bytes) -> dict[bytes, bytes]:
+    """The box `colr` with numbers (ISO/IEC 14496-12, 12.1.5) as a PNG's cICP: it has the same ones. Empty for sRGB."""
+    at = data.find(b"colrnclx", 0, _AVIF_HEADER)
+    if at < 0 or at + 12 > len(data):
+        return {}
+    primaries, transfer = struct.unpack_from(">HH", data, at + 8)
+    if max(primaries, transfer) > 255 or (primaries in (1, 2) and transfer in (2, *_AS_SRGB)):
+        return {}
+    return {b"cICP": bytes((primaries, transfer, 0, 1))}  # Pillow gives RGB of the full range
 
 
 def hdr_of(chunks: Mapping[bytes, bytes]) -> str | None:

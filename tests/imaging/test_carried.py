@@ -492,3 +492,20 @@ def test_one_value_of_another_type_costs_itself_alone(tmp_path: Path) -> None:
     with Image.open(made.path) as image:
         assert image.getexif()[Base.Artist] == "me"
     assert made.notes == ("of its EXIF XResolution cannot be read and is left out",)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "chunk"), [((1, 13), None), ((2, 2), None), ((12, 13), b"\x0c\x0d\0\1"), ((9, 16), PQ)]
+)
+def test_what_an_avif_says_of_its_colours_goes_into_a_png(
+    tmp_path: Path, numbers: tuple[int, int], chunk: bytes | None
+) -> None:
+    draw_landscape(1, (32, 32)).save(tmp_path / "a.avif")
+    data = bytearray((tmp_path / "a.avif").read_bytes())
+    struct.pack_into(">HH", data, data.index(b"colrnclx") + 8, *numbers)
+    (tmp_path / "a.avif").write_bytes(data)
+    made = Path(doubled(tmp_path / "a.avif", "png").path).read_bytes()
+    assert before_the_pixels(made, frozenset((b"cICP",))).get(b"cICP") == chunk
+    if numbers == (12, 13):
+        with Image.open(doubled(tmp_path / "a.avif", "jpeg").path) as image:
+            assert "icc_profile" in image.info
