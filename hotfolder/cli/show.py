@@ -116,6 +116,7 @@ def _text(answer: dict[str, Any]) -> str:
         lines.append(f"  “{printable(answer['prompt'])}”")
     if answer["settings"].get("template"):
         lines.append(f"  from “{printable(answer['settings']['template'])}”")
+    lines += [f"  note: {printable(str(note))}" for note in answer["settings"].get("notes") or ()]
     for number, branch in enumerate(answer["lineage"]):
         _draw(branch, "  ", answer["path"], lines, last=number == len(answer["lineage"]) - 1)
     if answer["reproduce"]:

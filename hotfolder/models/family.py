@@ -27,6 +27,11 @@ def is_flux(family: str) -> bool:
     return family.startswith("flux")
 
 
+def reads_weights(family: str) -> bool:
+    """Whether it reads with CLIP alone, so that (red:1.4) can be done; others read plain language."""
+    return family in ("sd15", "sdxl")
+
+
 def family_of(path: Path) -> str:
     """The family of a pipeline folder, or of a checkpoint; empty for a pipeline that is of none of them.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hotfolder.config.settings import Settings
+from hotfolder.core.prompts.emphasis import editing_in
 from hotfolder.errors import (
     MOST_MISTAKES,
     HotfolderError,
@@ -19,7 +20,7 @@ from hotfolder.errors import (
 )
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
-from hotfolder.models.family import is_flux
+from hotfolder.models.family import is_flux, reads_weights
 from hotfolder.models.registry import LORA, Catalogue, ModelSpec
 from hotfolder.types import Kind, PromptSpec
 
@@ -174,7 +175,14 @@ def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float 
             if side is not None and side % _FLUX_STEP:
                 near = round(side / _FLUX_STEP) * _FLUX_STEP or _FLUX_STEP
                 raise PromptSyntax(f"{place} {kind}, whose {what} is a multiple of {_FLUX_STEP}", f"use {near}")
-    elif spec.negative_prompt and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
+    editing = editing_in(spec.prompt) or editing_in(spec.negative_prompt) if reads_weights(model.family) else None
+    if editing:
+        raise PromptSyntax(
+            f"{place} {editing[:60]} would change the prompt while the picture is drawn, which is not done here",
+            "write \\[ for the bracket itself, or leave it out",
+        )
+    has_negative = spec.negative_prompt and not is_flux(model.family)
+    if has_negative and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
         raise PromptSyntax(
             f"{place} a negative prompt has no effect on {model.name} with a guidance of 1 or less",
             "leave it out, or raise the guidance",

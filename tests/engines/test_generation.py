@@ -1187,3 +1187,92 @@ def test_two_models_in_turn_take_no_more_memory_each_time(heavy: list[Path]) -> 
             assert network() is None
         taken.append(process.memory_info().rss // 2**20)
     assert taken[-1] <= taken[0] * 1.05, f"MiB after each pair: {taken}, {taken[-1] - taken[0]} more at the end"
+
+
+# --- long prompts and weights ----------------------------------------------------------------------
+
+clip_families = pytest.mark.parametrize("family", ["sd15", "sdxl"])
+WORDS = " ".join("abcdefghij"[n % 10] for n in range(299))
+#: Words weigh little in a tiny network: one of 300 moves it by less than a grey level unless it is made to listen.
+LOUD = {"guidance": 100.0}
+
+
+def _pixels(generator: Generator, prompt: str, **params: Any) -> np.ndarray:
+    return np.asarray(generator.draw_one({"prompt": prompt, "seed": 7, **params})[0]).astype(int)
+
+
+@clip_families
+def test_the_last_word_of_300_changes_the_picture(load: Load, family: str) -> None:
+    generator = load(family)
+    one, other = (_pixels(generator, f"{WORDS} {word}", **LOUD) for word in ("red", "green"))
+    assert (one != other).any()
+    assert (one == _pixels(generator, f"{WORDS} red", **LOUD)).all()
+    unwanted = [
+        _pixels(generator, "a cat", negative_prompt=f"{WORDS} {word}", **LOUD) for word in ("red", "green")
+    ]
+    assert (unwanted[0] != unwanted[1]).any()
+
+
+@clip_families
+def test_a_weight_moves_the_picture_and_the_weight_1_does_not(load: Load, family: str) -> None:
+    generator = load(family)
+    plain = _pixels(generator, "a red cat")
+    assert np.abs(plain - _pixels(generator, "a (red:1.0) cat")).max() <= 1
+    for weighted in ("a (red:1.4) cat", "a ((red)) cat", "a [red] cat", "a (red:0.3) cat", "a red BREAK cat"):
+        assert (plain != _pixels(generator, weighted)).any(), weighted
+    stronger = [np.abs(plain - _pixels(generator, f"a (red:{weight}) cat")).mean() for weight in (1.1, 1.4, 2)]
+    assert stronger == sorted(stronger)
+    assert (plain == _pixels(generator, r"a red cat")).all()
+
+
+@clip_families
+def test_what_is_read_by_compel_is_what_diffusers_reads(load: Load, family: str) -> None:
+    """The same words, once in the usual way and once as a piece of their own, with all weights 1."""
+    generator = load(family)
+    pipeline, words = generator._resident.pipeline, generator._words
+    assert words is not None
+    with torch.inference_mode():
+        given = words.embedded(pipeline, ["a red cat"], "", 1)
+        usual = pipeline.encode_prompt(
+            "a red cat", device=CPU, num_images_per_prompt=1, do_classifier_free_guidance=True
+        )
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    for name, tensor in zip(names, usual, strict=False):
+        assert torch.allclose(given[name], tensor, atol=1e-5), name
+
+
+@clip_families
+def test_a_picture_is_the_same_beside_a_longer_prompt(load: Load, family: str) -> None:
+    generator = load(family)
+    prompts = ["a cat", f"{WORDS} red", "a (red:1.4) cat", "a dog"]
+    orders = [GenerationRequest(n, {"prompt": prompt, "seed": 7}) for n, prompt in enumerate(prompts)]
+    for result in generator.draw(orders):
+        assert result.image is not None
+        alone = _pixels(generator, prompts[result.key])
+        assert np.abs(np.asarray(result.image).astype(int) - alone).max() <= 1
+
+
+@clip_families
+def test_long_prompts_begin_from_a_picture_too(load: Load, family: str, tmp_path: Path) -> None:
+    _noise(32, 32).save(tmp_path / "a.png")
+    more = {"init_image": str(tmp_path / "a.png"), "strength": 0.9, "steps": 4, **LOUD}
+    one, other = (_pixels(load(family), f"{WORDS} {word}", **more) for word in ("red", "green"))
+    assert (one != other).any()
+
+
+def test_flux_is_told_weights_as_words_and_says_so(load: Load, caplog: pytest.LogCaptureFixture) -> None:
+    generator = load("flux")
+    _, settings = generator.draw_one({"prompt": "a (red:1.4) cat", "seed": 7})
+    assert settings["notes"] == ["weights and BREAK are words to tiny-flux, as in 'red'"]
+    assert "weights and BREAK are words" in caplog.text
+    assert "notes" not in generator.draw_one({"prompt": "a red cat", "seed": 7})[1]
+    (note,) = generator.draw_one({"prompt": f"{WORDS} red", "seed": 7})[1]["notes"]
+    assert note.startswith("tiny-flux reads 256 tokens of the prompt's ")
+
+
+def test_shapes_reads_the_last_of_300_words() -> None:
+    generator = Generator(Catalogue().resolve("shapes", Kind.GENERATE), CPU, RunnerSettings(precision="float32"))
+    begin = "a red circle on a blue background, " + "intricate, " * 290
+    one, other = (_pixels(generator, begin + word, steps=4) for word in ("star", "ring"))
+    assert (one != other).any()
+    generator.close()

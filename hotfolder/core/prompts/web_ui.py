@@ -75,6 +75,8 @@ def read(name: str, text: str) -> PromptSpec:
     prompt = "\n".join(lines[:at]).strip()
     negative = "\n".join(lines[at:]).removeprefix(_NEGATIVE).strip()
     _check(name, pairs)
+    if re.search(r"\bAND\b", prompt):
+        raise made_with(name, "several prompts put together by AND")
     if "Denoising strength" in pairs and "Init image" not in pairs:
         raise PromptSyntax(
             f"{name} was made from another image, and does not say from which",

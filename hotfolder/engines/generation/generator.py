@@ -24,9 +24,10 @@ from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
+from hotfolder.engines.generation.words import ClipWords, without_effect
 from hotfolder.engines.sources import opener_below
 from hotfolder.errors import BadInput, FailedPicture
-from hotfolder.models.family import is_flux
+from hotfolder.models.family import is_flux, reads_weights
 from hotfolder.models.fingerprint import fingerprint, is_called
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
@@ -62,6 +63,7 @@ class Generator:
         self._together = max(1, settings.draw_together)
         self._sha256 = fingerprint(spec)
         self._resident = LoadedPipeline(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
+        self._words = ClipWords(self._resident.pipeline) if reads_weights(spec.family) else None
 
     @property
     def step(self) -> MemoryPlan:
@@ -84,7 +86,7 @@ class Generator:
         The noise of each picture comes from a generator of its own on the CPU, so that the same seed gives the same
         picture whatever is drawn beside it; in a batch, but for a grey level here and there.
         """
-        for _, group in itertools.groupby(orders, key=lambda order: batch_key(order.params)):
+        for _, group in itertools.groupby(orders, key=lambda o: (batch_key(o.params), self._pieces(o.params))):
             rest = list(group)
             alone = 0  # so many of the rest are drawn one by one
             for order in [each for each in rest if not self._is_meant(each.params.get("model_sha256"))]:
@@ -117,6 +119,21 @@ class Generator:
                     yield from (GenerationResult(order.key, error=error) for order in left)
                 rest = rest[len(batch) :]
                 alone = max(0, alone - 1)
+
+    def _pieces(self, params: Mapping[str, Any]) -> int:
+        """In how many pieces a prompt is read: beside a longer one it would get empty ones, and look otherwise."""
+        if self._words is None:
+            return 0
+        texts = (params["prompt"], params.get("negative_prompt") or "")
+        return max(map(self._words.pieces, texts))
+
+    def _notes(self, params: Mapping[str, Any]) -> list[str]:
+        """What of a prompt has no effect on this model."""
+        return (
+            []
+            if self._words is not None
+            else without_effect(self._resident.pipeline, params["prompt"], self._spec)
+        )
 
     def _is_meant(self, digest: str | None) -> bool:
         """Whether a prompt that names this digest, or the beginning of one, means this model."""
@@ -239,14 +256,22 @@ class Generator:
                 self.hooks.report(order.key, step + 1, pipe.num_timesteps)
             return tensors
 
-        more: dict[str, Any] = {"prompt": [order.params["prompt"] for order in batch]}
-        if not is_flux(self._spec.family) and batch[0].params.get("negative_prompt"):
-            more["negative_prompt"] = [order.params["negative_prompt"] for order in batch]
+        prompts = [order.params["prompt"] for order in batch]
+        negative = "" if is_flux(self._spec.family) else batch[0].params.get("negative_prompt") or ""
+        pieces = self._pieces(batch[0].params)
+        more: dict[str, Any] = {}
+        if pieces == 0:
+            plain = self._words.plain if self._words is not None else str
+            more["prompt"] = [plain(prompt) for prompt in prompts]
+            if negative:
+                more["negative_prompt"] = [plain(negative)] * len(batch)
         if "image" in arguments:
             more["image"] = [arguments["image"]] * len(batch)
         seeds = [torch.Generator("cpu").manual_seed(order.params["seed"]) for order in batch]
         try:
             with torch.inference_mode():
+                if self._words is not None and pieces:
+                    more |= self._words.embedded(pipeline, prompts, negative, pieces)
                 result = pipeline(
                     **{**arguments, **more}, generator=seeds, callback_on_step_end=after_step, output_type="pt"
                 )
@@ -301,6 +326,9 @@ class Generator:
             "transformers": transformers.__version__,
             "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
         }
+        if notes := self._notes(order.params):
+            settings["notes"] = notes
+            log.warning("%s: %s", self.name, "; ".join(notes))
         if asked["lora"]:
             settings["lora"] = asked["lora"]
         if asked["init_image"] is not None:
