@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core import naming
+from hotfolder.core.companions import pairs
 from hotfolder.daemon.last_read import LastRead
 from hotfolder.errors import NotAnImage
 from hotfolder.files.beneath import Beneath, open_below
@@ -168,7 +169,12 @@ def _unscored(layout: Layout) -> Iterator[str]:
 
 def _results(layout: Layout) -> Iterator[Sighting]:
     for folder in (KEEP, REJECT, ARCHIVE, UPSCALED):
-        yield from sorted(scan(layout.root, folder, (), []), key=lambda found: found.path)
+        found = sorted(scan(layout.root, folder, (), []), key=lambda found: found.path)
+        names: dict[str, list[str]] = {}
+        for path in (sighting.path for sighting in found):
+            names.setdefault(path.rpartition("/")[0], []).append(path.rpartition("/")[2])
+        belongs = {f"{place}/{name}" for place, there in names.items() for name in pairs(there)}
+        yield from (sighting for sighting in found if sighting.path not in belongs)  # the RAW half is no result
 
 
 def _describe(layout: Layout, path: str) -> NewImage:

@@ -226,7 +226,7 @@ def _open_raw(source: Source, max_pixels: int) -> Opened:
     image, notes = _open(shown, max_pixels, first_frame=True, ours_too=False)
     if _ORIENTATION not in image.getexif():
         image.getexif()[_ORIENTATION] = raw.orientation(source.data)
-    return Opened(shown, image, ("it is a RAW file: its preview is taken", *notes))
+    return Opened(shown, image, tuple(notes))
 
 
 def decode(

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from hotfolder.cli.why import explain
 from hotfolder.files.beneath import Beneath
@@ -229,6 +230,16 @@ def test_one_that_cannot_be_moved_stays_and_holds_nothing_back(
     assert files_in(layout, "inbox", *OUTPUTS) == ["inbox/score/sub/a.txt", "keep/sub/a.png"]
     work(layout)
     assert files_in(layout, "inbox", *OUTPUTS) == ["keep/sub/a.png", "keep/sub/a.txt"]
+
+
+def test_a_database_that_is_made_anew_has_the_pictures_alone(layout: Layout) -> None:
+    drop(layout, "a.png", "a.txt")
+    Image.new("RGB", (8, 8)).save(layout.inbox(Kind.SCORE) / "sub/a.nef", "TIFF")
+    work(layout)
+    layout.database.write_bytes(b"no database")
+    work(layout)
+    assert rows(layout, "SELECT path FROM results") == [("keep/sub/a.png",)]
+    assert files_in(layout, "keep") == ["keep/sub/a.nef", "keep/sub/a.png", "keep/sub/a.txt"]
 
 
 def test_an_entry_says_what_goes_along_and_older_ones_do_not() -> None:
