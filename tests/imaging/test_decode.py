@@ -468,8 +468,9 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_picture(tmp_path: Path) -> No
 
 
 def test_an_icon_is_not_taken_for_a_tga(tmp_path: Path) -> None:
-    """TGA has no beginning of its own: the four bytes of an icon fit its header."""
-    draw_landscape(1, (16, 16)).save(tmp_path / "a.ico")
+    """TGA has no beginning of its own: what an icon of 64 to 128 KiB begins with fits its header."""
+    large = draw_landscape(1, (128, 128)).convert("RGBA")
+    large.save(tmp_path / "a.ico", sizes=[(128, 128)], bitmap_format="bmp")
     draw_landscape(1, (16, 16)).save(tmp_path / "a.tga")
     with pytest.raises(NotAnImage, match="not an image"):
         decode(tmp_path / "a.ico", LIMIT)
