@@ -81,7 +81,8 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         try:
             found = find_image(reader, layout, file)
         except UsageError as error:
-            return _answer(path, "unknown", error.message, error.fix)
+            place = "there is no such file" if there is None else "it lies in no inbox"
+            return _answer(path, "unknown", f"{place}; {error.message}", error.fix)
     return {**_of_image(found.row["path"], found.row, found.note), "file": path}
 
 

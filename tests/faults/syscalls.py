@@ -67,7 +67,11 @@ def injected(pid: int, call: str, what: str, first: int, step: int | None, log: 
         yield
     finally:
         process.terminate()  # it lets the traced ones go
-        process.wait()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:  # seldom it waits for one that was killed
+            process.kill()
+            process.wait()
 
 
 @dataclass(slots=True)
