@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hotfolder.errors import PromptSyntax
@@ -26,8 +27,16 @@ class WildcardLists:
         Raises PromptSyntax for a list that cannot be read.
         """
         if name not in self._known:
-            self._known[name] = self._read(name)
+            self._known[name] = self._read_all(name) if re.search(r"[*?]", name) else self._read(name)
         return self._known[name]
+
+    def _read_all(self, pattern: str) -> Sequence[str] | None:
+        """The texts of all lists that a pattern means, each text once, in order."""
+        root = self._folder
+        paths = sorted(root.glob(f"{pattern}.txt"))
+        names = [path.relative_to(root).as_posix().removesuffix(".txt") for path in paths]
+        found = [text for name in names for text in self(name) or ()]
+        return sorted(dict.fromkeys(found)) if names else None
 
     def _read(self, name: str) -> Sequence[str] | None:
         path, shown = self._folder / f"{name}.txt", f"wildcards/{name}.txt"

@@ -279,11 +279,20 @@ MALFORMED = [
     ("ok\na b} c", "p.txt:2:4: a '}' closes nothing"),
     ("a {3$$b|c}", "p.txt:1:3: 3 of 2 options"),
     ("a {2-1$$b|c}", "p.txt:1:3: 2-1 of 2 options"),
+    ("a {!b|c}", "p.txt:1:1: '!' asks for every one"),
+    ("a ${b} c", "p.txt:1:1: nothing says what 'b' is"),
+    ("a ${b=c", "p.txt:1:3: a '${' is never closed"),
+    ("a ${1} c", "p.txt:1:3: '${' begins no variable"),
+    ("a ${b=${b}} ${b}", "'b' leads to itself"),
+    ("a {4$$__colours__}", "p.txt:1:1: 4 of the 3 texts of 'colours' cannot be taken"),
+    ("a %{b$$c}", "p.txt:1:3: '%{b$' is not done here"),
+    ("a __${b}__", "p.txt:1:3: '__${' is not done here"),
+    ("a __colours(b)__", "p.txt:1:3: 'b' tells the list 'colours' nothing"),
     ("a {0::b|0::c}", "p.txt:1:3: every option has the weight 0"),
     ("a __nothing__ b", "p.txt:1:3: there is no list 'nothing'"),
     ("a __empty__ b", "p.txt:1:3: the list 'empty' is empty"),
     ("a __broken__ b", "in the list 'broken': a '{' is never closed"),
-    ("a __loop__ b", "the list 'loop' leads to itself"),
+    ("a __loop__ b", "'loop' leads to itself"),
     ("a __huge__ b", "it stands for too much"),
     ("a __long__ b", "it grows beyond 20,000 characters"),
     ("{a|} --seed 3 --count 20", "its wildcards leave no prompt"),
@@ -395,7 +404,7 @@ def test_what_is_rendered_is_read_as_the_same(specs: list[PromptSpec]) -> None:
     assert drawn(text, "p.json") == expected
 
 
-@given(st.text(alphabet="ab{}|$:_\\0123456789-. ", max_size=80))
+@given(st.text(alphabet="ab{}|$:_\\0123456789-. =!?@~()*%", max_size=80))
 def test_any_template_is_texts_or_a_clear_error(text: str) -> None:
     for mode in ("sample", "all"):
         try:

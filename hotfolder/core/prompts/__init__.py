@@ -222,7 +222,7 @@ def _expand(
         else:
             for seed in seeds:
                 rng = random.Random(seed)
-                yield _resolved(request, spec, template.sample(rng), unwanted.sample(rng), seed)
+                yield _resolved(request, spec, template.sample(rng, seed), unwanted.sample(rng, seed), seed)
     except wildcards.WildcardError as error:
         place = request.at(error.at) if request.at and error.text == request.prompt else request.place
         raise PromptSyntax(f"{place} {error}", error.fix) from None
