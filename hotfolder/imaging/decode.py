@@ -257,6 +257,8 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
             f"{name} is not an image that can be read", f"readable are {', '.join(FORMATS)}"
         ) from None
     except (*_ERRORS, MemoryError) as error:
+        if str(error).startswith("Unsupported"):  # of a BMP, for one
+            raise UnsupportedImage(f"{name} cannot be read: {error}", "save it as PNG") from None
         raise NotAnImage(f"{name} cannot be read: {_in_words(error)}", _SIGHTS) from None
     pixels = image.width * image.height
     if pixels == 0:

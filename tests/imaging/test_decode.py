@@ -520,3 +520,12 @@ def test_a_transparent_colour_is_transparent_at_every_depth(tmp_path: Path, chan
         found.pixels[..., -1] / np.iinfo(found.pixels.dtype).max,
     ):
         assert (alpha[:4] == 0).all() and (alpha[4:] == 1).all()
+
+
+def test_a_kind_of_bmp_that_is_not_read_is_told_to_be_that(tmp_path: Path) -> None:
+    draw_landscape(1, (16, 12)).save(tmp_path / "a.bmp")
+    data = bytearray((tmp_path / "a.bmp").read_bytes())
+    struct.pack_into("<H", data, 28, 2)  # bits a pixel
+    (tmp_path / "a.bmp").write_bytes(data)
+    with pytest.raises(UnsupportedImage, match="pixel depth"):
+        decode(tmp_path / "a.bmp", LIMIT)
