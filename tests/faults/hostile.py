@@ -61,7 +61,7 @@ def files(seed: int = 0) -> Iterator[tuple[str, bytes]]:
             yield f"noise-{number}.{ending}", bytes(data)
         yield f"trailing.{ending}", whole[ending] + rng.randbytes(1000)
         for other in ("png", "jpg", "txt"):
-            yield f"really-{ending}.{other}", whole[ending]
+            yield f"really-{ending}-as-{other}.{other}", whole[ending]
     yield from _not_images(rng)
     yield from _bombs()
     yield from _odd_sizes()
