@@ -15,4 +15,4 @@ from tests.support.roots import new_root
 def test_what_a_link_leads_to_is_neither_read_nor_moved() -> None:
     # Not in pytest's own folder: another run of it would close that to the other user.
     with tempfile.TemporaryDirectory() as folder:
-        exchange(new_root(Path(folder)), 8)
+        exchange(new_root(Path(folder)), 5)

@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=str(w
 
 
 def test_failing_system_calls_end_nothing_and_lose_nothing(layout: Layout) -> None:
-    errors(layout, 60, 5)
+    errors(layout, 25, 5)
 
 
 def test_kills_at_system_calls_lose_nothing(layout: Layout) -> None:
-    kills(layout, 10, 5)
+    kills(layout, 4, 5)
