@@ -89,6 +89,11 @@ class Sighting:
     inode: int
     device: int = field(compare=False)  # may be numbered anew by a reboot
 
+    @property
+    def identity(self) -> FileIdentity:
+        """Which file it is, whatever it is called."""
+        return FileIdentity(self.inode, self.size, self.mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:

@@ -14,7 +14,7 @@ from hotfolder.files.beneath import open_folder
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.transitions import Companion, Move, Transition
-from hotfolder.types import FileIdentity, Sighting
+from hotfolder.types import Sighting
 
 log = logging.getLogger(__name__)
 #: So long after its picture was placed a companion still follows it, in seconds.
@@ -94,7 +94,7 @@ class Companions:
                 for path in self._of.get(move.src, ()):
                     seen = self._resting.get(path)
                     if seen is not None:
-                        found.append(Companion(role, Move(path, "", _identity(seen))))
+                        found.append(Companion(role, Move(path, "", seen.identity)))
             elif not (folder.startswith(".") or move.dst.startswith(".")):
                 if folder not in listings:
                     listings[folder] = self._beside(folder)
@@ -125,7 +125,3 @@ class Companions:
         for name, picture in pairs(names).items():
             found.setdefault(picture, []).append(name)
         return found
-
-
-def _identity(seen: Sighting) -> FileIdentity:
-    return FileIdentity(seen.inode, seen.size, seen.mtime_ns)

@@ -136,16 +136,16 @@ class Publisher:
         try:
             planned = self._plan(wanted, taken)
         except OSError as error:
-            trouble = self._explain(error, wanted)
+            trouble = self._explain(error, [move for _, move in wanted.moves()])
             if isinstance(trouble, EnvironmentTrouble):
                 raise trouble from error
             self._backlog.append(wanted)
             return Published(wanted, trouble=trouble)
         return planned or Published(wanted)
 
-    def _explain(self, error: OSError, transition: Transition) -> EnvironmentTrouble | CannotPlace:
+    def _explain(self, error: OSError, moves: Sequence[Move]) -> EnvironmentTrouble | CannotPlace:
         """Of one file, or of everything that goes to or comes from the same top folder."""
-        paths = [path for _, move in transition.moves() for path in (move.src, move.dst)]
+        paths = [path for move in moves for path in (move.src, move.dst)]
         return explain_move(error, tuple(self._root / path.partition("/")[0] for path in paths))
 
     def _plan(self, wanted: Transition, taken: set[str]) -> Transition | None:
@@ -216,7 +216,11 @@ class Publisher:
             try:
                 done = self._move_all(each, folders)
             except (OSError, EnvironmentTrouble) as error:
-                trouble = self._explain(error, each.planned) if isinstance(error, OSError) else error
+                trouble = (
+                    self._explain(error, [move for _, move in each.planned.moves()])
+                    if isinstance(error, OSError)
+                    else error
+                )
                 results.append(self._wait(each, trouble))
                 continue
             if done is None:
@@ -304,9 +308,7 @@ class Publisher:
         except CannotPlace as trouble:
             why = trouble.message
         except OSError as error:
-            found = explain_move(
-                error, tuple(self._root / path.partition("/")[0] for path in (move.src, move.dst))
-            )
+            found = self._explain(error, [move])
             if isinstance(found, EnvironmentTrouble):
                 raise found from error
             why = found.message

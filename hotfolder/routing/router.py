@@ -295,7 +295,7 @@ class Router:
             drop_id=drop.id,
             source_file=path,
             job_ids=ids,
-            source=Move(placed, path, _identity_of(there)),
+            source=Move(placed, path, there.identity if there else None),
             stale_report=StaleReport(placed, ids),
         )
 
@@ -320,7 +320,7 @@ class Router:
     def followed(self, drop_id: int, there: Sighting, beside: str) -> Followed:
         """A file in an inbox goes to the picture that it belongs to, which left that inbox before."""
         return Followed(
-            drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, _identity_of(there))
+            drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, there.identity if there else None)
         )  # fmt: skip
 
     def rerouted(self, image: StoredImage, verdict: Verdict, reroute_id: int | None) -> Rerouted:
@@ -362,8 +362,4 @@ def _tries(job: Job, stopped: str | None) -> dict[str, object]:
 
 
 def _identity(drop: Drop | None) -> FileIdentity | None:
-    return _identity_of(drop.sighting if drop else None)
-
-
-def _identity_of(sighting: Sighting | None) -> FileIdentity | None:
-    return FileIdentity(sighting.inode, sighting.size, sighting.mtime_ns) if sighting else None
+    return drop.sighting.identity if drop else None
