@@ -32,6 +32,7 @@ from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.picture import init_image
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
 from hotfolder.errors import BadInput, DeviceTrouble, FailedPicture, HotfolderError
+from hotfolder.files.regular import open_regular
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import FailureClass, Kind, RunnerSettings
 from tests.support import checkpoints, tiny
@@ -659,7 +660,9 @@ def test_what_is_transparent_lies_on_the_background(tmp_path: Path) -> None:
 
 
 def _begin_from(path: Path, size: tuple[int | None, int | None]) -> tuple[Image.Image, str]:
-    return init_image(path, size, (512, 512), max_pixels=10**7, max_bytes=10**7, background="white")
+    return init_image(
+        path, size, (512, 512), max_pixels=10**7, max_bytes=10**7, background="white", opens=open_regular
+    )
 
 
 # --- samplers ------------------------------------------------------------------------------------

@@ -125,18 +125,18 @@ def test_every_precision_is_near_the_plain_run(
     assert np.quantile(off, 0.999) <= most + 0.51
 
 
-@pytest.mark.parametrize(
-    # Of RealESRGAN_x4plus's 23 blocks six reach far enough, and a CPU without bfloat16 needs minutes for more.
-    ("precision", "blocks", "most", "mean"),
-    [(FLOAT32, 23, 2, 0.05), (BFLOAT16, 6, probes.HALF_MOST, 0.5)],
-)
+@pytest.mark.parametrize(("precision", "most", "mean"), [(FLOAT32, 2, 0.05), (BFLOAT16, probes.HALF_MOST, 0.5)])
 def test_a_far_reaching_network_is_blended_within_its_bound(
-    tmp_path: Path, photograph: Pixels, precision: str, blocks: int, most: float, mean: float
+    tmp_path: Path, photograph: Pixels, precision: str, most: float, mean: float
 ) -> None:
     torch.manual_seed(0)
-    net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=blocks, scale=4)
+    # Four of RealESRGAN_x4plus's 23 blocks reach farther than a tile (15 pixels each); more take minutes on a CPU.
+    net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=4, scale=4)
+    state = {key: value.contiguous() for key, value in net.state_dict().items()}
+    for last in list(state)[-2:]:  # weight and bias of the last convolution
+        state[last] = state[last] * 16  # few random blocks hardly change their input; now their output has a range
     rrdb = tmp_path / "rrdb.safetensors"
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, rrdb)
+    save_file(state, rrdb)
     pixels = np.ascontiguousarray(photograph[60:156, 100:196])
     whole = load(rrdb, tile=8192, precision=precision).enlarge_one(pixels)
     blending = load(rrdb, tile=48, overlap=16, precision=precision)
