@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,10 +97,12 @@ PURE |= {
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "open_clip", "spandrel", "accelerate"}
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        yield part, path, ast.parse(path.read_text())
+@functools.cache
+def modules() -> list[tuple[str, Path, ast.Module]]:
+    return [
+        (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path, ast.parse(path.read_text()))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.files.moves import fsync_folder
 from hotfolder.folders.layout import Layout
-from hotfolder.oneshot.placing import clear, make_folder, make_staging, place
+from hotfolder.oneshot.placing import clear, make_folder, make_staging, place, uninterrupted
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
 from hotfolder.prompt_files.checking import PromptCheck
@@ -233,7 +232,8 @@ def _enlarge(
         scale = {} if image.spec.upscale is True else {"scale": image.spec.upscale}
         items.append(Item(i, 1, str(image.target), str(staging / f"{i}-enlarged"), {**scale, "named": True}))
     for outcome in work(executor, Kind.UPSCALE, settings.upscale.model, items, tell) if items else ():
-        kept[outcome.job_id].enlarged = _enlarged(kept[outcome.job_id], outcome, out)
+        with uninterrupted():
+            kept[outcome.job_id].enlarged = _enlarged(kept[outcome.job_id], outcome, out)
 
 
 def _enlarged(image: _Image, outcome: Outcome, out: Path) -> dict[str, Any]:
@@ -254,19 +254,9 @@ def _enlarged(image: _Image, outcome: Outcome, out: Path) -> dict[str, Any]:
 def _place(image: _Image, out: Path) -> None:
     assert image.staged is not None
     staged = Path(image.staged.path)
-    with _uninterrupted():  # that it is there, and that this is known, are one
+    with uninterrupted():
         image.target = place(staged, out, image.name + staged.suffix)
     fsync_folder(out)
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits for a moment."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _tell(wanted: Sequence[_Image], *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hotfolder.core import naming
 from hotfolder.errors import BadInput, ExitCode, UsageError
 from hotfolder.files.moves import fsync_folder
 from hotfolder.models.registry import ModelSpec
-from hotfolder.oneshot.placing import clear, make_folder, make_staging, place
+from hotfolder.oneshot.placing import clear, make_folder, make_staging, place, uninterrupted
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
@@ -74,8 +74,7 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
     rows: dict[int, dict[str, Any]] = {}
     with told_at_the_end(lambda: _tell([rows[i] for i in sorted(rows)], name, as_json=as_json), as_json=as_json):
-        for index, row in _rows(root, settings, spec, found.files, options):
-            rows[index] = row  # noqa: PERF403 - what is known when Ctrl-C comes is kept
+        _work(root, settings, spec, found.files, options, rows)
     return ExitCode.PARTLY_FAILED if any("error" in row for row in rows.values()) else ExitCode.DONE
 
 
@@ -91,9 +90,15 @@ def configured(settings: Settings, options: Options) -> Settings:
     return settings.asked("upscale", changes)
 
 
-def _rows(
-    root: Path | None, settings: Settings, spec: ModelSpec, files: Sequence[Path], options: Options
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _work(
+    root: Path | None,
+    settings: Settings,
+    spec: ModelSpec,
+    files: Sequence[Path],
+    options: Options,
+    rows: dict[int, dict[str, Any]],
+) -> None:
+    """Notes in `rows` what became of each file as soon as that is known: Ctrl-C may come at any time."""
     wanted: dict[int, _Wanted] = {}
     how = _fingerprint(settings, spec, options)
     if options.out is not None:
@@ -101,27 +106,32 @@ def _rows(
     for index, file in enumerate(files):
         error = not_a_file(file)
         if error is not None:
-            yield index, _failed(file, error)
+            rows[index] = _failed(file, error)
             continue
         try:
             mark = hashlib.sha256(f"{_sha256(file)} {how}".encode()).hexdigest()[:32]
         except OSError as problem:
             unreadable = BadInput(f"it cannot be read: {problem.strerror}", "give this user permission to read it")
-            yield index, _failed(file, unreadable.info())
+            rows[index] = _failed(file, unreadable.info())
             continue
         folder = options.out or file.parent
         done = _done_before(folder, file.stem, settings.upscale.format, mark)
         if done is not None:
-            yield index, {"image": str(file), "output": str(done), "skipped": True}
+            rows[index] = {"image": str(file), "output": str(done), "skipped": True}
         else:
             wanted[index] = _Wanted(file, folder, mark)
     if wanted:
-        yield from _enlarge(root, settings, wanted, options, len(files))
+        _enlarge(root, settings, wanted, options, len(files), rows)
 
 
 def _enlarge(
-    root: Path | None, settings: Settings, wanted: Mapping[int, _Wanted], options: Options, total: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
+    root: Path | None,
+    settings: Settings,
+    wanted: Mapping[int, _Wanted],
+    options: Options,
+    total: int,
+    rows: dict[int, dict[str, Any]],
+) -> None:
     ended = total - len(wanted)
     staging = make_staging(each.folder for each in wanted.values())
     executor = make_executor(settings, root)
@@ -139,7 +149,8 @@ def _enlarge(
         try:
             for outcome in work(executor, Kind.UPSCALE, settings.upscale.model, items, tell):
                 ended += 1
-                yield outcome.job_id, _row(wanted[outcome.job_id], outcome)
+                with uninterrupted():
+                    rows[outcome.job_id] = _row(wanted[outcome.job_id], outcome)
         finally:
             executor.close()
             clear(staging)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hotfolder.core import naming
@@ -40,6 +42,16 @@ def make_staging(folders: Iterable[Path]) -> dict[Path, Path]:
 def clear(staging: dict[Path, Path]) -> None:
     for folder in staging.values():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for a moment: that a result is there, and that this is known, are one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def place(staged: Path, folder: Path, name: str) -> Path:

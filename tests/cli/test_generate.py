@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import signal
@@ -20,7 +18,6 @@ import pytest
 from PIL import Image
 
 from hotfolder.cli import generate as command
-from hotfolder.cli import main
 from hotfolder.core.prompts import options_of
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.demo.pictures import draw_landscape
@@ -28,6 +25,7 @@ from hotfolder.errors import DiskFull, ExitCode, GenerationFailed, HotfolderErro
 from hotfolder.imaging.metadata import read_generation
 from hotfolder.oneshot import placing
 from hotfolder.types import Item, Kind
+from tests.support.in_process import hotfolder
 from tests.support.scripted import Script, ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
@@ -65,18 +63,12 @@ def _in_a_process(folder: Path, line: list[str]) -> subprocess.CompletedProcess[
 
 
 def _in_this_process(folder: Path, line: list[str]) -> subprocess.CompletedProcess[str]:
-    out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in set(os.environ) - set(environment(folder)):
             patch.delenv(name)
         patch.setenv("HOME", str(folder.parent))
-        patch.setenv("HOTFOLDER_EXECUTOR__KIND", "inline")
-        patch.setattr(sys, "argv", line)
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    code = ended.value.code
-    return subprocess.CompletedProcess(line, code if isinstance(code, int) else 1, out.getvalue(), err.getvalue())
+        return hotfolder(*line[1:])
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

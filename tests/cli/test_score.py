@@ -21,7 +21,7 @@ from hotfolder.demo.pictures import draw_landscape
 from hotfolder.folders.layout import Layout
 from hotfolder.printable import printable
 from hotfolder.types import Kind
-from tests.cli.test_commands import hotfolder
+from tests.support.in_process import hotfolder
 from tests.support.live import wait_for
 from tests.support.roots import picture, rows
 

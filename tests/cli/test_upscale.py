@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
-from tests.cli.test_commands import hotfolder
+from tests.cli.test_commands import hotfolder as in_its_own_process
+from tests.support.in_process import hotfolder
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +149,7 @@ def test_interrupted_it_leaves_nothing_half_written(nowhere: Path) -> None:
 
 
 def test_the_bench_measures_both_ways_and_their_memory(nowhere: Path) -> None:
-    done = hotfolder("bench", "upscale", "--images", "2", "--size", "64", "--naive", "2", "--json")
+    done = in_its_own_process("bench", "upscale", "--images", "2", "--size", "64", "--naive", "2", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     rates = told["input_megapixels_per_second"]

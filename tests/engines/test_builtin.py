@@ -81,7 +81,7 @@ def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, 
 
 
 def test_the_score_falls_with_every_step_of_every_fault(ensemble: ScorerEnsemble) -> None:
-    figures = measure.measure_technical(ensemble, 24)
+    figures = measure.measure_technical(ensemble, 12)
     assert figures.falling_overall >= 0.95
     assert min(figures.falling.values()) >= 0.9
     assert figures.lowest <= 3

@@ -17,4 +17,4 @@ def test_twenty_thousand_files_while_it_is_stopped(layout: Layout) -> None:
 
 @pytest.mark.alone
 def test_many_files_at_the_start(layout: Layout) -> None:
-    crowds.at_start(layout, 10_000)
+    crowds.at_start(layout, 4_000)

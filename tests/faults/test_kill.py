@@ -10,9 +10,9 @@ from tests.faults import kills
 pytestmark = pytest.mark.slow
 
 
-def test_thirty_kills_under_load(layout: Layout) -> None:
-    kills.of_a_daemon_without_models(layout, kills=30, files=300, seed=1)
+def test_kills_under_load(layout: Layout) -> None:
+    kills.of_a_daemon_without_models(layout, kills=12, files=150, seed=1)
 
 
 def test_kills_of_daemon_and_worker_with_real_models(layout: Layout) -> None:
-    kills.of_everything(layout, kills=8, files=24, seed=2, longest=4.0)
+    kills.of_everything(layout, kills=4, files=12, seed=2, longest=4.0)

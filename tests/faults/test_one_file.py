@@ -124,8 +124,8 @@ def test_commands_that_cannot_be_read_just_now_are_not_lost(
     command = mailbox.ask(layout, {"do": "retry", "jobs": [job[0]]})
     picture(layout.inbox(Kind.SCORE) / "a.png")
     with running(layout):
-        wait_for(lambda: (layout.root / "keep/a.png").exists(), 10, "work goes on")
-        wait_for(lambda: not command.exists(), 10, "the command is carried out")
+        wait_for(lambda: (layout.root / "keep/a.png").exists(), 60, "work goes on")
+        wait_for(lambda: not command.exists(), 60, "the command is carried out")
     assert files_in(layout, ".hotfolder/control") == [f".hotfolder/control/{command.stem}.answer"]
 
 
