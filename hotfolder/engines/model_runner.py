@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ from hotfolder.imaging.carried import resized
 from hotfolder.imaging.decode import Decoded, decode
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
-from hotfolder.models.registry import LORA, Catalogue
+from hotfolder.models.registry import EMBEDDING, LORA, Catalogue
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
@@ -162,13 +163,15 @@ class ModelRunner:
         def report(job_id: int, step: int, steps: int) -> None:
             emit(Progress(job_id, "generating", step, steps))
 
-        def lora(name: str) -> Path:
+        def find(kind: str, name: str) -> Path:
             try:
-                return self._catalogue.resolve(name, LORA).files[0].path
+                return self._catalogue.resolve(name, kind).files[0].path
             except HotfolderError as error:  # it was there when the prompt was read
                 raise BadInput(error.message, error.fix) from None
 
-        return Hooks(report, is_cancelled, should_stop, self._make_room, lora)
+        return Hooks(
+            report, is_cancelled, should_stop, self._make_room, partial(find, LORA), partial(find, EMBEDDING)
+        )
 
     def _generate(self, model: Any, batch: Batch, emit: Emit) -> None:
         items = {item.job_id: item for item in batch.items}

@@ -16,6 +16,7 @@ _LOADERS = {
     "upscale": ("spandrel",),
     "encoder": ("clip",),
     "lora": ("lora",),
+    "embedding": ("embedding",),
 }
 
 
@@ -54,11 +55,13 @@ class ModelEntry(BaseModel):
     FILES: ClassVar[type[BaseModel]] = FileEntry
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="What it is called: a-z, 0-9, '.', '_', '-'.")
-    kind: Literal["generate", "score", "upscale", "encoder", "lora"] = Field(description="What it does.")
+    kind: Literal["generate", "score", "upscale", "encoder", "lora", "embedding"] = Field(
+        description="What it does."
+    )
     loader: str = Field(
         "",
-        description="The code that reads it: diffusers (a pipeline folder) or single_file, spandrel, clip, lora; for "
-        "scorers laion, clip_prompt or technical. Empty: the usual one of its kind.",
+        description="The code that reads it: diffusers (a pipeline folder) or single_file, spandrel, clip, lora, "
+        "embedding; for scorers laion, clip_prompt or technical. Empty: the usual one of its kind.",
     )
     family: str = Field(
         "",

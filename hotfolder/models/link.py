@@ -13,12 +13,14 @@ from hotfolder.home import expanded
 from hotfolder.models import records
 from hotfolder.models.entry import is_weights, slug
 from hotfolder.models.family import family_of, is_flux
-from hotfolder.models.registry import LORA, Catalogue, sha256_of, usual_folder
+from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, sha256_of, usual_folder
 
 _WEIGHTS = {".safetensors", ".pth", ".pt"}
-#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging, LoRA, and generators.
+#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging, LoRA, textual inversions, and
+#: generators.
 _UPSCALERS = {"upscale_models", "esrgan", "realesrgan", "swinir", "dat"}
 _LORAS = {"loras", "lora", "lycoris"}
+_EMBEDDINGS = {"embeddings"}
 _CHECKPOINTS = {"checkpoints", "stable-diffusion", "diffusion_models", "unet"}
 
 
@@ -64,11 +66,15 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
                 yield _link_new(path, path.stem, "upscale", catalogue)
             elif above & _LORAS and is_weights(path.name):
                 yield _link_new(path, path.stem, LORA, catalogue)
+            elif above & _EMBEDDINGS and is_weights(path.name):
+                yield _link_new(path, path.stem, EMBEDDING, catalogue)
             elif above & _CHECKPOINTS:
                 yield _link_checkpoint(path, catalogue)
             else:
                 yield Found(
-                    path, "", "in no folder of upscalers, LoRA or checkpoints, and no file of the registry"
+                    path,
+                    "",
+                    "in no folder of upscalers, LoRA, embeddings or checkpoints, and no file of the registry",
                 )
 
 
@@ -105,11 +111,8 @@ def _link_new(path: Path, called: str, kind: str, catalogue: Catalogue, **more: 
             break  # it was linked before
         name = f"{slug(called)}-{number}"
     _record(name, path, {"name": name, "kind": kind, "source": str(path), "files": [{"path": path.name}], **more})
-    what = (
-        "a LoRA"
-        if kind == LORA
-        else f"can {kind}" + (f", with the rest of {more['base']}" if "base" in more else "")
-    )
+    added = {LORA: "a LoRA", EMBEDDING: "a textual inversion"}
+    what = added.get(kind) or f"can {kind}" + (f", with the rest of {more['base']}" if "base" in more else "")
     return Found(path.parent if path.name == "model_index.json" else path, name, what)
 
 

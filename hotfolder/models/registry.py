@@ -31,6 +31,10 @@ BUILTIN = Path(str(files("hotfolder.models"))) / "builtin"
 ENCODER = "encoder"
 #: The kind of models that change a generator a little.
 LORA = "lora"
+#: The kind of files that give a word a meaning for a generator: textual inversions.
+EMBEDDING = "embedding"
+#: The kinds of files that a generator takes on: how messages call them, and the folder where people keep them.
+_ADDED = {LORA: ("LoRA", "loras"), EMBEDDING: ("textual inversion", "embeddings")}
 #: The encoder that a head named by its path reads.
 HEADS_READ = "clip-vit-l-14"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -228,15 +232,15 @@ class Catalogue:
         # os.path answers False where Path.exists would raise: no permission, a name too long.
         if not path.is_absolute() or not os.path.exists(path):  # noqa: PTH110
             raise UsageError(
-                f"no {'LoRA' if kind == LORA else 'model'} is called '{name}'",
+                f"no {_ADDED[kind][0] if kind in _ADDED else 'model'} is called '{name}'",
                 f"{self._suggest(name, kind)}; or give an absolute path",
             )
         if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
             return _with_family(ModelSpec(path.name, kind, "diffusers", path, ()))
-        if kind in (Kind.GENERATE, LORA) and os.path.isfile(path) and is_weights(path.name):  # noqa: PTH113
-            loader = "lora" if kind == LORA else "single_file"
+        if kind in (Kind.GENERATE, *_ADDED) and os.path.isfile(path) and is_weights(path.name):  # noqa: PTH113
+            loader = kind if kind in _ADDED else "single_file"
             spec = ModelSpec(path.stem, kind, loader, path.parent, (ModelFile(path),))
-            return spec if kind == LORA else _with_family(spec)
+            return spec if kind in _ADDED else _with_family(spec)
         if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
             return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
         if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
@@ -244,15 +248,15 @@ class Catalogue:
             return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
         raise UsageError(
             f"{path} is not a model that can {kind}",
-            "generate takes a diffusers folder (with model_index.json) or one .safetensors file, a LoRA is a "
-            ".safetensors file, score takes a head, upscale a weights file",
+            "generate takes a diffusers folder (with model_index.json) or one .safetensors file, a LoRA and a textual "
+            "inversion are .safetensors files, score takes a head, upscale a weights file",
         )
 
     def _loose(self, name: str, kind: str) -> Path | None:
         """A file that somebody put into a folder for models, by its name without the ending."""
-        if kind not in (Kind.GENERATE, LORA) or os.sep in name or name.startswith("."):
+        if kind not in (Kind.GENERATE, *_ADDED) or os.sep in name or name.startswith("."):
             return None
-        among = "loras" if kind == LORA else "checkpoints"
+        among = _ADDED[kind][1] if kind in _ADDED else "checkpoints"
         for folder in (*self._folders, str(usual_folder())):
             root = os.path.expanduser(folder)  # noqa: PTH111
             for ending in (".safetensors", ".sft"):
@@ -268,7 +272,7 @@ class Catalogue:
         known = [entry.name for entry in self.entries() if kind in (None, entry.kind)]
         near = difflib.get_close_matches(name, known, n=1)
         if not known:
-            return f"put it into {usual_folder() / 'loras'}"
+            return f"put it into {usual_folder() / _ADDED[kind or LORA][1]}"
         return (f"did you mean '{near[0]}'? " if near else "") + f"Known are {', '.join(known)}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hotfolder.config.settings import Settings
 from hotfolder.core.prompts.emphasis import editing_in
+from hotfolder.core.prompts.tags import embeddings_in
 from hotfolder.errors import (
     MOST_MISTAKES,
     HotfolderError,
@@ -21,7 +22,7 @@ from hotfolder.errors import (
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
 from hotfolder.models.family import is_flux, reads_weights
-from hotfolder.models.registry import LORA, Catalogue, ModelSpec
+from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, ModelSpec
 from hotfolder.types import Kind, PromptSpec
 
 
@@ -36,7 +37,7 @@ class PromptCheck:
         self._catalogue = catalogue
         self._settings = settings
         self._models: dict[str | None, ModelSpec | None] = {}
-        self._loras: set[str] = set()
+        self._added: set[tuple[str, str]] = set()
         self._images: dict[str, str] = {}
 
     def all_completed(self, specs: Iterable[tuple[str, PromptSpec]]) -> list[PromptSpec]:
@@ -62,7 +63,14 @@ class PromptCheck:
             model = self._model(spec.model)
             family = model.family if model else ""
             for name, _ in spec.lora:
-                self._lora(name)
+                self._added_file(name, LORA)
+            for name in embeddings_in(f"{spec.prompt} {spec.negative_prompt or ''}"):
+                if model is not None and not reads_weights(family):
+                    raise UsageError(
+                        f"{model.name} cannot use the textual inversion '{name}'",
+                        "leave it out, or use a model of Stable Diffusion 1.5 or SDXL",
+                    )
+                self._added_file(name, EMBEDDING)
             image = self._image(spec.init_image) if spec.init_image is not None else None
         except HotfolderError as error:
             if self._layout is None and isinstance(error, ModelMissing):
@@ -118,12 +126,12 @@ class PromptCheck:
                 self._models[name] = None
         return self._models[name]
 
-    def _lora(self, name: str) -> None:
-        if name not in self._loras:
+    def _added_file(self, name: str, kind: str) -> None:
+        if (name, kind) not in self._added:
             if self._layout is not None:
                 self._catalogue.check_confined(name)
-            self._catalogue.resolve(name, LORA)
-            self._loras.add(name)
+            self._catalogue.resolve(name, kind)
+            self._added.add((name, kind))
 
     def _image(self, text: str) -> str:
         """Its path relative to the root, or absolute in one of the configured folders."""

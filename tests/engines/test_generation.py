@@ -31,6 +31,7 @@ from hotfolder.engines.generation import loaded as loaded_module
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.picture import init_image
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
+from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.errors import BadInput, DeviceTrouble, FailedPicture, HotfolderError
 from hotfolder.files.regular import open_regular
 from hotfolder.models.registry import Catalogue
@@ -127,7 +128,8 @@ def _load(
 
 
 def _hooks(models: Path, **more: Any) -> Hooks:
-    return Hooks(**{"lora": lambda name: models / f"{name}.safetensors", **more})
+    find = {kind: lambda name: models / f"{name}.safetensors" for kind in ("lora", "embedding")}
+    return Hooks(**{**find, **more})
 
 
 def _noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -510,6 +512,95 @@ def test_a_lora_that_was_replaced_is_read_again(load: Load, models: Path) -> Non
 def test_a_lora_that_is_gone_is_named(load: Load) -> None:
     with pytest.raises(HotfolderError, match=r"nowhere\.safetensors"):
         _wearing(load("sd15"), ("nowhere", 1.0))
+
+
+# --- textual inversion ----------------------------------------------------------------------------
+
+
+def _inversion(models: Path, name: str, family: str, vectors: int = 3, seed: int = 1) -> str:
+    """A file in the layout of Civitai's: 'emb_params', or one tensor for each of SDXL's encoders."""
+    torch.manual_seed(seed)
+    widths = {"sd15": {"emb_params": 32}, "sdxl": {"clip_l": 24, "clip_g": 40}}[family]
+    tensors = {key: torch.randn(vectors, width) * 3 for key, width in widths.items()}
+    save_file(tensors, models / f"{name}.safetensors")
+    return name
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_a_textual_inversion_changes_the_pictures_that_name_it_and_no_others(
+    load: Load, models: Path, family: str
+) -> None:
+    name = _inversion(models, f"style-{family}", family)
+    other = _inversion(models, f"other-{family}", family, vectors=1, seed=2)
+    generator = load(family, _hooks(models))
+
+    def drawn(prompt: str, **more: Any) -> Image.Image:
+        return generator.draw_one({"prompt": prompt, "seed": 7, **more})[0]
+
+    plain, long = drawn("a cat"), drawn(f"{WORDS} red")
+    tag = f"<embedding:{name}>"
+    one = drawn(f"a cat {tag}")
+    pictures = [
+        plain,
+        one,
+        drawn(f"a cat embedding:{other}"),
+        drawn(f"a cat (embedding:{name}:1.4)"),
+        drawn("a cat", negative_prompt=tag),
+        drawn(f"a cat {tag} <embedding:{other}>"),
+    ]
+    apart = [_off_on_average(a, b) for n, a in enumerate(pictures) for b in pictures[n + 1 :]]
+    assert min(apart) > 0.01, apart
+    assert _off_on_average(drawn(f"{WORDS} {tag}"), long) > 0.01  # also where compel reads
+    assert drawn(f"a cat embedding:{name}").tobytes() == one.tobytes()
+    assert drawn("a cat").tobytes() == plain.tobytes()
+    assert drawn(f"{WORDS} red").tobytes() == long.tobytes()
+    _, settings = generator.draw_one({"prompt": f"a cat {tag}", "seed": 7})
+    assert settings["prompt"] == f"a cat {tag}"  # as it was asked for, so that it can be drawn again
+
+    _inversion(models, name, family, seed=3)
+    assert _off_on_average(drawn(f"a cat {tag}"), one) > 0.01  # the file was replaced
+
+
+def test_the_end_of_a_text_with_a_textual_inversion_is_found_with_an_old_configuration(models: Path) -> None:
+    pipeline = tiny.sdxl()
+    transformer = pipeline.text_encoder_2.text_model
+    expected, transformer.eos_token_id = transformer.eos_token_id, 2
+    spec = Catalogue().resolve(str(models / "sdxl"), Kind.GENERATE)
+    name = _inversion(models, "old", "sdxl", vectors=1)
+    text = TextualInversions(pipeline, spec).applied(f"<embedding:{name}> a cat", _hooks(models).embedding)
+    tokens = pipeline.tokenizer_2(text, return_tensors="pt")
+    with torch.inference_mode():
+        found = pipeline.text_encoder_2(**tokens).text_embeds
+        transformer.eos_token_id = expected
+        assert torch.equal(found, pipeline.text_encoder_2(**tokens).text_embeds)
+        transformer.eos_token_id = 2
+        assert not torch.equal(found, pipeline.text_encoder_2(**tokens).text_embeds)
+
+
+def test_a_textual_inversion_that_does_not_fit_stops_only_the_prompts_that_name_it(
+    load: Load, models: Path
+) -> None:
+    _inversion(models, "for-sdxl", "sdxl")
+    save_file({"emb_params": torch.zeros(2, 33)}, models / "wide.safetensors")
+    save_file({"emb_params": torch.full((2, 32), torch.nan)}, models / "nan.safetensors")
+    (models / "text.safetensors").write_text("<html>404</html>")
+    names = ("for-sdxl", "wide", "nan", "text", "nowhere")
+    generator = load("sd15", Hooks(embedding=lambda name: models / f"{name}.safetensors"))
+    asked = [{"prompt": f"a cat embedding:{name}", "seed": 7} for name in names]
+    *refused, drawn = sorted(
+        generator.draw(
+            [GenerationRequest(n, params) for n, params in enumerate([*asked, {"prompt": "a cat", "seed": 7}])]
+        ),
+        key=lambda result: result.key,
+    )
+    assert drawn.image is not None
+    for name, result in zip(names, refused, strict=True):
+        assert isinstance(result.error, BadInput)
+        assert name in str(result.error)
+    with pytest.raises(BadInput, match="cannot use the textual inversion"):
+        load("flux", Hooks(embedding=lambda name: models / f"{name}.safetensors")).draw_one(
+            {"prompt": "a cat embedding:wide", "seed": 7}
+        )
 
 
 # --- from a picture ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.core.prompts.metadata import from_metadata
+from hotfolder.core.prompts.tags import embeddings_in
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.errors import NotAnImage, PromptSyntax
 from hotfolder.imaging import xmp
@@ -639,6 +640,22 @@ def web_ui(old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        'TI hashes: "very-bad: 66a7279a88dd"',
+        'Hashes: {"model": "6ce0161689", "embed:very-bad": "12"}',
+        'Civitai resources: [{"type":"embed","modelName":"Very-Bad"}]',
+    ],
+)
+def test_a_textual_inversion_of_the_web_ui_is_the_word_that_its_hashes_name(said: str) -> None:
+    text = web_ui("Clip skip: 1", said).replace("very bad", "(very-bad:1.2), very-bad-2")
+    spec = from_metadata("a.png", {"parameters": text})
+    (name,) = embeddings_in(spec.negative_prompt)
+    assert name.lower() == "very-bad"
+    assert spec.negative_prompt == f"ugly, bad\n(<embedding:{name}>:1.2), very-bad-2"
+
+
+@pytest.mark.parametrize(
     ("text", "sampler"),
     [
         (web_ui("Sampler: DPM++ 2M, Schedule type: Karras", "Sampler: DPM++ 2M Karras"), "DPM++ 2M Karras"),
@@ -685,10 +702,13 @@ def test_samplers_as_other_programs_name_them(text: str, sampler: str | None) ->
         (web_ui("Clip skip: 1", "a key (with signs): 1"), "made with a key (with signs)"),
         (
             web_ui("Clip skip: 1", 'TI hashes: "easynegative: 66a7279a88dd"'),
-            "the textual inversion 'easynegative'",
+            "the textual inversion 'easynegative', which its prompt does not name",
         ),
         (web_ui('"pixel: 1234abcd"', '"pixel: 1234abcd, b: 12"'), "the LoRA 'b', which its prompt does not name"),
-        (web_ui("Clip skip: 1", 'Hashes: {"model": "6ce0161689", "embed:bad": "12"}'), "textual inversion 'bad'"),
+        (
+            web_ui("Clip skip: 1", 'Hashes: {"model": "6ce0161689", "embed:worse": "12"}'),
+            "textual inversion 'worse'",
+        ),
         (
             web_ui(
                 "Clip skip: 1",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +98,7 @@ def read(name: str, text: str) -> PromptSpec:
         raise PromptSyntax(f"{name}: a <lora:…> of its prompt is not understood", f"it takes {wanted}") from None
     if len(dict(tags)) < len(tags):
         raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
+    prompt, asked["negative_prompt"] = _with_inversions(name, pairs, prompt, negative)
     model_hash = _check_resources(name, pairs, [lora for lora, _ in tags])
     if tags:
         asked["lora"] = dict(tags)
@@ -145,7 +146,7 @@ def _check(name: str, pairs: Mapping[str, str]) -> None:
 
 
 def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str]) -> str | None:
-    """The model's hash; raises PromptSyntax for a LoRA or a textual inversion that the prompt does not name.
+    """The model's hash; raises PromptSyntax for a LoRA that the prompt does not name.
 
     'Lora hashes' may repeat what the prompt names; sites add resources that it does not.
     """
@@ -153,24 +154,52 @@ def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str]) 
     tables = hashes.items() if isinstance(hashes, dict) else ()
     named_loras = [key.partition(":")[2] for key, _ in tables if str(key).startswith("lora:")]
     named_loras += _names(pairs.get("Lora hashes", ""))
-    inversions = [key.partition(":")[2] for key, _ in tables if str(key).startswith("embed:")]
-    inversions += _names(pairs.get("TI hashes", ""))
     known = {lora.rpartition("/")[2].lower() for lora in loras}
     known |= {lora.removesuffix(".safetensors") for lora in known}
-    for resource in found if isinstance(found := _json(pairs.get("Civitai resources")), list) else ():
-        kind = str(resource.get("type", "")).lower() if isinstance(resource, dict) else "something"
-        called = str(resource.get("modelName", "?"))[:60] if isinstance(resource, dict) else "?"
-        if kind != "checkpoint" and not (kind in ("lora", "locon", "lycoris") and called.lower() in known):
+    for kind, called in _civitai(pairs):
+        if kind in ("checkpoint", *_INVERSIONS):
+            continue
+        if not (kind in ("lora", "locon", "lycoris") and called.lower() in known):
             raise made_with(name, f"the {kind} '{called}' of Civitai")
     for lora in named_loras:
         if lora.lower() not in known:
             raise made_with(name, f"the LoRA '{lora}', which its prompt does not name")
-    for inversion in inversions:
-        raise made_with(name, f"the textual inversion '{inversion}'")
     told = pairs.get("Model hash") or next((str(value) for key, value in tables if key == "model"), "")
     if told and not re.fullmatch(r"[0-9a-fA-F]{8,64}", told):
         raise PromptSyntax(f"{name}: its 'Model hash' is no hash: {told[:60]!r}", "write a prompt file")
     return told.lower() or None
+
+
+#: How Civitai calls textual inversions.
+_INVERSIONS = ("embed", "embedding", "textualinversion")
+
+
+def _civitai(pairs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Kind and name of each resource that Civitai lists."""
+    listed = _json(pairs.get("Civitai resources"))
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, dict):
+            yield str(each.get("type", "")).lower(), str(each.get("modelName", "?"))[:60]
+        else:
+            yield "something", "?"
+
+
+def _with_inversions(name: str, pairs: Mapping[str, str], *texts: str) -> list[str]:
+    """The texts with a tag for each textual inversion: there it is a word like any other, and the hashes name it.
+
+    Raises PromptSyntax for one that stands in none of them.
+    """
+    hashes = _json(pairs.get("Hashes"))
+    tables = hashes.items() if isinstance(hashes, dict) else ()
+    named = [key.partition(":")[2] for key, _ in tables if str(key).startswith("embed:")]
+    named += [called for kind, called in _civitai(pairs) if kind in _INVERSIONS]
+    found = list(texts)
+    for inversion in dict.fromkeys([*named, *_names(pairs.get("TI hashes", ""))]):
+        word = re.compile(rf"(?<![\w<:-]){re.escape(inversion)}(?![\w-])", re.IGNORECASE)
+        if not inversion or not any(map(word.search, texts)):
+            raise made_with(name, f"the textual inversion '{inversion}', which its prompt does not name")
+        found = [word.sub(lambda _, tag=f"<embedding:{inversion}>": tag, text) for text in found]  # type: ignore[misc]
+    return found
 
 
 def _names(hashes: str) -> list[str]:

@@ -24,10 +24,10 @@ from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
-from hotfolder.engines.generation.words import ClipWords, without_effect
+from hotfolder.engines.generation.words import without_effect
 from hotfolder.engines.sources import opener_below
 from hotfolder.errors import BadInput, FailedPicture
-from hotfolder.models.family import is_flux, reads_weights
+from hotfolder.models.family import is_flux
 from hotfolder.models.fingerprint import fingerprint, is_called
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
@@ -63,7 +63,6 @@ class Generator:
         self._together = max(1, settings.draw_together)
         self._sha256 = fingerprint(spec)
         self._resident = LoadedPipeline(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
-        self._words = ClipWords(self._resident.pipeline) if reads_weights(spec.family) else None
 
     @property
     def step(self) -> MemoryPlan:
@@ -86,8 +85,14 @@ class Generator:
         The noise of each picture comes from a generator of its own on the CPU, so that the same seed gives the same
         picture whatever is drawn beside it; in a batch, but for a grey level here and there.
         """
-        for _, group in itertools.groupby(orders, key=lambda o: (batch_key(o.params), self._pieces(o.params))):
-            rest = list(group)
+        readable = []
+        for order in orders:
+            try:
+                readable.append((order, (batch_key(order.params), self._pieces(order.params))))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this order's outcome
+                yield GenerationResult(order.key, error=error)
+        for _, group in itertools.groupby(readable, key=lambda each: each[1]):
+            rest = [order for order, _ in group]
             alone = 0  # so many of the rest are drawn one by one
             for order in [each for each in rest if not self._is_meant(each.params.get("model_sha256"))]:
                 rest.remove(order)
@@ -122,16 +127,19 @@ class Generator:
 
     def _pieces(self, params: Mapping[str, Any]) -> int:
         """In how many pieces a prompt is read: beside a longer one it would get empty ones, and look otherwise."""
-        if self._words is None:
-            return 0
-        texts = (params["prompt"], params.get("negative_prompt") or "")
-        return max(map(self._words.pieces, texts))
+        texts = self._text(params, "prompt"), self._text(params, "negative_prompt")
+        words = self._resident.words
+        return max(map(words.pieces, texts)) if words is not None else 0
+
+    def _text(self, params: Mapping[str, Any], key: str) -> str:
+        """As the tokenizers read it."""
+        return self._resident.with_inversions(params.get(key) or "", self.hooks.embedding)
 
     def _notes(self, params: Mapping[str, Any]) -> list[str]:
         """What of a prompt has no effect on this model."""
         return (
             []
-            if self._words is not None
+            if self._resident.words is not None
             else without_effect(self._resident.pipeline, params["prompt"], self._spec)
         )
 
@@ -256,12 +264,13 @@ class Generator:
                 self.hooks.report(order.key, step + 1, pipe.num_timesteps)
             return tensors
 
-        prompts = [order.params["prompt"] for order in batch]
-        negative = "" if is_flux(self._spec.family) else batch[0].params.get("negative_prompt") or ""
+        prompts = [self._text(order.params, "prompt") for order in batch]
+        negative = "" if is_flux(self._spec.family) else self._text(batch[0].params, "negative_prompt")
+        words = self._resident.words
         pieces = self._pieces(batch[0].params)
         more: dict[str, Any] = {}
         if pieces == 0:
-            plain = self._words.plain if self._words is not None else str
+            plain = words.plain if words is not None else str
             more["prompt"] = [plain(prompt) for prompt in prompts]
             if negative:
                 more["negative_prompt"] = [plain(negative)] * len(batch)
@@ -270,8 +279,8 @@ class Generator:
         seeds = [torch.Generator("cpu").manual_seed(order.params["seed"]) for order in batch]
         try:
             with torch.inference_mode():
-                if self._words is not None and pieces:
-                    more |= self._words.embedded(pipeline, prompts, negative, pieces)
+                if words is not None and pieces:
+                    more |= words.embedded(pipeline, prompts, negative, pieces)
                 result = pipeline(
                     **{**arguments, **more}, generator=seeds, callback_on_step_end=after_step, output_type="pt"
                 )

@@ -26,6 +26,9 @@ from hotfolder.engines.generation.loading import (
 )
 from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
+from hotfolder.engines.generation.textual_inversion import TextualInversions
+from hotfolder.engines.generation.words import ClipWords
+from hotfolder.models.family import reads_weights
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
@@ -55,6 +58,8 @@ class LoadedPipeline:
         self._from_image: Any = None  # the same parts, for work that begins from a picture
         self._own_scheduler: Any = None
         self._adapters: Any = None
+        self._inversions: Any = None
+        self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
         self.step = self._begin(begin)
         self.ensure()
@@ -87,6 +92,8 @@ class LoadedPipeline:
                 continue
             self._own_scheduler = self.pipeline.scheduler
             self._adapters = LoraAdapters(self.pipeline, self.dtype)
+            self._inversions = TextualInversions(self.pipeline, self._spec)
+            self.words = ClipWords(self.pipeline) if reads_weights(self._spec.family) else None
             usual = inspect.signature(self.pipeline.__call__).parameters.get("guidance_scale")
             self.usual_guidance = usual.default if usual is not None else 0.0
             if self._settings.compile and self._device.type == "cuda":
@@ -95,6 +102,7 @@ class LoadedPipeline:
     def close(self) -> None:
         """Lets go of everything."""
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
+        self._inversions = self.words = None
         free_memory(self._device)
 
     def step_down(self) -> bool:
@@ -131,6 +139,12 @@ class LoadedPipeline:
             name, settings = SAMPLERS[sampler]
             pipeline.scheduler = getattr(diffusers, name).from_config(own.config, **settings)
         return pipeline
+
+    def with_inversions(self, prompt: str, find: Callable[[str], Path]) -> str:
+        """The prompt with tokens in the place of textual inversions. Raises BadInput for one that does not fit."""
+        self.ensure()
+        text: str = self._inversions.applied(prompt, find)
+        return text
 
     @property
     def can_be_float32(self) -> bool:

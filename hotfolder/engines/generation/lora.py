@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hotfolder.engines.device import is_out_of_memory
+from hotfolder.engines.generation.files import stamp
 from hotfolder.errors import BadInput
 
 
@@ -28,7 +29,7 @@ class LoraAdapters:
 
     def activate(self, wanted: Mapping[Path, float]) -> None:
         """Just these, with these weights. Raises BadInput for one that does not fit, or is gone."""
-        seen = {path: _stamp(path) for path in wanted}
+        seen = {path: stamp(path, "LoRA") for path in wanted}
         if wanted == self._weights and seen == self._seen:
             return
         if set(wanted) != set(self._on) or seen != self._seen:
@@ -105,15 +106,6 @@ def _quiet() -> Iterator[None]:
 
 
 _FIX = "use one that was made for this family of models"
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Raises BadInput for a file that is gone: no model is to blame, and nobody else has to wait."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise BadInput(f"the LoRA {path} cannot be read: {error.strerror}", "put it back") from None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _short(error: Exception) -> str:

@@ -40,3 +40,5 @@ class Hooks:
     make_room: Callable[[], bool] = lambda: False
     #: Where the LoRA of this name lies.
     lora: Callable[[str], Path] = Path
+    #: Where the textual inversion of this name lies.
+    embedding: Callable[[str], Path] = Path
