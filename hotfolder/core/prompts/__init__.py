@@ -20,6 +20,7 @@ from hotfolder.core.prompts.table import read_csv
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
 from hotfolder.core.prompts.values import option
+from hotfolder.core.prompts.wildcard_syntax import WildcardError
 from hotfolder.errors import MOST_MISTAKES, PromptSyntax, together
 from hotfolder.types import PromptSpec
 
@@ -223,7 +224,7 @@ def _expand(
             for seed in seeds:
                 rng = random.Random(seed)
                 yield _resolved(request, spec, template.sample(rng, seed), unwanted.sample(rng, seed), seed)
-    except wildcards.WildcardError as error:
+    except WildcardError as error:
         place = request.at(error.at) if request.at and error.text == request.prompt else request.place
         raise PromptSyntax(f"{place} {error}", error.fix) from None
 
