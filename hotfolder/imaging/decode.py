@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import io
 import os
 import struct
 import sys
-import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from hotfolder.core.pictures import HEAD
 from hotfolder.errors import (
-    BadInput,
-    EmptyFile,
-    FileTooLarge,
     ImageTooLarge,
     NotAnImage,
     TruncatedImage,
     UnsupportedImage,
-    Vanished,
 )
 from hotfolder.files.regular import Opens, open_regular
 from hotfolder.imaging import raw
@@ -34,8 +27,9 @@ from hotfolder.imaging.carried import Carried, carried, software_of
 from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.imaging.extras import extra_format
 from hotfolder.imaging.jpeg import walk, with_end
-from hotfolder.imaging.levels import unit, white_of
-from hotfolder.imaging.png import sieved
+from hotfolder.imaging.modes import from_cmyk, normalise
+from hotfolder.imaging.png import check_critical, sieved
+from hotfolder.imaging.source import Source, read
 from hotfolder.imaging.texts import PNG
 from hotfolder.imaging.tiff import FORMAT as TIFF_BEYOND
 from hotfolder.imaging.tiff import has_more_pages
@@ -96,15 +90,6 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file as it was read; `data` may be without metadata that nobody can use."""
-
-    name: str
-    data: bytes = field(repr=False)
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Opened:
     """An image whose header is known and whose pixels are not decoded yet."""
 
@@ -139,10 +124,10 @@ class Opened:
         except _ERRORS as error:
             raise TruncatedImage(f"{name} cannot be decoded: {_in_words(error)}", _SIGHTS) from None
         if image.format == "PNG":
-            _check_chunks(name, self.source.data)
+            check_critical(name, self.source.data)
         if image.mode == "CMYK" and found.icc:
-            upright = _from_cmyk(upright, found.icc)
-        normal = _normalise(name, upright)
+            upright = from_cmyk(upright, found.icc)
+        normal = normalise(name, upright)
         if image.mode in ("CMYK", "LAB"):
             found = replace(found, icc=None)  # it describes the old channels
         all_bits = None
@@ -156,35 +141,6 @@ class Opened:
                 normal = Image.fromarray(((all_bits.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
         facts = SourceFacts(self.source.sha256, normal.width, normal.height, notes)
         return Decoded(normal, facts, found, all_bits if deep else None)
-
-
-def read(path: Path, max_bytes: int, opens: Opens = open_regular) -> Source:
-    """Reads a whole regular file; `opens` says how it is reached.
-
-    Raises Vanished, EmptyFile, FileTooLarge, or BadInput when it may not be read.
-    """
-    try:
-        with opens(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > max_bytes:
-                raise FileTooLarge(
-                    f"{path.name} has {size:,} bytes, more than the {max_bytes:,} allowed",
-                    "make it smaller, or raise executor.max_file_bytes",
-                )
-            data = file.read(size)  # should it grow meanwhile, it is not what was taken
-    except FileNotFoundError:
-        raise Vanished(f"{path.name} is not there any more", "drop it again") from None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Vanished(f"{path.name} is not where it was: {error.strerror}", "drop it again") from None
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise BadInput(f"{path.name} may not be read", "give this user permission to read it") from None
-        if error.errno == errno.ENOTSUP:
-            raise BadInput(f"{path.name} is no regular file", "copy the file itself") from None
-        raise
-    if not data:
-        raise EmptyFile(f"{path.name} is empty", "copy it again: the copy may have failed")
-    return Source(path.name, data, hashlib.sha256(data).hexdigest())
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
@@ -324,61 +280,6 @@ def _whole_jpeg(name: str, data: bytes) -> bytes | None:
     return whole
 
 
-def _check_chunks(name: str, data: bytes) -> None:
-    """Pillow passes over the checksums of PNG's pixels (ISO/IEC 15948, 5.3): whether damage shows is chance.
-
-    Only the critical chunks, whose names begin with a capital: damaged metadata costs the metadata.
-    """
-    position = 8
-    while position + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, position)
-        kind, end = data[position + 4 : position + 8], position + 8 + length
-        if end + 4 > len(data):
-            break
-        if not kind[0] & 0x20:
-            (told,) = struct.unpack_from(">I", data, end)
-            if zlib.crc32(memoryview(data)[position + 4 : end]) != told:
-                raise TruncatedImage(f"{name} is damaged: the checksum of its {kind!r} is wrong", _SIGHTS)
-        if kind == b"IEND":
-            return
-        position = end + 4
-    raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
-
-
-def _normalise(name: str, image: Image.Image) -> Image.Image:
-    """To L, LA, RGB or RGBA with 8 bits: palettes resolved, 16 bits scaled (not clipped), CMYK converted."""
-    match image.mode:
-        case "L" | "LA" | "RGB" | "RGBA":
-            # A colour declared transparent (PNG tRNS) becomes real alpha.
-            if "transparency" in image.info and image.mode in ("L", "RGB"):
-                return image.convert("LA" if image.mode == "L" else "RGBA")
-            return image
-        case "1":
-            return image.convert("LA" if "transparency" in image.info else "L")
-        case "P" | "PA":
-            return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-        case "I;16" | "I;16L" | "I;16B":
-            return _grey8(np.asarray(image).astype(np.float32) / 65535)
-        case "I" | "F":
-            values = np.asarray(image)
-            return _grey8(unit(values, white_of(values)))
-        case "RGBa" | "La":
-            return image.convert("RGBA" if image.mode == "RGBa" else "LA")
-        case "CMYK" | "YCbCr" | "LAB" | "HSV" | "RGBX":
-            return image.convert("RGB")
-    raise UnsupportedImage(f"{name} has pixels of the sort '{image.mode}'", "save it as RGB")
-
-
-def _from_cmyk(image: Image.Image, profile: bytes) -> Image.Image:
-    """By its own profile where that can be used: Pillow's plain formula knows no ink."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted or image
-
-
 def _all_bits(name: str, data: bytes, format_: str, orientation: int) -> NDArray[np.uint16]:
     try:
         pixels = decode_deep(data, format_)
@@ -389,18 +290,3 @@ def _all_bits(name: str, data: bytes, format_: str, orientation: int) -> NDArray
     quarter_turns, mirrored = turns.get(orientation, (0, 0))
     pixels = np.rot90(pixels, quarter_turns)
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
-
-
-def _grey8(unit: Any) -> Image.Image:
-    return Image.fromarray((np.clip(unit, 0, 1) * 255 + 0.5).astype(np.uint8))
-
-
-def to_rgb(image: Image.Image, background: str) -> Image.Image:
-    """RGB; transparent pixels are laid over `background` ('white', 'black', '#rrggbb'), not just uncovered."""
-    if image.mode == "RGB":
-        return image
-    if image.mode == "L":
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGBA", rgba.size, background)
-    return Image.alpha_composite(canvas, rgba).convert("RGB")

@@ -18,10 +18,10 @@ from PIL import Image
 from hotfolder.errors import BadInput
 from hotfolder.imaging.carried import Carried, with_comment
 from hotfolder.imaging.coding import hdr_of, profile_of
-from hotfolder.imaging.decode import to_rgb
 from hotfolder.imaging.deep import encode_png, encode_tiff
 from hotfolder.imaging.iptc import PNG_NAME as IPTC_NAME
 from hotfolder.imaging.iptc import as_png_text, as_segment, fields_of
+from hotfolder.imaging.modes import to_rgb
 from hotfolder.imaging.png import png_chunk
 from hotfolder.imaging.texts import PNG
 from hotfolder.imaging.xmp import captioned

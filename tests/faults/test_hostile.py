@@ -176,7 +176,7 @@ def test_database_and_configuration_are_not_for_everybody_to_write(layout: Layou
 
 
 def test_a_file_with_too_many_bytes_is_not_read(layout: Layout, tmp_path: Path) -> None:
-    from hotfolder.imaging.decode import read
+    from hotfolder.imaging.source import read
 
     sparse = tmp_path / "sparse.png"
     with sparse.open("wb") as file:

@@ -28,8 +28,9 @@ from hotfolder.errors import (
     Vanished,
 )
 from hotfolder.imaging.carried import Carried
-from hotfolder.imaging.decode import MAX_METADATA, decode, to_rgb
+from hotfolder.imaging.decode import MAX_METADATA, decode
 from hotfolder.imaging.encode import ENDINGS, stage
+from hotfolder.imaging.modes import to_rgb
 from hotfolder.imaging.png import png_chunk
 
 LIMIT = 1_000_000

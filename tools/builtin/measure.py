@@ -106,7 +106,8 @@ def measure_compact(upscaler: Upscaler, count: int) -> dict[str, float]:
 
 def measure_photographs(upscaler: Upscaler, folder: Path) -> dict[str, float]:
     """Gain in dB for each photograph in a folder, transparency laid over white."""
-    from hotfolder.imaging.decode import decode, to_rgb
+    from hotfolder.imaging.decode import decode
+    from hotfolder.imaging.modes import to_rgb
 
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png"))
     return {p.name: gain_over_bicubic(upscaler, to_rgb(decode(p, 10**9).image, "white")) for p in found}

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from hotfolder.errors import BadInput
 from hotfolder.files.regular import Opens
-from hotfolder.imaging.decode import decode, to_rgb
+from hotfolder.imaging.decode import decode
+from hotfolder.imaging.modes import to_rgb
 
 #: A picture no value of which is above this, of 1, is taken for one that failed.
 _BLACK = 1.5 / 255

@@ -13,7 +13,9 @@ from typing import Protocol, TypeVar
 from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started
 from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput
-from hotfolder.imaging.decode import OWN_PIXELS, open_image, read, to_rgb
+from hotfolder.imaging.decode import OWN_PIXELS, open_image
+from hotfolder.imaging.modes import to_rgb
+from hotfolder.imaging.source import read
 from hotfolder.types import Item, Outcome, Remembered, RunnerSettings, SourceFacts
 
 #: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
