@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,3 +32,11 @@ def user_folder(variable: str, below_home: str, otherwise: str, environ: Mapping
 def expanded(path: Path) -> Path:
     """With the home folder in the place of '~'. Where that is not known, it stays: a '~' is a name like any other."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises
+
+
+def user_name(uid: int) -> str:
+    """As people call a user, who may have no name: 'anna' or 'user 1234'."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return f"user {uid}"

@@ -92,12 +92,19 @@ VIEWS = {
 
 def commands() -> str:
     """docs/reference/commands.md."""
-    lines = ["# Commands\n", "`--root DIR` may stand anywhere; without it: `$HOTFOLDER_ROOT`, the current folder"]
-    lines += [
-        "if it has a `hotfolder.toml`, `~/hotfolder`. Exit codes: 0 all done, 1 failure, 2 usage or configuration,"
+    lines = [
+        "# Commands\n",
+        "A *root* is a folder with a `hotfolder.toml` and a folder `.hotfolder`, as `init` makes it:",
     ]
-    lines += ["3 partly failed, 4 a model is missing, 130 interrupted. With `--json` stdout is one document with"]
-    lines += ["`schema_version`; an error in it has a stable `kind`, a `message` and a `fix`.\n"]
+    lines += [
+        "everything that one daemon works on. `--root DIR` may stand anywhere; without it: `$HOTFOLDER_ROOT`, the"
+    ]
+    lines += [
+        "root that the current folder lies in, `~/hotfolder`. A command that changes something says on stderr"
+    ]
+    lines += ["which root it acts on, and in its JSON as `root`. Exit codes: 0 all done, 1 failure, 2 usage or"]
+    lines += ["configuration, 3 partly failed, 4 a model is missing, 130 interrupted. With `--json` stdout is one"]
+    lines += ["document with `schema_version`; an error in it has a stable `kind`, a `message` and a `fix`.\n"]
     for path, command in _walk(get_command(app), "hotfolder"):
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         usage = " ".join([path, "[OPTIONS]", *(_metavar(p) for p in arguments)])

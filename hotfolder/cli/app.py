@@ -45,12 +45,16 @@ def init(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="The new root; else as for --root.")] = None,
     preset: Annotated[str, typer.Option(help="tiny, cpu, sdxl-turbo or flux-schnell.")] = "tiny",
+    umask: Annotated[
+        str | None,
+        typer.Option(help="Of all that is made, as output.umask: 027 lets your group look, 002 drop, too."),
+    ] = None,
     root: Root = None,
 ) -> None:
     """Make the folders and a commented hotfolder.toml."""
     from hotfolder.cli.setup import run_init
 
-    run_init(folder or root or context.obj, preset)
+    run_init(folder or root or context.obj, preset, umask)
 
 
 @app.command()

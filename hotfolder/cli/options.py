@@ -9,7 +9,9 @@ import typer
 
 Root = Annotated[
     Path | None,
-    typer.Option("--root", help="The root to work on; else $HOTFOLDER_ROOT, this folder, ~/hotfolder."),
+    typer.Option(
+        "--root", help="The root to work on; else $HOTFOLDER_ROOT, the one around this folder, ~/hotfolder."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
 Scorer = Annotated[

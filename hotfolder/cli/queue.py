@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.acting import acting_on
 from hotfolder.cli.status import utc
-from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
@@ -68,11 +68,13 @@ def seconds_of(text: str) -> float:
 
 
 def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     answer = ask(layout, {"do": "pause", "seconds": seconds_of(for_) if for_ else None})
     until = answer.get("until") if answer else None
     if as_json:
-        table.write_json({"paused": answer is not None, "until": utc(until), "waits": answer is None})
+        table.write_json(
+            {"root": str(layout.root), "paused": answer is not None, "until": utc(until), "waits": answer is None}
+        )
     elif answer is None:
         sys.stdout.write(later(layout))
     else:
@@ -81,10 +83,11 @@ def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
 
 
 def run_resume(given: Path | None, *, as_json: bool) -> None:
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     answer = ask(layout, {"do": "resume"})
     if as_json:
-        table.write_json({"was_paused": answer["was_paused"] if answer else None, "waits": answer is None})
+        was_paused = answer["was_paused"] if answer else None
+        table.write_json({"root": str(layout.root), "was_paused": was_paused, "waits": answer is None})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:
@@ -95,7 +98,7 @@ def run_cancel(
     given: Path | None, files: Sequence[Path], *, line: int | None, everything: bool, as_json: bool
 ) -> None:
     """Raises UsageError for a file that nothing is waited of."""
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     if everything == bool(files):
         raise UsageError(
             "either name what is to be left, or say --all", "hotfolder cancel inbox/generate/cats.txt"
@@ -114,7 +117,7 @@ def run_cancel(
     answer = ask(layout, command, notes=len(wanted)) if wanted else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
-        table.write_json({"cancelled": cancelled, "waits": answer is None})
+        table.write_json({"root": str(layout.root), "cancelled": cancelled, "waits": answer is None})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:
@@ -125,7 +128,7 @@ def run_cancel(
 
 def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: bool, as_json: bool) -> None:
     """Raises UsageError unless it is told either a threshold or to undo."""
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     if (keep is None) == (not undo):
         raise UsageError("either name a threshold, or say --undo", "hotfolder reroute --keep 6.8 --dry-run")
     with Reader(layout.database) as reader:
@@ -137,7 +140,7 @@ def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: 
     if dry_run:
         found = {"to_keep": counts.get("reject", 0), "to_reject": counts.get("keep", 0), "examples": some}
         if as_json:
-            table.write_json({"keep": keep, "undo": undo, **found})
+            table.write_json({"root": str(layout.root), "keep": keep, "undo": undo, **found})
         elif undo and last is not None:
             sys.stdout.write(f"the reroute with --keep {last['keep']:g} would be undone\n")
         else:
@@ -150,7 +153,8 @@ def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: 
     else:
         answer = ask(layout, {"do": "reroute", "keep": keep}, moves=sum(counts.values()))
     if as_json:
-        table.write_json({"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})})
+        told = {"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})}
+        table.write_json({"root": str(layout.root), **told})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:

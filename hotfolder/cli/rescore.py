@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli.acting import acting_on
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
 from hotfolder.config import loading
-from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.images import Judged
@@ -28,13 +28,13 @@ _AT_ONCE = 1000
 
 
 def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> ExitCode:
-    root = find_root(given)
+    layout = acting_on(given, trusted=True)
+    root = layout.root
     configured = loading.load(root)
     settings = scored_by(configured, scorer)
     model = settings.default_model(Kind.SCORE)
     # What the gate looks at by the configuration becomes the image's score; another one is recorded beside it.
     is_gate = model == configured.default_model(Kind.SCORE)
-    layout = Layout(root)
     ended = added = 0
     failed: dict[str, ErrorInfo] = {}
     with Reader(layout.database) as reader, Display() as display:
@@ -60,7 +60,7 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
         finally:
             executor.close()
             ledger.close()
-    _tell(model, ended, added, failed, as_json=as_json)
+    _tell(root, model, ended, added, failed, as_json=as_json)
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
@@ -83,11 +83,13 @@ def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judge
     return Judged(row["id"], row["sha256"], None, (*outcome.parts, outcome.score), outcome.embeddings)
 
 
-def _tell(model: str, ended: int, added: int, failed: Mapping[str, ErrorInfo], *, as_json: bool) -> None:
+def _tell(
+    root: Path, model: str, ended: int, added: int, failed: Mapping[str, ErrorInfo], *, as_json: bool
+) -> None:
     if as_json:
         errors = [{"image": path, "error": error.told()} for path, error in failed.items()]
-        document = {"schema_version": 1, "scorer": model, "images": ended, "added": added, "errors": errors}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        document = {"root": str(root), "scorer": model, "images": ended, "added": added, "errors": errors}
+        sys.stdout.write(json.dumps({"schema_version": 1, **document}, indent=2) + "\n")
         return
     for path, error in failed.items():
         sys.stdout.write(f"{printable(path)}: {error.kind}: {printable(error.message)}\n")

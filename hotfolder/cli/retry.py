@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.acting import acting_on
 from hotfolder.cli.queue import ask, later, relative_names
-from hotfolder.config.root import find_root
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
@@ -19,7 +19,7 @@ from hotfolder.printable import printable
 
 def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as_json: bool) -> ExitCode:
     """Asks the daemon to try failed work again. Raises UsageError when nothing of that kind has failed."""
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     if everything == bool(files):
         raise UsageError("either name what is to be tried again, or say --all", "hotfolder retry failed/cat.png")
     with Reader(layout.database) as reader:
@@ -32,7 +32,8 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     told: list[dict[str, Any]] = answer.get("retried", []) if answer else []
     refused = [each for each in told if "error" in each]
     if as_json:
-        table.write_json({"jobs": len(ids), "waits": bool(ids) and answer is None, "files": told})
+        waits = bool(ids) and answer is None
+        table.write_json({"root": str(layout.root), "jobs": len(ids), "waits": waits, "files": told})
     elif not ids:
         sys.stdout.write("nothing has failed\n")
     elif answer is None:

@@ -106,7 +106,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
 
 def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
     log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
-    root = find_root(given)
+    root = find_root(given, trusted=True)  # the log names it
     settings = load_checked(root, pull=True)
     if settings.output.umask:
         os.umask(int(settings.output.umask, 8))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.acting import acting_on
 from hotfolder.config import loading
-from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode, HotfolderError, UsageError
 from hotfolder.system.units import system_unit, unit_path, user_unit
 
@@ -78,7 +78,7 @@ def run_install(
     Raises UsageError for a root that is none or whose configuration is wrong, HotfolderError where it cannot be
     written.
     """
-    root = find_root(given)
+    root = acting_on(given, trusted=True).root
     loading.load(root)  # what would not start is not installed
     manager = Manager(system=system, user=user, name=name)
     text = (system_unit if system else user_unit)(_command(), str(root))

@@ -50,9 +50,13 @@ SCHEMA = ".hotfolder/hotfolder.schema.json"
 PROMPT_SCHEMA = ".hotfolder/prompts.schema.json"
 
 
-def render(preset: str) -> str:
-    """The text of hotfolder.toml for a preset: every key with its description; defaults commented out."""
-    purpose, changes = PRESETS[preset]
+def render(preset: str, umask: str = "") -> str:
+    """The text of hotfolder.toml for a preset: every key with its description; defaults commented out.
+
+    `umask` is that of its output, where it is to have one.
+    """
+    purpose, of_preset = PRESETS[preset]
+    changes = {**of_preset, **({"output": {"umask": umask}} if umask else {})}
     lines = [f"#:schema {SCHEMA}", f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
     lines += ["# Keys that are commented out show the default. Any key can also be set by the environment:"]
     lines += ["# HOTFOLDER_GATE__KEEP=7 overrides gate.keep. A running daemon reads this anew on SIGHUP."]

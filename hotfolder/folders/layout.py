@@ -11,6 +11,10 @@ from hotfolder.types import Kind
 
 KEEP, REJECT, UPSCALED, FAILED, ARCHIVE = "keep", "reject", "upscaled", "failed", "archive"
 INBOX = "inbox"
+#: Marks a root, and holds what is not for people.
+PRIVATE = ".hotfolder"
+#: Every folder that a root works on.
+OF_A_ROOT = (INBOX, KEEP, REJECT, UPSCALED, FAILED, ARCHIVE, PRIVATE)
 #: Generated images wait here for their score.
 UNSCORED = ".hotfolder/unscored"
 
@@ -27,7 +31,7 @@ class Layout:
 
     @cached_property
     def private(self) -> Path:
-        return self.root / ".hotfolder"
+        return self.root / PRIVATE
 
     @cached_property
     def staging(self) -> Path:

@@ -185,6 +185,7 @@ def test_the_root_is_found_in_the_promised_order(tmp_path: Path, monkeypatch: py
     for folder in (given, named, here, home / "hotfolder"):
         folder.mkdir(parents=True)
         write(folder, "")
+    (here / ".hotfolder").mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(here)
     assert find_root(given, {"HOTFOLDER_ROOT": str(named)}) == given

@@ -1,0 +1,17 @@
+"""Commands that change something say which root they act on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hotfolder.config.root import find_root
+from hotfolder.folders.layout import Layout
+from hotfolder.printable import printable
+
+
+def acting_on(given: Path | None, *, trusted: bool = False) -> Layout:
+    """The root that a command changes, named on stderr. `trusted` and what is raised: see `find_root`."""
+    layout = Layout(find_root(given, trusted=trusted))
+    sys.stderr.write(f"root: {printable(str(layout.root))}\n")
+    return layout
