@@ -215,6 +215,13 @@ class DeviceLost(HotfolderError):
     kind = "device_lost"
 
 
+class Outdated(HotfolderError):
+    """The program was changed while this process runs: only a new one can go on."""
+
+    kind = "outdated"
+    failure = FailureClass.ENVIRONMENT
+
+
 class ScoreFailed(HotfolderError):
     """The scorer gave no number."""
 

@@ -10,8 +10,8 @@ from hotfolder.folders.layout import Layout
 from hotfolder.printable import printable
 
 
-def acting_on(given: Path | None, *, trusted: bool = False) -> Layout:
-    """The root that a command changes, named on stderr. `trusted` and what is raised: see `find_root`."""
-    layout = Layout(find_root(given, trusted=trusted))
+def acting_on(given: Path | None, *, trusted: bool = False, default: Path | None = None) -> Layout:
+    """The root that a command changes, named on stderr. `trusted`, `default` and what is raised: see `find_root`."""
+    layout = Layout(find_root(given, trusted=trusted, default=default))
     sys.stderr.write(f"root: {printable(str(layout.root))}\n")
     return layout

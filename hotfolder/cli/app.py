@@ -213,6 +213,27 @@ def resume(context: typer.Context, as_json: Json = False, root: Root = None) -> 
 
 
 @app.command()
+def reload(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
+    """Have a running daemon read its settings anew, and say what changed; a mistake changes nothing."""
+    from hotfolder.cli.daemon import run_reload
+
+    run_reload(root or context.obj, as_json=as_json)
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for its end.")] = 300.0,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Have the daemon end in order, also under systemd, and wait for that; what it finishes is said."""
+    from hotfolder.cli.daemon import run_stop
+
+    run_stop(root or context.obj, timeout=timeout, as_json=as_json)
+
+
+@app.command()
 def cancel(
     context: typer.Context,
     files: Annotated[list[Path] | None, typer.Argument(help="Dropped files that are still waited for.")] = None,

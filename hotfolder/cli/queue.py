@@ -30,11 +30,18 @@ _SOME = 20
 
 
 def ask(
-    layout: Layout, command: Mapping[str, Any], *, moves: int = 0, notes: int = 0, patience: float = _PATIENCE
+    layout: Layout,
+    command: Mapping[str, Any],
+    *,
+    moves: int = 0,
+    notes: int = 0,
+    patience: float = _PATIENCE,
+    withdrawn: bool = False,
 ) -> dict[str, Any] | None:
     """Leaves a command; gives the answer of a running daemon, None where none runs or none answers in time.
 
     That is longer for so many `moves` of files, each a few writes that must reach the disk, and `notes` in the ledger.
+    `withdrawn`: without an answer it is none any more, and no daemon obeys it later.
 
     Raises UsageError where the root cannot be written, DiskFull.
     """
@@ -43,7 +50,11 @@ def ask(
     except OSError as error:
         raise refused(error, f"{layout.control} cannot be written", "is this your root?") from None
     patience += _FOR_A_MOVE * moves + _FOR_A_NOTE * notes
-    return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
+    try:
+        return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
+    finally:
+        if withdrawn:
+            mailbox.withdraw(path)
 
 
 def later(layout: Layout) -> str:

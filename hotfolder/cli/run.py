@@ -116,6 +116,9 @@ def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
         daemon = make_daemon(root, settings, display.show if display else None)
         signals = stack.enter_context(stopped_by_signals(daemon))
         report = daemon.run(once=once)
+    if report.outdated:
+        sys.stderr.write(f"error: {report.outdated.message}\n  fix: {report.outdated.fix}\n")
+        return ExitCode.FAILURE
     if signals and (once or signals[0] == signal.SIGINT):
         return ExitCode.INTERRUPTED
     if once:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -16,8 +16,20 @@ from typing import Any
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.config import loading
+from hotfolder.config.root import FILE_NAME
 from hotfolder.errors import ExitCode, HotfolderError, UsageError
-from hotfolder.system.units import system_unit, unit_path, user_unit
+from hotfolder.printable import printable
+from hotfolder.system.accounts import Account, account
+from hotfolder.system.units import (
+    drop_in,
+    drop_in_path,
+    is_ours,
+    other_instances,
+    root_in,
+    system_unit,
+    unit_path,
+    user_unit,
+)
 
 #: Properties of a unit that `status` shows.
 _SHOWN = (
@@ -38,20 +50,13 @@ def _command() -> str:
     return str(Path(found).absolute())
 
 
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise UsageError(f"user {os.getuid()} has no name on this machine", "say --user NAME") from None
-
-
 class Manager:
     """systemctl, of the user or of the machine."""
 
     def __init__(self, *, system: bool, user: str | None, name: str) -> None:
         self.system = system
         self._scope = [] if system else ["--user"]
-        self.unit = f"{name}@{user or _user()}.service" if system else f"{name}.service"
+        self.unit = f"{name}@{user or account(None).name}.service" if system else f"{name}.service"
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Raises HotfolderError where there is no systemd."""
@@ -75,47 +80,32 @@ def run_install(
 ) -> ExitCode:
     """Writes the unit, has systemd check it, and starts it unless told not to.
 
-    Raises UsageError for a root that is none or whose configuration is wrong, HotfolderError where it cannot be
-    written.
+    Raises UsageError for a root that is none, whose configuration is wrong, or that its user may not work on, and
+    where the unit is another root's; HotfolderError where it cannot be written.
     """
-    root = acting_on(given, trusted=True).root
+    whose = account(user) if system else None
+    root = acting_on(given, trusted=not system, default=whose.home / "hotfolder" if whose else None).root
     loading.load(root)  # what would not start is not installed
-    manager = Manager(system=system, user=user, name=name)
-    text = (system_unit if system else user_unit)(_command(), str(root))
-    path = unit_path(name, system=system)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
-        staged.write_text(text, encoding="utf-8")
-        staged.rename(path)
-    except OSError as error:
-        hint = "run it as root: sudo hotfolder service install --system" if system else "may you write there?"
-        raise HotfolderError(f"{path} cannot be written: {error.strerror}", hint) from None
+    manager = Manager(system=system, user=whose.name if whose else None, name=name)
+    path, command = unit_path(name, system=system), _command()
+    if whose is not None:
+        _check_account(whose, root, command)
+        texts = {path: system_unit(command), drop_in_path(manager.unit): drop_in(manager.unit, str(root))}
+    else:
+        texts = {path: user_unit(command, str(root))}
+    for each in texts:
+        _check_free(each, root)
+    for each, text in texts.items():
+        _write(each, text, system=system)
     problems = verify(path, system=system)
-    steps = [
-        ("daemon-reload",),
-        ("enable", manager.unit),
-        *([("restart", "--no-block", manager.unit)] if start else []),
-    ]
-    trouble = ""
-    for words in steps:
-        try:
-            told = manager.call(*words)
-        except HotfolderError as error:
-            trouble = f"{error.message} ({error.fix})"
-            break
-        if told.returncode:
-            trouble = f"systemctl {' '.join(words)}: {told.stderr.strip()}"
-            break
-    if start and not trouble:
-        trouble = _comes_up(manager)
+    trouble = _start(manager, start=start)
     if as_json:
         table.write_json(
-            {"unit": manager.unit, "path": str(path), "problems": problems, "started": start and not trouble,
-             "trouble": trouble or None}
+            {"root": str(root), "unit": manager.unit, "path": str(path), "problems": problems,
+             "started": start and not trouble, "trouble": trouble or None}
         )  # fmt: skip
     else:
-        sys.stdout.write(f"written: {path}\n")
+        sys.stdout.writelines(f"written: {each}\n" for each in texts)
         says = ["there is no such tool here"] if problems is None else problems or ["nothing to object"]
         sys.stdout.writelines(f"systemd-analyze verify: {line}\n" for line in says)
         if trouble:
@@ -126,6 +116,69 @@ def run_install(
                 f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status\n"
             )
     return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
+
+
+def _check_account(whose: Account, root: Path, command: str) -> None:
+    """Whether the service could run as this user. Raises UsageError, naming what it may not."""
+    needed = [(root, "x", "enter"), (root, "w", "write to"), (root / FILE_NAME, "r", "read")]
+    needed += [(Path(command), "x", "run"), (Path(os.path.realpath(sys.executable)), "x", "run")]
+    for path, need, words in needed:
+        if not whose.may(path, need):
+            fix = (
+                "chown or chmod it"
+                if path.is_relative_to(root)
+                else "install hotfolder where everybody may run it"
+            )
+            raise UsageError(f"user '{whose.name}' may not {words} {path}", fix)
+
+
+def _check_free(path: Path, root: Path) -> None:
+    """Raises UsageError where another root's unit lies there, or one that somebody else wrote."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HotfolderError(f"{path} cannot be read: {error.strerror}", "may you read it?") from None
+    named = root_in(text)
+    if named is not None and Path(named) != root:
+        raise UsageError(
+            f"{path} is there already, for the root {named}",
+            "give this one another name: --name NAME; or first: hotfolder service uninstall",
+        )
+    if not is_ours(text):
+        raise UsageError(
+            f"{path} is there already, and not by hotfolder",
+            "move it away, or give this one another name: --name NAME",
+        )
+
+
+def _write(path: Path, text: str, *, system: bool) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        staged.write_text(text, encoding="utf-8")
+        staged.rename(path)
+    except OSError as error:
+        hint = "run it as root: sudo hotfolder service install --system" if system else "may you write there?"
+        raise HotfolderError(f"{path} cannot be written: {error.strerror}", hint) from None
+
+
+def _start(manager: Manager, *, start: bool) -> str:
+    """Makes systemd read the unit, and enables it; what went wrong."""
+    steps = [
+        ("daemon-reload",),
+        ("enable", manager.unit),
+        *([("restart", "--no-block", manager.unit)] if start else []),
+    ]
+    for words in steps:
+        try:
+            told = manager.call(*words)
+        except HotfolderError as error:
+            return f"{error.message} ({error.fix})"
+        if told.returncode:
+            return f"systemctl {' '.join(words)}: {told.stderr.strip()}"
+    return _comes_up(manager) if start else ""
 
 
 def _comes_up(manager: Manager) -> str:
@@ -157,11 +210,20 @@ def verify(path: Path, *, system: bool) -> list[str] | None:
 
 
 def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -> None:
-    """Stops the service and takes its unit away. Raises UsageError where there is none."""
-    manager = Manager(system=system, user=user, name=name)
+    """Stops the service and takes its unit away; the machine's template stays while others use it.
+
+    Raises UsageError where there is none.
+    """
+    manager = Manager(system=system, user=account(user if system else None).name if system else None, name=name)
     path = unit_path(name, system=system)
     if not path.exists():
         raise UsageError(f"{path} is not there", "hotfolder service install writes it")
+    own = [path]
+    others = other_instances(name, manager.unit) if system else []
+    if system:
+        own = [drop_in_path(manager.unit), *([] if others else [path])]
+    roots = (root_in(each.read_text(encoding="utf-8", errors="replace")) for each in own if each.exists())
+    root = next((found for found in roots if found), None)
     trouble = ""
     try:
         told = manager.call("disable", "--now", manager.unit)
@@ -171,15 +233,28 @@ def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -
         trouble, runs = error.message, False
     if runs:
         raise HotfolderError(f"{manager.unit} still runs, so its unit stays: {trouble}", "may you stop it?")
-    path.unlink()
+    for each in own:
+        each.unlink(missing_ok=True)
+    if system:
+        with contextlib.suppress(OSError):  # there may be more in it
+            own[0].parent.rmdir()
     if not trouble:
         manager.call("daemon-reload")
+    if root is not None:
+        sys.stderr.write(f"root: {printable(root)}\n")
     if as_json:
-        table.write_json({"unit": manager.unit, "path": str(path), "trouble": trouble or None})
-    elif trouble:
-        sys.stdout.write(f"{path} is removed; systemd did not hear of it: {trouble}\n")
+        table.write_json(
+            {"root": root, "unit": manager.unit, "path": str(path), "still_used_by": others,
+             "trouble": trouble or None}
+        )  # fmt: skip
+        return
+    removed = " and ".join(str(each) for each in own)
+    if trouble:
+        sys.stdout.write(f"{removed} is removed; systemd did not hear of it: {trouble}\n")
     else:
-        sys.stdout.write(f"{manager.unit} is stopped, {path} removed; your root and its files are untouched\n")
+        sys.stdout.write(f"{manager.unit} is stopped, {removed} removed; your root and its files are untouched\n")
+    if others:
+        sys.stdout.write(f"{path} stays: it is also that of {', '.join(others)}\n")
 
 
 def run_status(*, system: bool, user: str | None, name: str, as_json: bool) -> ExitCode:

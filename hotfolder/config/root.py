@@ -13,18 +13,26 @@ from hotfolder.home import expanded, home, user_name
 FILE_NAME = "hotfolder.toml"
 
 
-def find_root(given: Path | None, environ: Mapping[str, str] = os.environ, *, trusted: bool = False) -> Path:
+def find_root(
+    given: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    trusted: bool = False,
+    default: Path | None = None,
+) -> Path:
     """The root to work on: the one given, else $HOTFOLDER_ROOT, else the one around here, else ~/hotfolder.
 
     A root is a folder with a hotfolder.toml and a folder .hotfolder, as `init` makes it. Where it is named, the file
     is enough: the first `run` makes the folder. A folder in an inbox is never one: whoever may drop files may write
     both there. `trusted` is for commands that do what its settings say: a root that was only found, and belongs to
-    somebody else, is refused for them. Raises UsageError, also where a folder that is named is no root.
+    somebody else, is refused for them. `default` takes the place of ~/hotfolder.
+
+    Raises UsageError, also where a folder that is named is no root.
     """
     named = _named(given, environ)
     if named is not None:
         return _checked(*named)
-    return _found(trusted=trusted) or _checked(home() / "hotfolder", "the default root")
+    return _found(trusted=trusted) or _checked(default or home() / "hotfolder", "the default root")
 
 
 def find_root_if_any(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:

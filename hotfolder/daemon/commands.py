@@ -1,9 +1,10 @@
-"""What people ask of a daemon: to try again, to wait, to go on, to leave something, to sort anew."""
+"""What people ask of a daemon: to try again, to wait, to go on, to leave something, to sort anew, to end."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hotfolder.core.gate import verdict_of
@@ -23,8 +24,20 @@ log = logging.getLogger(__name__)
 _PAGE = 500
 #: Seconds that a pause may last, unless it has no end.
 _LONGEST = 366 * 86_400
+#: Commands that are for a daemon that runs, and not for the next one.
+OF_A_DAEMON = ("reload", "stop")
+
+
+@dataclass(slots=True)
+class Asked:
+    """Something that only the loop can do; it sets the answer."""
+
+    what: str  # one of OF_A_DAEMON
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
 #: Works for a while, yields, works on; returns the answer.
-Steps = Generator[None, None, dict[str, Any]]
+Steps = Generator[Asked | None, None, dict[str, Any]]
 
 
 class Commands:
@@ -54,10 +67,14 @@ class Commands:
             "cancel": self._cancel,
             "reroute": self._reroute,
             "undo": self._undo,
+            **dict.fromkeys(OF_A_DAEMON, self._for_the_loop),
         }
 
-    def obey(self) -> Iterator[None]:
-        """Yields again and again while it works. Raises EnvironmentTrouble when the disk does not allow it."""
+    def obey(self) -> Iterator[Asked | None]:
+        """Yields again and again while it works, also what the loop is to do before it is asked for more.
+
+        Raises EnvironmentTrouble when the disk does not allow it.
+        """
         for path, command in mailbox.commands(self._layout):
             try:
                 answer = yield from self._carry_out(command)
@@ -79,6 +96,11 @@ class Commands:
         except Exception as error:
             log.error("the command '%s': unexpected %s", wanted, type(error).__name__, exc_info=error)
             return {"error": f"'{wanted}' cannot be carried out: {error}"}
+
+    def _for_the_loop(self, command: dict[str, Any]) -> Steps:
+        asked = Asked(command["do"])
+        yield asked
+        return asked.answer
 
     def _retry(self, command: dict[str, Any]) -> Steps:
         answers = []

@@ -18,8 +18,9 @@ from hotfolder.core.prompts import said
 from hotfolder.core.retry import fault_of_lost_worker
 from hotfolder.core.turns import Group, Turns
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble
+from hotfolder.errors import EnvironmentTrouble, Outdated
 from hotfolder.executors.base import Done, Executor
+from hotfolder.executors.wire import VERSION
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import sight
@@ -261,6 +262,12 @@ class Dispatcher:
         elif done.finished is not None:
             self._turns.loads(again=self._has_loaded)
             self._batch_over(None)
+        elif done.other_version:
+            self._batch_over(None)
+            return Outdated(
+                f"hotfolder was changed to {done.other_version} while the daemon of {VERSION} runs",
+                "start it again, as systemd does by itself: hotfolder run",
+            ).info()
         elif done.lost is not None:
             return self._lost(done.lost, started=done.started)
         return None

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
-from hotfolder.daemon.commands import Commands
+from hotfolder.daemon.commands import OF_A_DAEMON, Asked, Commands
 from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
@@ -24,11 +24,11 @@ from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.rebuild import open_or_rebuild
-from hotfolder.daemon.reloading import log_changes, read_anew
+from hotfolder.daemon.reloading import Reloading, log_changes
 from hotfolder.daemon.reporter import Report, Reporter
 from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble, LedgerError
+from hotfolder.errors import EnvironmentTrouble, LedgerError, Outdated
 from hotfolder.executors.base import Executor
 from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard, check_folders, tidy_permissions, try_moves
@@ -65,18 +65,19 @@ class Daemon:
         """`show` is told how far it is; `load` reads the settings anew, and raises HotfolderError where it cannot."""
         self._layout = Layout(root)
         self._settings = FolderSettings(root, settings)
-        self._load = load
         self._executor = executor
         self._clock = clock
         self._reporter = Reporter(root, self._layout.live_status, settings, show)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._reloading = threading.Event()
+        self._to_reload = threading.Event()
+        self._reloading = Reloading(load, self._layout)
         self._started_at = clock()
         self._recovered = self._set_back = self._more_to_rate = False
         self._schedule = ScanSchedule()
         self._last_turn = 0.0
         self._next_take: float | None = None
+        self._outdated: ErrorInfo | None = None
         self._is_open = False
         self._is_sound = True  # the ledger is whole, and the one that was opened
         # Made by `_open`, once the lock is held.
@@ -99,7 +100,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Asks for the settings to be read anew; may be called from a signal handler."""
-        self._reloading.set()
+        self._to_reload.set()
         self._wake.set()
 
     def run(self, *, once: bool = False) -> Report:
@@ -131,7 +132,7 @@ class Daemon:
             outbox = self._outbox
             return Report(
                 outbox.done, outbox.failed, self._reason(), held=self._intake.held, to_mend=self._intake.to_mend,
-                unplaced=outbox.unplaced,
+                unplaced=outbox.unplaced, outdated=self._outdated,
             )  # fmt: skip
         except LedgerError:
             self._is_sound = False
@@ -168,6 +169,7 @@ class Daemon:
             shutil.rmtree(layout.staging, ignore_errors=True)
             layout.staging.mkdir(parents=True, exist_ok=True)
         mailbox.forget_answers(layout)
+        mailbox.forget(layout, OF_A_DAEMON)
         self._watcher.ensure()
 
     def _tidy_permissions(self) -> None:
@@ -194,7 +196,10 @@ class Daemon:
             self._next_take = now
             self._set_back = True
         self._last_turn = now
-        if self._reloading.is_set() and not self._dispatcher.is_busy:
+        if self._to_reload.is_set():
+            self._to_reload.clear()
+            self._read_settings()
+        if self._reloading.waits and not self._dispatcher.is_busy:
             self._apply_new_settings()
         next_job = None
         with self._pausing():
@@ -231,7 +236,7 @@ class Daemon:
                     self._intake.stays(follower.sighting, why)
                 for path in taken.new:
                     self._watcher.found(path)
-            if asked_until is None and not self._reloading.is_set():
+            if asked_until is None and not self._reloading.waits and not self._stopping.is_set():
                 self._dispatcher.feed(now)
             self._publish_if_due(now)
             self._completion.finish_sources()
@@ -256,8 +261,11 @@ class Daemon:
         self._schedule.begin(began, settings.retry.pause_seconds)
         self._guard.check_root()
         self._outbox.publish()
-        for _ in self._commands.obey():
+        for asked in self._commands.obey():
+            if asked is not None:
+                asked.answer = self._answer(asked)
             self._alive()
+            self._tell()
         in_work = {job.drop_id for job in (*self._dispatcher.in_work, *self._outbox.gathered)}
         self._intake.scan(now, in_work, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
@@ -284,7 +292,10 @@ class Daemon:
 
     def _hear(self, wait: float) -> None:
         heard = self._dispatcher.hear(wait)
-        if heard.trouble is not None:
+        if heard.trouble is not None and heard.trouble.kind == Outdated.kind:
+            self._outdated = heard.trouble  # nothing can be begun by this process any more
+            self.stop()
+        elif heard.trouble is not None:
             self._pause(heard.trouble)
         for ended in heard.ended:
             with self._pausing():
@@ -334,14 +345,29 @@ class Daemon:
                 self._completion.quarantine()
         self._pauses.trouble_is_over()
 
+    def _answer(self, asked: Asked) -> dict[str, Any]:
+        """Does what only the loop can."""
+        if asked.what == "reload":
+            return {**self._read_settings(), "waits_for_work": self._dispatcher.is_busy}
+        self.stop()
+        in_work = [{"kind": job.kind, "source_file": job.source_file} for job in self._dispatcher.in_work]
+        waiting = self._ledger.jobs.open_count() - len(in_work)
+        grace = self._settings.of_root.executor.stop_grace_seconds
+        return {"finishing": in_work, "waiting": waiting, "grace_seconds": grace}
+
+    def _read_settings(self) -> dict[str, Any]:
+        """They are in force when nothing is in work any more. A bad file changes nothing."""
+        told = self._reloading.read(self._settings.of_root)
+        if not self._reloading.waits:
+            self._reporter.reloading()
+            self._reporter.ready()
+        return told
+
     def _apply_new_settings(self) -> None:
-        """Between two batches: what is in work is done as it was begun. A bad file changes nothing."""
-        self._reloading.clear()
-        if self._load is None:
-            return
+        """Between two batches: what is in work is done as it was begun."""
         self._reporter.reloading()
         before = self._settings.of_root
-        settings = read_anew(self._load, self._layout)
+        settings = self._reloading.take()
         if settings is not None:
             self._settings.change(settings)
             self._tidy_permissions()
@@ -390,6 +416,7 @@ class Daemon:
             unplaced=self._outbox.unplaced,
             taking=not self._pauses.in_trouble,
             left_alone=self._intake.left_alone,
+            refused=self._reloading.refused.message if self._reloading.refused else None,
         )
 
     def _drained(self) -> bool:

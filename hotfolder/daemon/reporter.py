@@ -15,6 +15,7 @@ from hotfolder.daemon.pauses import gist
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.status import live
 from hotfolder.system.notification import Notifier
+from hotfolder.types import ErrorInfo
 
 #: Longest wait, in seconds, for hooks and messages that are still to be run at the end.
 _END_SECONDS = 10.0
@@ -32,6 +33,7 @@ class Report:
     held: int = 0  # files that wait because they, or the settings of their folder, cannot be read
     to_mend: int = 0  # files and folders of the inboxes that this user may not read or move
     unplaced: int = 0  # results that wait because a file cannot be put into its place
+    outdated: ErrorInfo | None = None  # it ended because the program was changed
 
 
 class Reporter:

@@ -18,6 +18,9 @@ class Done:
     finished: int | None = None  # id of the batch: it will tell nothing more of it
     lost: str | None = None  # why everything submitted and not reported is lost
     started: bool = True  # with `lost`: False when the worker never came to work, so no file is to blame
+    other_version: str = (
+        ""  # with `lost`: of the program as it is installed by now, which is not that of this process
+    )
 
 
 class Executor(Protocol):

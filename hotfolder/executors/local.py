@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import Done
-from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
+from hotfolder.executors.wire import CANCEL, FINISHED, OTHER_VERSION, READY, STOP, VERSION
 from hotfolder.types import Batch, Outcome, RunnerSettings
 
 #: How long a worker that is told to leave may take, in seconds, before it is killed.
@@ -78,6 +78,10 @@ class LocalExecutor:
             if message == READY:
                 self._ready = True
                 continue
+            if isinstance(message, tuple) and message[0] == OTHER_VERSION:
+                self._reap()
+                told.append(Done(lost="it is of another version", started=False, other_version=message[1]))
+                break
             if isinstance(message, tuple) and message[0] == FINISHED:
                 self._busy, self._idle_since = False, time.monotonic()
                 told.append(Done(finished=message[1]))
@@ -130,7 +134,15 @@ class LocalExecutor:
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a queue.py in the current folder is not the library's.
-                [sys.executable, "-P", "-m", "hotfolder.executors.worker", str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "hotfolder.executors.worker",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    VERSION,
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),  # stdout may be somebody's JSON

@@ -15,15 +15,15 @@ from multiprocessing.connection import Connection
 from hotfolder.engines.imports import without_collection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
-from hotfolder.executors.wire import CANCEL, FINISHED, READY, STOP
+from hotfolder.executors.wire import CANCEL, FINISHED, OTHER_VERSION, READY, STOP, VERSION
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main(handle: int, parent: int) -> None:
-    """Runs until the parent closes the connection, or dies."""
+def main(handle: int, parent: int, version: str) -> None:
+    """Runs until the parent closes the connection, or dies; not at all for a parent of another version."""
     # The daemon decides when to stop; a Ctrl-C in the terminal reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -32,6 +32,9 @@ def main(handle: int, parent: int) -> None:
         return  # it died before the line above could take effect
     log_to_stderr(logging.WARNING, "worker: %(message)s")
     connection: Connection[object, object] = Connection(handle)
+    if version != VERSION:  # before anything is read: records may have other fields by now
+        connection.send((OTHER_VERSION, VERSION))
+        return
     settings = connection.recv()
     batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     stopping = threading.Event()
@@ -77,4 +80,4 @@ def main(handle: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -66,6 +66,22 @@ def _pid_in(handle: int) -> str:
     return os.pread(handle, 32, 0).decode(errors="replace").strip()
 
 
+def is_held_by(path: Path, pid: int) -> bool:
+    """Whether the kernel knows it so: the pid in a lock may be of another machine, or of a container's own numbers."""
+    try:
+        inode = path.stat().st_ino
+        held = Path("/proc/locks").read_text()
+    except OSError:
+        return False
+    # "1: FLOCK  ADVISORY  WRITE 708 08:02:66978 0 EOF", see proc_locks(5)
+    locks = [line.split() for line in held.splitlines()]
+    return any(
+        words[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and words[4] == str(pid) and words[5].endswith(f":{inode}")
+        for words in locks
+        if len(words) > 5
+    )
+
+
 def holder(path: Path) -> int | None:
     """The pid of the daemon that holds the lock; None when none does."""
     try:

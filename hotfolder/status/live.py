@@ -8,14 +8,19 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hotfolder import __version__
 from hotfolder.types import Progress
 
 #: Seconds between two looks at a live display, and between two writings of status.json.
 SHOW_EVERY, WRITE_EVERY = 0.1, 0.5
+#: Seconds after which status.json is written also where nothing has changed: that the daemon lives.
+HEARTBEAT_EVERY = 10.0
+#: What tells only of the time.
+_OF_TIME = dict.fromkeys(("updated_at", "changed_at"), 0.0)
 #: Bytes of status.json.
 _ROOM = 4096
 _TRIES = 5
@@ -45,11 +50,17 @@ class Snapshot:
     unplaced: int = 0  # results that wait because a file cannot be put into its place
     taking: bool = True  # whether complete files are taken: not in a pause for trouble
     left_alone: Mapping[str, int] = field(default_factory=dict)  # files that are not taken: how many of each kind
+    refused: str | None = None  # what is wrong with the configuration that was to be read anew
+    version: str = ""  # of the daemon
+    changed_at: float = 0.0  # when something else than the time changed last; 0: not told
 
     @property
     def total(self) -> int:
         """Jobs known of since the start: it grows as jobs bring forth others."""
         return self.done + self.failed + self.open
+
+
+_KNOWN = {each.name for each in fields(Snapshot)}
 
 
 class Live:
@@ -62,7 +73,7 @@ class Live:
         self._path = path
         self._show = show
         self._tell = tell
-        self._shown_at = self._written_at = 0.0
+        self._shown_at = self._written_at = self._changed_at = 0.0
         self._written: dict[str, Any] = {}
         self.is_late = False  # the last update came too soon after another one, and was passed over
 
@@ -78,9 +89,11 @@ class Live:
             self._shown_at = now
             self._show(snapshot)
         content = asdict(snapshot)
-        if write and {**content, "updated_at": 0} != {**self._written, "updated_at": 0}:
-            self._written_at, self._written = now, content
-            _overwrite(self._path, json.dumps(content).encode())
+        has_changed = {**content, **_OF_TIME} != {**self._written, **_OF_TIME}
+        if write and (has_changed or abs(now - self._written_at) >= HEARTBEAT_EVERY):
+            self._changed_at = now if has_changed else self._changed_at
+            self._written_at, self._written = now, {**content, "changed_at": self._changed_at}
+            _overwrite(self._path, json.dumps(self._written).encode())
         if write:
             self._tell(snapshot)
 
@@ -114,10 +127,12 @@ def read(path: Path) -> Snapshot | None:
     """The last snapshot that a daemon wrote; None when there is none that can be read."""
     for _ in range(_TRIES):  # it may just be written
         try:
-            return Snapshot(**json.loads(path.read_bytes()))
+            told = json.loads(path.read_bytes())
+            # Of a daemon of another version: what is not known here is passed over.
+            return Snapshot(**{key: value for key, value in told.items() if key in _KNOWN})
         except ValueError:
             time.sleep(0.01)
-        except (OSError, TypeError):
+        except (OSError, TypeError, AttributeError):
             break
     return None
 
@@ -125,7 +140,7 @@ def read(path: Path) -> Snapshot | None:
 def snapshot(
     *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
     open_jobs: int, unsettled: int, paused: str | None, unplaced: int, taking: bool,
-    left_alone: Mapping[str, int],
+    left_alone: Mapping[str, int], refused: str | None = None,
 ) -> Snapshot:  # fmt: skip
     """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
     told = progress or Progress(0, "idle" if not open_jobs else "waiting")
@@ -134,4 +149,5 @@ def snapshot(
         steps=told.steps, stage_since=since, device=told.device, memory_used=told.memory_used,
         memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
         unplaced=unplaced, taking=taking, left_alone=dict(left_alone),
+        refused=refused, version=__version__,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,20 @@ def waiting(layout: Layout) -> Iterator[dict[str, Any]]:
                 command = json.loads(file.read(_MOST_BYTES))
             if isinstance(command, dict):
                 yield command
+
+
+def withdraw(path: Path) -> None:
+    """A command that was not obeyed is none any more."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def forget(layout: Layout, wanted: Collection[str]) -> None:
+    """Commands of these kinds that were meant for a daemon that is no more."""
+    with contextlib.suppress(OSError):
+        for path, command in list(commands(layout)):
+            if command.get("do") in wanted:
+                withdraw(path)
 
 
 def done(path: Path, answer: Mapping[str, Any]) -> None:

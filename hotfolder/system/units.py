@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 from hotfolder.errors import UsageError
@@ -13,7 +14,8 @@ _COMMON = """\
 Type=notify
 NotifyAccess=main
 ExecStart={command} run
-ExecReload=/bin/kill -HUP $MAINPID
+# Waits for the answer: settings that are refused are a reload that failed.
+ExecReload={command} reload
 # Ready only when the inboxes are watched; fed only by turns of the daemon's loop. A start, a stop or a model's loading
 # that takes its time says so.
 WatchdogSec=180
@@ -66,23 +68,24 @@ Environment={variable}
 WantedBy=default.target
 """
 _SYSTEM = """\
-# System unit for one user, written by `hotfolder service install --system`; by hand: copy it to /etc/systemd/system/,
-# mend the two paths, then
+# System unit for any user, written by `hotfolder service install --system`; by hand: copy it to /etc/systemd/system/,
+# mend the path of the program, then
 #   systemctl daemon-reload && systemctl enable --now hotfolder@$USER
+# It works on the root of its user, ~/hotfolder. Another one stands in a drop-in of that user alone, as `--user` and
+# `--root` write it: hotfolder@USER.service.d/root.conf
 [Unit]
 Description=hotfolder of %i: drop prompts and pictures, get the good ones
 After=local-fs.target remote-fs.target
-RequiresMountsFor={root}
 StartLimitIntervalSec=600
 StartLimitBurst=5
 
 [Service]
 User=%i
-Environment={variable}
+WorkingDirectory=~
 {common}
 # Only a system manager can do these. Nothing but the root may be written.
 ProtectSystem=strict
-ReadWritePaths={root}
+ReadWritePaths=-/home/%i/hotfolder
 PrivateTmp=yes
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
@@ -98,16 +101,49 @@ UMask=0022
 [Install]
 WantedBy=multi-user.target
 """
+_DROP_IN = """\
+# Which root {unit} works on; written by `hotfolder service install --system`.
+[Unit]
+RequiresMountsFor={root}
+
+[Service]
+Environment={variable}
+ReadWritePaths={root}
+"""
+#: Where the machine's units lie.
+SYSTEM_FOLDER = Path("/etc/systemd/system")
+_BY_US = "written by `hotfolder service install"
 
 
 def user_unit(command: str, root: str) -> str:
     """For the user's own systemd. `command` and `root` are absolute, or begin with %h/. Raises UsageError."""
-    return _filled(_USER, command, root)
+    return _USER.format(variable=_variable(root), common=_common(command))
 
 
-def system_unit(command: str, root: str) -> str:
-    """A template for the machine's systemd: hotfolder@USER. Raises UsageError."""
-    return _filled(_SYSTEM, command, root)
+def system_unit(command: str) -> str:
+    """A template for the machine's systemd, for every user: hotfolder@USER. Raises UsageError."""
+    return _SYSTEM.format(common=_common(command))
+
+
+def drop_in(unit: str, root: str) -> str:
+    """What makes an instance of the template work on this root. Raises UsageError."""
+    return _DROP_IN.format(unit=unit, root=_quoted(_escaped(root)), variable=_variable(root))
+
+
+def is_ours(text: str) -> bool:
+    """Whether `install` wrote this unit."""
+    return _BY_US in text
+
+
+def root_in(text: str) -> str | None:
+    """The root that a unit, or its drop-in, names; None where it names none."""
+    found = re.search(r"^Environment=(.*)$", text, re.MULTILINE)
+    words = shlex.split(found[1]) if found else []
+    named = next((word for word in words if word.startswith("HOTFOLDER_ROOT=")), None)
+    if named is None:
+        return None
+    root = named.partition("=")[2]
+    return (f"{home()}/{root[3:]}" if root.startswith("%h/") else root).replace("%%", "%")
 
 
 def unit_path(name: str, *, system: bool) -> Path:
@@ -115,16 +151,29 @@ def unit_path(name: str, *, system: bool) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"'{name}' is no name for a service", "use letters, digits, '-' and '_'")
     if system:
-        return Path("/etc/systemd/system", f"{name}@.service")
+        return SYSTEM_FOLDER / f"{name}@.service"
     folder = os.environ.get("XDG_CONFIG_HOME") or home() / ".config"
     return Path(folder, "systemd", "user", f"{name}.service")
 
 
-def _filled(template: str, command: str, root: str) -> str:
+def drop_in_path(unit: str) -> Path:
+    """Where the root of an instance of the machine's template stands."""
+    return SYSTEM_FOLDER / f"{unit}.d" / "root.conf"
+
+
+def other_instances(name: str, unit: str) -> list[str]:
+    """Instances of the machine's template, beside this one, that have a root or are enabled."""
+    found = [*SYSTEM_FOLDER.glob(f"{name}@?*.service.d"), *SYSTEM_FOLDER.glob(f"*.wants/{name}@?*.service")]
+    return sorted({path.name.removesuffix(".d") for path in found} - {unit})
+
+
+def _common(command: str) -> str:
     # Only in a command '$' begins a variable.
-    common = _COMMON.format(command=_quoted(_escaped(command).replace("$", "$$")))
-    where = _escaped(root)
-    return template.format(root=_quoted(where), variable=_quoted(f"HOTFOLDER_ROOT={where}"), common=common)
+    return _COMMON.format(command=_quoted(_escaped(command).replace("$", "$$")))
+
+
+def _variable(root: str) -> str:
+    return _quoted(f"HOTFOLDER_ROOT={_escaped(root)}")
 
 
 def _escaped(path: str) -> str:

@@ -21,7 +21,7 @@ import pytest
 from hotfolder.folders.layout import Layout
 from hotfolder.system.logs import NoRepeats
 from hotfolder.system.notification import JournalHandler, Notifier
-from hotfolder.system.units import system_unit, unit_path, user_unit
+from hotfolder.system.units import drop_in, is_ours, root_in, system_unit, unit_path, user_unit
 from hotfolder.types import Kind
 from tests.support.live import REPOSITORY, LiveDaemon, wait_for
 from tests.support.roots import QUICK, daemon, picture
@@ -163,7 +163,7 @@ def test_the_committed_units_are_those_that_install_writes() -> None:
     folder = REPOSITORY / "systemd"
     units = {
         unit_path("hotfolder", system=False).name: user_unit("%h/.local/bin/hotfolder", "%h/hotfolder"),
-        unit_path("hotfolder", system=True).name: system_unit("/usr/local/bin/hotfolder", "/home/%i/hotfolder"),
+        unit_path("hotfolder", system=True).name: system_unit("/usr/local/bin/hotfolder"),
     }
     assert set(units) == {"hotfolder.service", "hotfolder@.service"}
     for name, text in units.items():
@@ -180,19 +180,34 @@ def test_the_committed_units_are_those_that_install_writes() -> None:
 def test_systemd_has_nothing_against_the_units(tmp_path: Path, root: str) -> None:
     for system, text, scope in (
         (False, user_unit("/bin/true", root), ["--user"]),
-        (True, system_unit("/bin/true", root), []),
+        (True, system_unit("/bin/true"), []),
     ):
         path = tmp_path / unit_path("hotfolder", system=system).name
         path.write_text(text)
+        if system:
+            path = tmp_path / "hotfolder@anna.service"
+            (tmp_path / "hotfolder@anna.service.d").mkdir()
+            (tmp_path / "hotfolder@anna.service.d/root.conf").write_text(drop_in(path.name, root))
+            path.symlink_to("hotfolder@.service")
         told = verify(path, *scope, "--man=no", "verify")
         assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("root", ["/home/u/hotfolder", '/home/u/my "best" 100% $pictures; \\x', "/home/ü/Bilder"])
+def test_a_unit_says_whose_it_is(root: str) -> None:
+    assert root_in(user_unit("/bin/true", root)) == root_in(drop_in("hotfolder@anna.service", root)) == root
+    assert root_in(user_unit("/bin/true", "%h/hotfolder")) == str(Path.home() / "hotfolder")
+    assert root_in(system_unit("/bin/true")) is None
+    assert root_in("[Service]\nExecStart=/bin/true\n") is None
+    texts = (user_unit("/bin/true", root), system_unit("/bin/true"), drop_in("x", root))
+    assert [is_ours(text) for text in (*texts, "[Service]\n")] == [True, True, True, False]
 
 
 def test_the_units_exposure_is_what_the_documents_say(tmp_path: Path) -> None:
     found = {}
     for system, text, scope in (
         (False, user_unit("/bin/true", "/r"), ["--user"]),
-        (True, system_unit("/bin/true", "/r"), []),
+        (True, system_unit("/bin/true"), []),
     ):
         path = tmp_path / unit_path("hotfolder", system=system).name
         path.write_text(text)
