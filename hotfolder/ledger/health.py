@@ -213,6 +213,17 @@ def _readable(connection: sqlite3.Connection, table: str) -> Iterator[Any]:
             log.warning("not all of %s can be read: %s", table, error)
 
 
+def _name(partial: Path, target: Path) -> None:
+    """Raises FileExistsError: nothing is overwritten, as a rename would."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        partial.replace(target)
+
+
 def copy(source: Path, target: Path, report: Callable[[int, int], None]) -> int:
     """Copies a database that may be in use, whole and checked; gives its bytes. `report(done, pages)`.
 
@@ -233,7 +244,7 @@ def copy(source: Path, target: Path, report: Callable[[int, int], None]) -> int:
             raise LedgerError(f"the copy is damaged: {wrong}", "is the database? See: hotfolder run")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        os.link(partial, target)  # not a rename: that would overwrite
+        _name(partial, target)
         return target.stat().st_size
     except sqlite3.Error as error:
         raise LedgerError(

@@ -12,6 +12,7 @@ from hotfolder.ledger.images import Images
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.ledger.reroutes import Reroutes
+from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import told
 
 
@@ -31,12 +32,19 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Opens, or makes, the database and brings its schema up to date. Raises LedgerError; EnvironmentTrouble."""
-        from hotfolder.ledger.migrations import migrate  # sqlite-utils costs 0.1 s: only where it is needed
+        """Opens, or makes, the database and brings its schema up to date, after it was copied.
+
+        Raises LedgerError; EnvironmentTrouble.
+        """
+        # sqlite-utils costs 0.1 s: only where it is needed.
+        from hotfolder.ledger.kept import keep_a_copy
+        from hotfolder.ledger.migrations import migrate
 
         connection = open_writer(path)
         try:
             with told("written"):
+                refuse_newer(connection)
+                keep_a_copy(path, connection)
                 migrate(connection)
         except BaseException:
             connection.close()

@@ -20,6 +20,6 @@ def refuse_newer(connection: sqlite3.Connection) -> None:
     if found is not None:
         raise LedgerError(
             f"the database is of a newer hotfolder: its schema is '{found}', this version knows up to '{NEWEST}'",
-            "install the newer hotfolder again; or stop the daemon and put a backup from before it in the place of "
-            "the database",
+            "install the newer hotfolder again; or stop the daemon and put a backup from before it, such as "
+            "hotfolder.before-….db, in the place of the database",
         )
