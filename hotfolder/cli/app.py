@@ -84,13 +84,32 @@ def run(
 def status(
     context: typer.Context,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="One line for monitoring; exit codes 0 ok, 1 warning, 2 critical, 3 unknown."
+        ),
+    ] = False,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="With --check: so many failed jobs in an hour are no warning.")
+    ] = 0,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write metrics for Prometheus' textfile collector; -: to stdout."),
+    ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """Show what is waiting, running, done and failed."""
-    from hotfolder.cli.status import show_status
+    from hotfolder.cli.status import check_status, export_status, one_of, show_status
 
-    show_status(root or context.obj, as_json=as_json, watch=watch)
+    one_of(watch=watch, check=check, prometheus=prometheus is not None)
+    if check:
+        raise typer.Exit(check_status(root or context.obj, most_failures=max_failures, as_json=as_json))
+    if prometheus is not None:
+        export_status(root or context.obj, prometheus)
+    else:
+        show_status(root or context.obj, as_json=as_json, watch=watch)
 
 
 @app.command()

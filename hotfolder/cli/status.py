@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.lock import holder
+from hotfolder.folders.lock import holder, taken_at
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status.live import Snapshot, read
@@ -22,22 +22,25 @@ from hotfolder.status.live import Snapshot, read
 STATES = ("queued", "running", "done", "failed", "cancelled")
 #: Seconds whose jobs make the pace, and between two looks.
 _PACE_SECONDS, _WATCH_EVERY = 600, 1.0
+_HOUR = 3600
 
 
 def gather(layout: Layout) -> dict[str, Any]:
     """Everything that `status` tells, as JSON: times in UTC."""
-    pid = holder(layout.lock)
+    pid, now = holder(layout.lock), time.time()
     live = read(layout.live_status) if pid is not None else None
     queue: dict[str, dict[str, int]] = {}
     images = today = {"keep": 0, "reject": 0, "upscaled": 0}
     pace: dict[str, float] = {}
     running: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
+    failed_lately = 0
     if layout.database.exists():
         with Reader(layout.database) as reader:
             queue, images = reader.counts(), reader.outcome_counts()
             running, failures = reader.running(), reader.recent_failures()
-            today, pace = reader.outcome_counts(_midnight()), reader.pace(time.time() - _PACE_SECONDS)
+            today, pace = reader.outcome_counts(_midnight()), reader.pace(now - _PACE_SECONDS)
+            failed_lately = reader.failures_since(now - _HOUR)
     kinds = ("generate", "score", "upscale")
     return {
         "schema_version": 1,
@@ -59,7 +62,12 @@ def gather(layout: Layout) -> dict[str, Any]:
             "device": live.device or None if live else None,
             "memory_used": live.memory_used or None if live else None,
             "memory_total": live.memory_total or None if live else None,
+            "refused_configuration": live.refused if live else None,
+            "version": live.version or None if live else None,
         },
+        "heartbeat_seconds": _since(live.updated_at, now) if live else None,
+        "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
+        "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
         "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},
         "images": images,
         "today": today,
@@ -72,6 +80,7 @@ def gather(layout: Layout) -> dict[str, Any]:
             }
             for row in running
         ],
+        "failures_last_hour": failed_lately,
         "recent_failures": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
@@ -81,6 +90,11 @@ def gather(layout: Layout) -> dict[str, Any]:
             for row in failures
         ],
     }  # fmt: skip
+
+
+def _since(moment: float | None, now: float) -> float | None:
+    """Seconds; a clock that was set back makes none of them negative."""
+    return None if moment is None else round(max(0.0, now - moment), 1)
 
 
 def _midnight() -> float:
@@ -113,6 +127,27 @@ def utc(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def one_of(**wanted: bool) -> None:
+    """Raises UsageError where more than one of these options is there."""
+    names = [f"--{name}" for name, is_there in wanted.items() if is_there]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} exclude each other", "choose one")
+
+
+def check_status(given: Path | None, *, most_failures: int, as_json: bool) -> int:
+    """For a monitoring system; gives its exit code. Nothing is raised but for Ctrl-C."""
+    from hotfolder.cli.check import run_check
+
+    return run_check(lambda: gather(Layout(find_root(given))), time.time(), most_failures, as_json=as_json)
+
+
+def export_status(given: Path | None, target: str) -> None:
+    """For Prometheus, to a file or with '-' to stdout. Raises UsageError where it cannot be written."""
+    from hotfolder.cli.prometheus import write
+
+    write(gather(Layout(find_root(given))), time.time(), target)
 
 
 def show_status(given: Path | None, *, as_json: bool, watch: bool) -> None:
@@ -166,6 +201,10 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use")
         if daemon["paused"]:
             lines.append(f"paused   {daemon['paused']}")
+        if daemon["refused_configuration"]:
+            lines.append(
+                f"refused  {printable(daemon['refused_configuration'])}; what was read before is in force"
+            )
         if daemon["unplaced"]:
             lines.append(
                 f"waiting  {daemon['unplaced']} results: their files cannot be moved (hotfolder why FILE)"

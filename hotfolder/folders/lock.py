@@ -66,6 +66,14 @@ def _pid_in(handle: int) -> str:
     return os.pread(handle, 32, 0).decode(errors="replace").strip()
 
 
+def taken_at(path: Path) -> float | None:
+    """When the lock was taken last, in seconds since the epoch; None where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
 def is_held_by(path: Path, pid: int) -> bool:
     """Whether the kernel knows it so: the pid in a lock may be of another machine, or of a container's own numbers."""
     try:

@@ -320,6 +320,10 @@ GROUP BY kind;
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
 WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;
 
+-- name: failures_since
+-- How many jobs have failed of late, and not been tried again.
+SELECT count(*) AS jobs FROM jobs WHERE state = 'failed' AND finished_at >= :since;
+
 -- name: results
 SELECT * FROM results ORDER BY image_id;
 

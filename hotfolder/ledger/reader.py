@@ -75,6 +75,10 @@ class Reader:
     def recent_failures(self) -> list[dict[str, Any]]:
         return self._all("recent_failures")
 
+    def failures_since(self, since: float) -> int:
+        """How many jobs have failed since a moment (seconds since the epoch), and not been tried again."""
+        return int(self._all("failures_since", since=since)[0]["jobs"])
+
     def open_drops(self) -> list[dict[str, Any]]:
         """Files that are taken and whose work has not ended."""
         return self._all("open_drops")

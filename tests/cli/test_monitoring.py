@@ -1,0 +1,201 @@
+"""status --check and --prometheus: what monitoring is told of a line that is dead, paused, stuck, or has failures."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hotfolder import __version__
+from hotfolder.cli.app import app
+from hotfolder.cli.check import SILENT, STUCK, State, check
+from hotfolder.cli.prometheus import exposition
+from hotfolder.cli.status import gather, show_status
+from hotfolder.errors import BadInput
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import RootLock
+from hotfolder.status.live import HEARTBEAT_EVERY, Live, Snapshot, read, snapshot
+from hotfolder.types import Kind
+from tests.faults.disks import working
+from tests.support.live import wait_for
+from tests.support.roots import daemon, picture
+from tests.support.scripted import ScriptedExecutor
+
+NOW = 1_800_000_000.0
+
+
+def moment(**differs: Any) -> Snapshot:
+    usual = snapshot(
+        started_at=NOW - 500, now=NOW - 1, watcher="inotify", progress=None, since=NOW, done=0, failed=0, open_jobs=0,
+        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={},
+    )  # fmt: skip
+    return replace(usual, **{"changed_at": NOW - 5, **differs})
+
+
+@pytest.fixture
+def running(layout: Layout) -> Iterator[Layout]:
+    lock = RootLock(layout.lock)
+    lock.acquire()
+    yield layout
+    lock.release()
+
+
+def judged(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, snap: Snapshot | None, **differs: Any
+) -> tuple[State, str]:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    if snap is None:
+        layout.live_status.unlink(missing_ok=True)
+    else:
+        layout.live_status.write_text(json.dumps(asdict(snap)))
+    found = {**gather(layout), **differs}
+    checked = check(found, NOW, differs.pop("most", 0))
+    assert checked.line.count("|") == 1
+    assert "\n" not in checked.line
+    return checked.state, checked.text
+
+
+def test_each_state_of_a_line_has_its_code(running: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(snap: Snapshot | None, **differs: Any) -> tuple[State, str]:
+        return judged(running, monkeypatch, snap, **differs)
+
+    waiting = {"queue": {"score": {"queued": 3, "running": 1, "done": 0, "failed": 0}}}
+    assert found(moment()) == (State.OK, "idle; 0 jobs open")
+    assert found(moment(changed_at=NOW - 10 * STUCK)) == (State.OK, "idle; 0 jobs open")
+    assert found(moment(), **waiting) == (State.OK, "idle; 4 jobs open")
+    state, text = found(moment(changed_at=NOW - STUCK - 1), **waiting)
+    assert (state, text) == (State.CRITICAL, "stuck: 4 jobs wait and nothing has changed for 2701 s")
+    state, text = found(moment(updated_at=NOW - SILENT - 1))
+    assert state is State.CRITICAL
+    assert "has said nothing for 181 s" in text
+    assert found(moment(updated_at=NOW + 3600))[0] is State.OK  # the clock was set back
+    assert found(moment(paused="you asked for it")) == (State.WARNING, "paused: you asked for it")
+    assert found(moment(paused="disk | full", taking=False))[0] is State.CRITICAL
+    assert found(moment(), failures_last_hour=2) == (State.WARNING, "2 jobs failed in the last hour")
+    assert found(moment(), failures_last_hour=2, most=2)[0] is State.OK
+    assert found(moment(refused="gate.kep: unknown"))[0] is State.WARNING
+    assert found(moment(unplaced=1))[0] is State.WARNING
+    assert found(moment(left_alone={"links": 3}))[0] is State.OK
+    assert found(moment(left_alone={"unreadable": 1}))[0] is State.WARNING
+    state, text = found(moment(paused="no space", taking=False, unplaced=1), failures_last_hour=1)
+    assert (state, text.split("; ")[0]) == (State.CRITICAL, "paused: no space")
+    assert len(text.split("; ")) == 3
+    assert found(None, starting_seconds=9.0) == (State.OK, "starting; 0 jobs open")
+    assert found(None, starting_seconds=301.0)[0] is State.WARNING
+
+
+def test_the_command_tells_by_its_exit_code(layout: Layout, tmp_path: Path) -> None:
+    def run(*options: str) -> Any:
+        return CliRunner().invoke(app, ["status", *options])
+
+    dead = run("--check", "--root", str(layout.root))
+    assert (dead.exit_code, dead.stderr) == (2, "")
+    assert re.fullmatch(
+        rf"HOTFOLDER CRITICAL: no daemon works on {layout.root} "
+        r"\| queued=0;;;0 running=0;;;0 failures=0;0;;0\n", dead.stdout,
+    )  # fmt: skip
+    document = json.loads(run("--check", "--json", "--root", str(layout.root)).stdout)
+    assert document["check"]["state"] == "critical"
+    assert document["daemon"]["running"] is False
+    for root in (tmp_path / "none", layout.root / "keep"):
+        unknown = run("--check", "--root", str(root))
+        assert (unknown.exit_code, unknown.stdout.partition(":")[0]) == (3, "HOTFOLDER UNKNOWN")
+    layout.database.write_bytes(b"no database" * 99)
+    unknown = run("--check", "--root", str(layout.root))
+    assert (unknown.exit_code, "cannot be read" in unknown.stdout) == (3, True)
+    assert run("--check", "--watch", "--root", str(layout.root)).exit_code != 0
+
+
+#: A line of https://prometheus.io/docs/instrumenting/exposition_formats/
+SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+)\} (\S+)')
+
+
+def test_metrics_are_what_prometheus_reads(running: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    snap = moment(paused="x", taking=False, refused="y", device="cuda:0", memory_used=5, memory_total=9)
+    running.live_status.write_text(json.dumps(asdict(snap)))
+    odd = '/a "b"\\c\nd\udce9'
+    text = exposition({**gather(running), "root": odd}, NOW)
+    assert text.endswith("\n")
+    types: dict[str, str] = {}
+    values = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            name, types[name] = line.split()[2:]
+        elif not line.startswith("# HELP "):
+            found = SAMPLE.fullmatch(line)
+            assert found is not None, line
+            assert found[2].startswith('root="/a \\"b\\"\\\\c\\nd\\\\udce9"')
+            assert found[1] in types
+            labels = found[2].partition(",")[2]
+            assert values.setdefault((found[1], labels), float(found[3])) == float(found[3])
+    assert all(name.startswith("hotfolder_") for name in types)
+    assert all((kind == "counter") == name.endswith("_total") for name, kind in types.items())
+    assert values["hotfolder_up", ""] == 1
+    assert values["hotfolder_paused", 'by="trouble"'] == 1
+    assert values["hotfolder_paused", 'by="person"'] == 0
+    assert values["hotfolder_config_last_reload_successful", ""] == 0
+    assert values["hotfolder_start_time_seconds", ""] == NOW - 500
+    assert values["hotfolder_heartbeat_time_seconds", ""] == NOW - 1
+    assert values["hotfolder_device_memory_used_bytes", 'device="cuda:0"'] == 5
+    assert values["hotfolder_build_info", f'version="{__version__}"'] == 1
+
+
+def test_metrics_are_written_whole_or_not_at_all(layout: Layout, tmp_path: Path) -> None:
+    target = tmp_path / "hotfolder.prom"
+
+    def write(file: str) -> Any:
+        return CliRunner().invoke(app, ["status", "--prometheus", file, "--root", str(layout.root)])
+
+    assert write(str(target)).exit_code == 0
+    assert f'hotfolder_up{{root="{layout.root}"}} 0\n' in target.read_text()
+    inode = target.stat().st_ino
+    assert write(str(target)).exit_code == 0
+    assert target.stat().st_ino != inode  # another file, in its place
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["hotfolder.prom"]
+    assert "hotfolder_up" in write("-").stdout
+    refused = write("/proc/none/x.prom")
+    assert "cannot be written" in str(refused.exception)
+
+
+def test_a_daemon_with_nothing_to_do_still_says_that_it_lives(tmp_path: Path) -> None:
+    live, told = Live(tmp_path / "status.json", None, lambda _: None), moment()
+    times = []
+    for second in range(0, 31, 1):
+        live.update(NOW + second, lambda now=NOW + second: replace(told, updated_at=now, changed_at=0.0))  # type: ignore[misc]
+        found = read(tmp_path / "status.json")
+        assert found is not None
+        times.append((found.updated_at - NOW, found.changed_at - NOW))
+    assert sorted(set(times)) == [(0, 0), (HEARTBEAT_EVERY, 0), (2 * HEARTBEAT_EVERY, 0), (3 * HEARTBEAT_EVERY, 0)]
+    live.update(NOW + 40, lambda: replace(told, stage="scoring", updated_at=NOW + 40))
+    found = read(tmp_path / "status.json")
+    assert found is not None
+    assert found.changed_at == NOW + 40
+    # What a later version adds is no reason to know nothing.
+    (tmp_path / "status.json").write_text(json.dumps({**asdict(found), "moons": 2}))
+    assert read(tmp_path / "status.json") == found
+    for odd in ("[]", "{}", '"x"', ""):
+        (tmp_path / "status.json").write_text(odd)
+        assert read(tmp_path / "status.json") is None
+
+
+def test_failures_of_the_last_hour_are_counted(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    line = daemon(layout, ScriptedExecutor(lambda *_: BadInput("it is broken", "mend it")))
+    with working(line):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        wait_for(lambda: gather(layout)["failures_last_hour"] == 3, 20, "three failed")
+        assert check(gather(layout), time.time(), 0).state is State.WARNING
+        assert check(gather(layout), time.time(), 3).state is State.OK
+        show_status(layout.root, as_json=True, watch=False)
+    found = json.loads(capsys.readouterr().out)
+    assert found["daemon"]["version"] == __version__
+    assert found["heartbeat_seconds"] < 15
