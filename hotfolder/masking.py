@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
-_HIDDEN = "***"
+#: What is shown in the place of a secret.
+HIDDEN = "***"
 #: What is shorter would hide half of every line.
 _LEAST_PASSWORD, _LEAST_TOKEN = 4, 8
 _ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*)://([^\s\"'<>\\]+)")
@@ -31,14 +32,14 @@ def masked(text: str) -> str:
         text = _pattern.sub(lambda found: _known[found[0]], text)
     if "://" in text:
         text = _ADDRESS.sub(_mask_address, text)
-    return _HUB_TOKEN.sub(_HIDDEN, _HEADERS.sub(rf"\1\2{_HIDDEN}", text))
+    return _HUB_TOKEN.sub(HIDDEN, _HEADERS.sub(rf"\1\2{HIDDEN}", text))
 
 
 def learn_addresses(urls: Iterable[str]) -> None:
     """From now on, these addresses of services are masked wherever they stand, and so is each token in them."""
     for url in urls:
         scheme, there, _ = url.partition("://")
-        _learn([url], f"{scheme}://{_HIDDEN}" if there else _HIDDEN)
+        _learn([url], f"{scheme}://{HIDDEN}" if there else HIDDEN)
         _learn([*_credentials(url), *_tokens(url)])
     _compile()
 
@@ -58,7 +59,7 @@ def learn_environment(environ: Mapping[str, str]) -> None:
     _compile()
 
 
-def _learn(secrets: Iterable[str], shown: str = _HIDDEN) -> None:
+def _learn(secrets: Iterable[str], shown: str = HIDDEN) -> None:
     for secret in secrets:
         _known.setdefault(secret, shown)
         _known.setdefault(unquote(secret), shown)
@@ -75,11 +76,11 @@ def _compile() -> None:
 def _mask_address(found: re.Match[str]) -> str:
     scheme, rest = found[1], found[2]
     if scheme.lower() not in _OPEN_SCHEMES:
-        return f"{scheme}://{_HIDDEN}"
+        return f"{scheme}://{HIDDEN}"
     place, slash, path = rest.partition("/")
     if "@" in place:
-        place = f"{_HIDDEN}@{place.rpartition('@')[2]}"
-    return f"{scheme}://" + _QUERY.sub(rf"\1{_HIDDEN}", f"{place}{slash}{path}")
+        place = f"{HIDDEN}@{place.rpartition('@')[2]}"
+    return f"{scheme}://" + _QUERY.sub(rf"\1{HIDDEN}", f"{place}{slash}{path}")
 
 
 def _credentials(url: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 from hotfolder import __version__
 from hotfolder.cli.bench_group import bench
+from hotfolder.cli.config_group import config
 from hotfolder.cli.models_group import models
 from hotfolder.cli.options import Json, Root, Scorer
 from hotfolder.cli.service_group import service
@@ -401,3 +402,4 @@ def upscale(
 app.add_typer(models, name="models")
 app.add_typer(service, name="service")
 app.add_typer(bench, name="bench")
+app.add_typer(config, name="config")

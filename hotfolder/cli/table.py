@@ -44,6 +44,11 @@ def cell(value: Any) -> str:
     return printable(str(value))
 
 
+def toml(value: Any) -> str:
+    """A value as hotfolder.toml has it: JSON's texts, numbers and lists are TOML's, too."""
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
 def write_json(document: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps({"schema_version": 1, **document}) + "\n")
 

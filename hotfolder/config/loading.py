@@ -61,6 +61,22 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     return settings
 
 
+def sources(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """'section.key' -> where its value comes from, for all that are not as delivered: '$VARIABLE', or file and line.
+
+    Of arrays the name -> the line of the first. Raises what `read` raises.
+    """
+    path = root / FILE_NAME
+    found = {}
+    for section, values in read(path).items():
+        if section in ARRAYS:
+            found[section] = _line(FILE_NAME, path, section)
+            continue
+        for key in values if isinstance(values, Mapping) else ():
+            found[f"{section}.{key}"] = _line(FILE_NAME, path, section, key)
+    return {**found, **{key: f"${variable}" for key, variable in _apply_environment({}, environ).items()}}
+
+
 def read(path: Path, opens: Opens = open_regular) -> dict[str, Any]:
     """A configuration file as it stands; `opens` says how it is reached. Raises ConfigError, FileNotFoundError."""
     try:
