@@ -16,6 +16,7 @@ from hotfolder.printable import SafeFormatter
 
 def main() -> NoReturn:
     """The `hotfolder` command. A command line that is not understood ends with 2, after a word on its usage."""
+    _have_streams()
     _speak_utf8()
     if logging.lastResort is not None:  # of commands that keep no log
         logging.lastResort.setFormatter(SafeFormatter("%(message)s"))
@@ -28,6 +29,20 @@ def main() -> NoReturn:
     except OSError as error:
         sys.exit(_tell(_explain(error)))
     sys.exit(ExitCode.DONE)
+
+
+def _have_streams() -> None:
+    """A caller may have closed some: what is opened first would take their numbers, and be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _speak_utf8() -> None:

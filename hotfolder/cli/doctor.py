@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from hotfolder import __version__
 from hotfolder.cli import table
 from hotfolder.cli.models import how_to_mend
 from hotfolder.cli.service import Manager
@@ -331,12 +332,21 @@ def _models(settings: Settings) -> Iterator[Check]:
 
 
 def _daemon(layout: Layout) -> Check:
-    pid = holder(layout.lock)
+    try:
+        pid = holder(layout.lock)
+    except HotfolderError as error:
+        return Check("daemon", "warn", error.message, error.fix)
     if pid is None:
         return Check("daemon", "warn", "not running", "hotfolder run, or hotfolder service install")
     live = read(layout.live_status)
     if live is None:
         return Check("daemon", "ok", f"process {pid} is starting")
+    if live.version and live.version != __version__:
+        text = f"process {pid} is of hotfolder {live.version}, this is {__version__}"
+        return Check("daemon", "warn", text, "hotfolder stop; then start it again")
+    if live.refused:
+        fix = "mend it, then: hotfolder reload"
+        return Check("daemon", "warn", f"process {pid} works by older settings: {live.refused}", fix)
     if live.paused:
         return Check("daemon", "warn", f"process {pid}, paused: {live.paused}", "see: hotfolder status")
     late = time.time() - live.updated_at

@@ -5,6 +5,9 @@ https://prometheus.io/docs/practices/naming/ and https://prometheus.io/docs/inst
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -26,6 +29,8 @@ def write(found: Mapping[str, Any], now: float, target: str) -> None:
         return
     path = Path(target).absolute()
     try:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError(errno.ENOTSUP, "it is no regular file")  # a device, or a link, would be replaced
         write_durably(path, text)
     except OSError as error:
         raise refused(

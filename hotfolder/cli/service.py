@@ -92,6 +92,10 @@ def run_install(
         _check_account(whose, root, command)
         texts = {path: system_unit(command), drop_in_path(manager.unit): drop_in(manager.unit, str(root))}
     else:
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise UsageError(
+                f"this user may not write to {root}", "as the one who may, or with --system --user NAME"
+            )
         texts = {path: user_unit(command, str(root))}
     for each in texts:
         _check_free(each, root)

@@ -106,11 +106,11 @@ class Commands:
         answers = []
         for answer in self._completion.retry(command.get("jobs", [])):
             answers.append(answer)
-            yield
+            yield None
         return {"retried": answers}
 
     def _pause(self, command: dict[str, Any]) -> Steps:
-        yield
+        yield None
         seconds, now = command.get("seconds"), self._clock()
         until = now + seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST else None
         self._pauses.ask(until)
@@ -118,7 +118,7 @@ class Commands:
         return {"until": until}
 
     def _resume(self, _: dict[str, Any]) -> Steps:
-        yield
+        yield None
         was_paused = self._pauses.asked_until(self._clock()) is not None
         self._pauses.go_on()
         if was_paused:
@@ -175,5 +175,5 @@ class Commands:
                 self._sources.ended.add(drop.id)
                 cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
                 log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
-            yield
+            yield None
         return {"cancelled": cancelled}

@@ -175,7 +175,7 @@ class Daemon:
     def _tidy_permissions(self) -> None:
         layout, settings = self._layout, self._settings.of_root
         readers, secret = settings.output.readers, settings.holds_secrets
-        tidy_permissions(layout.database, layout.root / FILE_NAME, readers=readers, secret=secret)
+        tidy_permissions(layout.database, layout.lock, layout.root / FILE_NAME, readers=readers, secret=secret)
 
     def _driven(self, steps: Generator[None, None, T]) -> T:
         """Runs a long step of the start to its end."""

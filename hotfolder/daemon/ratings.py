@@ -94,6 +94,8 @@ class Ratings:
             try:
                 staged.parent.mkdir(parents=True, exist_ok=True)
                 with staged.open("wb") as file:
+                    with contextlib.suppress(PermissionError):  # of a group that this user is not in
+                        os.fchown(file.fileno(), -1, facts.st_gid)
                     os.fchmod(file.fileno(), facts.st_mode & 0o777)
                     file.write(new)
                     file.flush()

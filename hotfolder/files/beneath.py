@@ -127,6 +127,22 @@ class Beneath:
                 return True
         return False
 
+    def take_group(self, path: str, dst: str) -> None:
+        """Gives a file of our own the group of the folder that it is about to be moved to, where that is setgid.
+
+        A file that is made there gets it by itself; one that is moved keeps the group that it has. Where this user is
+        not in that group, it stays as it is. Raises OSError where either is not there.
+        """
+        into, _ = self._split(dst, make=True)
+        folder, name = self._split(path)
+        with self._named(path):
+            wanted = os.fstat(into)
+            has = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not wanted.st_mode & stat.S_ISGID or wanted.st_gid == has.st_gid or not stat.S_ISREG(has.st_mode):
+                return
+            with contextlib.suppress(PermissionError):
+                os.chown(name, -1, wanted.st_gid, dir_fd=folder, follow_symlinks=False)
+
     def is_same_content(self, one: str, other: str) -> bool:
         """Whether two regular files hold the same bytes. Raises as `open`."""
         digests = []

@@ -71,14 +71,16 @@ def try_moves(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
             trial.unlink(missing_ok=True)
 
 
-def tidy_permissions(database: Path, configuration: Path, *, readers: int, secret: bool) -> None:
+def tidy_permissions(database: Path, lock: Path, configuration: Path, *, readers: int, secret: bool) -> None:
     """Whoever may write the database or the configuration decides what the daemon does: not everybody may.
 
-    `readers` are the bits of those beside the owner who are to read the database. A configuration that holds what is
+    `readers` are the bits of those beside the owner who are to read the database, and the lock, which tells them
+    whether a daemon runs. A configuration that holds what is
     `secret` is not for everybody to read, unless it is for them.
     """
     for ending in ("", "-wal", "-shm"):
         _change_mode(Path(f"{database}{ending}"), add=readers, remove=0o002)
+    _change_mode(lock, add=readers, remove=0o002)
     unwanted = 0o006 & ~readers if secret else 0o002
     _change_mode(configuration, add=0, remove=unwanted)
 

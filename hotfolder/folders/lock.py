@@ -7,7 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from hotfolder.errors import AlreadyRunning
+from hotfolder.errors import AlreadyRunning, UsageError
+from hotfolder.home import user_name
 
 _TRIES = 5
 
@@ -26,7 +27,7 @@ class RootLock:
         """
         pid = ""
         for _ in range(_TRIES):  # `status` holds it for an instant when it looks
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = self._open()
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is_of(handle):
@@ -46,6 +47,18 @@ class RootLock:
         self._handle = handle
         return in_order
 
+    def _open(self) -> int:
+        """Raises UsageError for a root of somebody else, OSError."""
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except PermissionError:
+            whose = _owner(self._path) or _owner(self._path.parent)
+            raise UsageError(
+                f"{self._path.parent.parent} is worked by {whose or 'another user'}: its lock {self._path} may not be "
+                "written by this user",
+                "run it as that user, or make a root of your own: hotfolder init",
+            ) from None
+
     def _is_of(self, handle: int) -> bool:
         """Whether the file that is locked lies under its path: it may have been removed in between."""
         try:
@@ -60,6 +73,14 @@ class RootLock:
                 os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = -1
+
+
+def _owner(path: Path) -> str:
+    """Empty where that cannot be seen."""
+    try:
+        return user_name(path.stat().st_uid)
+    except OSError:
+        return ""
 
 
 def _pid_in(handle: int) -> str:
@@ -81,19 +102,26 @@ def is_held_by(path: Path, pid: int) -> bool:
         held = Path("/proc/locks").read_text()
     except OSError:
         return False
-    # "1: FLOCK  ADVISORY  WRITE 708 08:02:66978 0 EOF", see proc_locks(5)
-    locks = [line.split() for line in held.splitlines()]
+    # "1: FLOCK  ADVISORY  WRITE 708 08:02:66978 0 EOF", see proc_locks(5); the device is not always that of stat(2).
+    locks = [words for line in held.splitlines() if len(words := line.split()) > 5]
     return any(
         words[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and words[4] == str(pid) and words[5].endswith(f":{inode}")
         for words in locks
-        if len(words) > 5
     )
 
 
 def holder(path: Path) -> int | None:
-    """The pid of the daemon that holds the lock; None when none does."""
+    """The pid of the daemon that holds the lock; None when none does.
+
+    Raises UsageError where this user may not know: that is not the same as none.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise UsageError(
+            f"{path} may not be read by this user, so nobody knows whether a daemon runs",
+            'for your group: chmod g+rx its folder, output.umask = "027" and a new start of the daemon',
+        ) from None
     except OSError:
         return None
     try:

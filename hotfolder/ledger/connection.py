@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from hotfolder.errors import LedgerError
@@ -59,13 +61,40 @@ def open_reader(path: Path) -> sqlite3.Connection:
             return _read_only(address)
         except sqlite3.OperationalError:
             # Where nothing can be made beside it, it cannot be read as usual, unless a daemon has it open just now.
-            wal = Path(f"{path}-wal")
+            _, wal, index = files(path)
             if wal.exists() and wal.stat().st_size:
-                raise
+                if index.exists() or os.access(path.parent, os.W_OK):
+                    raise
+                return _read_copy(path, wal)
             return _read_only(f"{address}&immutable=1")
+    except OSError as error:
+        raise LedgerError(
+            f"{path} was left by a crash, and cannot be copied to be read: {error.strerror}",
+            "start the daemon: hotfolder run; or set TMPDIR to a folder with space",
+        ) from None
     except sqlite3.Error as error:
         fix = "is it a hotfolder database? If its first start was cut short, start again: hotfolder run"
         raise LedgerError(f"{path} cannot be read: {error}", fix) from None
+
+
+def _read_copy(path: Path, wal: Path) -> sqlite3.Connection:
+    """A copy of a database that a crash has left with a log, for who may write nothing beside it.
+
+    Without the log's index nobody can read the log in its place, and without the log the newest rows would be missing.
+    Raises OSError, sqlite3.Error.
+    """
+    with tempfile.TemporaryDirectory(prefix="hotfolder-") as folder:
+        copy = Path(folder, path.name)
+        shutil.copyfile(path, copy)
+        shutil.copyfile(wal, f"{copy}-wal")
+        connection = sqlite3.connect(copy, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute(
+                "PRAGMA journal_mode = DELETE"
+            )  # all in the one file, which stays open without a name
+        finally:
+            connection.close()
+        return _read_only(f"{copy.as_uri()}?mode=ro&immutable=1")
 
 
 def _read_only(address: str) -> sqlite3.Connection:

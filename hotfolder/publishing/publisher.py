@@ -18,6 +18,7 @@ from hotfolder.files.copying import is_copy
 from hotfolder.files.identity import is_same
 from hotfolder.files.trouble import explain, explain_move
 from hotfolder.folders.guard import Guard
+from hotfolder.folders.layout import PRIVATE
 from hotfolder.ledger.journal import StoredEntry
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.printable import json_text
@@ -329,6 +330,8 @@ class Publisher:
             return True  # moved before the crash, or gone
         folders.add(_folder_of(move.src))
         try:
+            if move.src.startswith(f"{PRIVATE}/"):  # what was made here, not dropped
+                self._beneath.take_group(move.src, move.dst)
             was_copied = self._beneath.rename(move.src, move.dst)
         except FileNotFoundError:
             self._beneath.close()  # a folder was removed, or it is the file that is gone

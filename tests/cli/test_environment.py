@@ -87,6 +87,19 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&- <&-", "| head -c 1", "> /dev/full", "2> /dev/full"])
+def test_streams_that_are_closed_or_full_are_no_traceback(layout: Layout, streams: str) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for command in ("status", "models list"):
+        script = f"exec 9>&2; {sys.executable} -m hotfolder {command} --root {layout.root} {streams}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+        assert done.returncode == (1 if streams == "> /dev/full" else 0), done
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+    # What is opened does not get the number of a stream, so that nothing is written to it.
+    assert layout.database.exists() is False
+
+
 def test_a_root_that_may_only_be_read_is_shown_and_not_worked(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as disk:
         root = str(disk / "root")

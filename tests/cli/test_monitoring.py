@@ -161,6 +161,8 @@ def test_metrics_are_written_whole_or_not_at_all(layout: Layout, tmp_path: Path)
     assert target.stat().st_ino != inode  # another file, in its place
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["hotfolder.prom"]
     assert "hotfolder_up" in write("-").stdout
+    (tmp_path / "link.prom").symlink_to(target)
+    assert "it is no regular file" in str(write(str(tmp_path / "link.prom")).exception)  # nor is a device replaced
     refused = write("/proc/none/x.prom")
     assert "cannot be written" in str(refused.exception)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,8 @@ from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.faults.disks import working
 from tests.support.live import wait_for
-from tests.support.roots import daemon, picture
+from tests.support.people import Person, only_root
+from tests.support.roots import daemon, new_root, picture
 from tests.support.scripted import ScriptedExecutor, always
 
 _OTHER = 12345
@@ -92,29 +93,27 @@ def test_a_copy_is_for_nobody_who_may_not_read_the_database(layout: Layout, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can be another user")
-def test_another_user_of_the_group_looks_where_that_is_wished(layout: Layout) -> None:
-    for folder in [layout.root, *layout.root.parents]:
-        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    os.chown(layout.root, -1, _OTHER)
-    layout.root.chmod(0o2750)
-    picture(layout.inbox(Kind.SCORE) / "a.png")
+@only_root
+def test_another_user_of_the_group_looks_where_that_is_wished() -> None:
+    with tempfile.TemporaryDirectory(prefix="hotfolder-people-") as name:
+        Path(name).chmod(0o755)
+        layout = new_root(Path(name))
+        os.chown(layout.root, -1, _OTHER)
+        layout.root.chmod(0o2750)
+        picture(layout.inbox(Kind.SCORE) / "a.png")
 
-    def top() -> subprocess.CompletedProcess[str]:
-        words = ["setpriv", f"--reuid={_OTHER}", f"--regid={_OTHER}", "--clear-groups"]
-        words += [sys.executable, "-m", "hotfolder", "top", "--root", str(layout.root)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+        def top() -> subprocess.CompletedProcess[str]:
+            other = Person(_OTHER, (_OTHER,))
+            words = other.command([sys.executable, "-m", "hotfolder", "top", "--root", str(layout.root)])
+            return subprocess.run(words, env=other.environ(), cwd="/", capture_output=True, text=True, timeout=60)
 
-    work(layout)
-    refused = top()
-    if "hotfolder.db" not in refused.stderr:
-        pytest.skip(f"the other user cannot run this Python: {refused.stderr[-200:]}")
-    assert refused.returncode == 1
-    assert "may not be read by this user" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    os.chown(layout.database, -1, _OTHER)
-    with working(daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__UMASK="027")):
-        wait_for(layout.live_status.exists, 20, "it runs")
+        work(layout)
+        refused = top()
+        assert refused.returncode == 1
+        assert "may not be read by this user" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        os.chown(layout.database, -1, _OTHER)
+        with working(daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__UMASK="027")):
+            wait_for(layout.live_status.exists, 20, "it runs")
+            assert "keep/a.png" in top().stdout, top().stderr
         assert "keep/a.png" in top().stdout, top().stderr
-    assert "keep/a.png" in top().stdout, top().stderr

@@ -1,0 +1,165 @@
+"""Other users: who may look looks, who may not is told so in a sentence, and a shared folder keeps its group."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotfolder.cli.status import gather
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import RootLock, holder
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.ledger.reader import Reader
+from hotfolder.types import Kind
+from tests import people
+from tests.support.people import Person, in_child, only_root
+from tests.support.roots import daemon, new_root, picture, rows
+from tests.support.scripted import ScriptedExecutor, always
+
+pytestmark = only_root
+GROUP = 43210
+MEMBER, STRANGER = Person(43211, (43211, GROUP)), Person(43214, (43214,))
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that everybody may enter. Not pytest's own: another run of it would close that again."""
+    with tempfile.TemporaryDirectory(prefix="hotfolder-people-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def layout(everybodys: Path) -> Layout:
+    return new_root(everybodys)
+
+
+def share(layout: Layout) -> None:
+    """For the group to look at, and for nobody to write."""
+    for path in (layout.root, *layout.root.rglob("*")):
+        os.chown(path, -1, GROUP)
+        path.chmod(0o2750 if path.is_dir() else path.stat().st_mode)
+
+
+def killed(layout: Layout) -> None:
+    """A database as `kill -9` leaves it: the newest row stands in its log alone."""
+    script = """
+import os, sys
+from pathlib import Path
+from hotfolder.ledger.ledger import Ledger
+ledger = Ledger.open(Path(sys.argv[1]))
+ledger.database.write_back()
+ledger.database.execute("INSERT INTO drops (kind, path, size, mtime_ns, inode, device, seen_at, created_at)"
+                        " VALUES ('score', 'inbox/score/a.png', 1, 2, 3, 4, 5, 6)")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, str(layout.database)], check=True)
+    for path in layout.root.glob("hotfolder.db*"):
+        os.chown(path, -1, GROUP)
+        path.chmod(0o640)
+
+
+def drops(layout: Layout) -> Any:
+    with Reader(layout.database) as reader:
+        return [list(row) for row in reader.ask("SELECT path FROM drops")[1]]
+
+
+@pytest.mark.parametrize("left", ["in order", "log and index", "log", "empty log"])
+def test_a_member_of_the_group_reads_what_any_end_has_left(layout: Layout, left: str) -> None:
+    Ledger.open(layout.database).close()
+    if left != "in order":
+        killed(layout)
+    share(layout)
+    layout.database.chmod(0o640)
+    wal, index = (Path(f"{layout.database}-{name}") for name in ("wal", "shm"))
+    if left == "log":
+        index.unlink()
+    elif left == "empty log":
+        wal.write_bytes(b"")
+        index.unlink()
+    before = {path: path.read_bytes() for path in layout.root.glob("hotfolder.db*")}
+    expected = [["inbox/score/a.png"]] if "log" in left and left != "empty log" else []
+    assert in_child(MEMBER, lambda: drops(layout)) == expected
+    assert in_child(STRANGER, lambda: drops(layout)).startswith(("ledger: ", "unexpected PermissionError"))
+    assert {path: path.read_bytes() for path in before if not path.name.endswith("-shm")} == {
+        path: data for path, data in before.items() if not path.name.endswith("-shm")
+    }
+
+
+def test_whether_a_daemon_runs_is_known_or_said_not_to_be(layout: Layout) -> None:
+    share(layout)
+    lock = RootLock(layout.lock)
+    lock.acquire()
+    layout.lock.chmod(0o640)
+    os.chown(layout.lock, -1, GROUP)
+    assert in_child(MEMBER, lambda: holder(layout.lock)) == os.getpid()
+    told = in_child(MEMBER, lambda: RootLock(layout.lock).acquire())
+    assert told.startswith(f"usage: {layout.root} is worked by root: its lock")
+    layout.lock.chmod(0o600)
+    assert "nobody knows whether a daemon runs" in in_child(MEMBER, lambda: holder(layout.lock))
+    lock.release()
+    # A start makes it readable for those who may read the database.
+    daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__UMASK="027").run(once=True)
+    assert in_child(MEMBER, lambda: gather(layout)["daemon"]["running"]) is False
+
+
+def test_what_is_made_in_a_shared_folder_is_its_groups(layout: Layout) -> None:
+    for name in ("keep", "upscaled"):
+        os.chown(layout.root / name, -1, GROUP)
+        (layout.root / name).chmod(0o2775)
+    (layout.inbox(Kind.GENERATE) / "sub").mkdir()
+    (layout.inbox(Kind.GENERATE) / "sub/p.txt").write_text("a --seed 1")
+    dropped = picture(layout.inbox(Kind.SCORE) / "mine.png")
+    os.chown(dropped, -1, 54321)
+    daemon(layout, ScriptedExecutor(always(9.0)), OUTPUT__RATING="in-place").run(once=True)
+    made = [path for (path,) in rows(layout, "SELECT path FROM results WHERE role != 'dropped'")]
+    assert len(made) == 3
+    groups = {path: (layout.root / path).stat().st_gid for path in made}
+    assert set(groups.values()) == {GROUP}, groups
+    # What was dropped is its owner's, and stays as it was.
+    (mine,) = [path for (path,) in rows(layout, "SELECT path FROM results WHERE role = 'dropped'")]
+    assert (layout.root / mine).stat().st_gid == 54321
+
+
+def test_a_group_that_one_is_not_in_stops_nothing(everybodys: Path) -> None:
+    from hotfolder.files.beneath import Beneath
+
+    root = everybodys / "root"
+    for folder in (root / ".hotfolder", root / "keep"):
+        folder.mkdir(parents=True)
+        os.chown(folder, STRANGER.uid, GROUP)
+        folder.chmod(0o2777)
+
+    def move() -> int:
+        (root / ".hotfolder/a.png").write_bytes(b"x")
+        os.chown(root / ".hotfolder/a.png", -1, STRANGER.groups[0])
+        with Beneath(root) as beneath:
+            beneath.take_group(".hotfolder/a.png", "keep/a.png")
+            beneath.rename(".hotfolder/a.png", "keep/a.png")
+        return (root / "keep/a.png").stat().st_gid
+
+    assert in_child(STRANGER, move) == STRANGER.groups[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs util-linux")
+@pytest.mark.parametrize("name", people.PEOPLE)
+def test_thirty_commands_of_anybody_end_with_a_sentence_and_change_no_other_root(
+    name: str, everybodys: Path
+) -> None:
+    """From two folders; `python -m tests.people` does it from eight, and with models."""
+    root = people.prepare(everybodys)
+    before = people.fingerprint(root)
+    lines = dict.fromkeys(("a folder like a root", "gone"), people.LIGHT)
+    results = people.trial(name, everybodys, root, lines)
+    assert len(results) == 2 * len(people.LIGHT)
+    assert list(people.complaints(results, root)) == []
+    assert people.fingerprint(root) == before
