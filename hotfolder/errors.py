@@ -141,6 +141,12 @@ class ImageTooLarge(BadInput):
     kind = "image_too_large"
 
 
+class EnlargedTooLarge(BadInput):
+    """Enlarged, the image would have more megapixels than are wanted without being asked for."""
+
+    kind = "enlarged_too_large"
+
+
 class FileTooLarge(BadInput):
     """The file has more bytes, or more metadata, than the limit."""
 

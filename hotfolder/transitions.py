@@ -157,6 +157,14 @@ class Duplicate(OfJob):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotEnlarged(OfJob):
+    """An image stays as it is: enlarged it would be larger than is wanted. Its row says so."""
+
+    image_id: int
+    note: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(OfJob):
     """A job failed for good."""
 
@@ -251,6 +259,7 @@ Transition = (
     | Scored
     | Upscaled
     | Duplicate
+    | NotEnlarged
     | Failed
     | Chosen
     | Rerouted

@@ -271,6 +271,7 @@ class RunnerSettings:
     tile: int = 0  # input pixels; 0: by the memory there is
     overlap: int = 0  # input pixels; 0: by the network's receptive field
     animated: str = "refuse"  # or 'first-frame'
+    max_output_megapixels: float = 0.0  # of an enlarged picture whose size nobody asked for; 0: any
     max_output_pixels: int = 1_000_000_000
 
 

@@ -383,6 +383,15 @@ def upscale(
     scale: Annotated[float | None, typer.Option(help="How many times larger in each direction.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Pixels that the longer side gets.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Millions of pixels in all.")] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            "--print", help="For a print of this size: A3, Letter, 20x30cm, 8x10in. The picture fits on it."
+        ),
+    ] = None,
+    dpi: Annotated[
+        float | None, typer.Option(min=1, max=9600, help="Dots an inch of --print, 300 without it.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
     denoise: Annotated[float | None, typer.Option(help="0 to 1, for models that come as a pair.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; else beside each image.")] = None,
@@ -395,7 +404,9 @@ def upscale(
     """Enlarge images where they lie; what is done already is passed over."""
     from hotfolder.cli.upscale import Options, run_upscale
 
-    options = Options(scale, long_edge, megapixels, model, denoise, picture_format, tile, out, recursive)
+    options = Options(
+        scale, long_edge, megapixels, paper, dpi, model, denoise, picture_format, tile, out, recursive
+    )
     raise typer.Exit(run_upscale(root or context.obj, paths, options, as_json=as_json))
 
 

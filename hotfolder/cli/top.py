@@ -64,7 +64,8 @@ def show_stats(given: Path | None, *, as_json: bool) -> None:
         sys.stdout.write("no image has a score yet\n")
         return
     summary = "{images:,} scores, mean {mean:.2f}, from {lowest:.2f} to {highest:.2f}\n\n".format(**found)
-    sys.stdout.write(summary + histogram(found["histogram"], {"keep": gate.keep, "upscale": gate.upscale}) + "\n")
+    thresholds = {"keep": gate.keep, **({} if gate.upscale == "never" else {"upscale": gate.upscale})}
+    sys.stdout.write(summary + histogram(found["histogram"], thresholds) + "\n")
     for title, key, column in (
         ("model", "models", "model"),
         ("prompt", "prompts", "prompt"),

@@ -18,7 +18,7 @@ from hotfolder.cli.text import noted, told_at_the_end, write_notes
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
-from hotfolder.core import naming
+from hotfolder.core import naming, paper
 from hotfolder.errors import BadInput, ExitCode, UsageError
 from hotfolder.files.moves import fsync_folder
 from hotfolder.models.registry import ModelSpec
@@ -26,6 +26,9 @@ from hotfolder.oneshot.placing import clear, make_folder, make_staging, place, u
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
 from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress
+
+#: Of a print, unless another number is asked for: what printers and their shops take.
+_DPI = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Options:
     scale: float | None = None
     long_edge: int | None = None
     megapixels: float | None = None
+    paper: str | None = None  # a sheet of paper, as `--print` names it
+    dpi: float | None = None
     model: str | None = None
     denoise: float | None = None
     format: str | None = None
@@ -43,10 +48,34 @@ class Options:
     recursive: bool = False
 
     @property
-    def size(self) -> dict[str, float]:
-        """The one way in which a size is asked for, if any."""
+    def size(self) -> dict[str, Any]:
+        """The one way in which a size is asked for, if any: as a worker is told it."""
         asked = {"scale": self.scale, "long_edge": self.long_edge, "megapixels": self.megapixels}
-        return {key: value for key, value in asked.items() if value is not None}
+        size: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+        if self.paper is not None:
+            dpi = _DPI if self.dpi is None else self.dpi
+            size |= {"paper": paper.pixels(_sheet(self.paper), dpi), "dpi": dpi}
+        return size
+
+    def check(self) -> None:
+        """Raises UsageError for what does not go together, or is no size."""
+        numbers = (self.scale, self.long_edge, self.megapixels)
+        if sum(each is not None for each in (*numbers, self.paper)) > 1:
+            raise UsageError("--scale, --long-edge, --megapixels and --print do not go together", "choose one")
+        if not all(0 < value < math.inf for value in numbers if value is not None):
+            raise UsageError("a size must be more than nothing, and a number", "for example --scale 2")
+        if self.dpi is not None and self.paper is None:
+            raise UsageError("--dpi is of a print", "say how large that is, for example --print A3 --dpi 300")
+        if self.paper is not None:
+            _sheet(self.paper)
+
+
+def _sheet(text: str) -> tuple[float, float]:
+    """Raises UsageError."""
+    try:
+        return paper.sheet(text)
+    except ValueError as error:
+        raise UsageError(f"--print {error}", f"known are {paper.KNOWN}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +88,7 @@ class _Wanted:
 
 
 def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
-    if len(options.size) > 1:
-        raise UsageError("--scale, --long-edge and --megapixels do not go together", "choose one")
-    if not all(0 < value < math.inf for value in options.size.values()):
-        raise UsageError("a size must be more than nothing, and a number", "for example --scale 2")
+    options.check()
     root = find_root_if_any(given)
     settings = configured(loading.load(root), options)
     name = settings.upscale.model
@@ -178,14 +204,14 @@ def _failed(source: Path, error: ErrorInfo | None) -> dict[str, Any]:
 def _fingerprint(settings: Settings, spec: ModelSpec, options: Options) -> str:
     """Everything that shapes the result, but for the picture."""
     u = settings.upscale
-    size: dict[str, float | None] = {**options.size} or {"scale": u.scale}
+    size = options.size or {"scale": u.scale}
     twin = spec.twin.verify() if spec.twin else None
     how = [spec.verify(), twin, u.denoise, size, u.format, u.animated, settings.score.background, _VERSION]
     return json.dumps(how, sort_keys=True)
 
 
 #: Changed when the same picture comes out differently.
-_VERSION = 2
+_VERSION = 3
 
 
 def _done_before(folder: Path, stem: str, format_: str, mark: str) -> Path | None:

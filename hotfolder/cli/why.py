@@ -241,7 +241,8 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     if drop["state"] == "gone":
         return _answer(path, "cancelled", "it changed or was taken away before it was done")
     where = f"it is {drop['placed_path']} now" if drop["placed_path"] else "its jobs are done"
-    return _answer(path, "done", _join(where, ended))
+    notes = [job["error"] for job in jobs if job["state"] == "done" and job["error"]]
+    return _answer(path, "done", _join(where, ended, *notes))
 
 
 def _of_image(path: str, image: dict[str, Any], note: str = "") -> dict[str, Any]:

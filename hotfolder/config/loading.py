@@ -26,6 +26,7 @@ _ENV_RESERVED, _ENV_OF_TESTS = {"HOTFOLDER_ROOT"}, "HOTFOLDER_TEST_"
 #: A configuration is text that people write: more than this is something else.
 _MOST_BYTES = 1 << 20
 Loc = tuple[int | str, ...]
+_OF_UNIONS = ("constrained-str", "constrained-float")
 #: pydantic's words, and what people say.
 _PLAIN = {
     "valid array": "list, such as [\"a\", \"b\"]", "valid string": "text in quotation marks",
@@ -205,7 +206,7 @@ def _short(error: Exception) -> str:
 def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) -> ConfigError:
     """A problem in words a person can act on."""
     # Without the names that pydantic gives to the members of a union.
-    loc = tuple(p for p in problem["loc"] if not (isinstance(p, str) and ("[" in p or p == "constrained-str")))
+    loc = tuple(p for p in problem["loc"] if not (isinstance(p, str) and ("[" in p or p in _OF_UNIONS)))
     key = dotted(loc)
     where = _source(loc, problem["type"], overridden) or path
     if problem["type"] == "extra_forbidden":

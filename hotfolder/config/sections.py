@@ -33,7 +33,10 @@ class GateSettings(Section):
         "Empty: the first of score.scorer.",
     )
     keep: Rating = Field(6.5, description="At or above this an image goes to keep/, below it to reject/.")
-    upscale: Rating = Field(7.0, description="At or above this a kept image is enlarged, too.")
+    upscale: Rating | Literal["never"] = Field(
+        7.0,
+        description='At or above this a kept image is enlarged, too. "never": only where a prompt or a person asks.',
+    )
     regenerate_below: Rating = Field(
         5.0, description="Below this a generated image is tried again with a new seed."
     )
@@ -53,7 +56,7 @@ class GateSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> GateSettings:
-        if self.upscale < self.keep:
+        if self.upscale != "never" and self.upscale < self.keep:
             raise ValueError(f"upscale ({self.upscale:g}) must not be below keep ({self.keep:g})")
         if self.regenerate_below > self.keep:
             raise ValueError(
@@ -184,6 +187,11 @@ class UpscaleSettings(Section):
         le=512,
         description="What the network sees around a tile, in input pixels; 0: as far as it can reach, which is "
         "found by trying.",
+    )
+    max_output_megapixels: Annotated[float, Field(ge=0, le=4_000)] = Field(
+        100.0,
+        description="What would have more megapixels than that is not enlarged: a kept image stays as it is, and says "
+        "so. 100: up to 2500 × 2500 pixels, four times larger. 0: no such limit.",
     )
     max_output_pixels: int = Field(
         1_000_000_000,

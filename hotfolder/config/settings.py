@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -91,7 +92,8 @@ class Settings(Section):
 
     def gate_policy(self) -> Gate:
         g = self.gate
-        return Gate(g.keep, g.upscale, g.regenerate_below, g.max_attempts, g.max_seconds)
+        upscale = math.inf if g.upscale == "never" else g.upscale
+        return Gate(g.keep, upscale, g.regenerate_below, g.max_attempts, g.max_seconds)
 
     def settle_policy(self) -> SettlePolicy:
         s = self.settle

@@ -17,7 +17,7 @@ class Gate:
     """Thresholds on the score, 1 to 10."""
 
     keep: float
-    upscale: float
+    upscale: float  # infinite: nothing is enlarged for its score
     regenerate_below: float
     max_attempts: int
     max_seconds: float = 0.0  # no new try so long after the first one was judged; 0: no limit

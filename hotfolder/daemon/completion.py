@@ -29,6 +29,7 @@ from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import About, Router, SetMember
 from hotfolder.transitions import (
     Generated,
+    NotEnlarged,
     Scored,
     SourceFinished,
     Transition,
@@ -157,9 +158,15 @@ class Completion:
         self._clear_claim(job)
         match decision.action:
             case Action.FAIL:
-                source = job.source or job.source_file
-                log.warning("job %d: %s failed: %s", job.id, source, error.message, extra=_fields(job))
-                self._outbox.gather(self._router.failed(job, error, About(self._image(job), drop), now), job)
+                transition = self._router.failed(job, error, About(self._image(job), drop), now)
+                level, what = logging.WARNING, "failed"
+                if isinstance(transition, NotEnlarged):
+                    level, what = logging.INFO, "stays as it is"
+                log.log(
+                    level, "job %d: %s %s: %s", job.id, job.source or job.source_file, what, error.message,
+                    extra=_fields(job),
+                )  # fmt: skip
+                self._outbox.gather(transition, job)
             case Action.RETRY:
                 died = error.failure is FailureClass.POISON
                 log.warning("job %d: %s; tried again", job.id, error.message, extra=_fields(job))

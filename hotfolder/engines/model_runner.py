@@ -24,8 +24,9 @@ from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
 from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
-from hotfolder.imaging.carried import resized
-from hotfolder.imaging.decode import Decoded, decode
+from hotfolder.imaging.carried import Density, resized
+from hotfolder.imaging.decode import Decoded, open_image
+from hotfolder.imaging.decode import read as read_source
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue
@@ -203,12 +204,14 @@ class ModelRunner:
 
         def read(item: Item) -> Decoded:
             named = bool(item.params.get("named"))
-            path = Path(item.source or "")
-            return decode(
-                path, s.max_pixels, s.max_file_bytes, deep=True, first_frame=first_frame, named=named,
-                opens=opener(item),
-            )  # fmt: skip
+            source = read_source(Path(item.source or ""), s.max_file_bytes, opener(item))
+            opened = open_image(source, s.max_pixels, first_frame=first_frame, ours_too=named)
+            # Before its pixels are decoded: photographs that stay as they are cost next to nothing.
+            target = _target(item.params, s)
+            check_megapixels(*opened.image.size, model.scale, target, s.max_output_megapixels)
+            return opened.decode(deep=True)
 
+        from hotfolder.engines.upscaling.limits import check_megapixels
         from hotfolder.engines.upscaling.upscaler import Request
 
         def requests() -> Iterator[Request[int]]:
@@ -252,8 +255,10 @@ class ModelRunner:
         }  # fmt: skip
         if self._settings.denoise is not None:
             settings["denoise"] = self._settings.denoise
-        mark = str(item.params.get("mark", ""))
-        carried = resized(picture.carried, width, height, software=f"hotfolder {__version__} {mark}".strip())
+        mark, found, dpi = str(item.params.get("mark", "")), picture.carried, item.params.get("dpi")
+        if dpi is not None:
+            found = replace(found, density=Density(dpi, dpi))
+        carried = resized(found, width, height, software=f"hotfolder {__version__} {mark}".strip())
         return stage(
             answer.pixels, Path(item.staging), "output", _format(item.params, self._settings),
             carried=carried, background=self._settings.background, settings=settings,
@@ -277,9 +282,8 @@ class ModelRunner:
 
 def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:
     """What a job asks for, else what the configuration says."""
-    if any(key in params for key in ("scale", "long_edge", "megapixels")):
-        return Target(params.get("scale"), params.get("long_edge"), params.get("megapixels"))
-    return Target(scale=settings.scale)
+    asked = {key: params[key] for key in ("scale", "long_edge", "megapixels", "paper") if key in params}
+    return Target(**asked) if asked else Target(scale=settings.scale)
 
 
 def _format(params: Mapping[str, Any], settings: RunnerSettings) -> str:

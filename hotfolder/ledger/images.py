@@ -75,6 +75,10 @@ class Images:
             "move_image", id=image_id, path=path, verdict=verdict, settings=json.dumps(dict(settings or {}))
         )
 
+    def note(self, image_id: int, note: str) -> None:
+        """Adds a sentence to what the image's row says, once."""
+        self._database.run("note_image", id=image_id, note=note)
+
     def judge(self, judged: Judged, job_id: int | None, now: float) -> None:
         """Records scores and embeddings of an image, whatever it has already."""
         self._add_judged("add_score", judged, job_id, now)

@@ -18,6 +18,7 @@ from hotfolder.transitions import (
     Followed,
     Generated,
     ImageRetried,
+    NotEnlarged,
     Rerouted,
     Retried,
     Scored,
@@ -59,6 +60,7 @@ class Journal:
             Scored: self._scored,
             Upscaled: self._upscaled,
             Duplicate: self._duplicate,
+            NotEnlarged: self._not_enlarged,
             Failed: self._failed,
             Chosen: self._chosen,
             Rerouted: self._rerouted,
@@ -153,6 +155,10 @@ class Journal:
         if t.original is not None:
             self._drops.close(t.drop_id, "placed", t.original.dst, now)
         self._jobs.end(t.job_id, State.DONE, now, t.note)
+
+    def _not_enlarged(self, t: NotEnlarged, now: float) -> None:
+        self._images.note(t.image_id, t.note.message)
+        self._jobs.end(t.job_id, State.DONE, now, t.note, image_id=t.image_id)
 
     def _failed(self, t: Failed, now: float) -> None:
         if t.image is not None and t.image_id is not None:

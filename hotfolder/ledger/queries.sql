@@ -179,6 +179,12 @@ SET path = :path, verdict = coalesce(:verdict, verdict),
     settings = CASE :settings WHEN '{}' THEN settings ELSE json_patch(settings, :settings) END
 WHERE id = :id;
 
+-- name: note_image
+-- One more sentence for people, unless it says so already.
+UPDATE images
+SET settings = json_insert(json_insert(settings, '$.notes', json('[]')), '$.notes[#]', :note)
+WHERE id = :id AND NOT EXISTS (SELECT 1 FROM json_each(images.settings, '$.notes') WHERE value = :note);
+
 -- name: undecided
 -- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops.
 WITH open_sets AS (

@@ -12,6 +12,7 @@ from hotfolder.core.best_of import choose
 from hotfolder.core.gate import has_regressed, judge, next_seed
 from hotfolder.core.prompts import images_of
 from hotfolder.core.routing_policy import RoutingPolicy
+from hotfolder.errors import EnlargedTooLarge
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.routing import reports
 from hotfolder.transitions import (
@@ -23,6 +24,7 @@ from hotfolder.transitions import (
     ImageRetried,
     Move,
     NewImage,
+    NotEnlarged,
     Rerouted,
     Retried,
     Scored,
@@ -224,12 +226,17 @@ class Router:
             original=original,
         )
 
-    def failed(self, job: Job, error: ErrorInfo, about: About, now: float) -> Failed:
-        """What a final failure leads to.
+    def failed(self, job: Job, error: ErrorInfo, about: About, now: float) -> Failed | NotEnlarged:
+        """What a final failure leads to; none at all for an image of ours that is large enough as it is.
 
         A dropped image goes to failed/, and so does a generated one that could not be scored. An image that was
         published already stays where it is; a prompt file is placed when all of its jobs have ended.
         """
+        if error.kind == EnlargedTooLarge.kind and about.image is not None:
+            note = replace(error, message=f"it is not enlarged: {error.message}")
+            return NotEnlarged(
+                drop_id=job.drop_id, source_file=job.source_file, job_id=job.id, image_id=about.image.id, note=note
+            )
         base = Failed(drop_id=job.drop_id, source_file=job.source_file, job_id=job.id, error=error)
         if job.source is None:
             return base

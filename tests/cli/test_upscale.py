@@ -72,6 +72,26 @@ def test_other_settings_are_another_result(nowhere: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_print_is_as_large_as_the_paper_and_says_so(nowhere: Path) -> None:
+    assert upscale("in/0.png", "--out", "out", "--print", "1.4x1cm", "--dpi", 300)[1]["count"] == 1
+    with Image.open("out/0_3.93x.png") as image:
+        assert image.size == (157, 118)  # 4:3 fits on the sheet, which is turned as the picture is
+        assert [round(dots) for dots in image.info["dpi"]] == [300, 300]
+
+
+def test_what_would_become_too_large_says_how_to_have_it(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTFOLDER_UPSCALE__MAX_OUTPUT_MEGAPIXELS", "0.01")
+    code, told = upscale("in/0.png")
+    (row,) = told["images"]
+    assert code == 3
+    assert row["error"]["kind"] == "enlarged_too_large"
+    assert "160 × 120 pixels" in row["error"]["message"]
+    assert "--megapixels 0.01" in row["error"]["fix"]
+    assert upscale("in/0.png", "--megapixels", 0.02)[1]["count"] == 1  # who names a size wants it
+    monkeypatch.setenv("HOTFOLDER_UPSCALE__MAX_OUTPUT_MEGAPIXELS", "0")
+    assert upscale("in/0.png")[1]["count"] == 1
+
+
 def test_a_bad_file_hurts_only_itself(nowhere: Path) -> None:
     (nowhere / "in/1.png").write_bytes(b"no picture")
     code, told = upscale("in/0.png", "in/1.png", "nothing.png", "in/2.png", "--out", "out")
@@ -90,6 +110,9 @@ def test_a_bad_file_hurts_only_itself(nowhere: Path) -> None:
     ("arguments", "says", "code"),
     [
         (["in", "--scale", "2", "--long-edge", "100"], "do not go together", 2),
+        (["in", "--scale", "2", "--print", "A4"], "do not go together", 2),
+        (["in", "--print", "A11"], "A0 to A10, Letter", 2),
+        (["in", "--dpi", "300"], "--dpi is of a print", 2),
         (["in", "--scale", "0"], "more than nothing", 2),
         (["in", "--format", "bmp"], "--format bmp", 2),
         (["in", "--scale", "nan"], "more than nothing", 2),

@@ -16,7 +16,14 @@ from PIL import Image
 
 from hotfolder.cli.show import run_show
 from hotfolder.cli.why import explain
-from hotfolder.errors import DiskFull, GenerationFailed, NotAnImage, TruncatedImage
+from hotfolder.errors import (
+    DiskFull,
+    EnlargedTooLarge,
+    GenerationFailed,
+    HotfolderError,
+    NotAnImage,
+    TruncatedImage,
+)
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
@@ -61,6 +68,42 @@ def test_the_best_are_enlarged_and_scored_again(layout: Layout) -> None:
     assert rows(
         layout, "SELECT role, verdict, parent_path, width, height FROM results WHERE role = 'upscaled'"
     ) == [("upscaled", None, "keep/a.png", 64, 48)]
+    check_consistent(layout)
+
+
+def test_enlarging_may_be_left_to_prompts(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    drop_prompt(layout, "a cat --seed 1\na dog --seed 2 --upscale yes", "p.txt")
+    daemon(layout, ScriptedExecutor(always(9.9)), GATE__UPSCALE="never").run(once=True)
+    assert files_in(layout, "upscaled") == ["upscaled/p-L2-s2_4x.png"]
+    check_consistent(layout)
+
+
+def test_what_would_become_too_large_stays_as_it_is_and_says_so(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture(layout.inbox(Kind.SCORE) / "photo.png")
+    picture(layout.inbox(Kind.UPSCALE) / "poster.png", 1)
+    told = EnlargedTooLarge("enlarged it would have 384 megapixels", "ask for a size")
+
+    def script(kind: Kind, _: Item) -> float | HotfolderError:
+        return told if kind is Kind.UPSCALE else 9.0
+
+    caplog.set_level("INFO")
+    report = daemon(layout, ScriptedExecutor(script)).run(once=True)
+    # Whoever drops a file to have it enlarged is told that it was not; a kept one is no failure.
+    assert (report.done, report.failed) == (2, 1)
+    assert files_in(layout, "keep", "upscaled", "failed") == [
+        "failed/poster.png", "failed/poster.png.error.json", "keep/photo.png",
+    ]  # fmt: skip
+    note = "it is not enlarged: enlarged it would have 384 megapixels"
+    assert rows(layout, "SELECT settings ->> '$.notes[0]' FROM images") == [(note,)]
+    assert rows(layout, "SELECT state, error FROM jobs WHERE kind = 'upscale' AND image_id IS NOT NULL") == [
+        ("done", note)
+    ]
+    for path in ("keep/photo.png", "inbox/score/photo.png"):
+        assert note in explain(layout, layout.root / path)["reason"]
+    assert "keep/photo.png stays as it is: enlarged it would have 384 megapixels" in caplog.text
     check_consistent(layout)
 
 

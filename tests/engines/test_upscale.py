@@ -535,7 +535,14 @@ def test_colours_that_srgb_cannot_show_are_carried_not_cut_off(builtin: Upscaler
         ((100, 50), Target(), Plan(1, 400, 200, 4.0)),
         ((100, 50), Target(scale=1.5), Plan(1, 150, 75, 1.5)),
         ((100, 50), Target(scale=3), Plan(1, 300, 150, 3)),
-        ((100, 50), Target(scale=4.1), Plan(2, 410, 205, 4.1)),
+        ((100, 50), Target(scale=4.2), Plan(1, 420, 210, 4.2)),
+        ((100, 50), Target(scale=4.21), Plan(2, 421, 210, 4.21)),
+        ((100, 50), Target(scale=1.04), Plan(1, 104, 52, 1.04)),
+        ((900, 600), Target(long_edge=3601), Plan(1, 3601, 2401, 3601 / 900)),
+        ((1000, 707), Target(paper=(3508, 4961)), Plan(1, 4961, 3507, 4.961)),
+        ((707, 1000), Target(paper=(3508, 4961)), Plan(1, 3507, 4961, 4.961)),
+        ((1000, 1000), Target(paper=(3508, 4961)), Plan(1, 3508, 3508, 3.508)),
+        ((900, 600), Target(paper=(3508, 4961)), Plan(2, 4961, 3307, 4961 / 900)),
         ((100, 50), Target(scale=16), Plan(2, 1600, 800, 16)),
         ((100, 50), Target(scale=1), Plan(0, 100, 50, 1)),
         ((100, 50), Target(scale=0.5), Plan(0, 50, 25, 0.5)),
@@ -559,6 +566,26 @@ def test_any_size_looks_like_the_picture(builtin: Upscaler, target: Target) -> N
     assert enlarged.shape == (wanted.height, wanted.width, 3)
     like = np.asarray(image.resize((wanted.width, wanted.height), Image.Resampling.BICUBIC))
     assert np.abs(enlarged.astype(int) - like).mean() < 6
+
+
+def test_a_little_more_than_a_pass_gives_is_no_second_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs one pass, has exactly the size that is asked for, and looks as two passes would."""
+    upscaler = load("x4-compact")
+    pixels = np.asarray(draw_landscape(2, (96, 68)))
+    for target in (Target(long_edge=400), Target(paper=(337, 476))):
+        once = upscaler.enlarge_one(pixels, target)
+        assert plan(96, 68, 4, target).passes == 1
+        assert max(once.shape) == (target.long_edge or 476)
+        with monkeypatch.context() as patch:
+            patch.setattr(Target, "tolerance", 0.0)
+            assert plan(96, 68, 4, target).passes == 2
+            twice = upscaler.enlarge_one(pixels, target)
+        error = np.mean((once.astype(float) - twice) ** 2)
+        assert (
+            10 * np.log10(255**2 / error) >= 33
+        )  # of 96 pixels, all of them edges; large pictures have 40 and more
 
 
 def test_reducing_is_done_in_linear_light(builtin: Upscaler) -> None:

@@ -56,7 +56,7 @@ def put_together(parts: Parts, plan: Plan) -> Pixels:
         alpha = within_neighbours(alpha, parts.alpha)
     size = (plan.height, plan.width)
     if colours.shape[:2] != size:
-        colours, alpha = reduce(colours, alpha, plan.width, plan.height)
+        colours, alpha = resize(colours, alpha, plan.width, plan.height)
     if parts.profile is not None:
         colours = from_srgb(_unit(colours), parts.profile)
     top, dtype = (65535, np.uint16) if parts.deep else (255, np.uint8)
@@ -84,8 +84,8 @@ def within_neighbours(alpha: Pixels, source: Pixels) -> Pixels:
     return np.clip(alpha, low, high)
 
 
-def reduce(colours: Pixels, alpha: Pixels | None, width: int, height: int) -> tuple[Pixels, Pixels | None]:
-    """To a smaller size with Pillow's anti-aliased Lanczos, in linear light, colours weighted by their alpha.
+def resize(colours: Pixels, alpha: Pixels | None, width: int, height: int) -> tuple[Pixels, Pixels | None]:
+    """To a smaller size, or a little larger one, with Pillow's Lanczos, in linear light, colours weighted by alpha.
 
     (h, w, c) in, float32 in [0, 1] out.
     """

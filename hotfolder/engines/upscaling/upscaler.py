@@ -184,7 +184,7 @@ class Upscaler:
 
     def _check_size(self, width: int, height: int, wanted: Plan) -> None:
         reached = self.scale**wanted.passes
-        pixels = width * height * reached**2
+        pixels = max(width * height * reached**2, wanted.width * wanted.height)
         if wanted.passes > 8 or pixels > self._most_pixels:
             raise ImageTooLarge(
                 f"enlarging to {wanted.width} × {wanted.height} takes {width * reached} × {height * reached} "
