@@ -11,7 +11,7 @@ from hotfolder import __version__
 from hotfolder.cli.bench_group import bench
 from hotfolder.cli.config_group import config
 from hotfolder.cli.models_group import models
-from hotfolder.cli.options import Json, Root, Scorer
+from hotfolder.cli.options import Json, Root, Scorer, Since
 from hotfolder.cli.service_group import service
 
 app = typer.Typer(
@@ -140,13 +140,14 @@ def top(
     most: Annotated[int, typer.Argument(min=1, help="So many.")] = 10,
     by: Annotated[str, typer.Option(help="score, prompt or day.")] = "score",
     verdict: Annotated[str | None, typer.Option(help="Only what the gate said keep, or reject, of.")] = None,
+    since: Since = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Show the best images, prompts or days."""
+    """Show the best images, prompts or days; an image and what was enlarged from it count once."""
     from hotfolder.cli.top import show_top
 
-    show_top(root or context.obj, most, by, verdict, as_json=as_json)
+    show_top(root or context.obj, most, by, verdict, since, as_json=as_json)
 
 
 @app.command()
@@ -155,6 +156,29 @@ def stats(context: typer.Context, as_json: Json = False, root: Root = None) -> N
     from hotfolder.cli.top import show_stats
 
     show_stats(root or context.obj, as_json=as_json)
+
+
+@app.command()
+def sheet(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="What came of this dropped file, or the tries of this image; else the best."),
+    ] = None,
+    most: Annotated[int | None, typer.Option("--top", min=1, max=2000, help="So many, 40 without it.")] = None,
+    since: Since = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The PNG to draw; else contact-sheet.png in the root. Replaces an older sheet."),
+    ] = None,
+    opened: Annotated[bool, typer.Option("--open", help="Show it.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Draw the best results as one picture, with score, verdict and what enlarging gained."""
+    from hotfolder.cli.sheet import run_sheet
+
+    run_sheet(root or context.obj, file, most, since, out, opened=opened, as_json=as_json)
 
 
 @app.command()

@@ -11,19 +11,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_daemon, stopped_by_signals
 from hotfolder.cli.setup import make_root
+from hotfolder.cli.sheet import NAME, save
 from hotfolder.config import loading
 from hotfolder.demo.scenario import drop_everything
-from hotfolder.demo.sheet import draw_sheet, group_of
 from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.home import expanded
+from hotfolder.imaging.sheet import Cell, Section, as_png, colour_of, draw_sheet
 from hotfolder.ledger.reader import Reader
 from hotfolder.system.logs import log_to_stderr
 
-SHEET = "contact-sheet.png"
+_GROUPS = ("keep", "reject", "upscaled")
 
 
 def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
@@ -48,13 +51,32 @@ def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
         raise HotfolderError(f"the demonstration stopped: {report.paused}", "see above")
     with Reader(layout.database) as reader:
         results, gains = reader.results(), {g["upscaled_path"]: g["gain"] for g in reader.score_gain()}
-    draw_sheet(root, results, gains, root / SHEET)
+    save(root / NAME, as_png(_sheet(root, results, gains)))
     seconds = time.monotonic() - started
     if as_json:
         sys.stdout.write(json.dumps(_document(root, results, gains, report.failed, seconds), indent=2) + "\n")
     else:
         _tell(root, results, gains, seconds)
     return ExitCode.PARTLY_FAILED if report.failed else ExitCode.DONE
+
+
+def group_of(row: dict[str, Any]) -> str | None:
+    """The folder of results that an image belongs to; None for originals in the archive."""
+    group: str | None = "upscaled" if row["role"] == "upscaled" else row["verdict"]
+    return group
+
+
+def _sheet(root: Path, results: list[dict[str, Any]], gains: dict[str, float]) -> Image.Image:
+    """Every result, by the folder that it lies in, the best first."""
+    sections = []
+    for name in _GROUPS:
+        rows = sorted((row for row in results if group_of(row) == name), key=lambda row: -(row["score"] or 0))
+        cells = [
+            Cell(root / row["path"], row["score"], name, gains.get(row["path"]), (row["width"], row["height"]))
+            for row in rows
+        ]
+        sections += [Section(f"{name}/  {len(cells)} images", cells, colour_of(name))] if cells else []
+    return draw_sheet("hotfolder demo", "drawn, judged and enlarged on this machine", sections)
 
 
 def _document(
@@ -65,9 +87,9 @@ def _document(
         "schema_version": 1,
         "root": str(root),
         "database": str(root / "hotfolder.db"),
-        "contact_sheet": str(root / SHEET),
+        "contact_sheet": str(root / NAME),
         "seconds": round(seconds, 1),
-        "counts": {**{name: groups.count(name) for name in ("keep", "reject", "upscaled")}, "failed": failed},
+        "counts": {**{name: groups.count(name) for name in _GROUPS}, "failed": failed},
         "images": [
             {
                 "image": row["path"], "role": row["role"], "verdict": row["verdict"], "score": row["score"],
@@ -100,7 +122,7 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
     console.print(table)
     place = shlex.quote(str(root))
     console.print(
-        f"\n{len(results)} images in {seconds:.0f} s. Look at them: {root / SHEET}\n\n"
+        f"\n{len(results)} images in {seconds:.0f} s. Look at them: {root / NAME}\n\n"
         "Now drop your own prompts and pictures:\n"
         f"  hotfolder run --root {place}\n"
         f'  echo "a small cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'

@@ -14,6 +14,9 @@ Root = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only what was made since then: 12h, 7d, 2w, or a day such as 2026-11-01.")
+]
 Scorer = Annotated[
     str | None,
     typer.Option(help="A scorer, the path of a head, or a formula; else what the configuration says."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
+from hotfolder.cli.durations import seconds_of
 from hotfolder.cli.status import utc
 from hotfolder.errors import UsageError
 from hotfolder.files.trouble import refused
@@ -24,7 +24,6 @@ from hotfolder.status import mailbox
 #: Seconds that an answer of a running daemon is waited for, and how many more for each file that is to be moved, and
 #: for each that is only noted down.
 _PATIENCE, _FOR_A_MOVE, _FOR_A_NOTE = 10.0, 0.1, 0.01
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 #: Images that a dry run names.
 _SOME = 20
 
@@ -67,15 +66,6 @@ def later(layout: Layout) -> str:
 def relative_names(layout: Layout, file: Path) -> set[str]:
     """The paths below the root that a person may mean, who stands here or in the root."""
     return {os.path.relpath(os.path.normpath(base / file), layout.root) for base in (Path.cwd(), layout.root)}
-
-
-def seconds_of(text: str) -> float:
-    """'90s', '30m', '2h', '1.5d' in seconds. Raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not 0 < seconds <= 366 * 86_400:
-        raise UsageError(f"--for {text} is no time", "write 90s, 30m, 2h or 1d")
-    return seconds
 
 
 def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:

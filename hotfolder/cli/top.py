@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hotfolder.cli import table
+from hotfolder.cli import durations, table
 from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
@@ -19,19 +19,24 @@ _DAYS = 14
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def show_top(given: Path | None, most: int, by: str, verdict: str | None, *, as_json: bool) -> None:
-    """Raises UsageError for a `by` or `verdict` that is not known."""
+def show_top(
+    given: Path | None, most: int, by: str, verdict: str | None, since: str | None, *, as_json: bool
+) -> None:
+    """Raises UsageError for a `by`, `verdict` or `since` that is not known."""
     for what, value, known in (
         ("--by", by, ("score", "prompt", "day")),
         ("--verdict", verdict, ("keep", "reject")),
     ):
         if value is not None and value not in known:
             raise UsageError(f"{what} {value} is not known", f"use one of {', '.join(known)}")
+    moment = durations.since(since)
     with Reader(Layout(find_root(given)).database) as reader:
         if by == "score":
-            rows = reader.best_images(most, verdict)
+            rows = reader.best_images(most, verdict, moment)
+        elif by == "prompt":
+            rows = [_judged(row) for row in reader.best_prompts(most, moment)]
         else:
-            rows = [_judged(row) for row in (reader.best_prompts(most) if by == "prompt" else _days(reader, most))]
+            rows = [_judged(row) for row in _days(reader, most, moment)]
     if as_json:
         table.write_json({"by": by, "top": rows})
     elif by == "score":
@@ -63,7 +68,7 @@ def show_stats(given: Path | None, *, as_json: bool) -> None:
     if not found["images"]:
         sys.stdout.write("no image has a score yet\n")
         return
-    summary = "{images:,} scores, mean {mean:.2f}, from {lowest:.2f} to {highest:.2f}\n\n".format(**found)
+    summary = "{images:,} images, mean {mean:.2f}, from {lowest:.2f} to {highest:.2f}\n\n".format(**found)
     thresholds = {"keep": gate.keep, **({} if gate.upscale == "never" else {"upscale": gate.upscale})}
     sys.stdout.write(summary + histogram(found["histogram"], thresholds) + "\n")
     for title, key, column in (
@@ -101,8 +106,8 @@ def _share(row: dict[str, Any]) -> str:
     return "–" if row["acceptance"] is None else f"{row['acceptance']:.0%}"
 
 
-def _days(reader: Reader, most: int) -> list[dict[str, Any]]:
+def _days(reader: Reader, most: int, since: float | None = None) -> list[dict[str, Any]]:
     """By the days of the clock on the wall, as it is set now."""
     offset = datetime.fromtimestamp(time.time(), UTC).astimezone().utcoffset() or timedelta()
-    rows = reader.days(most, offset.total_seconds())
+    rows = reader.days(most, offset.total_seconds(), since)
     return [{**row, "day": (date(1970, 1, 1) + timedelta(days=row["day"])).isoformat()} for row in rows]

@@ -169,8 +169,8 @@ class Beneath:
         with self._named(folder):
             os.rmdir(name, dir_fd=above)
 
-    def write(self, path: str, text: str, *, like: bool = False) -> None:
-        """Writes a small file so that it is there whole or not at all, and durable; replaces one of the same name.
+    def write(self, path: str, content: str | bytes, *, like: bool = False) -> None:
+        """Writes a file so that it is there whole or not at all, and durable; replaces one of the same name.
 
         `like`: the new one may be read and written by whom the old one could.
         """
@@ -180,13 +180,11 @@ class Beneath:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial, dir_fd=folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(  # noqa: PTH123
-                os.open(partial, flags, 0o666, dir_fd=folder), "w", encoding="utf-8", newline=""
-            ) as file:
+            with open(os.open(partial, flags, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123
                 if like:
                     mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
                     os.fchmod(file.fileno(), mode & 0o777)
-                file.write(text)
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -153,6 +153,10 @@ SELECT id FROM drops WHERE path = :path AND state = 'open' AND id != :id;
 -- name: reopen_drop
 UPDATE drops SET state = 'open', path = :path, placed_path = NULL, finished_at = NULL WHERE id = :id;
 
+-- name: images_of_drop
+-- What came of a dropped file, the file itself among it where that is an image.
+SELECT id FROM images WHERE drop_id = :drop_id ORDER BY id LIMIT :most;
+
 -- name: jobs_of_drop
 SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
 
@@ -337,50 +341,95 @@ SELECT * FROM results ORDER BY image_id;
 SELECT * FROM score_gain ORDER BY gain DESC;
 
 -- name: best_images
+-- The best first, for who reads as many as are wanted.
 SELECT image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at FROM results
 WHERE score IS NOT NULL AND (:verdict IS NULL OR verdict = :verdict)
-ORDER BY score DESC, image_id LIMIT :most;
+ORDER BY score DESC, image_id;
+
+-- name: best_images_since
+-- The same of those since a moment. The plus keeps SQLite from looking through all others for them.
+SELECT image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at FROM results
+WHERE image_id IN (SELECT id FROM images WHERE created_at >= :since AND score IS NOT NULL)
+  AND (:verdict IS NULL OR verdict = :verdict)
+ORDER BY +score DESC, image_id;
+
+-- name: original_of
+-- What an image was enlarged from in the end; the image itself, where it was not enlarged from any.
+WITH RECURSIVE above (id, parent_id) AS (
+    SELECT id, parent_id FROM images WHERE id = :id
+    UNION SELECT images.id, images.parent_id FROM above JOIN images ON images.id = above.parent_id)
+SELECT id FROM above WHERE parent_id IS NULL;
 
 -- name: best_prompts
-SELECT prompt, max(score) AS best, avg(score) AS mean, count(*) AS images,
-    sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
-FROM images WHERE prompt IS NOT NULL AND score IS NOT NULL
-GROUP BY prompt ORDER BY best DESC, prompt LIMIT :most;
+-- An enlarged image is its original over again: it may be the best one, and counts no second time. What is enlarged is
+-- taken off again, so that the rest is read from an index alone.
+SELECT prompt, max(best) AS best, sum(total) / sum(images) AS mean, sum(images) AS images,
+    sum(kept) AS kept, sum(judged) AS judged
+FROM (SELECT prompt, max(score) AS best, sum(score) AS total, count(*) AS images,
+          sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
+      FROM images WHERE prompt IS NOT NULL AND score IS NOT NULL GROUP BY prompt
+      UNION ALL
+      SELECT prompt, NULL, -sum(score), -count(*), -sum(verdict = 'keep'), -sum(verdict IS NOT NULL)
+      FROM images WHERE role = 'upscaled' AND prompt IS NOT NULL AND score IS NOT NULL GROUP BY prompt)
+GROUP BY prompt HAVING sum(images) > 0 ORDER BY best DESC, prompt LIMIT :most;
+
+-- name: best_prompts_since
+-- The same since a moment. The plus keeps SQLite from looking through all prompts for them.
+SELECT prompt, max(score) AS best, avg(score) FILTER (WHERE role <> 'upscaled') AS mean,
+    count(*) FILTER (WHERE role <> 'upscaled') AS images,
+    count(*) FILTER (WHERE role <> 'upscaled' AND verdict = 'keep') AS kept,
+    count(*) FILTER (WHERE role <> 'upscaled' AND verdict IS NOT NULL) AS judged
+FROM images WHERE created_at >= :since AND +prompt IS NOT NULL AND score IS NOT NULL
+GROUP BY +prompt HAVING count(*) FILTER (WHERE role <> 'upscaled') > 0 ORDER BY best DESC, prompt LIMIT :most;
 
 -- name: days
 -- By days of the clock on the wall, newest first; `offset` is how far that is ahead of UTC, in seconds. From one day to
--- the one before it that has any: only the rows of the days that are asked for are read.
+-- the one before it that has any: only the rows of the days that are asked for are read. Enlarged images count as above.
 WITH RECURSIVE newest (day) AS (
-    SELECT CAST((max(created_at) + :offset) / 86400 AS INTEGER) FROM images WHERE score IS NOT NULL
+    SELECT CAST((max(created_at) + :offset) / 86400 AS INTEGER) FROM images
+    WHERE score IS NOT NULL AND role <> 'upscaled' AND created_at >= :since
     UNION ALL
     SELECT (SELECT CAST((max(created_at) + :offset) / 86400 AS INTEGER) FROM images
-            WHERE created_at < newest.day * 86400 - :offset AND score IS NOT NULL)
+            WHERE created_at < newest.day * 86400 - :offset AND created_at >= :since
+              AND score IS NOT NULL AND role <> 'upscaled')
     FROM newest WHERE newest.day IS NOT NULL LIMIT :most
 )
-SELECT newest.day AS day, max(score) AS best, avg(score) AS mean, count(*) AS images,
-    sum(verdict = 'keep') AS kept, sum(verdict IS NOT NULL) AS judged
-FROM newest JOIN images ON created_at >= newest.day * 86400 - :offset
+SELECT newest.day AS day, max(score) AS best, avg(score) FILTER (WHERE role <> 'upscaled') AS mean,
+    count(*) FILTER (WHERE role <> 'upscaled') AS images,
+    count(*) FILTER (WHERE role <> 'upscaled' AND verdict = 'keep') AS kept,
+    count(*) FILTER (WHERE role <> 'upscaled' AND verdict IS NOT NULL) AS judged
+FROM newest JOIN images ON created_at >= max(newest.day * 86400 - :offset, :since)
     AND created_at < (newest.day + 1) * 86400 - :offset AND score IS NOT NULL
 WHERE newest.day IS NOT NULL
 GROUP BY newest.day ORDER BY newest.day DESC;
 
 -- name: models
-SELECT model, count(*) AS judged, sum(verdict = 'keep') AS kept
-FROM images WHERE verdict IS NOT NULL GROUP BY model ORDER BY judged DESC;
+-- An enlarged image that has a verdict was rejected for its gain, and counts no second time: taken off again, as above.
+SELECT model, sum(judged) AS judged, sum(kept) AS kept
+FROM (SELECT model, count(*) AS judged, sum(verdict = 'keep') AS kept
+      FROM images WHERE verdict IS NOT NULL GROUP BY model
+      UNION ALL
+      SELECT model, -count(*), -sum(verdict = 'keep')
+      FROM images WHERE role = 'upscaled' AND verdict IS NOT NULL GROUP BY model)
+GROUP BY model HAVING sum(judged) > 0 ORDER BY judged DESC;
 
 -- name: prompts_by_count
-SELECT prompt, count(*) AS judged, sum(verdict = 'keep') AS kept
-FROM images WHERE prompt IS NOT NULL AND verdict IS NOT NULL
-GROUP BY prompt ORDER BY judged DESC, prompt LIMIT :most;
+SELECT prompt, sum(judged) AS judged, sum(kept) AS kept
+FROM (SELECT prompt, count(*) AS judged, sum(verdict = 'keep') AS kept
+      FROM images WHERE prompt IS NOT NULL AND verdict IS NOT NULL GROUP BY prompt
+      UNION ALL
+      SELECT prompt, -count(*), -sum(verdict = 'keep')
+      FROM images WHERE role = 'upscaled' AND prompt IS NOT NULL AND verdict IS NOT NULL GROUP BY prompt)
+GROUP BY prompt HAVING sum(judged) > 0 ORDER BY judged DESC, prompt LIMIT :most;
 
 -- name: histogram
--- Scores in steps of a half.
+-- Scores in steps of a half; an enlarged image is its original over again.
 SELECT CAST(score * 2 AS INTEGER) / 2.0 AS bin, count(*) AS images
-FROM images WHERE score IS NOT NULL GROUP BY bin ORDER BY bin;
+FROM images WHERE score IS NOT NULL AND role <> 'upscaled' GROUP BY bin ORDER BY bin;
 
 -- name: score_summary
 SELECT count(*) AS images, avg(score) AS mean, min(score) AS lowest, max(score) AS highest
-FROM images WHERE score IS NOT NULL;
+FROM images WHERE score IS NOT NULL AND role <> 'upscaled';
 
 -- name: image_row
 SELECT images.*, drops.kind AS drop_kind FROM images LEFT JOIN drops ON drops.id = images.drop_id

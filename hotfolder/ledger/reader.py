@@ -12,6 +12,9 @@ from hotfolder.ledger.connection import open_reader
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.trouble import told
 
+#: Before every image.
+_EVER = -1e12
+
 
 class Reader:
     """Read-only questions to a ledger that a daemon may be writing."""
@@ -143,16 +146,42 @@ class Reader:
     def last_reroute(self) -> dict[str, Any] | None:
         return self._first("last_reroute")
 
-    def best_images(self, most: int, verdict: str | None = None) -> list[dict[str, Any]]:
-        return self._all("best_images", most=most, verdict=verdict)
+    def best_images(
+        self, most: int, verdict: str | None = None, since: float | None = None
+    ) -> list[dict[str, Any]]:
+        """The best ones. Of an image and what was enlarged from it only the best is among them."""
+        return [row for _, row in self.best_originals(most, verdict, since)]
 
-    def best_prompts(self, most: int) -> list[dict[str, Any]]:
-        """prompt, best, mean, images, kept, judged: the best one first."""
-        return self._all("best_prompts", most=most)
+    def best_originals(
+        self, most: int, verdict: str | None = None, since: float | None = None
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """The same, each with the id of the image that it was enlarged from: its own, if it was not."""
+        name = "best_images" if since is None else "best_images_since"
+        found: dict[int, dict[str, Any]] = {}
+        for row in self._each(name, {"verdict": verdict, "since": since}):
+            found.setdefault(self.original_of(row["image_id"]), row)
+            if len(found) == most:
+                break
+        return list(found.items())
 
-    def days(self, most: int, offset: float) -> list[dict[str, Any]]:
+    def original_of(self, image_id: int) -> int:
+        """The image that one was enlarged from in the end; the image itself, if it was not."""
+        row = self._first("original_of", id=image_id)
+        return int(row["id"]) if row else image_id
+
+    def best_prompts(self, most: int, since: float | None = None) -> list[dict[str, Any]]:
+        """prompt, best, mean, images, kept, judged: the best one first. Enlarged images may be the best, no more."""
+        if since is None:
+            return self._all("best_prompts", most=most)
+        return self._all("best_prompts_since", most=most, since=since)
+
+    def days(self, most: int, offset: float, since: float | None = None) -> list[dict[str, Any]]:
         """day (since the epoch, `offset` seconds ahead of UTC), best, mean, images, kept, judged: newest first."""
-        return self._all("days", most=most, offset=offset)
+        return self._all("days", most=most, offset=offset, since=_EVER if since is None else since)
+
+    def images_of_drop(self, drop_id: int, most: int) -> list[int]:
+        """What came of a dropped file."""
+        return [row["id"] for row in self._all("images_of_drop", drop_id=drop_id, most=most)]
 
     def models(self) -> list[dict[str, Any]]:
         return self._all("models")

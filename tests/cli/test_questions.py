@@ -116,18 +116,24 @@ def test_questions_to_a_damaged_database(worked: Layout) -> None:
 def test_top(worked: Layout) -> None:
     found = answer(worked, "top", "2")
     assert [(row["path"], row["score"]) for row in found["top"]] == [  # type: ignore[attr-defined]
-        ("upscaled/cats-s3_4x.png", 8.5),
-        ("keep/cats-s3.png", 8.0),
+        ("upscaled/cats-s3_4x.png", 8.5),  # its original, with 8.0, is not told again
+        ("keep/cats-s2.png", 6.6),
     ]
+    assert answer(worked, "top", "--since", "1h") == answer(worked, "top")
+    assert answer(worked, "top", "--since", "2100-01-01")["top"] == []
+    assert hotfolder(worked, "top", "--since", "soon").returncode == 2
     (rejected, _) = answer(worked, "top", "--verdict", "reject")["top"]  # type: ignore[misc]
     assert rejected["path"] == "reject/photo.png"
     (prompt,) = answer(worked, "top", "--by", "prompt")["top"]  # type: ignore[misc]
     assert prompt == {
-        "prompt": "a cat's hat", "best": 8.5, "mean": pytest.approx(6.775), "images": 4, "kept": 2, "judged": 3,
+        "prompt": "a cat's hat", "best": 8.5, "mean": pytest.approx(6.2), "images": 3, "kept": 2, "judged": 3,
         "acceptance": pytest.approx(2 / 3),
     }  # fmt: skip
+    assert answer(worked, "top", "--by", "prompt", "--since", "1h")["top"] == [prompt]
     (day,) = answer(worked, "top", "--by", "day")["top"]  # type: ignore[misc]
-    assert (day["images"], day["kept"], len(day["day"])) == (5, 2, 10)
+    assert (day["images"], day["kept"], day["best"], len(day["day"])) == (4, 2, 8.5, 10)
+    assert answer(worked, "top", "--by", "day", "--since", "1h")["top"] == [day]
+    assert answer(worked, "top", "--by", "day", "--since", "2100-01-01")["top"] == []
     lines = hotfolder(worked, "top").stdout.splitlines()
     assert lines[0].split() == ["score", "verdict", "image", "seed", "prompt"]
     assert lines[1].split()[:3] == ["8.50", "upscaled", "upscaled/cats-s3_4x.png"]
@@ -136,15 +142,40 @@ def test_top(worked: Layout) -> None:
 
 def test_stats(worked: Layout) -> None:
     found = answer(worked, "stats")
-    assert found["images"] == 5
-    assert found["mean"] == pytest.approx((4 + 6.6 + 8 + 5.5 + 8.5) / 5)
+    assert found["images"] == 4  # the enlarged one is its original over again
+    assert found["mean"] == pytest.approx((4 + 6.6 + 8 + 5.5) / 4)
     assert {row["bin"]: row["images"] for row in found["histogram"]} == {  # type: ignore[attr-defined]
-        4.0: 1, 5.5: 1, 6.5: 1, 8.0: 1, 8.5: 1,
+        4.0: 1, 5.5: 1, 6.5: 1, 8.0: 1,
     }  # fmt: skip
     text = hotfolder(worked, "stats").stdout
     assert " 6.5         1 " in text
     assert "← keep 6.5" in text
     assert "← upscale 7" in text
+
+
+def test_a_family_counts_once_however_often_it_was_enlarged(worked: Layout) -> None:
+    """Enlarged twice over, and once without any gain, which is a verdict of its own."""
+    with contextlib.closing(sqlite3.connect(worked.database, isolation_level=None)) as writer:
+        for path, parent, verdict, score in (
+            ("upscaled/a.png", "upscaled/cats-s3_4x.png", None, 8.2),
+            ("upscaled/b.regressed.png", "keep/cats-s3.png", "reject", 7.0),
+        ):
+            writer.execute(
+                "INSERT INTO images (path, sha256, role, verdict, width, height, parent_id, prompt, model, created_at,"
+                " score) SELECT ?, 'x', 'upscaled', ?, 1, 1, id, prompt, 'x4', created_at, ? FROM images"
+                " WHERE path = ?",
+                (path, verdict, score, parent),
+            )
+    paths = [row["path"] for row in answer(worked, "top")["top"]]  # type: ignore[attr-defined]
+    assert paths == ["upscaled/cats-s3_4x.png", "keep/cats-s2.png", "reject/photo.png", "reject/cats-s1.png"]
+    (prompt,) = answer(worked, "top", "--by", "prompt")["top"]  # type: ignore[misc]
+    assert (prompt["images"], prompt["kept"], prompt["judged"]) == (3, 2, 3)
+    found = answer(worked, "stats")
+    assert found["images"] == 4
+    assert [row["model"] for row in found["models"]] == ["shapes", None]  # type: ignore[attr-defined]
+    assert [row["judged"] for row in found["prompts"]] == [3]  # type: ignore[attr-defined]
+    (day,) = answer(worked, "top", "--by", "day")["top"]  # type: ignore[misc]
+    assert (day["images"], day["judged"]) == (4, 4)
 
 
 def test_a_histogram_has_a_bar_for_each_half_point() -> None:

@@ -11,7 +11,7 @@ from hotfolder.ledger.queries import queries
 #: Asked at the start, at a scan of the inboxes, or by a person: these may look through a table.
 MAY_SCAN = {
     "open_drops", "finished_drops", "recover_jobs", "image_count", "pending_entries", "export", "models", "results",
-    "outcome_counts", "unrated", "drop_placed_at", "images_called",
+    "outcome_counts", "unrated", "drop_placed_at", "images_called", "histogram", "score_summary",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal"}
 
