@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "publishing",
     }
     | {"routing", "status", "system"},
-    "oneshot": {"core", "executors", "files"},
+    "oneshot": {"core", "executors", "files", "imaging"},
     "bench": {
         "config",
         "core",

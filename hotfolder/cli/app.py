@@ -375,16 +375,36 @@ def score(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders, or patterns in quotation marks.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
     scorer: Scorer = None,
+    stars: Annotated[
+        bool, typer.Option("--stars", help="Rate them, too: xmp:Rating in a file beside each (a.jpg.xmp).")
+    ] = False,
+    in_file: Annotated[
+        bool, typer.Option("--in-file", help="With --stars: in JPEG, PNG, WebP, TIFF and DNG themselves.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --stars: also in the place of stars that a person gave.")
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
     root: Root = None,
 ) -> None:
     """Judge images where they lie: nothing is moved or recorded."""
-    from hotfolder.cli.score import run_score
+    from hotfolder.cli.score import Stars, run_score
+    from hotfolder.errors import UsageError
 
-    raise typer.Exit(
-        run_score(root or context.obj, paths, recursive=recursive, scorer=scorer, as_json=as_json, as_csv=as_csv)
+    if (in_file or overwrite) and not stars:
+        raise UsageError("--in-file and --overwrite go with --stars", "add --stars")
+    rating = Stars(in_file, overwrite) if stars else None
+    code = run_score(
+        root or context.obj,
+        paths,
+        recursive=recursive,
+        scorer=scorer,
+        stars=rating,
+        as_json=as_json,
+        as_csv=as_csv,
     )
+    raise typer.Exit(code)
 
 
 @app.command()

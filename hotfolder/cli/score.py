@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,27 @@ from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
+from hotfolder.core.stars import stars_for
 from hotfolder.errors import ExitCode, UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.oneshot.stars import NotRated, rate
 from hotfolder.oneshot.work import work
 from hotfolder.printable import printable
 from hotfolder.types import Item, Kind, Outcome, Precise, Progress, Role
 
 
+@dataclass(frozen=True, slots=True)
+class Stars:
+    """How scores become stars: beside the pictures, or in them; a person's stay unless they are overwritten."""
+
+    in_file: bool = False
+    overwrite: bool = False
+
+
 def run_score(
-    given: Path | None, paths: Sequence[str], *, recursive: bool, scorer: str | None, as_json: bool, as_csv: bool
-) -> ExitCode:
+    given: Path | None, paths: Sequence[str], *, recursive: bool, scorer: str | None, stars: Stars | None,
+    as_json: bool, as_csv: bool,
+) -> ExitCode:  # fmt: skip
     if as_json and as_csv:
         raise UsageError("--json and --csv do not go together", "choose one")
     root = find_root_if_any(given)
@@ -34,24 +48,50 @@ def run_score(
     found = find_images(paths, recursive=recursive, ignore=settings.watch.ignore)
     if found.passed_over:
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
-    outcomes: dict[int, Outcome] = {}
+    rows: dict[int, dict[str, Any]] = {}
     names = formula.parse(settings.default_model(Kind.SCORE)).names
     columns = list(dict.fromkeys((*names, *settings.score.scorers)))
 
     def tell() -> None:
-        rows = [_row(found.files[i], outcomes[i], settings.gate_policy()) for i in sorted(outcomes)]
+        told = [rows[i] for i in sorted(rows)]
         if as_json:
-            _write_json(rows, settings.default_model(Kind.SCORE))
+            _write_json(told, settings.default_model(Kind.SCORE))
         elif as_csv:
-            _write_csv(rows, columns if len(columns) > 1 else [])
+            _write_csv(told, columns if len(columns) > 1 else [], with_stars=stars is not None)
         else:
-            _write_table(rows, columns if len(columns) > 1 else [])
+            _write_table(told, columns if len(columns) > 1 else [])
 
     with told_at_the_end(tell, as_json=as_json):
         for outcome in _judge(root, settings, found.files):
-            outcomes[outcome.job_id] = outcome
-    failed = any(outcome.error for outcome in outcomes.values())
+            file = found.files[outcome.job_id]
+            row = rows[outcome.job_id] = _row(file, outcome, settings.gate_policy())
+            if stars is not None and "score" in row:
+                row |= _rate(file, row, stars)
+    failed = any("error" in row or "stars_error" in row for row in rows.values())
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
+
+
+def _rate(file: Path, row: Mapping[str, Any], stars: Stars) -> dict[str, Any]:
+    """Writes the stars of a picture, and says where they are. Raises DiskFull."""
+    number = stars_for(row["score"], row["verdict"])
+    try:
+        if stars.in_file and (root := _root_around(file)) is not None:
+            raise NotRated(
+                f"it lies in the root {root}, which knows it by its content",
+                'for results, set output.rating = "in-place" there',
+            )
+        done = rate(file, number, row["sha256"], in_file=stars.in_file, overwrite=stars.overwrite)
+    except NotRated as error:
+        return {"stars": None, "stars_error": error.info().told()}
+    if done.kept is not None:
+        return {"stars": done.kept, "stars_kept": True}
+    return {"stars": number, "stars_in": [str(place) for place in done.places]}
+
+
+def _root_around(file: Path) -> Path | None:
+    """The root that a file lies in, if it does."""
+    folders = Path(os.path.realpath(file)).parents
+    return next((folder for folder in folders if Layout(folder).private.is_dir()), None)
 
 
 def scored_by(settings: Settings, scorer: str | None) -> Settings:
@@ -129,16 +169,24 @@ def _write_json(rows: Sequence[dict[str, Any]], scorer: str) -> None:
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:
-    facts = ("image", "score", "verdict", "width", "height")
+def _write_csv(rows: Sequence[dict[str, Any]], scorers: Sequence[str], *, with_stars: bool) -> None:
+    facts = ("image", "score", "verdict", "width", "height", *(["stars"] if with_stars else []))
     lines = []
     for row in rows:
-        error, scores = row.get("error", {}), row.get("scores", {})
+        error, scores = row.get("error", row.get("stars_error", {})), row.get("scores", {})
         parts = [scores.get(name, "") for name in scorers]
         lines.append(
             [*(row.get(key, "") for key in facts), *parts, error.get("kind", ""), error.get("message", "")]
         )
     table.write_csv([*facts, *scorers, "error_kind", "error"], lines, line_end="\n")
+
+
+def _shown_stars(row: Mapping[str, Any]) -> str:
+    number = row["stars"]
+    if number is None:
+        return f"{'–':<5}"
+    kept = "  given by a person: kept, see --overwrite" if row.get("stars_kept") else ""
+    return f"{'★' * number if number > 0 else '✗':<5}{kept}"
 
 
 def _write_table(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None:
@@ -153,8 +201,12 @@ def _write_table(rows: Sequence[dict[str, Any]], scorers: Sequence[str]) -> None
             )
             continue
         parts = "".join(f"  {scorer} {row['scores'][scorer]:.2f}" for scorer in scorers)
-        sys.stdout.write(f"{name:<{width}} {row['score']:5.2f}  {row['verdict']:<6}{parts}".rstrip() + "\n")
+        shown = f"  {_shown_stars(row)}" if "stars" in row else ""
+        sys.stdout.write(f"{name:<{width}} {row['score']:5.2f}  {row['verdict']:<6}{shown}{parts}".rstrip() + "\n")
         write_notes(row)
+        if "stars_error" in row:
+            error = row["stars_error"]
+            sys.stdout.write(f"  not rated: {printable(error['message'])}\n  fix: {printable(error['fix'])}\n")
     errors = sum(1 for row in rows if "error" in row)
     mean = _mean(rows)
     told = f"mean {mean:.2f} of {len(rows) - errors} images" if mean is not None else "no image could be judged"

@@ -16,7 +16,6 @@ from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
-from hotfolder.daemon.ratings import is_our_sidecar
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, WorkerLost
 from hotfolder.files.beneath import Beneath
@@ -24,6 +23,7 @@ from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.scan import sight
+from hotfolder.imaging.sidecars import is_our_sidecar
 from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import About, Router, SetMember

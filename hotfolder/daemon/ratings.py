@@ -15,19 +15,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hotfolder.core.stars import stars_for
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import identity_from
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
-from hotfolder.imaging import xmp
+from hotfolder.imaging import sidecars, xmp
 from hotfolder.imaging.packets import with_packet
+from hotfolder.imaging.sidecars import is_our_sidecar, sidecar_names
 from hotfolder.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 #: Images rated between two looks at everything else.
 _AT_ONCE = 20
-_MOST_SIDECAR = 4 * 2**20
 #: Of generated images: more is not one of ours.
 _MOST_IMAGE = 512 * 2**20
 #: What, when something is written, is the disk's fault: the queue waits. All else is the file's, or its folder's.
@@ -54,14 +55,14 @@ class Ratings:
         return len(rows) == _AT_ONCE
 
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
-        path, stars = row["path"], row["stars"]
+        path, stars = row["path"], stars_for(row["score"], row["verdict"])
         before = (row["rated"] or "").partition(":")[2]
         sha256 = row["sha256"]
         with Beneath(self._layout.root) as beneath:
             try:
                 if before and before != path:
                     self._remove_sidecars(beneath, before)
-                if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, path, row)):
+                if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars)):
                     sha256 = new
                 elif beneath.identity(path) is not None:
                     self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
@@ -73,14 +74,15 @@ class Ratings:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
         self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256)
 
-    def _in_place(self, beneath: Beneath, path: str, row: Mapping[str, Any]) -> str | None:
+    def _in_place(self, beneath: Beneath, row: Mapping[str, Any], stars: int) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
+        path = row["path"]
         with beneath.open(path) as file:
             facts, data = os.fstat(file.fileno()), file.read(_MOST_IMAGE + 1)
         if len(data) > _MOST_IMAGE:
             raise ValueError("it was changed by somebody")
         try:
-            new = with_packet(data, lambda packet: xmp.rated(packet, row["stars"]))
+            new = with_packet(data, lambda packet: xmp.rated(packet, stars))
         except ValueError as error:
             log.debug("%s: %s", path, error)
             return None
@@ -114,14 +116,12 @@ class Ratings:
         Another program's gets the stars, all else in it stays, and none of ours is laid beside it: a program reads
         one of them.
         """
-        target = _sidecars(path)[lightroom]
-        found = {name: packet for name in _sidecars(path) if (packet := _packet_at(beneath, name)) is not None}
-        others = [name for name, packet in found.items() if not xmp.is_ours(packet)]
-        for name in others or [target]:
-            rated = xmp.rated(found.get(name), stars, _MOST_SIDECAR).decode()
+        names = sidecar_names(path)
+        found = sidecars.packets_of(beneath, names)
+        for name, packet in sidecars.rated(found, [names[lightroom]], stars).items():
             with self._of_the_disk(path):
-                beneath.write(name, rated, like=name in found)
-        if others:
+                beneath.write(name, packet, like=name in found)
+        if sidecars.others_of(found):
             self._remove_sidecars(beneath, path, beside_others=True)
 
     @contextlib.contextmanager
@@ -137,7 +137,7 @@ class Ratings:
 
     def _remove_sidecars(self, beneath: Beneath, path: str, *, beside_others: bool = False) -> None:
         """Ours alone: the image is not there any more, or another program has one `beside` it."""
-        for target in _sidecars(path):
+        for target in sidecar_names(path):
             with contextlib.suppress(OSError, ValueError):
                 if (
                     is_our_sidecar(beneath, target)
@@ -145,25 +145,6 @@ class Ratings:
                     and not _shared(self._layout.root, target, path)
                 ):
                     beneath.unlink(target)
-
-
-def is_our_sidecar(beneath: Beneath, path: str) -> bool:
-    """Whether a file is one that we wrote beside an image, and nobody else since. Raises OSError."""
-    packet = _packet_at(beneath, path) if path.endswith(".xmp") else None
-    return packet is not None and xmp.is_ours(packet)
-
-
-def _packet_at(beneath: Beneath, path: str) -> bytes | None:
-    try:
-        with beneath.open(path) as file:
-            return file.read(_MOST_SIDECAR + 1)
-    except FileNotFoundError:
-        return None
-
-
-def _sidecars(path: str) -> tuple[str, str]:
-    """As digiKam and darktable name it, and as Lightroom does."""
-    return f"{path}.xmp", str(PurePosixPath(path).with_suffix(".xmp"))
 
 
 def _shared(root: Path, sidecar: str, path: str) -> bool:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from hotfolder.files.copying import copy_noreplace
+from hotfolder.files.copying import copy_attributes, copy_noreplace
 from hotfolder.files.identity import identity_from
 from hotfolder.files.moves import fsync_handle, rename_noreplace
 from hotfolder.files.regular import regular_from
@@ -169,25 +169,33 @@ class Beneath:
         with self._named(folder):
             os.rmdir(name, dir_fd=above)
 
-    def write(self, path: str, content: str | bytes, *, like: bool = False) -> None:
+    def write(
+        self, path: str, content: str | bytes, *, like: bool = False, instead_of: FileIdentity | None = None
+    ) -> None:
         """Writes a file so that it is there whole or not at all, and durable; replaces one of the same name.
 
-        `like`: the new one may be read and written by whom the old one could.
+        `like`: with the owner, mode and attributes of the old one, as far as this user may give them. `instead_of`:
+        only in the place of this very file; raises OSError (EBUSY) where it has been changed.
         """
         folder, name = self._split(path, make=True)
         partial = f".{zlib.crc32(os.fsencode(name)):08x}.partial"  # never too long a name
         with self._named(path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial, dir_fd=folder)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(partial, flags, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123
-                if like:
-                    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-                    os.fchmod(file.fileno(), mode & 0o777)
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+            try:
+                with open(os.open(partial, _WRITE, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123
+                    if like:
+                        _take_after(folder, name, file.fileno())
+                    file.write(content.encode() if isinstance(content, str) else content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if instead_of is not None and identity_from(os.stat(name, dir_fd=folder)) != instead_of:
+                    raise OSError(errno.EBUSY, "it is being changed by somebody")
+                os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(partial, dir_fd=folder)
+                raise
             fsync_handle(folder)
 
     def fsync(self, folders: Collection[str]) -> None:
@@ -232,6 +240,19 @@ class Beneath:
 
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _take_after(folder: int, name: str, target: int) -> None:
+    try:
+        source = os.open(name, _READ, dir_fd=folder)
+    except PermissionError:
+        os.fchmod(target, os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode & 0o777)
+        return
+    try:
+        copy_attributes(source, target)
+    finally:
+        os.close(source)
 
 
 def open_below(root: str | Path, path: Path) -> BinaryIO:

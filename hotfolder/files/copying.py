@@ -52,6 +52,18 @@ def copy_noreplace(src: str, dst: str, src_folder: int, dst_folder: int) -> None
         raise
 
 
+def copy_attributes(source: int, target: int) -> None:
+    """Owner, mode and extended attributes, of handles, as far as the file system and this user's rights go."""
+    found = os.fstat(source)
+    with contextlib.suppress(OSError):
+        os.fchown(target, found.st_uid, found.st_gid)
+    with contextlib.suppress(OSError):
+        os.fchmod(target, found.st_mode & 0o7777)
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
+
+
 def is_copy(wanted: FileIdentity | None, found: FileIdentity) -> bool:
     """Whether it is the file that is meant, or what `copy_noreplace` made of it: of the same size and time."""
     if wanted is None:
@@ -70,13 +82,7 @@ def _copy(source: BinaryIO, target: BufferedRandom) -> None:
     target.flush()
     found = os.fstat(source.fileno())
     handle = target.fileno()
-    with contextlib.suppress(OSError):
-        os.fchown(handle, found.st_uid, found.st_gid)
-    with contextlib.suppress(OSError):
-        os.fchmod(handle, found.st_mode & 0o7777)
-    with contextlib.suppress(OSError):
-        for name in os.listxattr(source.fileno()):
-            os.setxattr(handle, name, os.getxattr(source.fileno(), name))
+    copy_attributes(source.fileno(), handle)
     os.utime(handle, ns=(found.st_atime_ns, found.st_mtime_ns))
     os.fsync(handle)
     target.seek(0)

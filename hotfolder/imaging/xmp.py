@@ -81,6 +81,20 @@ def rated(packet: bytes | None, rating: int, most: int = _MOST) -> bytes:
     return packet[:at] + f'{space} {prefix}:Rating="{rating}"'.encode() + packet[at:]
 
 
+def rating_of(packet: bytes | None) -> int | None:
+    """The xmp:Rating of a packet, whole stars; None where it has none, or no number. Raises ValueError as `rated`."""
+    found = _find(packet) if packet else _Found()
+    if packet is None or found.rating is None:
+        return None
+    value = packet[slice(*found.rating)]
+    if found.name:  # the whole element
+        value = value.partition(b">")[2].rpartition(b"</")[0]
+    try:
+        return int(float(value))
+    except (ValueError, OverflowError):
+        return None
+
+
 @dataclass(slots=True)
 class _Found:
     """Where things stand in a packet, in bytes."""

@@ -127,7 +127,7 @@ class Images:
         return int(self._database.run("kept_of_set", drop_id=drop_id, set=number).rows[0]["kept"])
 
     def unrated(self, most: int) -> list[dict[str, Any]]:
-        """Images whose stars are not written yet, each with how many."""
+        """Images whose stars are not written yet."""
         return [dict(row) for row in self._database.run("unrated", most=most).rows]
 
     def rate_again(self, drop_id: int) -> None:

@@ -490,10 +490,9 @@ ORDER BY image_id LIMIT :most;
 UPDATE reroutes SET undone_at = :now WHERE id = :id;
 
 -- name: unrated
--- Images whose stars are not written yet, or not where they are now. Scores of 1 to 10 are half a star each, rounded;
--- what was rejected has -1.
-SELECT id, path, sha256, rating_sha256, rated, role <> 'dropped' AND job_id IS NOT NULL AS is_ours,
-       CASE verdict WHEN 'reject' THEN -1 ELSE CAST(round(score / 2) AS INTEGER) END AS stars
+-- Images whose stars are not written yet, or not where they are now.
+SELECT id, path, sha256, rating_sha256, rated, score, verdict,
+       role <> 'dropped' AND job_id IS NOT NULL AS is_ours
 FROM images WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' ORDER BY id LIMIT :most;
 
 -- name: rate_again

@@ -24,6 +24,7 @@ from hotfolder.types import Kind
 from tests.support.in_process import hotfolder
 from tests.support.live import wait_for
 from tests.support.roots import picture, rows
+from tests.support.stars import stars_in
 
 pytestmark = pytest.mark.slow
 
@@ -277,3 +278,29 @@ def test_the_bench_measures_every_part(nowhere: Path) -> None:
     assert told["roofline"]["gflop_per_image"] > 0
     assert told["peak_memory"]["process_mb"] > 100
     assert "images per second" in hotfolder("bench", "score", "--images", "6", "--size", "64").stdout
+
+
+def test_stars_beside_photographs_and_in_them(nowhere: Path) -> None:
+    for number in (1, 2):
+        draw_landscape(number, (64, 48)).save(nowhere / f"{number}.jpg")
+    draw_landscape(3, (64, 48)).save(nowhere / "3.gif")
+    before = {path.name: path.read_bytes() for path in nowhere.iterdir()}
+    done = hotfolder("score", ".", "--stars", "--json")
+    assert done.returncode == 0, done.stderr
+    rows_ = json.loads(done.stdout)["scores"]
+    assert [row["stars_in"] for row in rows_] == [["1.jpg.xmp"], ["2.jpg.xmp"], ["3.gif.xmp"]]
+    assert {path.name: path.read_bytes() for path in nowhere.iterdir() if path.suffix != ".xmp"} == before
+    for row in rows_:
+        assert stars_in((nowhere / f"{row['image']}.xmp").read_bytes()) == row["stars"]
+        assert row["stars"] == (-1 if row["verdict"] == "reject" else round(row["score"] / 2))
+    (nowhere / ".hotfolder").mkdir()  # what lies in a root is known there by its content
+    assert "which knows it by its content" in hotfolder("score", "1.jpg", "--stars", "--in-file").stdout
+    (nowhere / ".hotfolder").rmdir()
+    done = hotfolder("score", "1.jpg", "3.gif", "--stars", "--in-file", "--csv")
+    assert done.returncode == 3
+    first, second = csv.DictReader(io.StringIO(done.stdout))
+    assert (first["stars"], first["error_kind"]) == (str(rows_[0]["stars"]), "")
+    assert (second["stars"], second["error_kind"]) == ("", "not_rated")
+    with Image.open("1.jpg") as image:
+        assert stars_in(image.info["xmp"]) == rows_[0]["stars"]
+    assert hotfolder("score", "1.jpg", "--in-file").returncode == 2

@@ -486,8 +486,6 @@ def hostile() -> dict[str, bytes]:
         "nothing": b"",
         "text": b"a cat",
         "gif": gif.getvalue(),
-        "simple webp": a_photograph(io.BytesIO(), format="WEBP"),
-        "simple webp with alpha": with_alpha(),
         "png cut": png[: len(png) // 2],
         "png without pixels": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", bytes(13)) + chunk(b"IEND", b""),
         "png signature alone": png[:8],
@@ -513,6 +511,17 @@ def hostile() -> dict[str, bytes]:
 def test_what_has_no_place_for_a_packet_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
         rated(hostile()[name], 3)
+
+
+@pytest.mark.parametrize("make", [lambda: a_photograph(io.BytesIO(), format="WEBP"), with_alpha])
+def test_a_simple_webp_becomes_an_extended_one(make: Callable[[], bytes]) -> None:
+    data = make()
+    assert data[12:16] != b"VP8X"
+    new = rated(data, 3)
+    assert stars_in(packet_of(new) or b"") == 3
+    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(new)) as after:
+        assert (before.mode, before.size, before.tobytes()) == (after.mode, after.size, after.tobytes())
+    assert stars_in(packet_of(rated(new, 5)) or b"") == 5
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
