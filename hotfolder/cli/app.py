@@ -423,7 +423,11 @@ def rescore(
 @app.command()
 def upscale(
     context: typer.Context,
-    paths: Annotated[list[str], typer.Argument(help="Image files, folders, or patterns in quotation marks.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Image files, folders, or patterns in quotation marks.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="The best kept results of the root, so many.")] = None,
+    since: Since = None,
     scale: Annotated[float | None, typer.Option(help="How many times larger in each direction.")] = None,
     long_edge: Annotated[int | None, typer.Option(help="Pixels that the longer side gets.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Millions of pixels in all.")] = None,
@@ -445,13 +449,13 @@ def upscale(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Enlarge images where they lie; what is done already is passed over."""
+    """Enlarge images where they lie, results of the root into upscaled/; what is done already is passed over."""
     from hotfolder.cli.upscale import Options, run_upscale
 
     options = Options(
-        scale, long_edge, megapixels, paper, dpi, model, denoise, picture_format, tile, out, recursive
+        scale, long_edge, megapixels, paper, dpi, model, denoise, picture_format, tile, out, recursive, top, since
     )
-    raise typer.Exit(run_upscale(root or context.obj, paths, options, as_json=as_json))
+    raise typer.Exit(run_upscale(root or context.obj, paths or [], options, as_json=as_json))
 
 
 app.add_typer(models, name="models")

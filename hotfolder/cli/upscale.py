@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli import durations
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.text import noted, told_at_the_end, write_notes
+from hotfolder.cli.upscale_results import chosen, enlarge_results, results_among
 from hotfolder.config import loading
-from hotfolder.config.root import find_root_if_any
+from hotfolder.config.root import find_root, find_root_if_any
 from hotfolder.config.settings import Settings
 from hotfolder.core import naming, paper
 from hotfolder.errors import BadInput, ExitCode, UsageError
 from hotfolder.files.moves import fsync_folder
+from hotfolder.folders.layout import Layout
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot.placing import clear, make_folder, make_staging, place, uninterrupted
 from hotfolder.oneshot.work import work
@@ -46,6 +49,14 @@ class Options:
     tile: int | None = None
     out: Path | None = None
     recursive: bool = False
+    top: int | None = None  # of the results of the root, so many
+    since: str | None = None  # and only those since then
+
+    @property
+    def is_export(self) -> bool:
+        """Whether the result is for somewhere else, or made as the line makes none: here and now, and not recorded."""
+        asked = (self.out, self.paper, self.denoise, self.tile)
+        return any(each is not None for each in asked)
 
     @property
     def size(self) -> dict[str, Any]:
@@ -88,20 +99,37 @@ class _Wanted:
 
 
 def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, as_json: bool) -> ExitCode:
+    """Raises UsageError, ModelMissing, ConfigError."""
     options.check()
-    root = find_root_if_any(given)
+    of_root = options.top is not None or options.since is not None
+    if of_root == bool(paths):
+        raise UsageError("either name images, or say --top or --since", "hotfolder upscale --top 20 --since 7d")
+    root = find_root(given) if of_root else find_root_if_any(given)
     settings = configured(loading.load(root), options)
     name = settings.upscale.model
     spec = resolve_upscaler(settings)
+    if of_root and root is not None:
+        files = tuple(chosen(Layout(root), options.top, durations.since(options.since)))
+    else:
+        files = _named(paths, options, settings)
+    rows: dict[int, dict[str, Any]] = {}
+    with told_at_the_end(lambda: _tell([rows[i] for i in sorted(rows)], name, as_json=as_json), as_json=as_json):
+        if root is not None and not options.is_export:
+            results = results_among(Layout(root), files)
+            how = {"format": options.format, "model": name if options.model is not None else None}
+            rows |= enlarge_results(Layout(root), settings, results, files, options.size, how)
+        rest = {index: file for index, file in enumerate(files) if index not in rows}
+        _work(root, settings, spec, rest, options, rows)
+    return ExitCode.PARTLY_FAILED if any("error" in row for row in rows.values()) else ExitCode.DONE
+
+
+def _named(paths: Sequence[str], options: Options, settings: Settings) -> tuple[Path, ...]:
     found = find_images(
         paths, recursive=options.recursive, ignore=settings.watch.ignore, is_own_result=lambda p: bool(_mark_of(p))
     )
     if found.passed_over:
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
-    rows: dict[int, dict[str, Any]] = {}
-    with told_at_the_end(lambda: _tell([rows[i] for i in sorted(rows)], name, as_json=as_json), as_json=as_json):
-        _work(root, settings, spec, found.files, options, rows)
-    return ExitCode.PARTLY_FAILED if any("error" in row for row in rows.values()) else ExitCode.DONE
+    return found.files
 
 
 def configured(settings: Settings, options: Options) -> Settings:
@@ -120,7 +148,7 @@ def _work(
     root: Path | None,
     settings: Settings,
     spec: ModelSpec,
-    files: Sequence[Path],
+    files: Mapping[int, Path],
     options: Options,
     rows: dict[int, dict[str, Any]],
 ) -> None:
@@ -129,7 +157,7 @@ def _work(
     how = _fingerprint(settings, spec, options)
     if options.out is not None:
         make_folder(options.out)
-    for index, file in enumerate(files):
+    for index, file in files.items():
         error = not_a_file(file)
         if error is not None:
             rows[index] = _failed(file, error)
@@ -249,10 +277,12 @@ def _sha256(file: Path) -> str:
 def _tell(rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
     errors = sum(1 for row in rows if "error" in row)
     skipped = sum(1 for row in rows if row.get("skipped"))
+    queued = sum(1 for row in rows if row.get("queued"))
+    done = len(rows) - errors - skipped - queued
     if as_json:
         document = {
-            "schema_version": 1, "model": model, "images": rows, "count": len(rows) - errors - skipped,
-            "skipped": skipped, "errors": errors,
+            "schema_version": 1, "model": model, "images": rows, "count": done, "queued": queued, "skipped": skipped,
+            "errors": errors,
         }  # fmt: skip
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
@@ -262,8 +292,10 @@ def _tell(rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
             sys.stdout.write(f"{name}  –  {row['error']['kind']}: {printable(row['error']['message'])}\n")
         elif row["skipped"]:
             sys.stdout.write(f"{name}  done before: {printable(row['output'])}\n")
+        elif row.get("queued"):
+            sys.stdout.write(f"{name}  queued, for upscaled/\n")
         else:
             sys.stdout.write(f"{name}  {printable(row['output'])}  {row['width']} × {row['height']}\n")
         write_notes(row)
-    done = len(rows) - errors - skipped
-    sys.stdout.write(f"{done} enlarged, {skipped} done before, {errors} failed\n")
+    line = f"{queued} queued, " if queued else ""
+    sys.stdout.write(f"{line}{done} enlarged, {skipped} done before, {errors} failed\n")

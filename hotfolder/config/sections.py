@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from hotfolder.core import formula
 from hotfolder.core.litter import IGNORED_BY_DEFAULT
 from hotfolder.core.samplers import SAMPLERS, sampler_called
+from hotfolder.core.sizes import MOST_SCALE
 from hotfolder.types import Kind
 
 Rating = Annotated[float, Field(ge=1, le=10)]
@@ -158,7 +159,7 @@ class UpscaleSettings(Section):
     """How images are enlarged."""
 
     model: str = Field("x4-compact", min_length=1, description="A name from the registry, or the path of a file.")
-    scale: Annotated[float, Field(gt=0, le=64)] | None = Field(
+    scale: Annotated[float, Field(gt=0, le=MOST_SCALE)] | None = Field(
         None,
         description="How many times larger in each direction. Without a value the model's own factor; else as "
         "many passes as it takes, and a reduction.",

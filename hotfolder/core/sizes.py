@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+#: So many times larger in each direction a picture of the line becomes, at most.
+MOST_SCALE = 64
 #: By so much more than the passes give, the last step is a resize instead of another pass, which would cost as much as
 #: all before it, many times over.
 TOLERANCE = 0.05

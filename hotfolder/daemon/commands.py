@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hotfolder.core.gate import verdict_of
+from hotfolder.core.sizes import MOST_SCALE
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
+from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
+from hotfolder.imaging.encode import ENDINGS
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
 from hotfolder.types import ErrorInfo, FailureClass, Verdict
@@ -51,6 +54,7 @@ class Commands:
         dispatcher: Dispatcher,
         pauses: Pauses,
         sources: Sources,
+        enlarging: Enlarging,
         clock: Callable[[], float],
     ) -> None:
         self._layout = layout
@@ -59,6 +63,7 @@ class Commands:
         self._dispatcher = dispatcher
         self._pauses = pauses
         self._sources = sources
+        self._enlarging = enlarging
         self._clock = clock
         self._known: Mapping[str, Callable[[dict[str, Any]], Steps]] = {
             "retry": self._retry,
@@ -68,6 +73,7 @@ class Commands:
             "reroute": self._reroute,
             "undo": self._undo,
             **dict.fromkeys(OF_A_DAEMON, self._for_the_loop),
+            "enlarge": self._enlarge,
         }
 
     def obey(self) -> Iterator[Asked | None]:
@@ -177,3 +183,22 @@ class Commands:
                 log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
             yield None
         return {"cancelled": cancelled}
+
+    def _enlarge(self, command: dict[str, Any]) -> Steps:
+        """Results by their ids; `scales` has how many times larger each becomes, null what is usual."""
+        images, scales = command.get("images", []), command.get("scales")
+        if not isinstance(scales, list) or len(scales) != len(images) or not all(map(_is_scale, scales)):
+            return {"error": "for each image a scale is wanted, or null"}
+        format_, model = command.get("format"), command.get("model")
+        if not (format_ is None or format_ in ENDINGS) or not (model is None or isinstance(model, str)):
+            return {"error": f"a format ({', '.join(ENDINGS)}) and the name of a model are wanted"}
+        answers = []
+        for image_id, scale in zip(images, scales, strict=True):
+            answers.append(self._enlarging.ask(image_id, scale, format_, model))
+            yield None
+        return {"images": answers}
+
+
+def _is_scale(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (is_number and 0 < value <= MOST_SCALE)  # type: ignore[operator]

@@ -18,6 +18,7 @@ from hotfolder.daemon.commands import OF_A_DAEMON, Asked, Commands
 from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
+from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.intake import Intake
 from hotfolder.daemon.leaving import leave
 from hotfolder.daemon.outbox import Outbox
@@ -159,8 +160,9 @@ class Daemon:
         self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
         self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
         self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
+        enlarging = Enlarging(layout, settings, ledger, router, self._clock)
         self._commands = Commands(
-            layout, ledger, self._completion, self._dispatcher, self._pauses, sources, self._clock
+            layout, ledger, self._completion, self._dispatcher, self._pauses, sources, enlarging, self._clock
         )
         self._ratings = Ratings(layout, ledger)
         self._is_open = True

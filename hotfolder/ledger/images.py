@@ -113,6 +113,10 @@ class Images:
         )  # fmt: skip
         return float(row["score"]) if row else None
 
+    def enlargements(self, image_id: int) -> list[dict[str, Any]]:
+        """path, model and settings of what was enlarged from an image."""
+        return [dict(row) for row in self._database.run("enlargements", id=image_id).rows]
+
     def undecided(self, drop_ids: Iterable[int]) -> list[tuple[StoredImage, GenerateParams]]:
         """Judged images of these drops whose set is complete, each with how it was generated."""
         rows = self._database.run("undecided", ids=json.dumps(list(drop_ids))).rows

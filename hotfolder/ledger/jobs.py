@@ -36,6 +36,10 @@ class Jobs:
             now=now,
         )
 
+    def is_being_enlarged(self, image_id: int) -> bool:
+        """Whether a job that enlarges this image has not ended yet."""
+        return self._database.one("open_enlargements", id=image_id) is not None
+
     def groups(self, now: float) -> list[tuple[Kind, str]]:
         """Kinds and models of which some job may be claimed, in the order of their oldest jobs."""
         rows = self._database.run("runnable_groups", now=now).rows

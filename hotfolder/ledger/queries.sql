@@ -438,6 +438,14 @@ WHERE images.id = :id;
 -- name: children
 SELECT id FROM images WHERE parent_id = :id ORDER BY id;
 
+-- name: enlargements
+-- What was enlarged from an image.
+SELECT path, model, settings FROM images WHERE parent_id = :id AND role = 'upscaled' ORDER BY id;
+
+-- name: open_enlargements
+-- Jobs that are to enlarge an image.
+SELECT id FROM jobs WHERE image_id = :id AND +kind = 'upscale' AND +state IN ('queued', 'running');
+
 -- name: tries
 -- What was made of the same prompt of the same file.
 SELECT id FROM images WHERE drop_id = :drop_id AND prompt = :prompt AND role = 'generated' ORDER BY id LIMIT :most;

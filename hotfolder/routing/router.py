@@ -178,6 +178,13 @@ class Router:
             next_jobs=next_jobs,
         )
 
+    def enlarging(self, image: StoredImage, scale: float | None, format_: str | None, model: str | None) -> NewJob:
+        """The job of a result that a person wants to have enlarged; None leaves it to the settings."""
+        policy = self._policy_of(image.source_file or image.path)
+        usual = policy.upscaling
+        params = UpscaleParams(usual.scale if scale is None else scale, format_ or usual.format)
+        return NewJob(Kind.UPSCALE, model or policy.models[Kind.UPSCALE], params, about=ImageRole.IMAGE)
+
     def upscaled(self, job: Job, outcome: Outcome, about: About, staged: str) -> Upscaled:
         """`staged` is the path of the staged file, relative to the root."""
         assert outcome.staged is not None and outcome.source is not None and job.source is not None

@@ -62,7 +62,7 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
                 command = json.loads(file.read(_MOST_BYTES))
             if not isinstance(command, dict):
                 raise ValueError("it is no table")
-            for key in ("jobs", "drops"):
+            for key in ("jobs", "drops", "images"):
                 ids = command.get(key, [])
                 if not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < 2**63 for i in ids):
                     raise ValueError(f"'{key}' is no list of numbers")
