@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -61,6 +62,35 @@ def to_linear(values: Unit) -> Unit:
     return np.where(values <= 0.04045, values / 12.92, ((values.clip(0) + 0.055) / 1.055) ** 2.4).astype(
         np.float32
     )
+
+
+@functools.cache
+def _light_of(levels: int) -> Unit:
+    return to_linear(np.linspace(0, 1, levels, dtype=np.float32))
+
+
+def light(pixels: NDArray[Any]) -> Unit:
+    """sRGB, uint8 or uint16 or float32 in [0, 1], to linear light: of whole numbers by a table."""
+    if pixels.dtype.kind != "u":
+        return to_linear(pixels)
+    return _light_of(np.iinfo(pixels.dtype).max + 1)[pixels]
+
+
+#: Steps of light in the table of `to_8_bits`: the darkest ones are a twentieth of a level apart.
+_STEPS = 65_535
+
+
+@functools.cache
+def _levels_of_light() -> NDArray[np.uint8]:
+    return (from_linear(np.linspace(0, 1, _STEPS + 1, dtype=np.float32)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def to_8_bits(linear: Unit) -> NDArray[np.uint8]:
+    """Linear light to sRGB in 8 bits, rounded: many times as fast as `from_linear`."""
+    steps = np.multiply(linear, np.float32(_STEPS))
+    steps += np.float32(0.5)
+    np.clip(steps, 0, _STEPS, out=steps)
+    return _levels_of_light()[steps.astype(np.uint16)]
 
 
 def from_linear(values: Unit) -> Unit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def is_raw(file: Path) -> bool:
 
 
 def _beside(file: Path, stars: int, *, overwrite: bool) -> Rated:
-    names = sidecars.sidecar_names(file.name)
+    names: Sequence[str] = sidecars.sidecar_names(file.name)
     if not is_raw(file) and not _is_alone(file):
         names = names[:1]  # `a.xmp` may be of a.cr2, not of a.jpg
     with Beneath(file.parent) as folder:
