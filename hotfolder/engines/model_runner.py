@@ -26,9 +26,9 @@ from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput, GenerationFailed, HotfolderError
 from hotfolder.imaging.carried import Density, resized
 from hotfolder.imaging.decode import Decoded, open_image
-from hotfolder.imaging.decode import read as read_source
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
+from hotfolder.imaging.source import read as read_source
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
 
