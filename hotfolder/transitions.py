@@ -188,6 +188,15 @@ class Chosen(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(Change):
+    """A drawn image that was cancelled before it had its score: it leaves the private folder without one."""
+
+    MOVES = ("image",)
+    image_id: int
+    image: Move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rerouted(Change):
     """A judged image goes to the other folder."""
 
@@ -262,6 +271,7 @@ Transition = (
     | NotEnlarged
     | Failed
     | Chosen
+    | Cancelled
     | Rerouted
     | SourceFinished
     | Retried

@@ -280,7 +280,9 @@ def stop(
 @app.command()
 def cancel(
     context: typer.Context,
-    files: Annotated[list[Path] | None, typer.Argument(help="Dropped files that are still waited for.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Dropped files, or results, that something still waits for.")
+    ] = None,
     line: Annotated[
         int | None,
         typer.Option(min=1, help="Only this line of a prompt file (in .toml and .json, the n-th prompt)."),
@@ -289,7 +291,7 @@ def cancel(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Leave what was dropped: it goes to archive/. What was made of it already is kept."""
+    """Begin nothing more of what was dropped: it goes to archive/, and so does what was drawn and has no score yet."""
     from hotfolder.cli.queue import run_cancel
 
     run_cancel(root or context.obj, files or [], line=line, everything=everything, as_json=as_json)

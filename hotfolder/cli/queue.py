@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,36 @@ def relative_names(layout: Layout, file: Path) -> set[str]:
     return {os.path.relpath(os.path.normpath(base / file), layout.root) for base in (Path.cwd(), layout.root)}
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a person names of what is waited for: dropped files, and jobs about images."""
+
+    drops: list[int]
+    jobs: list[int]
+
+
+def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
+    """What waits for files: as they were dropped, or results that something is still to be done with.
+
+    Raises UsageError for one that nothing waits for.
+    """
+    open_drops = {drop["path"]: drop["id"] for drop in reader.open_drops()}
+    meant = Meant([], [])
+    for file in files:
+        names = relative_names(layout, file)
+        drops = {open_drops[name] for name in names if name in open_drops}
+        if not drops:
+            placed = [drop["id"] for name in names if (drop := reader.last_drop(name)) is not None]
+            drops = {drop_id for drop_id in placed if reader.open_jobs_of_drop(drop_id)}
+        images = [image["image_id"] for name in names if (image := reader.image_by_path(name)) is not None]
+        jobs = [] if drops else [job for image_id in images for job in reader.open_jobs_of_image(image_id)]
+        if not drops and not jobs:
+            raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
+        meant.drops.extend(sorted(drops))
+        meant.jobs.extend(jobs)
+    return meant
+
+
 def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
     layout = acting_on(given)
     answer = ask(layout, {"do": "pause", "seconds": seconds_of(for_) if for_ else None})
@@ -107,15 +138,16 @@ def run_cancel(
     if line is not None and len(files) != 1:
         raise UsageError("--line is of one prompt file", "hotfolder cancel inbox/generate/cats.txt --line 3")
     with Reader(layout.database) as reader:
-        open_drops = {drop["path"]: drop["id"] for drop in reader.open_drops()}
-    wanted = list(open_drops.values()) if everything else []
-    for file in files:
-        found = [open_drops[name] for name in relative_names(layout, file) if name in open_drops]
-        if not found:
-            raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
-        wanted += found
-    command = {"do": "cancel", "drops": wanted, **({"line": line} if line is not None else {})}
-    answer = ask(layout, command, notes=len(wanted)) if wanted else {"cancelled": []}
+        meant = Meant(reader.drops_waited_for(), []) if everything else waited_for(reader, layout, files)
+    if line is not None and meant.jobs:
+        raise UsageError(f"{files[0]} has no lines", "--line is of a prompt file in an inbox")
+    command: dict[str, Any] = {"do": "cancel", "drops": meant.drops, "jobs": meant.jobs}
+    if everything:  # whatever there is when the daemon gets to it
+        command["all"] = True
+    if line is not None:
+        command["line"] = line
+    notes = len(meant.drops) + len(meant.jobs)
+    answer = ask(layout, command, notes=notes) if notes else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
         table.write_json({"root": str(layout.root), "cancelled": cancelled, "waits": answer is None})

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ from hotfolder.printable import printable
 from hotfolder.status.live import read
 from hotfolder.status.mailbox import waiting
 from hotfolder.types import Kind, Sighting
+
+#: What a person does who wants it after all.
+_AGAIN = "drop it again to have it done"
+_DOING = {"generate": "drawing it", "score": "scoring it", "upscale": "enlarging it"}
 
 
 def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
@@ -70,7 +75,7 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
             return _answer(path, "waiting", *_arriving(layout, path, kind))
         image = reader.image_by_path(path)
         if image is not None:
-            return _of_image(path, image)
+            return _of_image(path, image, reader.cancelled_of_image(image["image_id"]))
         placed = reader.drop_placed_at(path)
         if placed is not None:
             return _of_placed(reader, path, placed)
@@ -83,7 +88,8 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         except UsageError as error:
             place = "there is no such file" if there is None else "it lies in no inbox"
             return _answer(path, "unknown", f"{place}; {error.message}", error.fix)
-    return {**_of_image(found.row["path"], found.row, found.note), "file": path}
+        cancelled = reader.cancelled_of_image(found.row["id"])
+    return {**_of_image(found.row["path"], found.row, cancelled, found.note), "file": path}
 
 
 def _of_folder(layout: Layout, path: str, kind: Kind | None) -> dict[str, Any]:
@@ -117,9 +123,9 @@ def _of_placed(reader: Reader, path: str, drop: dict[str, Any]) -> dict[str, Any
     if failed is not None:
         fix = f"{failed['fix']}; then: hotfolder retry {path}" if failed["fix"] else f"hotfolder retry {path}"
         return _answer(path, "failed", f"{drop['path']} failed: {failed['error']}", fix)
-    cancelled = sum(job["state"] == "cancelled" for job in jobs)
-    told = f"{drop['path']} is done: {len(jobs) - cancelled} of {len(jobs)} jobs"
-    return _answer(path, "done", f"{told}, {cancelled} cancelled" if cancelled else told)
+    if any(map(_is_cancelled, jobs)):
+        return _answer(path, "cancelled", f"{drop['path']}: {_cancelled(jobs)}", _AGAIN)
+    return _answer(path, "done", f"{drop['path']} is done: {len(jobs)} of {len(jobs)} jobs")
 
 
 def _inbox_of(layout: Layout, path: str) -> Kind | None:
@@ -212,9 +218,7 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     open_jobs = [job for job in jobs if job["state"] in ("queued", "running")]
     ended = f"{len(jobs) - len(open_jobs)} of {len(jobs)} jobs done" if len(jobs) > 1 else ""
     if drop["state"] == "open" and open_jobs:
-        if any(
-            command.get("do") == "cancel" and drop["id"] in command.get("drops", []) for command in waiting(layout)
-        ):
+        if any(_cancels(command, drop, open_jobs) for command in waiting(layout)):
             return _answer(path, "waiting", "it is cancelled as soon as a daemon runs", "hotfolder run")
         job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
         if job["error_kind"] == CannotPlace.kind:
@@ -241,16 +245,45 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     if drop["state"] == "gone":
         return _answer(path, "cancelled", "it changed or was taken away before it was done")
     where = f"it is {drop['placed_path']} now" if drop["placed_path"] else "its jobs are done"
+    if any(map(_is_cancelled, jobs)):
+        where = f"; it is {drop['placed_path']} now" if drop["placed_path"] else ""
+        return _answer(path, "cancelled", f"{_cancelled(jobs)}{where}", _AGAIN)
     notes = [job["error"] for job in jobs if job["state"] == "done" and job["error"]]
     return _answer(path, "done", _join(where, ended, *notes))
 
 
-def _of_image(path: str, image: dict[str, Any], note: str = "") -> dict[str, Any]:
+def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: str = "") -> dict[str, Any]:
+    """`cancelled`: the kinds of work at it that a person has cancelled."""
     score = "not scored yet" if image["score"] is None else f"{image['score']:.2f} by {image['scorer']}"
     verdict = f", {image['verdict']}" if image["verdict"] else ""
     notes = json.loads(image["settings"]).get("notes", [])
-    return _answer(
-        path, "done", _join(f"{image['role']} from {image['source_file']}, {score}{verdict}", *notes, note)
+    told = f"{image['role']} from {image['source_file']}, {score}{verdict}"
+    if not cancelled:
+        return _answer(path, "done", _join(told, *notes, note))
+    what = " and ".join(dict.fromkeys(_DOING[kind] for kind in cancelled))
+    fix = _AGAIN if "score" in cancelled else "to have it enlarged, drop a copy of it into inbox/upscale"
+    return _answer(path, "cancelled", _join(told, f"{what} cancelled by you", *notes, note), fix)
+
+
+def _is_cancelled(job: dict[str, Any]) -> bool:
+    """By a person, and not because its file was taken away."""
+    return job["state"] == "cancelled" and job["error_kind"] == "cancelled"
+
+
+def _cancelled(jobs: Sequence[dict[str, Any]]) -> str:
+    cancelled, done = sum(map(_is_cancelled, jobs)), sum(job["state"] == "done" for job in jobs)
+    return f"cancelled by you: {done} of {len(jobs)} jobs were done before, {cancelled} are left"
+
+
+def _cancels(command: dict[str, Any], drop: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> bool:
+    """Whether a command that waits will cancel all that is open of a dropped file."""
+    if command.get("do") != "cancel" or command.get("line") is not None:
+        return False
+    wanted = command.get("jobs", [])
+    return (
+        command.get("all") is True
+        or drop["id"] in command.get("drops", [])
+        or all(job["id"] in wanted for job in jobs)
     )
 
 

@@ -13,7 +13,6 @@ from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.pauses import Pauses
-from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
@@ -29,6 +28,7 @@ _PAGE = 500
 _LONGEST = 366 * 86_400
 #: Commands that are for a daemon that runs, and not for the next one.
 OF_A_DAEMON = ("reload", "stop")
+_CANCELLED = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
 
 
 @dataclass(slots=True)
@@ -53,7 +53,6 @@ class Commands:
         completion: Completion,
         dispatcher: Dispatcher,
         pauses: Pauses,
-        sources: Sources,
         enlarging: Enlarging,
         clock: Callable[[], float],
     ) -> None:
@@ -62,7 +61,6 @@ class Commands:
         self._completion = completion
         self._dispatcher = dispatcher
         self._pauses = pauses
-        self._sources = sources
         self._enlarging = enlarging
         self._clock = clock
         self._known: Mapping[str, Callable[[dict[str, Any]], Steps]] = {
@@ -169,20 +167,29 @@ class Commands:
             yield
 
     def _cancel(self, command: dict[str, Any]) -> Steps:
-        """What was dropped, or a line of it, is left; it goes to archive/, and what was made of it takes its way."""
-        now, cancelled, line = self._clock(), [], command.get("line")
+        """Nothing more is begun of what was dropped, of a line of it, or of some jobs.
+
+        What lies in an inbox goes to archive/, what has its score stays where it is.
+        """
+        now, line = self._clock(), command.get("line")
         if line is not None and not isinstance(line, int):
             return {"error": f"a line is a number, not {line}"}
-        error = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
-        wanted = command.get("drops", [])
+        cancelled: dict[str, int] = {}
+        wanted = self._ledger.drops.waited_for() if command.get("all") is True else command.get("drops", [])
         for start in range(0, len(wanted), _PAGE):
-            for drop, jobs in self._ledger.drops.cancel_many(wanted[start : start + _PAGE], error, now, line):
+            found = self._ledger.drops.cancel_many(wanted[start : start + _PAGE], _CANCELLED, now, line)
+            self._completion.cancelled({drop.id for drop, _ in found})
+            for drop, jobs in found:
                 self._dispatcher.cancel(jobs)
-                self._sources.ended.add(drop.id)
-                cancelled.append({"file": drop.sighting.path, "jobs": len(jobs)})
+                cancelled[drop.sighting.path] = cancelled.get(drop.sighting.path, 0) + len(jobs)
                 log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))
             yield None
-        return {"cancelled": cancelled}
+        some = self._ledger.jobs.cancel(command.get("jobs", []), _CANCELLED, now)
+        self._dispatcher.cancel([job_id for job_id, _, _ in some])
+        self._completion.cancelled({drop_id for _, drop_id, _ in some})
+        for _, _, file in some:
+            cancelled[file] = cancelled.get(file, 0) + 1
+        return {"cancelled": [{"file": file, "jobs": jobs} for file, jobs in cancelled.items()]}
 
     def _enlarge(self, command: dict[str, Any]) -> Steps:
         """Results by their ids; `scales` has how many times larger each becomes, null what is usual."""

@@ -28,6 +28,7 @@ from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import About, Router, SetMember
 from hotfolder.transitions import (
+    Cancelled,
     Generated,
     NotEnlarged,
     Scored,
@@ -66,6 +67,7 @@ class Completion:
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
         self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # at drops of an earlier run, too
+        self._cancelled: set[int] = set()  # drops of which a person has cancelled something
 
     def end(self, ended: Ended) -> None:
         """Finds out what follows. Raises EnvironmentTrouble when that cannot be said now; see `resume`."""
@@ -105,6 +107,12 @@ class Completion:
             self._outbox.gather(self._success(job, outcome, drop, now), job)
         else:
             self.release(job)
+
+    def cancelled(self, drop_ids: set[int]) -> None:
+        """A person has cancelled something of these drops: what was drawn and has no score yet gets none."""
+        self._cancelled |= drop_ids
+        self._with_sets |= drop_ids
+        self._sources.ended |= drop_ids
 
     def resume(self) -> None:
         """What some trouble kept from being recorded goes back into the queue. Raises EnvironmentTrouble."""
@@ -191,6 +199,8 @@ class Completion:
         among, self._sources.ended = self._sources.ended, set()
         if not among and not self._look_at_all:
             return
+        if self._look_at_all or among & self._cancelled:
+            self._place_unscored()
         with_sets = self._ledger.images.drops_with_sets() if self._look_at_all else among & self._with_sets
         if with_sets:
             self._choose(with_sets)
@@ -224,11 +234,22 @@ class Completion:
             assert image.drop_id is not None and generated.set_number is not None
             sets.setdefault((image.drop_id, generated.set_number), []).append(SetMember(image, generated))
         for (drop_id, number), members in sets.items():
-            chosen = self._router.chosen(members, self._ledger.images.kept_of_set(drop_id, number))
+            chosen = self._router.chosen(
+                members,
+                self._ledger.images.kept_of_set(drop_id, number),
+                is_cancelled=self._ledger.jobs.set_is_cancelled(drop_id, number),
+            )
             kept = sum(each.verdict is Verdict.KEEP for each in chosen)
             log.info("%s: %d of %d kept, the best ones", members[0].image.source_file, kept, len(members))
             for _ in self._outbox.publish_now(chosen):
                 pass
+
+    def _place_unscored(self) -> None:
+        """What was drawn and then cancelled, also before a crash, leaves the private folder."""
+        wanted = [self._router.cancelled(image) for image in self._ledger.images.left_unscored()]
+        for published in self._outbox.publish_now(wanted):
+            if isinstance(published.done, Cancelled):
+                log.info("%s was cancelled before it had a score", published.done.image.dst)
 
     def quarantine(self) -> None:
         """What has cost too many daemons is not begun again."""

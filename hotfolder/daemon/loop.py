@@ -162,7 +162,7 @@ class Daemon:
         self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         enlarging = Enlarging(layout, settings, ledger, router, self._clock)
         self._commands = Commands(
-            layout, ledger, self._completion, self._dispatcher, self._pauses, sources, enlarging, self._clock
+            layout, ledger, self._completion, self._dispatcher, self._pauses, enlarging, self._clock
         )
         self._ratings = Ratings(layout, ledger)
         self._is_open = True

@@ -94,9 +94,9 @@ class ModelRunner:
             case Kind.GENERATE:
                 self._generate(model, batch, emit)
             case Kind.SCORE:
-                self._score(model, batch, emit, should_stop)
+                self._score(model, batch, emit, should_stop, is_cancelled)
             case Kind.UPSCALE:
-                self._upscale(model, batch, emit, should_stop)
+                self._upscale(model, batch, emit, should_stop, is_cancelled)
 
     def _metered(self, emit: Emit) -> Emit:
         """Adds to each report how much of the device's memory is taken; asked for seldom."""
@@ -195,7 +195,9 @@ class ModelRunner:
                 emit(_failed(item, error))
         _emit_staged(pending, emit, keep=0)
 
-    def _upscale(self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+    def _upscale(
+        self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled
+    ) -> None:
         s = self._settings
         first_frame = s.animated == "first-frame"
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
@@ -218,6 +220,8 @@ class ModelRunner:
             for item, future in ahead(batch.items, read, self._decoders, lambda: _AHEAD):
                 if should_stop():
                     return
+                if is_cancelled(item.job_id):
+                    continue
                 try:
                     picture = decoded[item.job_id] = _wait_for(future, item, "decoding", emit)
                 except Exception as error:  # noqa: BLE001 - as above
@@ -264,7 +268,14 @@ class ModelRunner:
             carried=carried, background=self._settings.background, settings=settings,
         )  # fmt: skip
 
-    def _score(self, ensemble: ScorerEnsemble, batch: Batch, emit: Emit, should_stop: ShouldStop) -> None:
+    def _score(
+        self,
+        ensemble: ScorerEnsemble,
+        batch: Batch,
+        emit: Emit,
+        should_stop: ShouldStop,
+        is_cancelled: IsCancelled,
+    ) -> None:
         ended = 0
 
         def tell(event: Outcome) -> None:
@@ -277,7 +288,7 @@ class ModelRunner:
             tell(_failed(item, error))
 
         look = Looker(ensemble, self._settings, self._memory)
-        judge_all(ensemble, batch.items, look, self._decoders, tell, fail, should_stop)
+        judge_all(ensemble, batch.items, look, self._decoders, tell, fail, should_stop, is_cancelled)
 
 
 def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:

@@ -83,15 +83,24 @@ class Drops:
     def forget(self, drop_id: int, error: ErrorInfo, now: float) -> None:
         """The dropped file changed or was taken away: its queued jobs are cancelled, the drop is closed."""
         with self._database.transaction():
-            self.cancel(drop_id, error, now)
+            self._database.run(
+                "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now
+            )
             self.close(drop_id, "gone", None, now)
 
     def cancel(self, drop_id: int, error: ErrorInfo, now: float, line: int | None = None) -> list[int]:
-        """A person does not want it any more: its own open jobs, or those of one line, are cancelled. Their ids."""
-        rows = self._database.run(
-            "cancel_jobs_of_drop", drop_id=drop_id, error_kind=error.kind, error=error.message, now=now, line=line
-        ).rows
+        """A person does not want it any more: all of its open jobs, or those of one line, are cancelled. Their ids.
+
+        From those whose results are being published nothing follows.
+        """
+        told = {"error_kind": error.kind, "error": error.message, "fix": error.fix}
+        rows = self._database.run("cancel_drop", drop_id=drop_id, now=now, line=line, **told).rows
+        self._database.run("mark_cancelled", drop_id=drop_id, line=line, **told)
         return [row["id"] for row in rows]
+
+    def waited_for(self) -> list[int]:
+        """Drops that lie in an inbox still, or of which something is to be done."""
+        return [row["id"] for row in self._database.run("drops_waited_for").rows]
 
     def cancel_many(
         self, drop_ids: Iterable[int], error: ErrorInfo, now: float, line: int | None = None

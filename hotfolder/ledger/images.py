@@ -130,6 +130,10 @@ class Images:
         """How many images of a set are kept already."""
         return int(self._database.run("kept_of_set", drop_id=drop_id, set=number).rows[0]["kept"])
 
+    def left_unscored(self) -> list[StoredImage]:
+        """Drawn images that nothing is queued for: they were cancelled before they had their score."""
+        return [to_image(row) for row in self._database.run("left_unscored").rows]
+
     def unrated(self, most: int) -> list[dict[str, Any]]:
         """Images whose stars are not written yet."""
         return [dict(row) for row in self._database.run("unrated", most=most).rows]

@@ -111,6 +111,22 @@ class Jobs:
         """Failed jobs that cannot be tried again: their file is gone, or is taken as a new one."""
         self._database.run("supersede", ids=json.dumps(list(ids)))
 
+    def cancel(self, ids: Sequence[int], error: ErrorInfo, now: float) -> list[tuple[int, int, str]]:
+        """A person does not want them any more: those that were open, as (job, drop, what it works on)."""
+        rows = self._database.run(
+            "cancel_jobs", ids=json.dumps(list(ids)), error_kind=error.kind, error=error.message, fix=error.fix,
+            now=now,
+        ).rows  # fmt: skip
+        return [(row["id"], row["drop_id"], row["source"] or row["source_file"]) for row in rows]
+
+    def is_cancelled(self, job_id: int) -> bool:
+        """Whether a person has cancelled it, perhaps while its result waited for its place."""
+        return self._database.one("is_cancelled", id=job_id) is not None
+
+    def set_is_cancelled(self, drop_id: int, number: int) -> bool:
+        """Whether a person has cancelled something of a set of which the best are kept."""
+        return self._database.one("set_is_cancelled", drop_id=drop_id, set=number) is not None
+
     def clamp_waits(self, latest: float) -> None:
         """No job waits longer than until then."""
         self._database.run("clamp_waits", latest=latest)

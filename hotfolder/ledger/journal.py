@@ -11,6 +11,7 @@ from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.images import Images, Judged
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.transitions import (
+    Cancelled,
     Change,
     Chosen,
     Duplicate,
@@ -19,6 +20,7 @@ from hotfolder.transitions import (
     Generated,
     ImageRetried,
     NotEnlarged,
+    OfJob,
     Rerouted,
     Retried,
     Scored,
@@ -63,6 +65,7 @@ class Journal:
             NotEnlarged: self._not_enlarged,
             Failed: self._failed,
             Chosen: self._chosen,
+            Cancelled: self._cancelled,
             Rerouted: self._rerouted,
             SourceFinished: self._source_finished,
             Retried: self._retried,
@@ -171,6 +174,9 @@ class Journal:
         self._images.place(t.image_id, t.image.dst, t.verdict)
         self._queue(t, t.next_jobs, {ImageRole.IMAGE: (t.image_id, t.image.dst)}, now)
 
+    def _cancelled(self, t: Cancelled, now: float) -> None:
+        self._images.place(t.image_id, t.image.dst)
+
     def _rerouted(self, t: Rerouted, now: float) -> None:
         if t.reroute_id is not None:
             self._database.run("note_reroute", reroute_id=t.reroute_id, image_id=t.image_id)
@@ -205,5 +211,7 @@ class Journal:
     def _queue(
         self, t: Change, jobs: Sequence[NewJob], about: Mapping[ImageRole, tuple[int, str]], now: float
     ) -> None:
+        if isinstance(t, OfJob) and jobs and self._jobs.is_cancelled(t.job_id):
+            return  # cancelled while its result waited for its place: nothing follows from it
         for job in jobs:
             self._jobs.add(job, t.drop_id, t.source_file, about.get(job.about) if job.about else None, now)

@@ -37,9 +37,62 @@ UPDATE drops SET state = :state, placed_path = :placed_path, finished_at = :now 
 -- Jobs for images that were made of it already go on.
 UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, finished_at = :now
 WHERE drop_id = :drop_id AND state IN ('queued', 'running')
-  AND kind = (SELECT kind FROM drops WHERE id = :drop_id)
-  AND (:line IS NULL OR json_extract(params, '$.line') = :line)
+  AND kind = (SELECT kind FROM drops WHERE id = :drop_id);
+
+-- name: cancel_drop
+-- A person does not want it any more: nothing that waits is begun, of whatever kind, of all of the file or of one line.
+-- An image belongs to the line that the job has which drew it, or what it was enlarged from. What the journal holds is
+-- being published: see mark_cancelled.
+UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, fix = :fix, finished_at = :now
+WHERE drop_id = :drop_id AND state IN ('queued', 'running')
+  AND id NOT IN (SELECT job_id FROM journal WHERE job_id IS NOT NULL AND unreadable IS NULL)
+  AND (:line IS NULL OR json_extract(params, '$.line') = :line OR EXISTS (
+    SELECT 1 FROM images LEFT JOIN images AS parents ON parents.id = images.parent_id
+    JOIN jobs AS made ON made.id = coalesce(parents.job_id, images.job_id)
+    WHERE images.id = jobs.image_id AND json_extract(made.params, '$.line') = :line))
 RETURNING id;
+
+-- name: mark_cancelled
+-- Its result is about to be put into its place, or waits for that: nothing is to follow from it.
+UPDATE jobs SET error_kind = :error_kind, error = :error, fix = :fix
+WHERE drop_id = :drop_id AND state = 'running' AND id IN (SELECT job_id FROM journal)
+  AND (:line IS NULL OR json_extract(params, '$.line') = :line);
+
+-- name: cancel_jobs
+-- The same of some jobs, whatever else there is of their files.
+UPDATE jobs SET state = 'cancelled', error_kind = :error_kind, error = :error, fix = :fix, finished_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'running')
+  AND id NOT IN (SELECT job_id FROM journal WHERE job_id IS NOT NULL AND unreadable IS NULL)
+RETURNING id, drop_id, source_file, source;
+
+-- name: is_cancelled
+SELECT 1 FROM jobs WHERE id = :id AND error_kind = 'cancelled';
+
+-- name: set_is_cancelled
+-- Whether a person has cancelled something of a set.
+SELECT 1 FROM jobs
+WHERE drop_id = :drop_id AND set_number = :set AND state = 'cancelled' AND error_kind = 'cancelled' LIMIT 1;
+
+-- name: drops_waited_for
+-- Files that lie in an inbox still, or of which something is to be done.
+SELECT id FROM drops WHERE state = 'open'
+UNION SELECT drop_id FROM jobs WHERE state IN ('queued', 'running') ORDER BY 1;
+
+-- name: left_unscored
+-- Drawn images that nothing is queued for: they were cancelled before they had their score.
+SELECT * FROM images
+WHERE path >= '.hotfolder/unscored/' AND path < '.hotfolder/unscored0' AND score IS NULL
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE image_id = images.id AND state IN ('queued', 'running'));
+
+-- name: open_jobs_of_drop
+SELECT id FROM jobs WHERE drop_id = :drop_id AND state IN ('queued', 'running');
+
+-- name: open_jobs_of_image
+SELECT id FROM jobs WHERE image_id = :image_id AND state IN ('queued', 'running');
+
+-- name: cancelled_of_image
+-- What of the work at an image a person has cancelled.
+SELECT kind FROM jobs WHERE image_id = :image_id AND state = 'cancelled' AND error_kind = 'cancelled';
 
 -- name: finished_drops
 -- Open drops all of whose jobs have ended.
@@ -114,7 +167,8 @@ WHERE state = 'running'
 
 -- name: note_job
 -- It has ended, and its result has to wait: why.
-UPDATE jobs SET error_kind = :error_kind, error = :error, fix = :fix WHERE id = :id AND state = 'running';
+UPDATE jobs SET error_kind = :error_kind, error = :error, fix = :fix
+WHERE id = :id AND state = 'running' AND error_kind IS NOT 'cancelled';
 
 -- name: mark_begun
 UPDATE jobs SET begun = 1 WHERE id = :id AND state = 'running';

@@ -86,6 +86,10 @@ class Reader:
         """Files that are taken and whose work has not ended."""
         return self._all("open_drops")
 
+    def drops_waited_for(self) -> list[int]:
+        """Files that lie in an inbox still, or of which something is to be done."""
+        return [row["id"] for row in self._all("drops_waited_for")]
+
     def failed_jobs(self) -> list[dict[str, Any]]:
         """Every failed job, with `placed_path` of the file it came from and `image_path` of the one it works on."""
         return self._all("failed_jobs")
@@ -96,6 +100,17 @@ class Reader:
 
     def jobs_of_drop(self, drop_id: int) -> list[dict[str, Any]]:
         return self._all("jobs_of_drop", drop_id=drop_id)
+
+    def open_jobs_of_drop(self, drop_id: int) -> list[int]:
+        return [row["id"] for row in self._all("open_jobs_of_drop", drop_id=drop_id)]
+
+    def open_jobs_of_image(self, image_id: int) -> list[int]:
+        """What waits, or is in work, of one image."""
+        return [row["id"] for row in self._all("open_jobs_of_image", image_id=image_id)]
+
+    def cancelled_of_image(self, image_id: int) -> list[str]:
+        """The kinds of work at an image that a person has cancelled."""
+        return [row["kind"] for row in self._all("cancelled_of_image", image_id=image_id)]
 
     def jobs_ahead(self, job_id: int) -> int:
         row = self._first("jobs_ahead", id=job_id)

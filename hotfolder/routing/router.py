@@ -16,6 +16,7 @@ from hotfolder.errors import EnlargedTooLarge
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.routing import reports
 from hotfolder.transitions import (
+    Cancelled,
     Chosen,
     Duplicate,
     Failed,
@@ -256,8 +257,21 @@ class Router:
             return replace(moved, image_id=about.image.id)
         return replace(base, report=report)
 
-    def chosen(self, members: Sequence[SetMember], already_kept: int) -> list[Chosen]:
-        """Where the images of a set go, all of which are judged; of it so many were kept already."""
+    def cancelled(self, image: StoredImage) -> Cancelled:
+        """A drawn image that gets no score any more goes where its prompt file goes."""
+        source_file = image.source_file or image.path
+        wanted = naming.mirrored(source_file, PurePosixPath(image.path).name, ARCHIVE)
+        return Cancelled(
+            drop_id=image.drop_id or 0, source_file=source_file, image_id=image.id, image=Move(image.path, wanted)
+        )
+
+    def chosen(
+        self, members: Sequence[SetMember], already_kept: int, *, is_cancelled: bool = False
+    ) -> list[Chosen]:
+        """Where the images of a set go, all of which are judged; of it so many were kept already.
+
+        `is_cancelled`: a person wants nothing more to be begun.
+        """
         source_file = members[0].image.source_file or ""
         policy = self._policy_of(source_file)
         places = (members[0].generated.request.keep or 1) - already_kept
@@ -275,7 +289,9 @@ class Router:
                     image_id=image.id,
                     verdict=choice.verdict,
                     image=Move(image.path, wanted),
-                    next_jobs=_enlarging(member.generated, policy, kept=kept, good=choice.upscale),
+                    next_jobs=()
+                    if is_cancelled
+                    else _enlarging(member.generated, policy, kept=kept, good=choice.upscale),
                 )
             )
         return found

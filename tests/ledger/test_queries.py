@@ -12,6 +12,8 @@ from hotfolder.ledger.queries import queries
 MAY_SCAN = {
     "open_drops", "finished_drops", "recover_jobs", "image_count", "pending_entries", "export", "models", "results",
     "outcome_counts", "unrated", "drop_placed_at", "images_called", "histogram", "score_summary",
+    "drops_waited_for",
+    "cancel_drop", "mark_cancelled", "cancel_jobs",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal"}
 

@@ -114,8 +114,12 @@ def judge_all(
     emit: Emit,
     fail: Fail,
     should_stop: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[int], bool] = lambda job_id: False,
 ) -> None:
-    """Judges everything; a picture that fails fails alone. After a stop, what is not judged gets no outcome."""
+    """Judges everything; a picture that fails fails alone.
+
+    What is cancelled, and what a stop comes before, gets no outcome.
+    """
     waiting: list[tuple[Item, SourceFacts, Look]] = []
     before: _Batch | None = None
 
@@ -132,6 +136,8 @@ def judge_all(
     for item, future in ahead(items, look, pool, lambda: pool._max_workers + 2 * ensemble.batch_size):
         if should_stop():
             break
+        if is_cancelled(item.job_id):
+            continue
         try:
             waiting.append((item, *future.result()))
         except Exception as error:  # noqa: BLE001 - the edge around one job
