@@ -298,6 +298,22 @@ def cancel(
 
 
 @app.command()
+def withdraw(
+    context: typer.Context,
+    commands: Annotated[
+        list[str] | None, typer.Argument(help="By the ids that are listed; none: list them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever waits.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """List the commands that wait for a daemon, or take some of them back."""
+    from hotfolder.cli.withdraw import run_withdraw
+
+    raise typer.Exit(run_withdraw(root or context.obj, commands or [], everything=everything, as_json=as_json))
+
+
+@app.command()
 def reroute(
     context: typer.Context,
     keep: Annotated[float | None, typer.Option(min=1, max=10, help="The threshold.")] = None,

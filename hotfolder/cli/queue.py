@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.durations import seconds_of
-from hotfolder.cli.status import utc
+from hotfolder.cli.times import utc
 from hotfolder.errors import UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
@@ -54,7 +55,8 @@ def ask(
         return mailbox.answer_to(path, patience) if holder(layout.lock) is not None else None
     finally:
         if withdrawn:
-            mailbox.withdraw(path)
+            with contextlib.suppress(OSError):
+                mailbox.withdraw(path)
 
 
 def later(layout: Layout) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.finding import find_image
-from hotfolder.cli.status import utc
+from hotfolder.cli.times import utc
 from hotfolder.config.root import find_root
 from hotfolder.core.samplers import sampler_called
 from hotfolder.folders.layout import Layout

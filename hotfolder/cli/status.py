@@ -7,22 +7,27 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hotfolder.cli.times import span, utc
+from hotfolder.cli.withdraw import as_document
 from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder, taken_at
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
+from hotfolder.status import mailbox
 from hotfolder.status.live import Snapshot, read
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 #: Seconds whose jobs make the pace, and between two looks.
 _PACE_SECONDS, _WATCH_EVERY = 600, 1.0
 _HOUR = 3600
+#: Commands that are named.
+_SOME = 5
 
 
 def gather(layout: Layout) -> dict[str, Any]:
@@ -68,6 +73,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         "heartbeat_seconds": _since(live.updated_at, now) if live else None,
         "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
         "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
+        "commands": [as_document(layout, each) for each in _commands(layout)],
         "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},
         "images": images,
         "today": today,
@@ -97,6 +103,13 @@ def _since(moment: float | None, now: float) -> float | None:
     return None if moment is None else round(max(0.0, now - moment), 1)
 
 
+def _commands(layout: Layout) -> list[mailbox.Waiting]:
+    """What was asked of a daemon and is not carried out yet."""
+    with contextlib.suppress(OSError):  # another user's: `doctor` tells of it
+        return list(mailbox.waiting(layout))
+    return []
+
+
 def _midnight() -> float:
     """When today began here, in seconds since the epoch."""
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
@@ -121,12 +134,6 @@ def _step_eta(live: Snapshot | None) -> float | None:
     if live is None or not live.step or not live.steps:
         return None
     return round((live.steps - live.step) * (live.updated_at - live.stage_since) / live.step, 1)
-
-
-def utc(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def one_of(**wanted: bool) -> None:
@@ -215,6 +222,12 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             lines.append(f"waiting  {daemon['unsettled']} files: none is taken while the queue is paused")
         elif daemon["unsettled"]:
             lines.append(f"arriving {daemon['unsettled']} files that are just found or not complete yet")
+    lines += [
+        f"asked    {command['command']} (to take it back: hotfolder withdraw {command['id']})"
+        for command in found["commands"][:_SOME]
+    ]
+    if len(found["commands"]) > _SOME:
+        lines.append(f"         and {len(found['commands']) - _SOME} more commands: hotfolder withdraw")
     lines += ["", f"{'':<9}" + "".join(f"{state:>11}" for state in STATES) + f"{'pace':>13}"]
     for kind, states in found["queue"].items():
         rate = found["jobs_per_second"].get(kind)
@@ -251,12 +264,3 @@ _SORTS = {
     "refused": "that may not be moved",
     "unreadable": "files or folders that may not be read",
 }
-
-
-def span(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"

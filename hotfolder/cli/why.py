@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
     open_jobs = [job for job in jobs if job["state"] in ("queued", "running")]
     ended = f"{len(jobs) - len(open_jobs)} of {len(jobs)} jobs done" if len(jobs) > 1 else ""
     if drop["state"] == "open" and open_jobs:
-        if any(_cancels(command, drop, open_jobs) for command in waiting(layout)):
+        if any(_cancels(each.command, drop, open_jobs) for each in waiting(layout)):
             return _answer(path, "waiting", "it is cancelled as soon as a daemon runs", "hotfolder run")
         job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
         if job["error_kind"] == CannotPlace.kind:
@@ -275,7 +275,7 @@ def _cancelled(jobs: Sequence[dict[str, Any]]) -> str:
     return f"cancelled by you: {done} of {len(jobs)} jobs were done before, {cancelled} are left"
 
 
-def _cancels(command: dict[str, Any], drop: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> bool:
+def _cancels(command: Mapping[str, Any], drop: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> bool:
     """Whether a command that waits will cancel all that is open of a dropped file."""
     if command.get("do") != "cancel" or command.get("line") is not None:
         return False

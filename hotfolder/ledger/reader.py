@@ -98,6 +98,11 @@ class Reader:
         """The newest file dropped under this path (relative to the root)."""
         return self._first("last_drop_of_path", path=path)
 
+    def drop_path(self, drop_id: int) -> str | None:
+        """Where a file was dropped."""
+        row = self._first("drop", id=drop_id)
+        return str(row["path"]) if row else None
+
     def jobs_of_drop(self, drop_id: int) -> list[dict[str, Any]]:
         return self._all("jobs_of_drop", drop_id=drop_id)
 

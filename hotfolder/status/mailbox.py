@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import time
+import zlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from hotfolder.folders.layout import Layout
 
 log = logging.getLogger(__name__)
 _ANSWER = ".answer"
+#: A command that waits, and one that is being carried out: that one cannot be withdrawn any more.
+_WAITS, _BEGUN = ".json", ".begun"
 _MOST_BYTES = 64 * 2**20
 _POLL = 0.05
 
@@ -47,12 +51,12 @@ def answer_to(path: Path, seconds: float) -> dict[str, Any] | None:
 
 
 def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The commands that wait, oldest first. What is none is put aside, and said.
+    """The commands that wait, oldest first, also one that a crash cut off. What is none is put aside, and said.
 
-    What cannot be read just now is left for the next time.
+    What is given here cannot be withdrawn any more. What cannot be read just now is left for the next time.
     """
     try:
-        found = sorted(layout.control.glob("*.json"))
+        found = _files(layout)
     except OSError as error:
         log.warning("%s cannot be read, its commands wait: %s", layout.control, error)
         return
@@ -60,6 +64,7 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
         try:
             with open_regular(path) as file:
                 command = json.loads(file.read(_MOST_BYTES))
+            path = path.rename(path.with_suffix(_BEGUN))
             if not isinstance(command, dict):
                 raise ValueError("it is no table")
             for key in ("jobs", "drops", "images"):
@@ -79,28 +84,53 @@ def commands(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
         yield path, command
 
 
-def waiting(layout: Layout) -> Iterator[dict[str, Any]]:
-    """The same for who only looks: what is none is passed over."""
-    for path in sorted(layout.control.glob("*.json")):
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A command that no daemon has carried out yet."""
+
+    id: str  # short, for people
+    asked_at: float  # seconds since the epoch
+    is_begun: bool
+    command: Mapping[str, Any]
+    path: Path
+
+
+def waiting(layout: Layout) -> Iterator[Waiting]:
+    """The same for who only looks: what is none is passed over. Raises OSError where the folder cannot be read."""
+    for path in _files(layout):
         with contextlib.suppress(OSError, ValueError, RecursionError):
             with open_regular(path) as file:
                 command = json.loads(file.read(_MOST_BYTES))
             if isinstance(command, dict):
-                yield command
+                asked_at = int(path.stem.partition("-")[0]) / 1e9
+                number = f"{zlib.crc32(path.stem.encode()):08x}"[:6]
+                yield Waiting(number, asked_at, path.suffix == _BEGUN, command, path)
 
 
-def withdraw(path: Path) -> None:
-    """A command that was not obeyed is none any more."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+def withdraw(path: Path) -> bool:
+    """Takes a command back; whether it still waited. Raises OSError."""
+    try:
+        path.with_suffix(_WAITS).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _files(layout: Layout) -> list[Path]:
+    """Oldest first. Raises OSError."""
+    try:
+        found = list(layout.control.iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted((path for path in found if path.suffix in (_WAITS, _BEGUN)), key=lambda path: path.stem)
 
 
 def forget(layout: Layout, wanted: Collection[str]) -> None:
     """Commands of these kinds that were meant for a daemon that is no more."""
     with contextlib.suppress(OSError):
-        for path, command in list(commands(layout)):
-            if command.get("do") in wanted:
-                withdraw(path)
+        for each in list(waiting(layout)):
+            if each.command.get("do") in wanted:
+                each.path.unlink(missing_ok=True)
 
 
 def done(path: Path, answer: Mapping[str, Any]) -> None:

@@ -90,12 +90,12 @@ def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> 
         go_on.set()
         told = json.loads(asked.communicate(timeout=20)[0])
         assert told["cancelled"][0]["file"] == "inbox/generate/p.txt"
-        assert 1 <= told["cancelled"][0]["jobs"] <= 16
+        assert 1 <= told["cancelled"][0]["jobs"] <= 20  # and the scores of what is drawn
         wait_for((layout.root / "archive/p.txt").exists, 20, "the prompt file is in the archive")
         wait_for(
             lambda: not rows(layout, "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"), 20, "it ends"
         )
-    made = files_in(layout, "keep")
+    made = [path for path in files_in(layout, "keep", "archive") if path.endswith(".png")]
     assert 4 <= len(made) <= 20
     assert rows(layout, "SELECT count(*) FROM queue WHERE kind = 'generate' AND state = 'done'") == [(len(made),)]
     assert files_in(layout, "failed", "inbox") == []
@@ -192,6 +192,47 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(UsageError, match="is no time"):
         seconds_of(text)
+
+
+# --- commands that wait ---------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_daemon_is_shown_and_can_be_withdrawn(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    layout.hold.write_text('{"until": null}')
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        wait_for(lambda: rows(layout, "SELECT 1 FROM jobs") != [], 20, "it is taken")
+    assert hotfolder(layout, "withdraw").stdout == "no command waits\n"
+    for command in (("cancel", "inbox/score/a.png"), ("cancel", "--all"), ("pause", "--for", "2h"), ("resume",)):
+        assert "no daemon runs" in hotfolder(layout, *command).stdout
+    told = json.loads(hotfolder(layout, "status", "--json").stdout)["commands"]
+    wanted = ["cancel inbox/score/a.png", "cancel --all", "pause for 2.0 h", "resume"]
+    assert [each["command"] for each in told] == wanted
+    assert {each["begun"] for each in told} == {False}
+    shown = hotfolder(layout, "status").stdout
+    for each in told:
+        assert f"asked    {each['command']} (to take it back: hotfolder withdraw {each['id']})" in shown
+    done = hotfolder(layout, "withdraw", told[0]["id"], told[1]["id"], told[2]["id"])
+    assert done.stdout == "".join(f"withdrawn: {each}\n" for each in wanted[:3])
+    assert hotfolder(layout, "withdraw", told[0]["id"]).returncode == 2
+    assert hotfolder(layout, "withdraw", "--all", told[3]["id"]).returncode == 2
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    assert files_in(layout, "keep") == ["keep/a.png"]  # it was resumed, and not cancelled
+    assert json.loads(hotfolder(layout, "withdraw", "--json").stdout)["waiting"] == []
+
+
+def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout: Layout) -> None:
+    mailbox.ask(layout, {"do": "resume"})
+    for path, _ in mailbox.commands(layout):
+        (waits,) = mailbox.waiting(layout)
+        assert waits.is_begun
+        assert not mailbox.withdraw(waits)
+        assert path.exists()
+    ((path, command),) = mailbox.commands(layout)  # nobody has answered
+    assert command == {"do": "resume"}
+    mailbox.done(path, {})
+    assert list(mailbox.waiting(layout)) == []
 
 
 # --- reroute -------------------------------------------------------------------------------------
