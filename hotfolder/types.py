@@ -135,6 +135,7 @@ class PromptSpec:
     best_of: int | None = None  # so many seeds from `seed` on are drawn, the best of them kept
     keep: int | None = None  # how many of those
     upscale: bool | float | None = None  # what is kept is enlarged, in any case (to that scale) or in none
+    priority: int | None = None  # above 0: before others
     exact: bool = False  # what it leaves open is the model's, not the configuration's
     model_sha256: str | None = None  # what the model has to be
     init_image_sha256: str | None = None  # what the pixels of the init-image have to be
@@ -207,6 +208,7 @@ class NewJob:
     about: ImageRole | None = None  # or which image of the transition that queues it
     try_number: int = 1
     error: ErrorInfo | None = None  # it failed before it could be queued
+    priority: int = 0  # above 0: it goes before others, the highest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,21 @@ def cancel(
 
 
 @app.command()
+def first(
+    context: typer.Context,
+    files: Annotated[
+        list[Path], typer.Argument(help="Dropped files, or results, that something still waits for.")
+    ],
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Move what waits for a file to the front of the line, with all that follows from it."""
+    from hotfolder.cli.queue import run_first
+
+    run_first(root or context.obj, files, as_json=as_json)
+
+
+@app.command()
 def withdraw(
     context: typer.Context,
     commands: Annotated[

@@ -1,4 +1,4 @@
-"""`hotfolder pause`, `resume`, `cancel` and `reroute`: commands to the daemon."""
+"""`hotfolder pause`, `resume`, `cancel`, `first` and `reroute`: commands to the daemon."""
 
 from __future__ import annotations
 
@@ -159,6 +159,24 @@ def run_cancel(
         for each in cancelled:
             sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs cancelled\n")
         sys.stdout.write("" if cancelled else "nothing is waited for\n")
+
+
+def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> None:
+    """Raises UsageError for a file that nothing is waited of."""
+    layout = Layout(find_root(given))
+    with Reader(layout.database) as reader:
+        meant = waited_for(reader, layout, files)
+    command = {"do": "first", "drops": meant.drops, "jobs": meant.jobs}
+    answer = ask(layout, command, notes=len(meant.drops) + len(meant.jobs))
+    first = answer.get("first", []) if answer else []
+    if as_json:
+        table.write_json({"first": first, "waits": answer is None})
+    elif answer is None:
+        sys.stdout.write(later(layout))
+    else:
+        for each in first:
+            sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs go first\n")
+        sys.stdout.write("" if first else "nothing is waited for any more\n")
 
 
 def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: bool, as_json: bool) -> None:

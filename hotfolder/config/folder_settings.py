@@ -45,11 +45,13 @@ class _Merged:
     policy: RoutingPolicy
 
 
-def _merge(settings: Settings) -> _Merged:
+def _merge(settings: Settings, priority: int = 0) -> _Merged:
     upscaling = UpscaleParams(settings.upscale.scale, settings.upscale.format)
     models = {kind: settings.default_model(kind) for kind in Kind}
     rest = settings.gate.rest_of_best == "gate"
-    policy = RoutingPolicy(settings.gate_policy(), models, upscaling, settings.upscale.min_gain, rest)
+    policy = RoutingPolicy(
+        settings.gate_policy(), models, upscaling, settings.upscale.min_gain, priority, rest_through_gate=rest
+    )
     return _Merged(settings, policy)
 
 
@@ -117,7 +119,7 @@ class FolderSettings:
                 if not lenient:
                     self._failed[key] = (time.monotonic(), error)
                     raise
-        self._made[key, lenient] = merged = _merge(settings)
+        self._made[key, lenient] = merged = _merge(settings, own.priority if own is not None else 0)
         return merged
 
     def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:

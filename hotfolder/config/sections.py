@@ -377,6 +377,13 @@ class InboxSettings(Section):
         description="Its folder below inbox/, and below the results' folders.",
     )
     kind: Literal["generate", "score", "upscale"] = Field(description="What is done with the files in it.")
+    priority: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Above 0: what is dropped here, and all that comes of it, goes before what waits elsewhere with a "
+        "lower one. Turns of models last as long as ever, and every fourth batch is of those who wait longest.",
+    )
     gate: Mapping[str, Any] = Field({}, description="Keys of [gate] that are different here.")
     generate: Mapping[str, Any] = Field({}, description="Keys of [generate] that are different here.")
     upscale: Mapping[str, Any] = Field(

@@ -17,4 +17,5 @@ class RoutingPolicy:
     models: Mapping[Kind, str]  # for each kind of work
     upscaling: UpscaleParams
     min_gain: float | None = None
+    priority: int = 0  # above 0: before what waits with a lower one
     rest_through_gate: bool = False  # what is not among the best of a set is judged like all else

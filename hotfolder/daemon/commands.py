@@ -68,6 +68,7 @@ class Commands:
             "pause": self._pause,
             "resume": self._resume,
             "cancel": self._cancel,
+            "first": self._first,
             "reroute": self._reroute,
             "undo": self._undo,
             **dict.fromkeys(OF_A_DAEMON, self._for_the_loop),
@@ -190,6 +191,16 @@ class Commands:
         for _, _, file in some:
             cancelled[file] = cancelled.get(file, 0) + 1
         return {"cancelled": [{"file": file, "jobs": jobs} for file, jobs in cancelled.items()]}
+
+    def _first(self, command: dict[str, Any]) -> Steps:
+        """What waits for some files, or some jobs, and what follows from it, goes before all others."""
+        yield None
+        found: dict[str, int] = {}
+        for _, _, file in self._ledger.jobs.go_first(command.get("drops", []), command.get("jobs", [])):
+            found[file] = found.get(file, 0) + 1
+        for file, jobs in found.items():
+            log.info("goes first: %s (%d jobs)", file, jobs)
+        return {"first": [{"file": file, "jobs": jobs} for file, jobs in found.items()]}
 
     def _enlarge(self, command: dict[str, Any]) -> Steps:
         """Results by their ids; `scales` has how many times larger each becomes, null what is usual."""

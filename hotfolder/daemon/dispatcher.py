@@ -96,6 +96,7 @@ class Dispatcher:
         self._heartbeat = self._new_heartbeat()
         self._turns = Turns()
         self._group: Group | None = None  # what is in work, or was last
+        self._goes_first = False  # the batch that was picked last is led by a job with a priority
         self._has_loaded = False  # the batch in work waited for its model
 
     @property
@@ -148,7 +149,7 @@ class Dispatcher:
         if not jobs:
             return
         self._group = group = (jobs[0].kind, jobs[0].model)
-        self._turns.begin(group, time.monotonic())
+        self._turns.begin(group, time.monotonic(), goes_first=self._goes_first)
         self._has_loaded = False
         batch = Batch(next(self._batch_ids), *group, tuple(self._item(job) for job in jobs))
         self._leaving = False
@@ -161,9 +162,21 @@ class Dispatcher:
 
     def _pick(self, now: float) -> tuple[Job, ...]:
         """The next batch, of whose turn it is."""
-        policy, waiting = self._settings.of_root.batch_policy(), self._ledger.jobs.groups(now)
-        group = self._turns.choose(waiting, time.monotonic(), policy.fairness_seconds)
-        return pick_batch(self._ledger.jobs.runnable(now, group), policy) if group is not None else ()
+        policy, jobs = self._settings.of_root.batch_policy(), self._ledger.jobs
+        waiting, front = jobs.groups(now), jobs.front()
+        priorities: dict[Group, float] = {}
+        for prior in front:
+            priorities.setdefault(prior.group, prior.priority)
+        group = self._turns.choose(waiting, time.monotonic(), policy.fairness_seconds, priorities)
+        if group is None:
+            return ()
+        oldest = jobs.runnable(now, group)
+        self._goes_first = group in priorities and not self._turns.oldest_lead(group)
+        if not self._goes_first:
+            return pick_batch(oldest, policy)
+        first = jobs.queued([prior.id for prior in front if prior.group == group][: len(oldest)])
+        ids = {job.id for job in first}
+        return pick_batch([*first, *(job for job in oldest if job.id not in ids)], policy)
 
     def _item(self, job: Job) -> Item:
         return Item(

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hotfolder.ledger.database import Database
 from hotfolder.ledger.rows import job_columns, to_failed_job, to_job
 from hotfolder.types import ErrorInfo, FailedJob, Job, Kind, NewJob, State
+
+#: The kind of error of what a person has cancelled.
+CANCELLED = "cancelled"
+#: So much further to the front is what follows from a job than the job itself: what is begun is finished first. Small,
+#: so that hundreds of steps do not reach the next priority.
+_STEP = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A job that goes before others."""
+
+    id: int
+    group: tuple[Kind, str]
+    priority: float  # above 0, the highest goes first
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What holds for jobs that follow from another one."""
+
+    place: float  # below 0: before others, the lower the sooner
+    is_cancelled: bool = False  # a person wants none of them
 
 
 class Jobs:
@@ -15,8 +40,16 @@ class Jobs:
         self._database = database
         self._counted: tuple[int, int] | None = None  # changes of the database, open jobs
 
-    def add(self, job: NewJob, drop_id: int, source_file: str, about: tuple[int, str] | None, now: float) -> None:
-        """Queues a job, perhaps about an image: its id and path."""
+    def add(
+        self,
+        job: NewJob,
+        drop_id: int,
+        source_file: str,
+        about: tuple[int, str] | None,
+        now: float,
+        place: float = 0.0,
+    ) -> None:
+        """Queues a job, perhaps about an image: its id and path. `place` below 0: before others, see `following`."""
         image_id, image_path = about or (None, None)
         self._database.run(
             "add_job",
@@ -28,6 +61,7 @@ class Jobs:
             **job_columns(job.params),
             image_id=image_id,
             try_number=job.try_number,
+            not_before=min(place, -job.priority),
             state=State.FAILED if job.error else State.QUEUED,
             error_kind=job.error and job.error.kind,
             error=job.error and job.error.message,
@@ -49,6 +83,38 @@ class Jobs:
         """Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from."""
         return [to_job(row) for row in self._database.run("runnable", now=now, kind=group[0], model=group[1]).rows]
 
+    def front(self) -> list[Prior]:
+        """Jobs that go before others, in their order; so many that a batch can be chosen."""
+        return [
+            Prior(row["id"], (Kind(row["kind"]), row["model"]), -row["not_before"])
+            for row in self._database.run("front").rows
+        ]
+
+    def queued(self, ids: Sequence[int]) -> list[Job]:
+        """Those of these jobs that are queued, in the order asked."""
+        found = {
+            row["id"]: to_job(row) for row in self._database.run("queued_by_id", ids=json.dumps(list(ids))).rows
+        }
+        return [found[each] for each in ids if each in found]
+
+    def go_first(self, drop_ids: Sequence[int], ids: Sequence[int]) -> list[tuple[int, int, str]]:
+        """Puts jobs, and all of some drops, before all others: (job, drop, what it works on) of each."""
+        row = self._database.one("first_place")
+        place = math.floor(row["place"] if row else 0) - 1
+        drops = json.dumps(list(drop_ids))
+        rows = self._database.run("go_first", drops=drops, ids=json.dumps(list(ids)), place=place).rows
+        return [(row["id"], row["drop_id"], row["source"] or row["source_file"]) for row in rows]
+
+    def following(self, job_id: int | None, image_id: int | None) -> Following:
+        """What holds for jobs that follow from one that ends, or from the one that made an image."""
+        row = self._database.one("place_of_job", id=job_id) if job_id is not None else None
+        if row is not None and row["error_kind"] == CANCELLED:
+            return Following(0.0, is_cancelled=True)
+        if row is None and image_id is not None:
+            row = self._database.one("place_of_image", id=image_id)
+        place = row["place"] if row is not None else 0.0
+        return Following(place - _STEP if place < 0 else 0.0)
+
     def next_due(self) -> float | None:
         """When the first queued job may be claimed; None when nothing is queued."""
         row = self._database.one("next_due")
@@ -59,10 +125,11 @@ class Jobs:
 
         A power cut may undo that: then no worker is to blame.
         """
-        ids = json.dumps([job.id for job in jobs])
+        ids = [job.id for job in jobs]
         with self._database.unhurried():
-            found = [to_job(row) for row in self._database.run("claim", ids=ids, now=now).rows]
-        return sorted(found, key=lambda job: job.id)
+            rows = self._database.run("claim", ids=json.dumps(ids), now=now).rows
+        found = {row["id"]: to_job(row) for row in rows}
+        return [found[each] for each in ids if each in found]
 
     def end(
         self, job_id: int, state: State, now: float, error: ErrorInfo | None = None, image_id: int | None = None
@@ -118,10 +185,6 @@ class Jobs:
             now=now,
         ).rows  # fmt: skip
         return [(row["id"], row["drop_id"], row["source"] or row["source_file"]) for row in rows]
-
-    def is_cancelled(self, job_id: int) -> bool:
-        """Whether a person has cancelled it, perhaps while its result waited for its place."""
-        return self._database.one("is_cancelled", id=job_id) is not None
 
     def set_is_cancelled(self, drop_id: int, number: int) -> bool:
         """Whether a person has cancelled something of a set of which the best are kept."""

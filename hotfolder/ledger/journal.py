@@ -211,7 +211,14 @@ class Journal:
     def _queue(
         self, t: Change, jobs: Sequence[NewJob], about: Mapping[ImageRole, tuple[int, str]], now: float
     ) -> None:
-        if isinstance(t, OfJob) and jobs and self._jobs.is_cancelled(t.job_id):
-            return  # cancelled while its result waited for its place: nothing follows from it
+        if not jobs:
+            return
+        following = self._jobs.following(
+            t.job_id if isinstance(t, OfJob) else None, t.image_id if isinstance(t, Chosen) else None
+        )
+        if following.is_cancelled:
+            return  # it was cancelled while its result waited for its place
         for job in jobs:
-            self._jobs.add(job, t.drop_id, t.source_file, about.get(job.about) if job.about else None, now)
+            self._jobs.add(
+                job, t.drop_id, t.source_file, about.get(job.about) if job.about else None, now, following.place
+            )

@@ -65,9 +65,6 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'running
   AND id NOT IN (SELECT job_id FROM journal WHERE job_id IS NOT NULL AND unreadable IS NULL)
 RETURNING id, drop_id, source_file, source;
 
--- name: is_cancelled
-SELECT 1 FROM jobs WHERE id = :id AND error_kind = 'cancelled';
-
 -- name: set_is_cancelled
 -- Whether a person has cancelled something of a set.
 SELECT 1 FROM jobs
@@ -114,9 +111,9 @@ WHERE drop_id = :drop_id AND state = 'failed' ORDER BY id;
 
 -- name: add_job
 INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, purpose, set_number, first_judged_at,
-    image_id, try_number, error_kind, error, fix, created_at, finished_at)
+    image_id, try_number, not_before, error_kind, error, fix, created_at, finished_at)
 VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :purpose, :set_number, :first_judged_at,
-    :image_id, :try_number, :error_kind, :error, :fix, :now, :finished_at);
+    :image_id, :try_number, :not_before, :error_kind, :error, :fix, :now, :finished_at);
 
 -- name: runnable_groups
 -- Kinds and models of which some job may be claimed. From one to the next by the index of queued jobs, however many
@@ -140,6 +137,32 @@ FROM firsts WHERE oldest IS NOT NULL ORDER BY oldest;
 SELECT * FROM jobs
 WHERE state = 'queued' AND kind = :kind AND model = :model AND +not_before <= :now ORDER BY id LIMIT 256;
 
+-- name: front
+-- Jobs with a priority, in the order in which they go: their `not_before` lies before the epoch, the more the sooner.
+SELECT id, kind, model, not_before FROM jobs
+WHERE state = 'queued' AND not_before < 0 ORDER BY not_before, id LIMIT 1000;
+
+-- name: queued_by_id
+SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued';
+
+-- name: first_place
+-- The place before all others.
+SELECT min(0, coalesce((SELECT min(not_before) FROM jobs WHERE state = 'queued'), 0)) AS place;
+
+-- name: go_first
+-- A person wants it first, and what will follow from it, too.
+UPDATE jobs SET not_before = :place
+WHERE state IN ('queued', 'running')
+  AND (drop_id IN (SELECT value FROM json_each(:drops)) OR id IN (SELECT value FROM json_each(:ids)))
+RETURNING id, drop_id, source_file, source;
+
+-- name: place_of_job
+SELECT not_before AS place, error_kind FROM jobs WHERE id = :id;
+
+-- name: place_of_image
+-- Of the job that made it.
+SELECT jobs.not_before AS place FROM images JOIN jobs ON jobs.id = images.job_id WHERE images.id = :id;
+
 -- name: next_due
 -- When the first job that has to wait may be claimed.
 SELECT min(not_before) AS due FROM jobs WHERE state = 'queued';
@@ -151,9 +174,11 @@ WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids))
 RETURNING *;
 
 -- name: release
--- Back into the queue. `spent` is 1 when the attempt counts, `died` is 1 when a worker died on it.
+-- Back into the queue. `spent` is 1 when the attempt counts, `died` is 1 when a worker died on it. Its priority it
+-- keeps unless it has to wait.
 UPDATE jobs
-SET state = 'queued', attempt = attempt - 1 + :spent, deaths = deaths + :died, not_before = :not_before,
+SET state = 'queued', attempt = attempt - 1 + :spent, deaths = deaths + :died,
+    not_before = CASE WHEN :not_before > 0 THEN :not_before ELSE min(not_before, 0) END,
     error_kind = :error_kind, error = :error, fix = :fix, started_at = NULL
 WHERE id = :id AND claim = :claim AND state = 'running';
 
@@ -215,8 +240,12 @@ SELECT id FROM images WHERE drop_id = :drop_id ORDER BY id LIMIT :most;
 SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
 
 -- name: jobs_ahead
--- How many jobs stand before this one.
-SELECT count(*) AS ahead FROM jobs WHERE state IN ('queued', 'running') AND id < :id;
+-- How many jobs stand before this one: those in work, those with a higher priority, and the older ones.
+SELECT (SELECT count(*) FROM jobs WHERE state = 'running' AND id != :id) + CASE WHEN me.not_before < 0
+    THEN (SELECT count(*) FROM jobs WHERE state = 'queued' AND (not_before, id) < (me.not_before, me.id))
+    ELSE (SELECT count(*) FROM jobs WHERE state = 'queued' AND not_before < 0)
+        + (SELECT count(*) FROM jobs WHERE state = 'queued' AND id < me.id AND +not_before >= 0) END AS ahead
+FROM jobs AS me WHERE id = :id;
 
 -- name: finish_job
 UPDATE jobs SET state = :state, error_kind = :error_kind, error = :error, fix = :fix, finished_at = :now,

@@ -88,16 +88,18 @@ class Router:
         """The job of an image that was dropped to be judged, or to be enlarged."""
         policy = self._policy_of(path)
         params = policy.upscaling if kind is Kind.UPSCALE else ScoreParams()
-        return NewJob(kind, policy.models[kind], params, source=path)
+        return NewJob(kind, policy.models[kind], params, source=path, priority=policy.priority)
 
     def prompt_jobs(self, path: str, specs: Sequence[PromptSpec]) -> list[NewJob]:
         """The jobs of a prompt file: one for each image. Those of which the best are kept have a set in common."""
-        default = self._policy_of(path).models[Kind.GENERATE]
+        policy = self._policy_of(path)
+        default = policy.models[Kind.GENERATE]
         jobs = []
         for number, spec in enumerate(specs):
             of_set = None if spec.best_of is None else number
+            priority = policy.priority if spec.priority is None else spec.priority
             jobs += [
-                NewJob(Kind.GENERATE, spec.model or default, GenerateParams(image, of_set))
+                NewJob(Kind.GENERATE, spec.model or default, GenerateParams(image, of_set), priority=priority)
                 for image in images_of(spec)
             ]
         return jobs

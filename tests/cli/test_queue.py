@@ -17,6 +17,7 @@ from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.ledger.drops import Drops
+from hotfolder.ledger.reader import Reader
 from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.faults.disks import paused, wait_for_pause, working
@@ -192,6 +193,34 @@ def test_times(text: str, seconds: float) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(UsageError, match="is no time"):
         seconds_of(text)
+
+
+# --- first ---------------------------------------------------------------------------------------
+
+
+def ahead(layout: Layout, name: str) -> int:
+    with Reader(layout.database) as reader:
+        ((job,),) = rows(layout, "SELECT id FROM jobs WHERE source = ?", [f"inbox/score/{name}"])
+        return reader.jobs_ahead(job)
+
+
+def test_first_moves_what_waits_for_a_file_to_the_front(layout: Layout) -> None:
+    for number in range(4):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    layout.hold.write_text('{"until": null}')
+    executor = ScriptedExecutor(always(6.6))
+    with working(daemon(layout, executor, SCORE__BATCH_SIZE="1")):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        wait_for(lambda: rows(layout, "SELECT count(*) FROM jobs") == [(4,)], 20, "all are taken")
+        assert ahead(layout, "3.png") == 3
+        assert hotfolder(layout, "first", "inbox/score/3.png").stdout == "inbox/score/3.png: 1 jobs go first\n"
+        told = json.loads(hotfolder(layout, "first", "inbox/score/2.png", "--json").stdout)
+        assert (told["first"], told["waits"]) == ([{"file": "inbox/score/2.png", "jobs": 1}], False)
+        assert [ahead(layout, f"{n}.png") for n in range(4)] == [2, 3, 0, 1]
+        assert hotfolder(layout, "first", "inbox/score/x.png").returncode == 2
+        assert hotfolder(layout, "resume").returncode == 0
+        wait_for(lambda: len(files_in(layout, "keep")) == 4, 20, "all are done")
+    assert [str(batch.items[0].source)[-5] for batch in executor.batches] == ["2", "3", "0", "1"]
 
 
 # --- commands that wait ---------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from hotfolder.core.turns import Group, Turns
 from hotfolder.types import Kind
@@ -13,14 +15,19 @@ FAIR = 60.0
 
 
 def play(
-    waiting: dict[Group, int], room: int, seconds: dict[Group, float], load_seconds: float, until: float = 1e9
+    waiting: dict[Group, int],
+    room: int,
+    seconds: dict[Group, float],
+    load_seconds: float,
+    until: float = 1e9,
+    priorities: Mapping[Group, float] = MappingProxyType({}),
 ) -> tuple[list[tuple[float, Group]], dict[Group, int]]:
     """Simulates batches of one job; a device has room for so many models. When each group began, and its loads."""
     turns, now, began = Turns(), 0.0, []
     there: list[Group] = []
     loads: dict[Group, int] = {}
     while now < until and (open_ := [group for group, left in waiting.items() if left]):
-        group = turns.choose(open_, now, FAIR)
+        group = turns.choose(open_, now, FAIR, priorities)
         assert group is not None
         turns.begin(group, now)
         began.append((now, group))
@@ -90,3 +97,33 @@ def test_after_a_worker_has_ended_loading_is_no_push_out() -> None:
     turns.begin(DRAW, 11.0)
     turns.loads(again=True)
     assert turns.choose([DRAW, JUDGE], 13.0, FAIR) == JUDGE
+
+
+def test_a_priority_cuts_no_turn_short_where_models_push_each_other_out() -> None:
+    waiting = {DRAW: 2000, JUDGE: 5000, ENLARGE: 500}
+    seconds = {DRAW: 0.5, JUDGE: 0.1, ENLARGE: 1.0}
+    began, loads = play(waiting, 1, seconds, 5.0, until=2000.0, priorities={JUDGE: 5.0, ENLARGE: 1.0})
+    took = began[-1][0]
+    for group in (DRAW, JUDGE, ENLARGE):
+        assert loads[group] <= took / FAIR + 2, loads
+
+
+def test_a_priority_goes_next_and_starves_nobody() -> None:
+    groups = [DRAW, JUDGE, ENLARGE, OTHER]
+    many = dict.fromkeys(groups, 5000)
+    began, _ = play(many, 2, dict.fromkeys(groups, 0.5), 3.0, until=3000.0, priorities={OTHER: 1.0, JUDGE: 2.0})
+    order = list(dict.fromkeys(group for _, group in began))
+    assert order[0] == JUDGE
+    for group in groups:
+        moments = [at for at, g in began if g == group]
+        assert max(b - a for a, b in itertools.pairwise([0.0, *moments])) <= 5 * (FAIR + 4), group
+
+
+def test_every_fourth_batch_is_of_the_oldest() -> None:
+    turns = Turns()
+    led = []
+    for _ in range(8):
+        goes_first = not turns.oldest_lead(JUDGE)
+        turns.begin(JUDGE, 0.0, goes_first=goes_first)
+        led.append(goes_first)
+    assert led == [True, True, True, False] * 2

@@ -15,6 +15,7 @@ MAX_SEED = 2**63 - 1
 #: The longest prompt, resolved or not: no model reads a hundredth of it.
 MOST_CHARACTERS = 20_000
 #: How many images one file may ask for, so that a slip (`--count 1000000`) does not fill the disk.
+MAX_PRIORITY = 100
 MAX_IMAGES = 10_000
 #: Width and height must be divisible by this: the latent grid of every supported family.
 SIZE_STEP = 8

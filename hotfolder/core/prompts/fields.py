@@ -11,6 +11,7 @@ from typing import Any
 
 from hotfolder.core.prompts.converters import (
     MAX_IMAGES,
+    MAX_PRIORITY,
     MAX_SEED,
     loras,
     number,
@@ -186,6 +187,16 @@ FIELDS = (
             "description": "What is kept is enlarged whatever its score (to this scale), or never.",
         },
         alone=True,
+    ),
+    Field(
+        "priority",
+        whole(0, MAX_PRIORITY),
+        {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": MAX_PRIORITY,
+            "description": "Above 0: before what waits with a lower one.",
+        },
     ),
 )
 VALUES = {field.name: field.convert for field in FIELDS}
