@@ -73,12 +73,15 @@ def demo(
 def run(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Drain the inboxes and exit.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="On a terminal, too: the whole log, not a line for each image.")
+    ] = False,
     root: Root = None,
 ) -> None:
     """Watch the inboxes and work what is dropped there."""
     from hotfolder.cli.run import run_daemon
 
-    raise typer.Exit(run_daemon(root or context.obj, once=once))
+    raise typer.Exit(run_daemon(root or context.obj, once=once, verbose=verbose))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from types import TracebackType
 
 from rich.console import Console
@@ -12,24 +13,39 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from hotfolder.cli.times import span
 from hotfolder.status.live import Snapshot
 
 #: Without a terminal, one line so often, in seconds.
 _PLAIN_EVERY = 5.0
+#: The rate is that of so many seconds.
+_RATE_OF = 30.0
 
 
-class _Rate(ProgressColumn):
-    """Jobs a second over the whole run, and the seconds left at that rate."""
+class _Told(ProgressColumn):
+    """What was told of the rate and of the time that is left."""
 
     def render(self, task: Task) -> Text:
-        return Text(_rate(task.completed, task.total or 0, task.elapsed or 0), style="progress.remaining")
+        return Text(task.fields["told"], style="progress.remaining")
 
 
-def _rate(done: float, total: float, elapsed: float) -> str:
-    if not done or not elapsed:
-        return "–/s  ETA –"
-    rate = done / elapsed
-    return f"{rate:.1f}/s  ETA {(total - done) / rate:.0f} s"
+class _Rate:
+    """Things a second, lately."""
+
+    def __init__(self, now: float) -> None:
+        self._seen = deque([(now, 0.0)])
+
+    def told(self, ended: float, total: float, now: float, left: float | None, *, known: bool) -> str:
+        """The rate, and the seconds `left`; those at this rate where nobody estimates them (`known` is False)."""
+        self._seen.append((now, ended))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_OF:
+            self._seen.popleft()
+        seconds, things = now - self._seen[0][0], ended - self._seen[0][1]
+        rate = things / seconds if seconds > 0 and things > 0 else None
+        if not known:
+            left = (total - ended) / rate if rate is not None else None
+        pace = "–/s" if rate is None else f"{rate:.1f}/s" if rate >= 0.95 else f"{rate * 60:.1f}/min"
+        return f"{pace}  ETA {'–' if left is None else span(left)}"
 
 
 class Display:
@@ -42,12 +58,13 @@ class Display:
             TextColumn("{task.description}", justify="left"),
             BarColumn(),
             MofNCompleteColumn(),
-            _Rate(),
+            _Told(),
             console=self._console,
             transient=True,
         )
-        self._task = self._progress.add_task("starting", total=None)
-        self._started = self._said = time.monotonic()
+        self._task = self._progress.add_task("starting", total=None, told="")
+        self._said = time.monotonic()
+        self._rate = _Rate(self._said)
 
     def __enter__(self) -> Display:
         if self._live:
@@ -70,19 +87,28 @@ class Display:
         if snapshot.paused:
             stage = f"paused: {snapshot.paused}"
         part = snapshot.step / snapshot.steps if snapshot.stage == "generating" and snapshot.steps else 0.0
-        self.update(stage, snapshot.done + snapshot.failed + part, snapshot.total)
+        ended = snapshot.done + snapshot.failed + part
+        if not snapshot.open:
+            told = "waiting for files" if not snapshot.unsettled else f"{snapshot.unsettled} files arrive"
+            self._tell(stage if snapshot.paused else told, ended, snapshot.total, "")
+        else:
+            rate = self._rate.told(ended, snapshot.total, time.monotonic(), snapshot.left_seconds, known=True)
+            self._tell(stage, ended, snapshot.total, rate)
 
     def update(self, stage: str, ended: float, total: int) -> None:
         """`ended` of `total` things are through; part of one counts for the time that is left."""
+        self._tell(stage, ended, total, self._rate.told(ended, total, time.monotonic(), None, known=False))
+
+    def _tell(self, stage: str, ended: float, total: int, rate: str) -> None:
         if self._live:
             self._progress.update(
-                self._task, description=escape(f"{stage:<24}"), completed=ended, total=max(1, total)
+                self._task, description=escape(f"{stage:<24}"), completed=ended, total=max(1, total), told=rate
             )
             return
         now = time.monotonic()
         if now - self._said >= _PLAIN_EVERY:
             self._said = now
-            sys.stderr.write(f"{stage}: {int(ended)}/{total}  {_rate(ended, total, now - self._started)}\n")
+            sys.stderr.write(f"{stage}: {int(ended)}/{total}  {rate}".rstrip() + "\n")
 
 
 def _log_to_stderr() -> None:

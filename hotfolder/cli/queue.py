@@ -163,14 +163,14 @@ def run_cancel(
 
 def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> None:
     """Raises UsageError for a file that nothing is waited of."""
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     with Reader(layout.database) as reader:
         meant = waited_for(reader, layout, files)
     command = {"do": "first", "drops": meant.drops, "jobs": meant.jobs}
     answer = ask(layout, command, notes=len(meant.drops) + len(meant.jobs))
     first = answer.get("first", []) if answer else []
     if as_json:
-        table.write_json({"first": first, "waits": answer is None})
+        table.write_json({"root": str(layout.root), "first": first, "waits": answer is None})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:

@@ -21,7 +21,7 @@ from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
 from hotfolder.models.registry import ModelSpec
 from hotfolder.status.live import Snapshot
-from hotfolder.system.logs import log_to_stderr
+from hotfolder.system.logs import log_briefly, log_to_stderr
 from hotfolder.system.notification import Notifier
 from hotfolder.types import Kind
 
@@ -104,15 +104,18 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def run_daemon(given: Path | None, *, once: bool) -> ExitCode:
-    log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
+def run_daemon(given: Path | None, *, once: bool, verbose: bool) -> ExitCode:
+    on_terminal = sys.stderr.isatty()
+    if on_terminal and not verbose:
+        log_briefly()
+    else:
+        log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
     root = find_root(given, trusted=True)  # the log names it
     settings = load_checked(root, pull=True)
     if settings.output.umask:
         os.umask(int(settings.output.umask, 8))
     with contextlib.ExitStack() as stack:
-        # A daemon's terminal is its log; a run that ends shows how far it is.
-        display = stack.enter_context(Display()) if once and sys.stderr.isatty() else None
+        display = stack.enter_context(Display()) if on_terminal else None
         daemon = make_daemon(root, settings, display.show if display else None)
         signals = stack.enter_context(stopped_by_signals(daemon))
         report = daemon.run(once=once)

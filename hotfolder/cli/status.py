@@ -78,7 +78,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         "images": images,
         "today": today,
         "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
-        "eta_seconds": _eta(queue, pace) if live and not live.paused else None,
+        "eta_seconds": _left(live),
         "running": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
@@ -115,18 +115,11 @@ def _midnight() -> float:
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
-def _eta(queue: Mapping[str, Mapping[str, int]], pace: Mapping[str, float]) -> float | None:
-    """Seconds until what waits is done, at the pace of the last minutes; None where that is not known.
-
-    What is generated or enlarged is judged after that. That some of it is tried again or enlarged is not foreseen.
-    """
-    waiting = {kind: states.get("queued", 0) + states.get("running", 0) for kind, states in queue.items()}
-    if not any(waiting.values()):
+def _left(live: Snapshot | None) -> float | None:
+    """Seconds until nothing is left, as the daemon estimates it; None where it does not know, or waits."""
+    if live is None or live.paused or live.left_seconds is None:
         return None
-    waiting["score"] = sum(waiting.get(kind, 0) for kind in ("generate", "score", "upscale"))
-    if any(count and kind not in pace for kind, count in waiting.items()):
-        return None
-    return round(sum(count / pace[kind] for kind, count in waiting.items() if count), 1)
+    return round(max(0.0, live.left_seconds - (time.time() - live.updated_at)), 1)
 
 
 def _step_eta(live: Snapshot | None) -> float | None:
@@ -235,7 +228,7 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
         lines.append(f"{kind:<9}" + "".join(f"{states[state]:>11}" for state in STATES) + f" {pace}".rstrip())
     if found["eta_seconds"] is not None:
         lines.append(
-            f"\ndone in  about {span(found['eta_seconds'])}, at the pace of the last {_PACE_SECONDS // 60} minutes"
+            f"\ndone in  about {span(found['eta_seconds'])}, with the scores, new tries and enlargements to come"
         )
     lines.append("")
     for name, counts in (("images", found["images"]), ("today", found["today"])):

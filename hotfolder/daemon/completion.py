@@ -27,6 +27,7 @@ from hotfolder.imaging.sidecars import is_our_sidecar
 from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import About, Router, SetMember
+from hotfolder.system.logs import brief
 from hotfolder.transitions import (
     Cancelled,
     Generated,
@@ -240,7 +241,8 @@ class Completion:
                 is_cancelled=self._ledger.jobs.set_is_cancelled(drop_id, number),
             )
             kept = sum(each.verdict is Verdict.KEEP for each in chosen)
-            log.info("%s: %d of %d kept, the best ones", members[0].image.source_file, kept, len(members))
+            said = f"{members[0].image.source_file}: {kept} of {len(members)} kept, the best ones"
+            log.info("%s", said, extra=brief(said))
             for _ in self._outbox.publish_now(chosen):
                 pass
 

@@ -12,6 +12,7 @@ from typing import Any
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.settings import Settings
 from hotfolder.core.batching import pick_batch
+from hotfolder.core.estimate import Rates
 from hotfolder.core.gate import precise
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.prompts import said
@@ -95,6 +96,7 @@ class Dispatcher:
         self._batch_ids = itertools.count(1)
         self._heartbeat = self._new_heartbeat()
         self._turns = Turns()
+        self.rates = Rates()
         self._group: Group | None = None  # what is in work, or was last
         self._goes_first = False  # the batch that was picked last is led by a job with a priority
         self._has_loaded = False  # the batch in work waited for its model
@@ -128,7 +130,7 @@ class Dispatcher:
         runner, idle = now.runner(database), now.executor.idle_unload_seconds
         if (runner, idle) != (before.runner(database), before.executor.idle_unload_seconds):
             self._executor.reconfigure(runner, idle)
-            self._turns.worker_ended(time.monotonic())
+            self._worker_ended()
         if now.executor.kind != before.executor.kind:
             log.warning("executor.kind takes effect at the next start")
 
@@ -155,6 +157,7 @@ class Dispatcher:
         self._leaving = False
         try:
             self._executor.submit(batch)
+            self.rates.begin(group[0], len(jobs), time.monotonic())
             self._heartbeat.begin(group, time.monotonic())
         except EnvironmentTrouble:
             self._batch_over(None)
@@ -271,6 +274,7 @@ class Dispatcher:
         elif done.outcome is not None:
             job = self._in_work.get(done.outcome.job_id)
             if job is not None and job.claim == done.outcome.claim:  # else of an older claim
+                self.rates.ended(time.monotonic())
                 self._end(job, done.outcome, None)
         elif done.finished is not None:
             self._turns.loads(again=self._has_loaded)
@@ -290,6 +294,8 @@ class Dispatcher:
         if before is None or (before.stage, before.steps) != (told.stage, told.steps) or told.step < before.step:
             self.stage_since = time.time()
         self._has_loaded = self._has_loaded or told.loading
+        if not told.loading:
+            self.rates.working(time.monotonic())
         job = self._in_work.get(told.job_id)
         if job is not None and job.crashes and not told.loading:
             # It was in work when a daemon died: should that happen again, it is the one.
@@ -297,7 +303,7 @@ class Dispatcher:
 
     def _lost(self, how: str, *, started: bool) -> ErrorInfo | None:
         kind, model = self._group or (None, "")
-        self._turns.worker_ended(time.monotonic())
+        self._worker_ended()
         if self._leaving:
             self._leaving = False
             self._batch_over(None)
@@ -312,9 +318,16 @@ class Dispatcher:
         self._batch_over(error)
         return None
 
+    def _worker_ended(self) -> None:
+        """Nothing is loaded any more."""
+        now = time.monotonic()
+        self._turns.worker_ended(now)
+        self.rates.worker_ended(now)
+
     def _batch_over(self, lost: ErrorInfo | None) -> None:
         """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
         self.progress = None
+        self.rates.over(time.monotonic())
         for job in self.in_work:
             self._end(job, None, lost)
 

@@ -19,6 +19,7 @@ from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
+from hotfolder.daemon.forecast import Forecast
 from hotfolder.daemon.intake import Intake
 from hotfolder.daemon.leaving import leave
 from hotfolder.daemon.outbox import Outbox
@@ -88,6 +89,7 @@ class Daemon:
         self._pauses: Pauses
         self._intake: Intake
         self._dispatcher: Dispatcher
+        self._forecast: Forecast
         self._outbox: Outbox
         self._completion: Completion
         self._commands: Commands
@@ -158,6 +160,7 @@ class Daemon:
         companions = Companions(layout, ledger)
         self._intake = Intake(layout, settings, ledger, router, guard, sources, companions)
         self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
+        self._forecast = Forecast(settings, ledger, self._dispatcher.rates, self._started_at)
         self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
         self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         enlarging = Enlarging(layout, settings, ledger, router, self._clock)
@@ -404,6 +407,7 @@ class Daemon:
             self._reporter.idle(outbox.done, outbox.failed)
 
     def _snapshot(self) -> live.Snapshot:
+        left = self._forecast.left()
         return live.snapshot(
             started_at=self._started_at,
             now=self._clock(),
@@ -419,6 +423,8 @@ class Daemon:
             taking=not self._pauses.in_trouble,
             left_alone=self._intake.left_alone,
             refused=self._reloading.refused.message if self._reloading.refused else None,
+            expected=left.jobs,
+            left_seconds=left.seconds,
         )
 
     def _drained(self) -> bool:
@@ -458,6 +464,8 @@ class Daemon:
 
     def _finish(self, orderly: bool) -> None:
         """What is in work, and then the executor."""
+        if orderly:
+            self._reporter.finishing(self._dispatcher.in_work, self._ledger.jobs.open_count())
         try:
             self._dispatcher.interrupt()
             deadline = time.monotonic() + (self._settings.of_root.executor.stop_grace_seconds if orderly else 0)

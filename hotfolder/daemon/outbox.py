@@ -18,8 +18,9 @@ from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.publishing.publisher import Published, Publisher
+from hotfolder.system.logs import brief
 from hotfolder.transitions import Chosen, Failed, Generated, OfJob, Scored, SourceFinished, Transition, Upscaled
-from hotfolder.types import ErrorInfo, FailedJob, FailureClass, Job, State, Verdict
+from hotfolder.types import ErrorInfo, FailedJob, FailureClass, Job, Kind, Role, State, Verdict
 
 log = logging.getLogger(__name__)
 #: Transitions that are published together, and how long the first of them waits for others, in seconds.
@@ -207,7 +208,7 @@ class Outbox:
                 log.info(
                     "job %d: %s scores %.2f%s", done.job_id, done.image.src if done.image else done.source_file,
                     done.score.value, f" -> {moved}" if moved else "",
-                    extra={"job_id": done.job_id, "source_file": done.source_file},
+                    extra={"job_id": done.job_id, "source_file": done.source_file, **self._briefly(done)},
                 )  # fmt: skip
             if done.verdict is Verdict.KEEP:
                 self._tell_kept(done)
@@ -216,6 +217,19 @@ class Outbox:
                 "job %d: %s made %s", done.job_id, done.source_file, done.image.dst,
                 extra={"job_id": done.job_id, "source_file": done.source_file},
             )  # fmt: skip
+
+    def _briefly(self, done: Scored) -> dict[str, str]:
+        """An image in one line, when all is decided about it: of a set, when that is complete; see `_choose`."""
+        path, again = done.image.dst if done.image else "", ""
+        if any(job.kind is Kind.GENERATE for job in done.next_jobs):
+            again = ", tried again"
+        if not path and done.image_id is not None:
+            image = self._ledger.images.get(done.image_id)
+            path = image.path if image is not None and image.role is Role.UPSCALED else ""
+        if not path:
+            return {}
+        folder, name = path.partition("/")[0], path.rpartition("/")[2]
+        return brief(f"{folder:<9}{done.score.value:5.2f}  {name}{again}")
 
     def _cannot_place(self, wanted: Transition, trouble: CannotPlace) -> None:
         if wanted.source_file not in self._unplaced_said:

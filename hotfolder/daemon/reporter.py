@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from hotfolder.daemon.notifications import Notifications
 from hotfolder.daemon.outbox import Event
 from hotfolder.daemon.pauses import gist
 from hotfolder.errors import EnvironmentTrouble
+from hotfolder.printable import printable
 from hotfolder.status import live
+from hotfolder.system.logs import brief
 from hotfolder.system.notification import Notifier
-from hotfolder.types import ErrorInfo
+from hotfolder.types import ErrorInfo, Job, Kind
 
+log = logging.getLogger(__name__)
+_DOING = {Kind.GENERATE: "drawing", Kind.SCORE: "scoring", Kind.UPSCALE: "enlarging"}
 #: Longest wait, in seconds, for hooks and messages that are still to be run at the end.
 _END_SECONDS = 10.0
 #: Seconds before people are told again of the same pause.
@@ -68,6 +73,19 @@ class Reporter:
 
     def stopping(self) -> None:
         self._notifier.stopping()
+
+    def finishing(self, in_work: Sequence[Job], open_jobs: int) -> None:
+        """What a stop waits for, and what it leaves to the next start."""
+        left = open_jobs - len(in_work)
+        waits = f"{left} jobs wait for the next start" if left else "nothing else waits"
+        if in_work:
+            doing, file = _DOING[in_work[0].kind], in_work[0].source or in_work[0].source_file
+            now = f"the image in work is finished first ({doing}, {printable(file)}), "
+            hint = ". Once more, and it stops at once"
+        else:
+            now = hint = ""
+        said = f"stopping: {now}{waits}{hint}"
+        log.info("%s", said, extra=brief(said))
 
     def alive(self, *, loading: bool) -> None:
         """The loop makes progress: nobody has to fear that it is stuck. `loading`: a model is being loaded."""

@@ -82,7 +82,8 @@ class ModelRunner:
         emit = self._metered(emit)
         try:
             first = batch.items[0].job_id
-            emit(Progress(first, f"loading {batch.model}", loading=True))
+            if self._models.get(batch.kind, ("",))[0] != batch.model:  # turns are reckoned by what is loaded
+                emit(Progress(first, f"loading {batch.model}", loading=True))
             hooks = self._hooks(emit, should_stop, is_cancelled) if batch.kind is Kind.GENERATE else None
             model = self._model(batch.kind, batch.model, hooks)
             emit(Progress(first, _DOING[batch.kind], 0, len(batch.items)))

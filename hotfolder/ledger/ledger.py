@@ -11,6 +11,7 @@ from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.images import Images
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
+from hotfolder.ledger.lately import Lately
 from hotfolder.ledger.reroutes import Reroutes
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import told
@@ -27,6 +28,7 @@ class Ledger:
         self.jobs = Jobs(self.database)
         self.drops = Drops(self.database, self.jobs)
         self.images = Images(self.database)
+        self.lately = Lately(self.database)
         self.reroutes = Reroutes(self.database)
         self.journal = Journal(self.database, self.drops, self.jobs, self.images)
 

@@ -409,6 +409,28 @@ FROM (SELECT kind, count(*) AS jobs, max(finished_at) - started_at AS seconds FR
       WHERE state = 'done' AND finished_at >= :since AND started_at IS NOT NULL GROUP BY kind, started_at)
 GROUP BY kind;
 
+-- name: open_sorts
+-- What waits or is in work, by what may follow from it.
+SELECT kind, coalesce(purpose = 'measure', 0) AS is_measure, params != '{}' AS has_params,
+    set_number IS NOT NULL AS is_of_set, image_id IS NOT NULL AS is_of_image, try_number, count(*) AS jobs
+FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2, 3, 4, 5, 6;
+
+-- name: judged_lately
+-- Images that the gate has judged, the newest first, and whether they were enlarged.
+SELECT jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set, jobs.finished_at,
+    images.role, images.score,
+    EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = images.id AND next.kind = 'upscale') AS is_enlarged
+FROM jobs JOIN images ON images.id = jobs.image_id
+WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
+ORDER BY jobs.id DESC LIMIT 200;
+
+-- name: batches_lately
+-- The last batches of a kind that ended well: what was claimed together has the same start.
+SELECT count(*) AS jobs, max(finished_at) - started_at AS seconds
+FROM (SELECT started_at, finished_at FROM jobs
+      WHERE kind = :kind AND state = 'done' AND started_at IS NOT NULL ORDER BY id DESC LIMIT 200)
+GROUP BY started_at HAVING max(finished_at) > started_at;
+
 -- name: recent_failures
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
 WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;

@@ -54,10 +54,13 @@ class Snapshot:
     version: str = ""  # of the daemon
     changed_at: float = 0.0  # when something else than the time changed last; 0: not told
 
+    expected: float = 0.0  # jobs until nothing is left: open ones, and those that will follow from them
+    left_seconds: float | None = None  # that these will take; None: not known
+
     @property
     def total(self) -> int:
-        """Jobs known of since the start: it grows as jobs bring forth others."""
-        return self.done + self.failed + self.open
+        """Jobs since the start, and those that are expected."""
+        return self.done + self.failed + max(self.open, round(self.expected))
 
 
 _KNOWN = {each.name for each in fields(Snapshot)}
@@ -107,7 +110,10 @@ def line(snapshot: Snapshot) -> str:
     if snapshot.paused:
         return f"paused: {snapshot.paused}; {snapshot.open} jobs wait"
     step = f" {snapshot.step}/{snapshot.steps}" if snapshot.steps else ""
-    return f"{snapshot.stage}{step}; {snapshot.open} jobs open, {snapshot.done} done, {snapshot.failed} failed"
+    left = f", about {snapshot.left_seconds:.0f} s left" if snapshot.left_seconds is not None else ""
+    return (
+        f"{snapshot.stage}{step}; {snapshot.open} jobs open, {snapshot.done} done, {snapshot.failed} failed{left}"
+    )
 
 
 def _overwrite(path: Path, data: bytes) -> None:
@@ -140,7 +146,7 @@ def read(path: Path) -> Snapshot | None:
 def snapshot(
     *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
     open_jobs: int, unsettled: int, paused: str | None, unplaced: int, taking: bool,
-    left_alone: Mapping[str, int], refused: str | None = None,
+    left_alone: Mapping[str, int], expected: float, left_seconds: float | None, refused: str | None = None,
 ) -> Snapshot:  # fmt: skip
     """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
     told = progress or Progress(0, "idle" if not open_jobs else "waiting")
@@ -148,6 +154,6 @@ def snapshot(
         pid=os.getpid(), started_at=started_at, updated_at=now, watcher=watcher, stage=told.stage, step=told.step,
         steps=told.steps, stage_since=since, device=told.device, memory_used=told.memory_used,
         memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
-        unplaced=unplaced, taking=taking, left_alone=dict(left_alone),
-        refused=refused, version=__version__,
+        unplaced=unplaced, taking=taking, left_alone=dict(left_alone), expected=round(expected, 1),
+        left_seconds=None if left_seconds is None else round(left_seconds, 1), refused=refused, version=__version__,
     )  # fmt: skip

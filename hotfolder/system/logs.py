@@ -40,6 +40,28 @@ class NoRepeats(logging.Filter):
         return not quiet
 
 
+def brief(line: str) -> dict[str, str]:
+    """`extra` of a line that stands on a terminal in these words, where the log is not shown in full."""
+    return {"brief": line}
+
+
+class _BriefFormatter(SafeFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = getattr(record, "brief", None)
+        if line is None or record.levelno >= logging.WARNING:
+            return super().format(record)
+        return SafeFormatter("%(message)s").format(logging.makeLogRecord({"msg": line}))
+
+
+def log_briefly() -> None:
+    """Sends to stderr what is meant for a person who looks on: a line for each image, warnings and errors."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_BriefFormatter("%(levelname)s %(message)s"))
+    handler.addFilter(NoRepeats())
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or hasattr(record, "brief"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def log_to_stderr(level: int, format_: str) -> None:
     """Sends the log to stderr in this format, or to the journal where stderr is that."""
     handler: logging.Handler

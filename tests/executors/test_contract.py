@@ -85,6 +85,8 @@ def test_several_batches_one_after_the_other(executor: Executor, pictures: list[
         assert outcome.staged is not None
         assert (outcome.staged.width, outcome.staged.height) == (1280, 960)
         assert Path(outcome.staged.path).is_relative_to(pictures[2].parent / "staging" / "0")
+        # Turns are reckoned by it: a model that is there still is not said to be loaded.
+        assert any(done.progress.loading for done in told if done.progress) == (number == 1)
 
 
 def test_a_model_that_is_not_there_fails_the_items_and_nothing_else(

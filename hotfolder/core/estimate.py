@@ -1,0 +1,208 @@
+"""How long what waits will take: with the scores, new tries and enlargements that will follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hotfolder.types import Kind
+
+#: Of what followed from judged images while none has been judged: a guess, for the first moments of a new root.
+_FEW = 0.2
+#: Each batch counts so much less than the one after it: a pace is that of about the last ten.
+_FADING = 0.9
+#: So many seconds between two batches belong to the first: its results are put into their places. More is idleness.
+_LONGEST_GAP = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJobs:
+    """Jobs of one sort that wait or are in work."""
+
+    kind: Kind
+    count: int
+    is_measure: bool = False  # a score from which nothing follows
+    is_drawn: bool = False  # a score of an image that was drawn
+    is_of_set: bool = False  # of which the best are kept: nothing is tried again
+    is_of_image: bool = True  # an enlargement of an image that has its score; else the original is measured, too
+    try_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An image that the gate has judged, and what followed."""
+
+    is_drawn: bool
+    is_enlarged: bool
+    is_tried_again: bool | None  # None: it could not be
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What follows from judged images, in parts of 1."""
+
+    again: float = _FEW
+    enlarged_drawn: float = _FEW
+    enlarged_dropped: float = _FEW
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long jobs of a kind take."""
+
+    seconds_per_job: float
+    load_seconds: float = 0.0  # that its model still takes before the first of them
+
+
+def shares(judged: Iterable[Judged]) -> Shares:
+    """Learned from images that were judged lately."""
+    seen = list(judged)
+    return Shares(
+        _share([each.is_tried_again for each in seen if each.is_tried_again is not None]),
+        _share([each.is_enlarged for each in seen if each.is_drawn]),
+        _share([each.is_enlarged for each in seen if not each.is_drawn]),
+    )
+
+
+def _share(seen: Sequence[bool]) -> float:
+    """Of few that are seen, not too much is concluded: as if one of `_FEW` had been seen before."""
+    return (sum(seen) + _FEW) / (len(seen) + 1)
+
+
+def expected_jobs(waiting: Iterable[OpenJobs], shares: Shares, max_attempts: int) -> dict[Kind, float]:
+    """How many jobs of each kind there will be until nothing is left: those that wait, and all that follow.
+
+    `max_attempts` are the tries for one prompt, the first included.
+    """
+    found = dict.fromkeys(Kind, 0.0)
+    for jobs in waiting:
+        if jobs.kind is Kind.UPSCALE:
+            found[Kind.UPSCALE] += jobs.count
+            found[Kind.SCORE] += jobs.count * (1 if jobs.is_of_image else 2)
+            continue
+        if jobs.is_measure:
+            found[Kind.SCORE] += jobs.count
+            continue
+        is_drawn = jobs.kind is Kind.GENERATE or jobs.is_drawn
+        further = jobs.count * _tries(shares.again, max_attempts - jobs.try_number) if is_drawn else 0.0
+        if jobs.is_of_set:
+            further = 0.0
+        judged = jobs.count + further
+        enlarged = judged * (shares.enlarged_drawn if is_drawn else shares.enlarged_dropped)
+        found[Kind.GENERATE] += further + (jobs.count if jobs.kind is Kind.GENERATE else 0)
+        found[Kind.SCORE] += judged + enlarged
+        found[Kind.UPSCALE] += enlarged
+    return found
+
+
+def _tries(again: float, most: int) -> float:
+    """How many further images an image leads to where each is tried again with this share, `most` times."""
+    return sum(again**number for number in range(1, max(0, most) + 1))
+
+
+def seconds_left(expected: Mapping[Kind, float], paces: Mapping[Kind, Pace]) -> float | None:
+    """Until nothing is left; None where no pace is known.
+
+    A kind that was never done is taken to be as slow as the slowest that was.
+    """
+    if not paces:
+        return None
+    slowest = Pace(max(pace.seconds_per_job for pace in paces.values()))
+    left = 0.0
+    for kind, jobs in expected.items():
+        pace = paces.get(kind, slowest)
+        left += jobs * pace.seconds_per_job + pace.load_seconds * min(1.0, jobs)
+    return left
+
+
+def pace_of_batches(batches: Sequence[tuple[int, float]]) -> Pace | None:
+    """Of batches of an earlier run, each its jobs and seconds; None where there are none.
+
+    The usual time of a job is the median. What the slowest batch took longer than that was the loading of the model.
+    """
+    if not batches:
+        return None
+    each = sorted(seconds / jobs for jobs, seconds in batches for _ in range(jobs))
+    usual = each[len(each) // 2]
+    return Pace(usual, max(0.0, max(seconds - jobs * usual for jobs, seconds in batches)))
+
+
+class Rates:
+    """Learns from the batches of this run how long each kind takes. The clock (seconds) is an argument.
+
+    The first loading of a model is told apart; where models push each other out, every other one counts as work.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[Kind, float] = {}
+        self._seconds: dict[Kind, float] = {}
+        self._loads: dict[Kind, float] = {}
+        self._loaded: set[Kind] = set()
+        self._kind: Kind | None = None  # in work, or last in work
+        self._is_over = True
+        self._since = 0.0  # the last event
+        self._is_loading = False
+        self._left = 0  # jobs of the batch in work that have not ended
+
+    def begin(self, kind: Kind, jobs: int, now: float) -> None:
+        """A batch goes to the executor."""
+        if self._kind is not None and now - self._since <= _LONGEST_GAP:
+            self._spend(now)
+        for each in (self._jobs, self._seconds):
+            each[kind] = each.get(kind, 0.0) * _FADING
+        self._kind, self._since, self._left, self._is_over = kind, now, jobs, False
+        self._is_loading = kind not in self._loaded
+
+    def working(self, now: float) -> None:
+        """The model is there, and the work itself begins."""
+        if self._kind is not None and self._is_loading:
+            self._is_loading = False
+            self._loads[self._kind] = now - self._since
+            self._loaded.add(self._kind)
+            self._since = now
+
+    def ended(self, now: float) -> None:
+        """A job of the batch in work has ended well."""
+        if self._kind is not None:
+            self.working(now)
+            self._spend(now)
+            self._jobs[self._kind] = self._jobs.get(self._kind, 0.0) + 1
+            self._left = max(0, self._left - 1)
+
+    def over(self, now: float) -> None:
+        """The batch in work has ended."""
+        if self._kind is not None and not self._is_over:
+            self._spend(now)
+            self._left, self._is_over, self._is_loading = 0, True, False
+
+    def worker_ended(self, now: float) -> None:
+        """Nothing is loaded any more."""
+        self.over(now)
+        self._loaded.clear()
+        self._kind = None
+
+    def _spend(self, now: float) -> None:
+        assert self._kind is not None
+        self._seconds[self._kind] = self._seconds.get(self._kind, 0.0) + now - self._since
+        self._since = now
+
+    def paces(self, earlier: Mapping[Kind, Pace]) -> dict[Kind, Pace]:
+        """Of each kind that is known; `earlier` are those of earlier runs, for kinds not done in this one."""
+        found = {}
+        for kind in Kind:
+            before = earlier.get(kind)
+            jobs, load = self._jobs.get(kind, 0.0), self._loads.get(kind, before.load_seconds if before else 0.0)
+            to_load = 0.0 if kind in self._loaded else load
+            if jobs > 0:
+                found[kind] = Pace(self._seconds[kind] / jobs, to_load)
+            elif before is not None:
+                found[kind] = Pace(before.seconds_per_job, to_load)
+        return found
+
+    def spent(self, paces: Mapping[Kind, Pace], now: float) -> float:
+        """Seconds of what is left that the batch in work has had already."""
+        pace = paces.get(self._kind) if self._kind is not None and not self._is_over else None
+        if pace is None:
+            return 0.0
+        most = pace.load_seconds if self._is_loading else self._left * pace.seconds_per_job
+        return min(now - self._since, most)

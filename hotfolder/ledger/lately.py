@@ -1,0 +1,57 @@
+"""What waits and what ended lately, by sorts: from it the time that is left is estimated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hotfolder.core.estimate import OpenJobs
+from hotfolder.ledger.database import Database
+from hotfolder.types import Kind, Role
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedLately:
+    """An image that the gate has judged."""
+
+    source_file: str
+    role: Role
+    score: float
+    try_number: int
+    is_of_set: bool
+    is_enlarged: bool  # or is to be
+    at: float  # seconds since the epoch
+
+
+class Lately:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self) -> list[OpenJobs]:
+        """All jobs that wait or are in work, counted by sorts. Takes longer the more there are."""
+        return [
+            OpenJobs(
+                Kind(row["kind"]),
+                row["jobs"],
+                is_measure=bool(row["is_measure"]),
+                is_drawn=bool(row["has_params"]),
+                is_of_set=bool(row["is_of_set"]),
+                is_of_image=bool(row["is_of_image"]),
+                try_number=row["try_number"],
+            )
+            for row in self._database.run("open_sorts").rows
+        ]
+
+    def judged(self) -> list[JudgedLately]:
+        """The last few hundred images that were judged, the newest first."""
+        return [
+            JudgedLately(
+                row["source_file"], Role(row["role"]), row["score"], row["try_number"], bool(row["is_of_set"]),
+                bool(row["is_enlarged"]), row["finished_at"],
+            )
+            for row in self._database.run("judged_lately").rows
+        ]  # fmt: skip
+
+    def batches(self, kind: Kind) -> list[tuple[int, float]]:
+        """Jobs and seconds of the last batches of a kind that ended well."""
+        rows = self._database.run("batches_lately", kind=kind).rows
+        return [(row["jobs"], row["seconds"]) for row in rows]
