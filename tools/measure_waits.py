@@ -29,8 +29,10 @@ from hotfolder.types import Kind
 
 #: Parts of the whole run at which the time left is looked at.
 _AT = (0.1, 0.25, 0.5, 0.75, 0.9)
-#: What each run is dropped: prompts, some of them with one step, which is too few; photographs; pictures to enlarge.
-_RUNS = ((30, 10, 0), (10, 60, 4), (50, 0, 0))
+#: What each run is dropped: prompts, photographs, pictures to enlarge.
+_RUNS = ((60, 20, 0), (20, 80, 6), (80, 0, 0))
+#: Of drawn images some are tried again, and some enlarged.
+_GATE = {"gate": {"keep": 6.5, "upscale": 7.0, "regenerate_below": 6.0}}
 _SHAPES, _COLOURS = ("circle", "star", "heart", "square", "ring"), ("red", "green", "yellow", "purple")
 
 
@@ -73,7 +75,7 @@ def _eta(layout: Layout) -> None:
         def note(snapshot: Snapshot, said: list[tuple[float, float | None]] = said) -> None:
             said.append((time.monotonic(), snapshot.left_seconds))
 
-        settings = loading.load(layout.root)
+        settings = loading.load(layout.root).overridden(_GATE)
         began = time.monotonic()
         report = Daemon(layout.root, settings, _Counting(settings, layout), show=note).run(once=True)
         took = time.monotonic() - began
@@ -91,7 +93,7 @@ def _compared(said: Sequence[tuple[float, float | None]], began: float, took: fl
 def _drop(layout: Layout, number: int, prompts: int, photos: int, to_enlarge: int) -> None:
     pairs = itertools.cycle(itertools.product(_SHAPES, itertools.permutations(_COLOURS, 2)))
     lines = [
-        f"a {a} {shape} on a {b} background --seed {1000 * number + n}{' --steps 1' if n % 4 == 3 else ''}"
+        f"a {a} {shape} on a {b} background --seed {1000 * number + n} --steps 10"
         for n, (shape, (a, b)) in zip(range(prompts), pairs, strict=False)
     ]
     if lines:

@@ -11,8 +11,9 @@ from hotfolder.types import Kind
 _FEW = 0.2
 #: Each batch counts so much less than the one after it: a pace is that of about the last ten.
 _FADING = 0.9
-#: So many seconds between two batches belong to the first: its results are put into their places. More is idleness.
-_LONGEST_GAP = 2.0
+#: What passes between two batches belongs to the first, whose results are put into their places; but no more seconds
+#: than that: then the line was paused.
+_LONGEST_GAP = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,16 @@ def seconds_left(expected: Mapping[Kind, float], paces: Mapping[Kind, Pace]) -> 
 def pace_of_batches(batches: Sequence[tuple[int, float]]) -> Pace | None:
     """Of batches of an earlier run, each its jobs and seconds; None where there are none.
 
-    The usual time of a job is the median. What the slowest batch took longer than that was the loading of the model.
+    The slowest batch is the one that loaded the model: what it took longer than the others is put down to that.
     """
     if not batches:
         return None
-    each = sorted(seconds / jobs for jobs, seconds in batches for _ in range(jobs))
-    usual = each[len(each) // 2]
-    return Pace(usual, max(0.0, max(seconds - jobs * usual for jobs, seconds in batches)))
+    slowest = max(batches, key=lambda batch: batch[1] / batch[0])
+    others = list(batches)
+    if len(others) > 1:
+        others.remove(slowest)
+    each = sum(seconds for _, seconds in others) / sum(jobs for jobs, _ in others)
+    return Pace(each, max(0.0, slowest[1] - slowest[0] * each))
 
 
 class Rates:
@@ -180,6 +184,11 @@ class Rates:
         self.over(now)
         self._loaded.clear()
         self._kind = None
+
+    def idle(self) -> None:
+        """Nothing waits: the time until the next batch is nobody's."""
+        if self._is_over:
+            self._kind = None
 
     def _spend(self, now: float) -> None:
         assert self._kind is not None

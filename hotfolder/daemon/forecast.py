@@ -51,6 +51,7 @@ class Forecast:
         now = time.monotonic()
         if self._ledger.jobs.open_count() == 0:
             self._next = now
+            self._rates.idle()
             return Left()
         if now >= self._next:
             self._find_out(now)

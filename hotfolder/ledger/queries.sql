@@ -78,7 +78,7 @@ UNION SELECT drop_id FROM jobs WHERE state IN ('queued', 'running') ORDER BY 1;
 -- name: left_unscored
 -- Drawn images that nothing is queued for: they were cancelled before they had their score.
 SELECT * FROM images
-WHERE path >= '.hotfolder/unscored/' AND path < '.hotfolder/unscored0' AND score IS NULL
+WHERE path >= '.hotfolder/unscored/' AND path < '.hotfolder/unscored0' AND +score IS NULL
   AND NOT EXISTS (SELECT 1 FROM jobs WHERE image_id = images.id AND state IN ('queued', 'running'));
 
 -- name: open_jobs_of_drop

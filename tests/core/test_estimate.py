@@ -66,7 +66,8 @@ def test_what_is_left_is_the_work_and_the_loading_of_models() -> None:
 
 def test_the_pace_of_earlier_batches_is_the_usual_one_and_the_slowest_one_loaded_the_model() -> None:
     pace = pace_of_batches([(4, 18.0), (4, 8.0), (4, 8.2), (4, 7.8)])
-    assert pace == Pace(pytest.approx(2.0, rel=0.05), pytest.approx(10.0, rel=0.05))  # type: ignore[arg-type]
+    assert pace == Pace(pytest.approx(2.0, abs=1e-6), pytest.approx(10.0))  # type: ignore[arg-type]
+    assert pace_of_batches([(4, 8.0)]) == Pace(2.0)
     assert pace_of_batches([]) is None
 
 
@@ -88,11 +89,12 @@ def test_loading_is_told_apart_and_gaps_belong_to_the_batch_before() -> None:
     rates.working(17.0)
     rates.ended(18.0)
     rates.over(18.0)
-    rates.begin(DRAW, 2, 100.0)  # it was idle
+    rates.idle()
+    rates.begin(DRAW, 2, 20.0)
     assert rates.paces({})[JUDGE] == Pace(pytest.approx(1.0))  # type: ignore[arg-type]
-    rates.worker_ended(101.0)
+    rates.worker_ended(21.0)
     assert rates.paces({})[DRAW].load_seconds == pytest.approx(10.0)  # again, should it start anew
-    assert rates.spent(rates.paces({}), 102.0) == 0.0
+    assert rates.spent(rates.paces({}), 22.0) == 0.0
 
 
 SECONDS = {DRAW: 1.2, JUDGE: 0.08, ENLARGE: 3.0}

@@ -1,0 +1,60 @@
+"""The time that is left, as the daemon foretells it while it works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hotfolder.daemon.loop import Daemon
+from hotfolder.folders.layout import Layout
+from hotfolder.status.live import Snapshot
+from hotfolder.types import Item, Kind
+from tests.support.roots import check_consistent, picture, rows, settings
+from tests.support.scripted import ScriptedExecutor
+
+SECONDS = {Kind.GENERATE: 0.02, Kind.SCORE: 0.004, Kind.UPSCALE: 0.05}
+
+
+def working_daemon(layout: Layout, show: Callable[[Snapshot], None]) -> Daemon:
+    """Every third image is tried again, every other third is enlarged."""
+
+    def work(kind: Kind, item: Item) -> float:
+        time.sleep(SECONDS[kind])
+        name = Path(item.source).stem.partition("_")[0] if item.source else ""
+        digits = int("".join(filter(str.isdigit, name)) or 0)
+        return (2.0, 6.6, 8.0)[digits % 3]
+
+    return Daemon(layout.root, settings(layout, GENERATE__BATCH_SIZE="4"), ScriptedExecutor(work), show=show)
+
+
+@pytest.mark.slow
+def test_it_reckons_with_scores_new_tries_and_enlargements(layout: Layout) -> None:
+    lines = "\n".join(f"a cat --seed {n}" for n in range(150))
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text(lines)
+    for number in range(30):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    said: list[tuple[float, Snapshot]] = []
+    working_daemon(layout, lambda snapshot: said.append((time.monotonic(), snapshot))).run(once=True)
+    ended = said[-1][0]
+    began = next(at for at, told in said if told.open)
+    known = [(at, told) for at, told in said if began + 0.2 * (ended - began) < at < began + 0.8 * (ended - began)]
+    assert len(known) >= 10
+    for at, told in known:
+        assert told.left_seconds is not None
+        assert 0.4 <= told.left_seconds / (ended - at) <= 2.5, (at - began, told.left_seconds, ended - at)
+    # Well before its end it knows of work that is not in the queue yet.
+    (jobs,) = rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'")[0]
+    middle = known[len(known) // 2][1]
+    assert middle.expected > 1.2 * middle.open
+    assert 0.7 * jobs <= middle.total <= 1.4 * jobs
+    assert said[-1][1].left_seconds is None
+    check_consistent(layout)
+
+
+def test_where_nothing_waits_nothing_is_foretold(layout: Layout) -> None:
+    said: list[Snapshot] = []
+    working_daemon(layout, said.append).run(once=True)
+    assert {(told.left_seconds, told.expected) for told in said} == {(None, 0.0)}
