@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
-from hotfolder.types import Embedding, ErrorInfo, FileIdentity, NewJob, Role, Score, Verdict
+from hotfolder.types import Embedding, ErrorInfo, FileIdentity, How, NewJob, Role, Score, Verdict
 
 T = TypeVar("T", bound="Change")
 
@@ -129,6 +129,7 @@ class Scored(OfJob):
     image_id: int | None = None
     new_image: NewImage | None = None
     verdict: Verdict | None = None
+    gate_keep: float | None = None  # the threshold by which it was given
     settings: Mapping[str, Any] = field(default_factory=dict)  # added to what the row says of its making
     image: Move | None = None
     is_drop: bool = False  # the image that is moved is the dropped file
@@ -166,10 +167,11 @@ class NotEnlarged(OfJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(OfJob):
-    """A job failed for good."""
+    """A job failed for good; or failed again, because its retry was taken back."""
 
     MOVES = ("image",)
     error: ErrorInfo
+    attempts: int | None = None  # of a retry that is taken back: how many there had been before it
     report: ErrorReport | None = None
     image: Move | None = None
     image_id: int | None = None  # the row of the image that is moved, if it has one
@@ -183,6 +185,7 @@ class Chosen(Change):
     MOVES = ("image",)
     image_id: int
     verdict: Verdict
+    gate_keep: float | None = None
     image: Move
     next_jobs: tuple[NewJob, ...] = ()
 
@@ -203,8 +206,53 @@ class Rerouted(Change):
     MOVES = ("image",)
     image_id: int
     verdict: Verdict
+    gate_keep: float | None = None
     image: Move
-    reroute_id: int | None  # where it was is noted under this; None when a reroute is undone
+    reroute_id: int | None  # the action that it is a part of; None in a journal of before there were any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictGiven(Change):
+    """A person keeps or rejects an image. `image` is None where it lies in the right folder already."""
+
+    MOVES = ("image",)
+    action_id: int
+    image_id: int
+    verdict: Verdict
+    how: How
+    gate_keep: float  # what the gate's threshold was then
+    image: Move | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictTakenBack(Change):
+    """What an action said of an image does not count any more: the verdict before does, and its folder."""
+
+    MOVES = ("image",)
+    action_id: int
+    image_id: int
+    image: Move | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored(Change):
+    """A dropped file goes back where it was dropped, and is not worked again."""
+
+    MOVES = ("file",)
+    action_id: int
+    image_id: int | None
+    file: Move
+    stale_report: StaleReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreTakenBack(Change):
+    """It goes to where it was before it was put back."""
+
+    MOVES = ("file",)
+    image_id: int | None
+    file: Move
+    report: ErrorReport | None = None  # of one that had failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +268,9 @@ class SourceFinished(Change):
 class Retried(Change):
     """Failed jobs are tried again; what they work on stays where it is."""
 
+    action_id: int | None = None
     job_ids: tuple[int, ...]
+    source: str | None = None  # where the image that they work on lies now, if they work on one
     stale_report: StaleReport | None = None
 
 
@@ -229,6 +279,7 @@ class ImageRetried(Change):
     """The failed job about an image that lies in failed/ is tried again: the image goes back."""
 
     MOVES = ("image",)
+    action_id: int | None = None
     job_id: int
     image_id: int
     image: Move
@@ -240,6 +291,7 @@ class SourceReturned(Change):
     """A dropped file whose jobs have failed goes back into its inbox."""
 
     MOVES = ("source",)
+    action_id: int | None = None
     job_ids: tuple[int, ...]
     source: Move
     stale_report: StaleReport
@@ -257,7 +309,10 @@ class SourceTakenAnew(SourceReturned):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed(Change):
-    """A file came to an inbox after the picture that it belongs to had left that: it goes beside it."""
+    """A file that belongs to a picture goes beside it.
+
+    It came to an inbox after the picture had left that, or stayed when a person moved the picture.
+    """
 
     MOVES = ("file",)
     file: Move
@@ -273,6 +328,10 @@ Transition = (
     | Chosen
     | Cancelled
     | Rerouted
+    | VerdictGiven
+    | VerdictTakenBack
+    | Restored
+    | RestoreTakenBack
     | SourceFinished
     | Retried
     | ImageRetried

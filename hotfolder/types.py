@@ -43,10 +43,25 @@ class ImageRole(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the gate said."""
+    """What the gate said, or a person."""
 
     KEEP = "keep"
     REJECT = "reject"
+
+
+class Judge(StrEnum):
+    """Who gave a verdict."""
+
+    GATE = "gate"
+    PERSON = "person"
+
+
+class How(StrEnum):
+    """How a person gave a verdict."""
+
+    KEY = "key"
+    COMMAND = "command"
+    MOVED = "moved"  # the file was moved to another folder, in whatever program
 
 
 class Purpose(StrEnum):
@@ -243,6 +258,9 @@ class StoredImage:
     drop_id: int | None
     score: float | None  # the one that the gate looks at
     scorer: str | None
+    judge: Judge | None = None  # whose the verdict is
+    identity: FileIdentity | None = None  # of its file; None: not known yet
+    is_gone: bool = False  # its file lies nowhere in the folders of results; `path` is where it was last
 
 
 @dataclass(frozen=True, slots=True)

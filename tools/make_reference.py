@@ -30,10 +30,10 @@ VIEWS = {
         "One row for each image that was judged, or is about to be.",
         {
             "image_id": "number of the image",
-            "path": "where it is, relative to the root",
+            "path": "where it is, relative to the root; null where its file is gone",
             "sha256": "of the file",
             "role": "`generated`, `dropped` or `upscaled`",
-            "verdict": "`keep`, `reject`, or null where the gate said nothing",
+            "verdict": "`keep`, `reject`, or null where nobody said anything",
             "score": "the newest one that the gate looked at, 1 to 10; null before",
             "scorer": "who gave it: a scorer, or a formula of several",
             "width": "pixels, upright",
@@ -71,6 +71,19 @@ VIEWS = {
             "upscaled_path": "the enlarged one",
             "upscaled_score": "its score, by the same scorer, weights and preprocessing",
             "gain": "the difference",
+        },
+    ),
+    "verdicts": (
+        "One row for each verdict that counts, the newest of an image in force. What was undone is left out.",
+        {
+            "image_id": "as in `results`",
+            "path": "where the image is now; null where its file is gone",
+            "verdict": "`keep` or `reject`",
+            "by": "`gate`, `person` or `taste`",
+            "how": "a person's: `command`, `key` or `moved`; else null",
+            "score": "of that moment",
+            "gate_keep": "the gate's threshold of that moment; null where it is not known",
+            "created_at": "UTC, ISO 8601",
         },
     ),
     "image_scores": (

@@ -142,7 +142,7 @@ def top(
     context: typer.Context,
     most: Annotated[int, typer.Argument(min=1, help="So many.")] = 10,
     by: Annotated[str, typer.Option(help="score, prompt or day.")] = "score",
-    verdict: Annotated[str | None, typer.Option(help="Only what the gate said keep, or reject, of.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="Only what is kept, or rejected.")] = None,
     since: Since = None,
     as_json: Json = False,
     root: Root = None,
@@ -300,6 +300,9 @@ def cancel(
     run_cancel(root or context.obj, files or [], line=line, everything=everything, as_json=as_json)
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")]
+
+
 @app.command()
 def first(
     context: typer.Context,
@@ -336,14 +339,72 @@ def reroute(
     context: typer.Context,
     keep: Annotated[float | None, typer.Option(min=1, max=10, help="The threshold.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last one back.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = False,
+    also_mine: Annotated[bool, typer.Option("--also-mine", help="Also what you kept or rejected.")] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """Sort what was judged by another threshold, from stored scores: nothing is judged again."""
     from hotfolder.cli.queue import run_reroute
 
-    run_reroute(root or context.obj, keep, undo=undo, dry_run=dry_run, as_json=as_json)
+    run_reroute(root or context.obj, keep, undo=undo, also_mine=also_mine, dry_run=dry_run, as_json=as_json)
+
+
+Results = Annotated[list[Path], typer.Argument(help="Images of keep/, reject/ or upscaled/.")]
+
+
+@app.command()
+def keep(
+    context: typer.Context, files: Results, dry_run: DryRun = False, as_json: Json = False, root: Root = None
+) -> None:
+    """Keep images, whatever the gate said: they go to keep/, enlarged ones to upscaled/."""
+    from hotfolder.cli.verdicts import run_verdict
+    from hotfolder.types import Verdict
+
+    raise typer.Exit(run_verdict(root or context.obj, Verdict.KEEP, files, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def reject(
+    context: typer.Context, files: Results, dry_run: DryRun = False, as_json: Json = False, root: Root = None
+) -> None:
+    """Reject images, whatever the gate said: they go to reject/."""
+    from hotfolder.cli.verdicts import run_verdict
+    from hotfolder.types import Verdict
+
+    raise typer.Exit(run_verdict(root or context.obj, Verdict.REJECT, files, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    count: Annotated[int, typer.Argument(min=1, help="So many actions.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be undone.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Take back what you did last: keep, reject, reroute, retry or restore, each as a whole."""
+    from hotfolder.cli.verdicts import run_undo
+
+    raise typer.Exit(run_undo(root or context.obj, count, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files that were dropped.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every image that was dropped.")] = False,
+    to: Annotated[Path | None, typer.Option(help="Copy them below this folder instead.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Put what was dropped back where it was dropped, as it was: it is not worked again."""
+    from hotfolder.cli.restore import run_restore
+
+    raise typer.Exit(
+        run_restore(root or context.obj, files or [], to, everything=everything, dry_run=dry_run, as_json=as_json)
+    )
 
 
 @app.command()

@@ -13,6 +13,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 
+GONE = "its file is gone: deleted, changed, or taken out of the root"
 #: Results that are named where several have the name.
 _MOST = 10
 
@@ -28,17 +29,23 @@ class FoundImage:
 def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
     """By its path, from here or from the root; else by its content, when it was moved or renamed; else by its name.
 
+    What lay under the path and is gone is found where nothing else is meant.
+
     Raises UsageError where none, or more than one, is meant.
     """
     places = [Path(os.path.normpath(base / image)) for base in (Path.cwd(), layout.root)]
+    gone = None
     for place in places:
         found = reader.image_by_path(Path(os.path.relpath(place, layout.root)).as_posix())
         row = reader.image_row(found["image_id"]) if found else None
-        if row is not None:
+        if row is not None and row["gone_at"] is None:
             return FoundImage(row)
+        gone = gone or row
     moved = _by_content(reader, layout, places)
     if moved is not None:
         return moved
+    if gone is not None:
+        return FoundImage(gone, GONE)
     if image.name == str(image):
         return _by_name(reader, layout, image)
     raise _none(layout, image)

@@ -15,7 +15,7 @@ from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.durations import seconds_of
 from hotfolder.cli.times import utc
-from hotfolder.errors import UsageError
+from hotfolder.errors import AlreadyRunning, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
@@ -57,6 +57,31 @@ def ask(
         if withdrawn:
             with contextlib.suppress(OSError):
                 mailbox.withdraw(path)
+
+
+def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict[str, Any] | None:
+    """As `ask`; where no daemon runs, it is carried out here, with whatever else waits to be.
+
+    Raises UsageError also for what the daemon refuses; HotfolderError.
+    """
+    from hotfolder.config import loading
+    from hotfolder.daemon.loop import Daemon
+    from hotfolder.executors.stand_in import StandInExecutor
+
+    settings = loading.load(layout.root)
+    try:
+        path = mailbox.ask(layout, command)
+    except OSError as error:
+        raise refused(error, f"{layout.control} cannot be written", "is this your root?") from None
+    if holder(layout.lock) is None:
+        if settings.output.umask:
+            os.umask(int(settings.output.umask, 8))
+        with contextlib.suppress(AlreadyRunning):  # one was started just now, and answers
+            Daemon(layout.root, settings, StandInExecutor(lambda *_: "nothing is worked")).obey()
+    answer = mailbox.answer_to(path, _PATIENCE + _FOR_A_MOVE * moves)
+    if answer is not None and "error" in answer:
+        raise UsageError(answer["error"], "hotfolder --help")
+    return answer
 
 
 def later(layout: Layout) -> str:
@@ -179,15 +204,17 @@ def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> No
         sys.stdout.write("" if first else "nothing is waited for any more\n")
 
 
-def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: bool, as_json: bool) -> None:
+def run_reroute(
+    given: Path | None, keep: float | None, *, undo: bool, also_mine: bool, dry_run: bool, as_json: bool
+) -> None:
     """Raises UsageError unless it is told either a threshold or to undo."""
     layout = acting_on(given)
     if (keep is None) == (not undo):
         raise UsageError("either name a threshold, or say --undo", "hotfolder reroute --keep 6.8 --dry-run")
     with Reader(layout.database) as reader:
-        counts = reader.misplaced_counts(keep) if keep is not None else {}
-        some = reader.misplaced(keep, _SOME) if keep is not None and dry_run else []
-        last = reader.last_reroute()
+        counts = reader.misplaced_counts(keep, also_mine=also_mine) if keep is not None else {}
+        some = reader.misplaced(keep, _SOME, also_mine=also_mine) if keep is not None and dry_run else []
+        last = next(iter(reader.last_actions(1, "reroute")), None)
     if undo and last is None:
         raise UsageError("there is nothing to undo", "hotfolder reroute --keep 6.8")
     if dry_run:
@@ -204,7 +231,7 @@ def run_reroute(given: Path | None, keep: float | None, *, undo: bool, dry_run: 
     if undo:
         answer = ask(layout, {"do": "undo"}, patience=3600)
     else:
-        answer = ask(layout, {"do": "reroute", "keep": keep}, moves=sum(counts.values()))
+        answer = ask(layout, {"do": "reroute", "keep": keep, "also_mine": also_mine}, moves=sum(counts.values()))
     if as_json:
         told = {"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})}
         table.write_json({"root": str(layout.root), **told})

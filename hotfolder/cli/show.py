@@ -55,6 +55,9 @@ def _answer(reader: Reader, layout: Layout, row: dict[str, Any]) -> dict[str, An
         "negative_prompt": row["negative_prompt"],
         "settings": json.loads(row["settings"]),
         "scores": reader.scores_of_image(row["id"]),
+        "verdicts": [
+            {**each, "created_at": utc(each["created_at"])} for each in reader.verdicts_of_image(row["id"])
+        ],
         "lineage": [_branch(reader, image_id) for image_id in tries],
         "reproduce": _reproduce(layout, row, parent_row),
     }
@@ -62,7 +65,8 @@ def _answer(reader: Reader, layout: Layout, row: dict[str, Any]) -> dict[str, An
 
 def _facts(reader: Reader, row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "path": row["path"], "role": row["role"], "verdict": row["verdict"], "score": row["score"],
+        "path": row["path"], "is_gone": row["gone_at"] is not None, "role": row["role"], "verdict": row["verdict"],
+        "verdict_by": row["verdict_by"], "score": row["score"],
         "scorer": row["scorer"], "gain": reader.gain_of(row["path"]) if row["role"] == "upscaled" else None,
         "seed": row["seed"], "model": row["model"], "width": row["width"], "height": row["height"],
         "created_at": utc(row["created_at"]), "stopped": json.loads(row["settings"]).get("stopped"),
@@ -106,6 +110,7 @@ def _text(answer: dict[str, Any]) -> str:
     for score in answer["scores"]:
         mark = "" if score["gate"] else "  (beside the gate)"
         lines.append(f"  {score['score']:.2f} by {score['scorer']}, {score['precision']}{mark}")
+    lines += [f"  {_told(each)}" for each in answer["verdicts"] if each["given_by"] == "person"]
     lines += [f"  note: {printable(note)}" for note in answer["settings"].get("notes", ())]
     if answer["note"]:
         lines.append(f"  {printable(answer['note'])}")
@@ -124,16 +129,23 @@ def _text(answer: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _told(verdict: dict[str, Any]) -> str:
+    """A person's verdict, and what the gate would have had to say."""
+    when = datetime.fromisoformat(verdict["created_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
+    how = {"moved": "you moved it", "command": "you said so", "key": "you said so"}.get(verdict["how"], "by you")
+    return f"{verdict['verdict']}: {how}, {when}"
+
+
 def _draw(branch: dict[str, Any], indent: str, about: str, lines: list[str], *, last: bool) -> None:
     score = "not scored" if branch["score"] is None else f"{branch['score']:.2f}"
     seed = f"seed {branch['seed']}, " if branch["role"] == "generated" else ""
     gain = f", gain {branch['gain']:+.2f}" if branch["gain"] is not None else ""
     verdict = f" {branch['verdict']}" if branch["verdict"] else ""
+    gone = "  (gone)" if branch["is_gone"] else ""
     stopped = f"  ({branch['stopped']})" if branch["stopped"] else ""
     here = "  ◀" if branch["path"] == about else ""
-    lines.append(
-        f"{indent}{'└' if last else '├'}─ {seed}{score}{verdict}{gain}  {printable(branch['path'])}{stopped}{here}"
-    )
+    path = f"{printable(branch['path'])}{gone}"
+    lines.append(f"{indent}{'└' if last else '├'}─ {seed}{score}{verdict}{gain}  {path}{stopped}{here}")
     for number, child in enumerate(branch["became"]):
         deeper = indent + ("   " if last else "│  ")
         _draw(child, deeper, about, lines, last=number == len(branch["became"]) - 1)

@@ -253,6 +253,7 @@ _SORTS = {
     "links": "links",
     "no_files": "pipes, sockets or devices",
     "companions": "companions without their picture",
+    "restored": "that you had put back",
     "no_pictures": "no pictures",
     "refused": "that may not be moved",
     "unreadable": "files or folders that may not be read",

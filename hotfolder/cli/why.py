@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hotfolder.cli.finding import find_image
+from hotfolder.cli.finding import GONE, find_image
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
@@ -22,8 +22,8 @@ from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read
-from hotfolder.folders.admission import Refused, irregular_part, no_picture, refused
-from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.folders.admission import RESTORED, Refused, irregular_part, no_picture, refused
+from hotfolder.folders.layout import INBOX, KEEP, REJECT, UPSCALED, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.scan import scan, sight
@@ -36,6 +36,7 @@ from hotfolder.types import Kind, Sighting
 #: What a person does who wants it after all.
 _AGAIN = "drop it again to have it done"
 _DOING = {"generate": "drawing it", "score": "scoring it", "upscale": "enlarging it"}
+_TO_HAVE_IT_JUDGED = "to have it judged, copy it into inbox/score"
 
 
 def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
@@ -71,13 +72,24 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         )
         if drop and is_current and not (there and drop["state"] != "open"):
             return _of_drop(reader, layout, path, drop)
+        if (
+            drop
+            and there
+            and drop["restored_at"]
+            and (there.size, there.mtime_ns) == (drop["size"], drop["mtime_ns"])
+        ):
+            return _answer(path, "done", RESTORED.reason, RESTORED.fix)
         if kind is not None and (there or _is_irregular(layout, path)):
             return _answer(path, "waiting", *_arriving(layout, path, kind))
         image = reader.image_by_path(path)
-        if image is not None:
+        if image is not None and image["gone_at"] is None:
             return _of_image(path, image, reader.cancelled_of_image(image["image_id"]))
+        if absolute.is_symlink() and kind is None:
+            return _answer(path, "unknown", "it is a link, and links are never followed", "copy the file itself")
+        if image is not None and there is None:
+            return _of_image(path, image, (), GONE)
         placed = reader.drop_placed_at(path)
-        if placed is not None:
+        if placed is not None and image is None:
             return _of_placed(reader, path, placed)
         if path.endswith(naming.SIDECAR_ENDING):
             return _answer(
@@ -86,9 +98,16 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         try:
             found = find_image(reader, layout, file)
         except UsageError as error:
+            if there is not None and path.split("/")[0] in (KEEP, REJECT, UPSCALED):
+                reason = "it is none of the line's results, which never saw it: it is left alone"
+                return _answer(path, "unknown", reason, _TO_HAVE_IT_JUDGED)
             place = "there is no such file" if there is None else "it lies in no inbox"
             return _answer(path, "unknown", f"{place}; {error.message}", error.fix)
         cancelled = reader.cancelled_of_image(found.row["id"])
+    if found.note == GONE and there is not None:
+        was = _of_image(path, found.row, ())["reason"]
+        reason = f"it is a new version, or another file, and is left alone; what lay here was {was}"
+        return _answer(path, "unknown", reason, _TO_HAVE_IT_JUDGED)
     return {**_of_image(found.row["path"], found.row, cancelled, found.note), "file": path}
 
 
@@ -241,12 +260,14 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
         return _answer(path, "waiting", _join(f"queued for {job['kind']}, {ahead} jobs ahead of it", ended))
     failed = [job for job in jobs if job["state"] == "failed"]
     if failed:
-        return _answer(path, "failed", f"{failed[0]['error']} (now {drop['placed_path']})", failed[0]["fix"] or "")
+        return _answer(path, "failed", f"{failed[0]['error']} (now {drop['lies']})", failed[0]["fix"] or "")
     if drop["state"] == "gone":
         return _answer(path, "cancelled", "it changed or was taken away before it was done")
-    where = f"it is {drop['placed_path']} now" if drop["placed_path"] else "its jobs are done"
+    where = f"it is {drop['lies']} now" if drop["lies"] else "its jobs are done"
+    if drop["gone_at"] is not None:
+        where = f"it was {drop['lies']}, and {GONE}"
     if any(map(_is_cancelled, jobs)):
-        where = f"; it is {drop['placed_path']} now" if drop["placed_path"] else ""
+        where = f"; it is {drop['lies']} now" if drop["lies"] else ""
         return _answer(path, "cancelled", f"{_cancelled(jobs)}{where}", _AGAIN)
     notes = [job["error"] for job in jobs if job["state"] == "done" and job["error"]]
     return _answer(path, "done", _join(where, ended, *notes))
@@ -255,7 +276,8 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
 def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: str = "") -> dict[str, Any]:
     """`cancelled`: the kinds of work at it that a person has cancelled."""
     score = "not scored yet" if image["score"] is None else f"{image['score']:.2f} by {image['scorer']}"
-    verdict = f", {image['verdict']}" if image["verdict"] else ""
+    by = " by you" if image["verdict_by"] == "person" else ""
+    verdict = f", {image['verdict']}{by}" if image["verdict"] else ""
     notes = json.loads(image["settings"]).get("notes", [])
     told = f"{image['role']} from {image['source_file']}, {score}{verdict}"
     if not cancelled:

@@ -1,4 +1,4 @@
-"""What people ask of a daemon: to try again, to wait, to go on, to leave something, to sort anew, to end."""
+"""What people ask of a daemon: try again, wait, go on, leave it, judge otherwise, put back, take back, end."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotfolder.core.gate import verdict_of
 from hotfolder.core.sizes import MOST_SCALE
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.pauses import Pauses
+from hotfolder.daemon.restoring import Restoring
+from hotfolder.daemon.undoing import Undoing
+from hotfolder.daemon.verdicts import Verdicts
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.trouble import explain
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging.encode import ENDINGS
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
-from hotfolder.types import ErrorInfo, FailureClass, Verdict
+from hotfolder.types import ErrorInfo, FailureClass, How, Verdict
 
 log = logging.getLogger(__name__)
-#: Images that are looked up at a time when they are sorted anew, and files that are cancelled in one transaction.
+#: Files that are cancelled in one transaction.
 _PAGE = 500
 #: Seconds that a pause may last, unless it has no end.
 _LONGEST = 366 * 86_400
@@ -54,6 +56,9 @@ class Commands:
         dispatcher: Dispatcher,
         pauses: Pauses,
         enlarging: Enlarging,
+        verdicts: Verdicts,
+        restoring: Restoring,
+        undoing: Undoing,
         clock: Callable[[], float],
     ) -> None:
         self._layout = layout
@@ -62,8 +67,12 @@ class Commands:
         self._dispatcher = dispatcher
         self._pauses = pauses
         self._enlarging = enlarging
+        self._verdicts = verdicts
+        self._restoring = restoring
+        self._undoing = undoing
         self._clock = clock
-        self._known: Mapping[str, Callable[[dict[str, Any]], Steps]] = {
+        #: What is asked, and the name of the command, by which it is known again after a crash.
+        self._known: Mapping[str, Callable[[dict[str, Any], str], Steps]] = {
             "retry": self._retry,
             "pause": self._pause,
             "resume": self._resume,
@@ -73,6 +82,8 @@ class Commands:
             "undo": self._undo,
             **dict.fromkeys(OF_A_DAEMON, self._for_the_loop),
             "enlarge": self._enlarge,
+            "verdict": self._verdict,
+            "restore": self._restore,
         }
 
     def obey(self) -> Iterator[Asked | None]:
@@ -82,12 +93,12 @@ class Commands:
         """
         for path, command in mailbox.commands(self._layout):
             try:
-                answer = yield from self._carry_out(command)
+                answer = yield from self._carry_out(command, path.name)
                 mailbox.done(path, answer)
             except OSError as error:
                 raise explain(error) from error
 
-    def _carry_out(self, command: dict[str, Any]) -> Steps:
+    def _carry_out(self, command: dict[str, Any], asked: str) -> Steps:
         """Raises EnvironmentTrouble, OSError; any other error is its answer, so that it is not met again and again."""
         wanted = command.get("do")
         known = self._known.get(str(wanted))
@@ -95,26 +106,27 @@ class Commands:
             log.error("a command that is not known: %s", wanted)
             return {"error": f"a command that is not known: {wanted}"}
         try:
-            return (yield from known(command))
+            return (yield from known(command, asked))
         except (EnvironmentTrouble, LedgerError, OSError):
             raise
         except Exception as error:
             log.error("the command '%s': unexpected %s", wanted, type(error).__name__, exc_info=error)
             return {"error": f"'{wanted}' cannot be carried out: {error}"}
 
-    def _for_the_loop(self, command: dict[str, Any]) -> Steps:
-        asked = Asked(command["do"])
-        yield asked
-        return asked.answer
+    def _for_the_loop(self, command: dict[str, Any], asked: str) -> Steps:
+        wanted = Asked(command["do"])
+        yield wanted
+        return wanted.answer
 
-    def _retry(self, command: dict[str, Any]) -> Steps:
+    def _retry(self, command: dict[str, Any], asked: str) -> Steps:
         answers = []
-        for answer in self._completion.retry(command.get("jobs", [])):
+        action_id = self._ledger.actions.begin("retry", asked, self._clock())
+        for answer in self._completion.retry(command.get("jobs", []), action_id):
             answers.append(answer)
             yield None
         return {"retried": answers}
 
-    def _pause(self, command: dict[str, Any]) -> Steps:
+    def _pause(self, command: dict[str, Any], asked: str) -> Steps:
         yield None
         seconds, now = command.get("seconds"), self._clock()
         until = now + seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST else None
@@ -122,7 +134,7 @@ class Commands:
         log.info("paused: %s", self._pauses.reason(self._clock()))
         return {"until": until}
 
-    def _resume(self, _: dict[str, Any]) -> Steps:
+    def _resume(self, _: dict[str, Any], asked: str) -> Steps:
         yield None
         was_paused = self._pauses.asked_until(self._clock()) is not None
         self._pauses.go_on()
@@ -130,44 +142,32 @@ class Commands:
             log.info("going on, as you asked for")
         return {"was_paused": was_paused}
 
-    def _reroute(self, command: dict[str, Any]) -> Steps:
-        """Sorts what was judged by another threshold, from its stored score."""
+    def _reroute(self, command: dict[str, Any], asked: str) -> Steps:
         keep = command.get("keep")
         if not isinstance(keep, int | float) or not 1 <= keep <= 10:
             return {"error": f"a threshold from 1 to 10 is wanted, not {keep}"}
-        reroute_id = self._ledger.reroutes.begin(keep, self._clock())
-        moved = {"kept": 0, "rejected": 0, "missing": 0}
-        after = 0
-        while page := self._ledger.reroutes.misplaced(keep, after, _PAGE):
-            scores = {image_id: image.score for image_id in page if (image := self._ledger.images.get(image_id))}
-            wanted = [(image_id, verdict_of(score or 0.0, keep)) for image_id, score in scores.items()]
-            yield from self._move(wanted, reroute_id, moved)
-            after = page[-1]
-            log.info("sorting anew by %g: %d images so far", keep, sum(moved.values()))
-        return moved
+        return (yield from self._verdicts.reroute(keep, asked, also_mine=command.get("also_mine") is True))
 
-    def _undo(self, _: dict[str, Any]) -> Steps:
-        """Puts back what the last reroute moved, but for what has been judged otherwise since."""
-        moved = {"kept": 0, "rejected": 0, "missing": 0}
-        reroute_id = self._ledger.reroutes.last()
-        if reroute_id is None:
-            return moved
-        after = 0
-        while page := self._ledger.reroutes.moves(reroute_id, after, _PAGE):
-            yield from self._move(page, None, moved)
-            after = page[-1][0]
-        self._ledger.reroutes.undone(reroute_id, self._clock())
-        log.info("the last reroute is undone: %s", moved)
-        return moved
+    def _undo(self, command: dict[str, Any], asked: str) -> Steps:
+        """Without a number, the last reroute."""
+        last = command.get("last")
+        if last is None:
+            return (yield from self._undoing.undo_reroute(asked))
+        if not isinstance(last, int) or last < 1:
+            return {"error": f"a number of actions is wanted, not {last}"}
+        return {"undone": (yield from self._undoing.undo(last, asked))}
 
-    def _move(
-        self, wanted: list[tuple[int, Verdict]], reroute_id: int | None, moved: dict[str, int]
-    ) -> Iterator[None]:
-        for verdict, done in self._completion.reroute(wanted, reroute_id):
-            moved["missing" if not done else "kept" if verdict is Verdict.KEEP else "rejected"] += 1
-            yield
+    def _verdict(self, command: dict[str, Any], asked: str) -> Steps:
+        try:
+            verdict, how = Verdict(str(command.get("verdict"))), How(command.get("how", How.COMMAND))
+        except ValueError as error:
+            return {"error": str(error)}
+        return {"files": (yield from self._verdicts.give(command.get("images", []), verdict, how, asked))}
 
-    def _cancel(self, command: dict[str, Any]) -> Steps:
+    def _restore(self, command: dict[str, Any], asked: str) -> Steps:
+        return {"files": (yield from self._restoring.restore(command.get("drops", []), asked))}
+
+    def _cancel(self, command: dict[str, Any], asked: str) -> Steps:
         """Nothing more is begun of what was dropped, of a line of it, or of some jobs.
 
         What lies in an inbox goes to archive/, what has its score stays where it is.
@@ -192,7 +192,7 @@ class Commands:
             cancelled[file] = cancelled.get(file, 0) + 1
         return {"cancelled": [{"file": file, "jobs": jobs} for file, jobs in cancelled.items()]}
 
-    def _first(self, command: dict[str, Any]) -> Steps:
+    def _first(self, command: dict[str, Any], asked: str) -> Steps:
         """What waits for some files, or some jobs, and what follows from it, goes before all others."""
         yield None
         found: dict[str, int] = {}
@@ -202,7 +202,7 @@ class Commands:
             log.info("goes first: %s (%d jobs)", file, jobs)
         return {"first": [{"file": file, "jobs": jobs} for file, jobs in found.items()]}
 
-    def _enlarge(self, command: dict[str, Any]) -> Steps:
+    def _enlarge(self, command: dict[str, Any], asked: str) -> Steps:
         """Results by their ids; `scales` has how many times larger each becomes, null what is usual."""
         images, scales = command.get("images", []), command.get("scales")
         if not isinstance(scales, list) or len(scales) != len(images) or not all(map(_is_scale, scales)):

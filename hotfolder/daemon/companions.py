@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 
 from hotfolder.core import naming
 from hotfolder.core.companions import belongs_to, may_be_one, pairs, renamed
-from hotfolder.files.beneath import open_folder
+from hotfolder.files.beneath import Beneath, open_folder
 from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.imaging.sidecars import is_our_sidecar
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.transitions import Companion, Move, Transition
+from hotfolder.transitions import Companion, Move, Restored, RestoreTakenBack, Transition
 from hotfolder.types import Sighting
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Companions:
         found = []
         for role, move in transition.moves():
             folder, _, name = move.src.rpartition("/")
-            if folder.startswith(f"{INBOX}/"):
+            if folder.startswith(f"{INBOX}/") and not isinstance(transition, RestoreTakenBack):
                 for path in self._of.get(move.src, ()):
                     seen = self._resting.get(path)
                     if seen is not None:
@@ -99,7 +100,18 @@ class Companions:
                 if folder not in listings:
                     listings[folder] = self._beside(folder)
                 found += [Companion(role, Move(f"{folder}/{each}", "")) for each in listings[folder].get(name, ())]
+        if isinstance(transition, Restored):  # nothing goes back that was not dropped
+            found = [each for each in found if not self._is_ours(each.move.src)]
         return replace(transition, companions=tuple(found)) if found else transition
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a sidecar is one that we wrote."""
+        with Beneath(self._layout.root) as beneath:
+            try:
+                return is_our_sidecar(beneath, path)
+            except OSError as error:
+                log.debug("%s cannot be read: %s", path, error)
+                return False
 
     def are_left_behind(self, done: Transition) -> bool:
         """Whether something that belongs to what was moved lies in the inbox still: not complete, or changed."""

@@ -263,7 +263,7 @@ class Completion:
             drop = self._ledger.drops.get(job.drop_id) if works_on_drop else None
             self.end(Ended(job, drop, lost=error.info()))
 
-    def retry(self, job_ids: Sequence[int]) -> Iterator[dict[str, str]]:
+    def retry(self, job_ids: Sequence[int], action_id: int) -> Iterator[dict[str, str]]:
         """Puts failed jobs back to work, and their files where they were: what became of each, for the asker."""
         by_drop: dict[int, list[Job]] = {}
         for job in self._ledger.jobs.failed(job_ids):
@@ -273,10 +273,14 @@ class Completion:
             drop = self._ledger.drops.get(drop_id)
             own = [job for job in jobs if job.image_id is None]
             wanted = [
-                self._router.retried_image(job, image) for job in jobs if (image := self._image(job)) is not None
+                self._router.retried_image(job, image, action_id)
+                for job in jobs
+                if (image := self._image(job)) is not None
             ]
             placed = self._ledger.drops.placed_path(drop_id)
-            if own and drop is not None:
+            if own and drop is not None and self._ledger.drops.is_restored(drop_id):
+                yield {"file": drop.sighting.path, "error": "you had it put back: drop it anew to have it done"}
+            elif own and drop is not None:
                 try:
                     there = sight(self._layout.root, placed) if placed else None
                 except OSError as error:
@@ -286,7 +290,7 @@ class Completion:
                     self._ledger.jobs.supersede([job.id for job in own])
                     yield {"file": placed, "error": "it is not there any more"}
                     continue
-                wanted.append(self._router.retried_source(drop, own, placed, there))
+                wanted.append(self._router.retried_source(drop, own, placed, there, action_id))
             for published in self._outbox.publish_now(wanted):
                 if published.done is None:
                     told = "its file is not there any more, or has to wait for the disk"
@@ -315,20 +319,6 @@ class Completion:
                 yield follower, f"it cannot be put beside its picture, which is {follower.picture} now"
             else:
                 log.info("%s goes beside its picture: %s", follower.sighting.path, follower.beside)
-
-    def reroute(
-        self, wanted: Sequence[tuple[int, Verdict]], reroute_id: int | None
-    ) -> Iterator[tuple[Verdict, bool]]:
-        """Puts judged images, by id, into the other folder: for each its verdict, and whether it was there to move."""
-        transitions = []
-        for image_id, verdict in wanted:
-            image = self._ledger.images.get(image_id)
-            if image is None:
-                yield verdict, False
-            else:
-                transitions.append(self._router.rerouted(image, verdict, reroute_id))
-        for transition, published in zip(transitions, self._outbox.publish_now(transitions), strict=True):
-            yield transition.verdict, published.done is not None
 
 
 def _fields(job: Job) -> dict[str, Any]:

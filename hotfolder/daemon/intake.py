@@ -22,7 +22,7 @@ from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, Pr
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
-from hotfolder.folders.admission import TO_MEND, UNREADABLE, Refused, no_picture, refused
+from hotfolder.folders.admission import RESTORED, TO_MEND, UNREADABLE, Refused, no_picture, refused
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
@@ -77,6 +77,7 @@ class Intake:
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone = LeftAlone()
         self._no_pictures: dict[str, Sighting] = {}  # by their content, as they were seen
+        self._restored: dict[str, Sighting] = {}  # a person had them put back
         self._said: set[str] = set()  # why files wait
         self._held: set[str] = set()  # complete, but they, or the settings of their folder, cannot be read
         self._seen: dict[str, tuple[Kind, Observation]] = {}  # not taken yet
@@ -103,10 +104,11 @@ class Intake:
         """How many of them, or folders, a person has to mend before they can be worked."""
         return sum(self.left_alone.get(kind, 0) for kind in TO_MEND)
 
-    def scan(self, now: float, in_work: Container[int], *, fresh: bool) -> None:
+    def scan(self, now: float, in_work: Container[int], held: Container[str], *, fresh: bool) -> None:
         """Reads all inboxes. A taken file that changed or is gone is given up, unless its drop is `in_work`.
 
-        `fresh`: the watch has just begun. Raises EnvironmentTrouble when an inbox cannot be read.
+        `held` are paths of files that wait to be moved: it is not known which file is where. `fresh`: the watch has
+        just begun. Raises EnvironmentTrouble when an inbox cannot be read.
         """
         found: dict[str, tuple[Kind, Sighting]] = {}
         passed_over: dict[str, Refused] = {}
@@ -138,6 +140,7 @@ class Intake:
             if (there is None or there[1] != drop.sighting) and drop.id not in in_work:
                 self._sources.give_up(drop, now)
                 del self._open[path]
+        self._leave_restored(found, unread)
         self._sources.look_again = False  # what is not as the ledger had it, is now
         if fresh:
             self._new.clear()
@@ -147,7 +150,7 @@ class Intake:
         self._seen = {
             path: (kind, observe(self._seen[path][1] if path in self._seen else None, sighting, now))
             for path, (kind, sighting) in found.items()
-            if path not in self._open and not self._is_known(sighting)
+            if path not in self._open and path not in held and not self._is_known(sighting)
         }
         self._no_pictures = {path: seen for path, seen in self._no_pictures.items() if path in found}
         self._held &= self._seen.keys()
@@ -174,11 +177,23 @@ class Intake:
                 log.debug("%s cannot be read: %s", folder, error)
                 unread.append(folder)
 
+    def _leave_restored(self, found: dict[str, tuple[Kind, Sighting]], unread: list[str]) -> None:
+        """What a person had put back is not worked again, until it is taken out or changed."""
+        self._restored = {}
+        for drop in self._ledger.drops.restored():
+            path = drop.sighting.path
+            if path in found and found[path][1] == drop.sighting:
+                self._restored[path] = drop.sighting
+                self._left_alone.add(path, RESTORED)
+            elif not any(path == u or path.startswith(f"{u}/") for u in unread):
+                self._ledger.drops.end_restore(drop.id)
+        self._left_alone.say()
+
     def _is_known(self, sighting: Sighting) -> bool:
         """Whether it is not to be taken, and that was found already: it waits for its picture, or is none itself."""
         if self._companions.picture_of(sighting.path) is not None:
             return self._companions.is_resting(sighting)
-        return self._no_pictures.get(sighting.path) == sighting
+        return sighting in (self._no_pictures.get(sighting.path), self._restored.get(sighting.path))
 
     def take(self, now: float) -> TakeReport:
         """Takes files that are finished, so many at a time. Raises EnvironmentTrouble."""

@@ -28,8 +28,12 @@ from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.rebuild import open_or_rebuild
 from hotfolder.daemon.reloading import Reloading, log_changes
 from hotfolder.daemon.reporter import Report, Reporter
+from hotfolder.daemon.restoring import Restoring
+from hotfolder.daemon.results import Results
 from hotfolder.daemon.schedule import ScanSchedule
 from hotfolder.daemon.sources import Sources
+from hotfolder.daemon.undoing import Undoing
+from hotfolder.daemon.verdicts import Verdicts
 from hotfolder.errors import EnvironmentTrouble, LedgerError, Outdated
 from hotfolder.executors.base import Executor
 from hotfolder.files.trouble import explain
@@ -76,7 +80,7 @@ class Daemon:
         self._reloading = Reloading(load, self._layout)
         self._started_at = clock()
         self._recovered = self._set_back = self._more_to_rate = False
-        self._schedule = ScanSchedule()
+        self._schedule, self._results_schedule = ScanSchedule(), ScanSchedule()
         self._last_turn = 0.0
         self._next_take: float | None = None
         self._outdated: ErrorInfo | None = None
@@ -92,6 +96,7 @@ class Daemon:
         self._forecast: Forecast
         self._outbox: Outbox
         self._completion: Completion
+        self._results: Results
         self._commands: Commands
         self._ratings: Ratings
         self._watcher: Watcher
@@ -120,6 +125,7 @@ class Daemon:
         orderly = False
         try:
             self._open(thoroughly=not ended_in_order)
+            self._watcher.ensure()
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             self._reporter.ready()
             while not self._stopping.is_set():
@@ -146,6 +152,28 @@ class Daemon:
             finally:
                 lock.release(in_order=orderly and self._is_sound)
 
+    def obey(self) -> None:
+        """Carries out the commands that wait, and nothing else: for a person who has no daemon running.
+
+        Raises as `run`, and EnvironmentTrouble where the disk does not allow it.
+        """
+        self._layout.make(self._settings.of_root.inboxes)
+        lock = RootLock(self._layout.lock)
+        ended_in_order = lock.acquire()
+        orderly = False
+        try:
+            self._open(thoroughly=not ended_in_order)
+            self._scan_results(self._clock())
+            for _ in self._commands.obey():
+                pass
+            self._completion.finish_sources()
+            orderly = True
+        finally:
+            try:
+                self._shut_down(orderly)
+            finally:
+                lock.release(in_order=orderly and self._is_sound)
+
     def _open(self, *, thoroughly: bool) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
         self._reporter.starting()
@@ -164,9 +192,14 @@ class Daemon:
         self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
         self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         enlarging = Enlarging(layout, settings, ledger, router, self._clock)
+        self._results = results = Results(layout, settings, ledger, router, outbox, sources)
+        verdicts = Verdicts(layout, settings, ledger, router, outbox, results, self._clock)
+        restoring = Restoring(layout, ledger, outbox, results, self._clock)
+        undoing = Undoing(ledger, router, outbox, verdicts, restoring, self._clock)
         self._commands = Commands(
-            layout, ledger, self._completion, self._dispatcher, self._pauses, enlarging, self._clock
-        )
+            layout, ledger, self._completion, self._dispatcher, self._pauses, enlarging, verdicts, restoring,
+            undoing, self._clock,
+        )  # fmt: skip
         self._ratings = Ratings(layout, ledger)
         self._is_open = True
         with self._pausing():
@@ -175,7 +208,6 @@ class Daemon:
             layout.staging.mkdir(parents=True, exist_ok=True)
         mailbox.forget_answers(layout)
         mailbox.forget(layout, OF_A_DAEMON)
-        self._watcher.ensure()
 
     def _tidy_permissions(self) -> None:
         layout, settings = self._layout, self._settings.of_root
@@ -213,8 +245,9 @@ class Daemon:
         self._tell()
         self._announce()
         put_off = self._wake.is_set()
-        scan_in = self._schedule.due_at(woken=put_off) - time.monotonic()
-        due = [now] if self._more_to_rate else []
+        scan_at = min(self._schedule.due_at(woken=put_off), self._results_schedule.due_at(woken=False))
+        scan_in = scan_at - time.monotonic()
+        due = [now] if self._more_to_rate or self._results.more else []
         if (try_again := self._pauses.try_again_at()) is not None:
             due.append(try_again)
         else:
@@ -227,6 +260,8 @@ class Daemon:
         if self._set_back:
             self._ledger.jobs.clamp_waits(now + self._settings.of_root.retry.backoff_seconds)
             self._set_back = False
+        if self._results.more or self._results_schedule.is_due(time.monotonic(), woken=False):
+            self._scan_results(now)
         if self._schedule.is_due(time.monotonic(), woken=self._wake.is_set()):
             self._scan(now)
         try_again = self._pauses.try_again_at()
@@ -259,6 +294,17 @@ class Daemon:
             self._outbox.publish()
         self._outbox.place_again(now)
 
+    def _scan_results(self, now: float) -> None:
+        """Before commands are carried out: they find images where those are."""
+        began = time.monotonic()
+        settings = self._settings.of_root
+        self._results_schedule.begin(began, settings.retry.pause_seconds)
+        self._guard.check_root()
+        for _ in self._results.scan(now):
+            self._alive()
+        ended = time.monotonic()
+        self._results_schedule.end(began, ended, settings.watch.rescan_seconds, events_come=True)
+
     def _scan(self, now: float) -> None:
         began = time.monotonic()
         self._wake.clear()
@@ -272,7 +318,7 @@ class Daemon:
             self._alive()
             self._tell()
         in_work = {job.drop_id for job in (*self._dispatcher.in_work, *self._outbox.gathered)}
-        self._intake.scan(now, in_work, fresh=self._watcher.is_fresh())
+        self._intake.scan(now, in_work, self._outbox.held_paths, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
         watch, events_come = settings.watch, self._watcher.alive
@@ -430,6 +476,7 @@ class Daemon:
     def _drained(self) -> bool:
         """Whether nothing is left to do, but for what waits for a person."""
         busy = self._dispatcher.is_busy or self._outbox.gathered or self._more_to_rate or self._sources.look_again
+        busy = busy or self._results.more
         if busy or self._intake.unsettled > self._intake.held:
             return False
         with self._pausing():

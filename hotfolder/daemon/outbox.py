@@ -150,6 +150,12 @@ class Outbox:
         """Drops of which something cannot be put into its place."""
         return {each.drop_id for each in self._publisher.held}
 
+    @property
+    def held_paths(self) -> set[str]:
+        """Where files are, or are to be, that cannot be put into their places: it is not known which."""
+        moves = (move for each in self._publisher.held for _, move in each.moves())
+        return {path for move in moves for path in (move.src, move.dst)}
+
     def place_again(self, now: float) -> None:
         """What could not be put into its place is tried again now and then. Raises EnvironmentTrouble."""
         if self._place_again_at is not None and now >= self._place_again_at:
@@ -197,9 +203,11 @@ class Outbox:
         if isinstance(done, OfJob):
             if not isinstance(done, Scored):  # for a score nothing is staged
                 shutil.rmtree(self._layout.staging / str(done.job_id), ignore_errors=True)
-            self.failed += isinstance(done, Failed)
+            self.failed += isinstance(done, Failed) and not _is_taken_back(done)
             self.done += not isinstance(done, Failed)
         if isinstance(done, Failed):
+            if _is_taken_back(done):
+                return
             moved = done.image.dst if done.image else None
             self._tell_failure(done.source_file, moved, done.error)
         elif isinstance(done, Scored | Chosen):
@@ -272,6 +280,11 @@ class Outbox:
 
     def _tell_failure(self, source_file: str, path: str | None, error: ErrorInfo) -> None:
         self._events.append(Event("failed", {"source_file": source_file, "path": path, "error": error.told()}))
+
+
+def _is_taken_back(done: Failed) -> bool:
+    """Whether nothing has failed anew: a retry was taken back."""
+    return done.attempts is not None
 
 
 def _places_drop(wanted: Transition) -> bool:

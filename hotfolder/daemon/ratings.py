@@ -57,13 +57,13 @@ class Ratings:
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
         path, stars = row["path"], stars_for(row["score"], row["verdict"])
         before = (row["rated"] or "").partition(":")[2]
-        sha256 = row["sha256"]
+        sha256, identity = row["sha256"], None
         with Beneath(self._layout.root) as beneath:
             try:
                 if before and before != path:
                     self._remove_sidecars(beneath, before)
                 if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars)):
-                    sha256 = new
+                    sha256, identity = new, beneath.identity(path)
                 elif beneath.identity(path) is not None:
                     self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
             except (EnvironmentTrouble, LedgerError):
@@ -72,7 +72,7 @@ class Ratings:
                 log.info("%s is not rated: %s", path, error)
             except Exception as error:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
-        self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256)
+        self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256, identity)
 
     def _in_place(self, beneath: Beneath, row: Mapping[str, Any], stars: int) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""

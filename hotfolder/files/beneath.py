@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from hotfolder.files.copying import copy_attributes, copy_noreplace
+from hotfolder.files.copying import copy_attributes, copy_noreplace, move_by_copying
 from hotfolder.files.identity import identity_from
 from hotfolder.files.moves import fsync_handle, rename_noreplace
 from hotfolder.files.regular import regular_from
@@ -123,7 +123,7 @@ class Beneath:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                copy_noreplace(name, new, folder, into)
+                move_by_copying(name, new, folder, into)
                 return True
         return False
 
@@ -142,6 +142,20 @@ class Beneath:
                 return
             with contextlib.suppress(PermissionError):
                 os.chown(name, -1, wanted.st_gid, dir_fd=folder, follow_symlinks=False)
+
+    def copy_out(self, src: str, target: Path) -> None:
+        """Copies a file elsewhere, with its times and mode; folders that are missing are made.
+
+        Raises FileExistsError where `target` is taken, and OSError.
+        """
+        folder, name = self._split(src)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        into = os.open(target.parent, _HANDLE)
+        try:
+            with self._named(src):
+                copy_noreplace(name, target.name, folder, into)
+        finally:
+            os.close(into)
 
     def is_same_content(self, one: str, other: str) -> bool:
         """Whether two regular files hold the same bytes. Raises as `open`."""

@@ -22,8 +22,18 @@ _BLOCK = 2**20
 _COARSEST = 2 * 10**9
 
 
+def move_by_copying(src: str, dst: str, src_folder: int, dst_folder: int) -> None:
+    """Copies a regular file as `copy_noreplace` does, and removes the old one. Raises the same."""
+    copy_noreplace(src, dst, src_folder, dst_folder)
+    try:
+        os.unlink(src, dir_fd=src_folder)
+    except OSError:
+        os.unlink(dst, dir_fd=dst_folder)
+        raise
+
+
 def copy_noreplace(src: str, dst: str, src_folder: int, dst_folder: int) -> None:
-    """Copies a regular file under a name of its own, makes it durable, gives it its name, and removes the old one.
+    """Copies a regular file under a name of its own, makes it durable, and gives it its name: times and modes stay.
 
     The names are relative to the handles of folders. A crash at any moment leaves the file whole in one place or in
     both, where `is_copy` knows the second. Raises FileExistsError where `dst` exists, OSError (EBUSY) where the file
@@ -46,7 +56,6 @@ def copy_noreplace(src: str, dst: str, src_folder: int, dst_folder: int) -> None
             raise
     try:
         fsync_handle(dst_folder)
-        os.unlink(src, dir_fd=src_folder)
     except OSError:
         os.unlink(dst, dir_fd=dst_folder)
         raise

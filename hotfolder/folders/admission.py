@@ -27,6 +27,11 @@ UNREADABLE = Refused(
     "this user may not read it", "let this user read it (chmod u+rX), or take it away", "unreadable"
 )
 
+RESTORED = Refused(
+    "you had it put back here, and it is not worked again",
+    "to have it worked, take it out and drop it anew, or touch it", "restored",
+)  # fmt: skip
+
 
 def irregular(mode: int) -> Refused | None:
     """Why something of this st_mode is neither opened nor followed; None for files and folders."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from hotfolder.ledger.database import Database
 from hotfolder.ledger.jobs import Jobs
-from hotfolder.ledger.rows import to_drop
+from hotfolder.ledger.rows import Restorable, identity_columns, to_drop, to_restorable
+from hotfolder.transitions import Move
 from hotfolder.types import Drop, ErrorInfo, FailureClass, Kind, NewJob, Sighting
 
 #: Drops that `finished` gives at a time.
@@ -57,6 +58,32 @@ class Drops:
         """Those of these that there are, by id."""
         rows = self._database.run("drops_by_id", ids=json.dumps(list(drop_ids))).rows
         return {row["id"]: to_drop(row) for row in rows}
+
+    def restored(self) -> list[Drop]:
+        """Files that were put back into their inboxes, and are not to be worked again."""
+        return [to_drop(row) for row in self._database.run("restored_drops").rows]
+
+    def is_restored(self, drop_id: int) -> bool:
+        row = self._database.one("drop", id=drop_id)
+        return row is not None and row["restored_at"] is not None
+
+    def put_back(self, drop_id: int, move: Move, now: float) -> None:
+        """Its file lies in its inbox again, and is not worked again."""
+        self._database.run("restore_drop", id=drop_id, path=move.dst, **identity_columns(move.file), now=now)
+
+    def took_back(self, drop_id: int, path: str) -> None:
+        """Its file lies there again, where it was before it was put back."""
+        self._database.run("unrestore_drop", id=drop_id, path=path)
+
+    def end_restore(self, drop_id: int) -> None:
+        """Its file is not there any more, or is another one: what lies there from now on is new."""
+        self._database.run("end_restore", id=drop_id)
+
+    def restorable(self, drop_ids: Iterable[int]) -> list[Restorable]:
+        """Those of these dropped files whose work has ended, and where each lies now."""
+        return [
+            to_restorable(row) for row in self._database.run("restorable", ids=json.dumps(list(drop_ids))).rows
+        ]
 
     def placed_path(self, drop_id: int) -> str | None:
         """Where the dropped file was placed, if its work has ended."""

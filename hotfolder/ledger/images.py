@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.ledger.database import Database
-from hotfolder.ledger.rows import to_generate_params, to_image
-from hotfolder.transitions import NewImage
-from hotfolder.types import Embedding, GenerateParams, Score, StoredImage, Verdict
+from hotfolder.ledger.rows import identity_columns, to_generate_params, to_image
+from hotfolder.ledger.verdicts import Given, Verdicts
+from hotfolder.transitions import Move, NewImage
+from hotfolder.types import Embedding, FileIdentity, GenerateParams, Judge, Score, StoredImage, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,9 @@ class Found:
 
 
 class Images:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, verdicts: Verdicts) -> None:
         self._database = database
+        self._verdicts = verdicts
 
     def get(self, image_id: int) -> StoredImage | None:
         row = self._database.one("image", id=image_id)
@@ -48,32 +50,30 @@ class Images:
     def add(
         self,
         image: NewImage,
-        path: str,
+        move: Move,
         now: float,
         *,
-        verdict: Verdict | None = None,
         parent_id: int | None = None,
         source_file: str | None = None,
         job_id: int | None = None,
         drop_id: int | None = None,
     ) -> int:
-        """Gives an image its row, and the row's id."""
+        """Gives an image its row, and the row's id. `move` is how its file came to its place."""
         row = self._database.run(
-            "add_image", path=path, sha256=image.sha256, role=image.role, verdict=verdict, width=image.width,
+            "add_image", path=move.dst, sha256=image.sha256, role=image.role, width=image.width,
             height=image.height, parent_id=parent_id if image.parent_id is None else image.parent_id,
             prompt=image.prompt, negative_prompt=image.negative_prompt, seed=image.seed, model=image.model,
             settings=json.dumps(dict(image.settings)), source_file=source_file, job_id=job_id,
-            drop_id=drop_id or None, now=now,
+            drop_id=drop_id or None, **identity_columns(move.file), now=now,
         ).rows[0]  # fmt: skip
         return int(row["id"])
 
-    def place(
-        self, image_id: int, path: str, verdict: Verdict | None = None, settings: Mapping[str, Any] | None = None
-    ) -> None:
-        """The image lies there now; None leaves the verdict as it is, `settings` are added to what its row says."""
+    def place(self, image_id: int, move: Move, settings: Mapping[str, Any] | None = None) -> None:
+        """The image lies there now; `settings` are added to what its row says."""
         self._database.run(
-            "move_image", id=image_id, path=path, verdict=verdict, settings=json.dumps(dict(settings or {}))
-        )
+            "move_image", id=image_id, path=move.dst, **identity_columns(move.file),
+            settings=json.dumps(dict(settings or {})),
+        )  # fmt: skip
 
     def note(self, image_id: int, note: str) -> None:
         """Adds a sentence to what the image's row says, once."""
@@ -82,6 +82,16 @@ class Images:
     def judge(self, judged: Judged, job_id: int | None, now: float) -> None:
         """Records scores and embeddings of an image, whatever it has already."""
         self._add_judged("add_score", judged, job_id, now)
+
+    def of_drop(self, drop_id: int) -> int | None:
+        """The image that the dropped file is, if it has a row."""
+        row = self._database.one("image_of_drop", drop_id=drop_id)
+        return row["id"] if row else None
+
+    def many(self, image_ids: Iterable[int]) -> list[StoredImage]:
+        """Those of these that there are, by id."""
+        rows = self._database.run("images_by_id", ids=json.dumps(list(image_ids))).rows
+        return [to_image(row) for row in rows]
 
     def add_scores(self, judged: Iterable[Judged], now: float) -> int:
         """Records what is new of these scores and embeddings, for images that have a row. How many scores.
@@ -146,10 +156,15 @@ class Images:
         """The file of an image is about to have this sha256: noted first, so that a crash leaves no riddle."""
         self._database.run("rating", id=image_id, sha256=sha256)
 
-    def rated(self, image_id: int, rated: str, before: str, sha256: str) -> None:
-        """The stars of an image are written; its file had one sha256 `before`, and has this one now."""
+    def rated(
+        self, image_id: int, rated: str, before: str, sha256: str, identity: FileIdentity | None = None
+    ) -> None:
+        """The stars of an image are written; its file had one sha256 `before`, and has this one now.
+
+        `identity` is that of the file where it was written anew.
+        """
         with self._database.transaction():
-            self._database.run("rated", id=image_id, rated=rated, sha256=sha256)
+            self._database.run("rated", id=image_id, rated=rated, sha256=sha256, **identity_columns(identity))
             if sha256 != before:
                 self._database.run("same_embeddings", sha256=sha256, before=before)
 
@@ -163,11 +178,13 @@ class Images:
         count = 0
         with self._database.transaction():
             for found in images:
-                image_id = self.add(found.image, found.path, found.made_at, verdict=found.verdict)
+                image_id = self.add(found.image, Move("", found.path), found.made_at)
                 sha256 = found.image.sha256
                 for score in found.scores:
                     self.judge(Judged(image_id, sha256, score), None, found.made_at)
                 self.judge(Judged(image_id, sha256, None, embeddings=tuple(found.embeddings)), None, found.made_at)
+                if found.verdict is not None:
+                    self._verdicts.give(image_id, Given(found.verdict, Judge.GATE), found.made_at)
                 count += 1
         return count
 

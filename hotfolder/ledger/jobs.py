@@ -174,6 +174,22 @@ class Jobs:
         """Failed jobs are tried again; what they work on may have got another path."""
         self._database.run("requeue", ids=json.dumps(list(ids)), new_source=new_source)
 
+    def get(self, job_id: int) -> tuple[Job, State] | None:
+        rows = self._database.run("jobs_by_id", ids=json.dumps([job_id])).rows
+        return (to_job(rows[0]), State(rows[0]["state"])) if rows else None
+
+    def set_attempts(self, job_id: int, attempts: int) -> None:
+        """A retry was taken back: so often it had been tried."""
+        self._database.run("set_attempts", id=job_id, attempts=attempts)
+
+    def follow(self, image_id: int, path: str) -> None:
+        """The image lies there now: what waits to be done with it is done there."""
+        self._database.run("jobs_follow", image_id=image_id, path=path)
+
+    def cancel_enlarging(self, image_id: int, now: float) -> None:
+        """A person rejected the image: it is not enlarged, unless that is in work already."""
+        self._database.run("cancel_enlarging", image_id=image_id, now=now)
+
     def supersede(self, ids: Sequence[int]) -> None:
         """Failed jobs that cannot be tried again: their file is gone, or is taken as a new one."""
         self._database.run("supersede", ids=json.dumps(list(ids)))

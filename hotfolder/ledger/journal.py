@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from hotfolder.ledger.database import Database
 from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.images import Images, Judged
 from hotfolder.ledger.jobs import Jobs
+from hotfolder.ledger.verdicts import Given, Verdicts
 from hotfolder.transitions import (
     Cancelled,
     Change,
@@ -19,17 +21,22 @@ from hotfolder.transitions import (
     Followed,
     Generated,
     ImageRetried,
+    Move,
     NotEnlarged,
     OfJob,
     Rerouted,
+    Restored,
+    RestoreTakenBack,
     Retried,
     Scored,
     SourceFinished,
     SourceReopened,
     SourceTakenAnew,
     Upscaled,
+    VerdictGiven,
+    VerdictTakenBack,
 )
-from hotfolder.types import ErrorInfo, ImageRole, NewJob, State
+from hotfolder.types import ErrorInfo, ImageRole, Judge, NewJob, State, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,12 @@ class StoredEntry:
 
 
 class Journal:
-    def __init__(self, database: Database, drops: Drops, jobs: Jobs, images: Images) -> None:
+    def __init__(self, database: Database, drops: Drops, jobs: Jobs, images: Images, verdicts: Verdicts) -> None:
         self._database = database
         self._drops = drops
         self._jobs = jobs
         self._images = images
+        self._verdicts = verdicts
         self._apply: Mapping[type[Change], Callable[[Any, float], None]] = {
             Generated: self._generated,
             Scored: self._scored,
@@ -67,6 +75,10 @@ class Journal:
             Chosen: self._chosen,
             Cancelled: self._cancelled,
             Rerouted: self._rerouted,
+            VerdictGiven: self._verdict_given,
+            VerdictTakenBack: self._verdict_taken_back,
+            Restored: self._restored,
+            RestoreTakenBack: self._restore_taken_back,
             SourceFinished: self._source_finished,
             Retried: self._retried,
             ImageRetried: self._image_retried,
@@ -124,15 +136,16 @@ class Journal:
         if t.new_image is not None:
             assert t.image is not None
             image_id = self._images.add(
-                t.new_image, t.image.dst, now, verdict=t.verdict, source_file=t.source_file, job_id=t.job_id,
-                drop_id=t.drop_id,
-            )  # fmt: skip
+                t.new_image, t.image, now, source_file=t.source_file, job_id=t.job_id, drop_id=t.drop_id
+            )
         else:
             assert t.image_id is not None
             image_id = t.image_id
             if t.image is not None:
-                self._images.place(image_id, t.image.dst, t.verdict, t.settings)
+                self._images.place(image_id, t.image, t.settings)
         self._images.judge(Judged(image_id, t.sha256, t.score, t.parts, t.embeddings), t.job_id, now)
+        if t.verdict is not None:
+            self._verdicts.give(image_id, Given(t.verdict, Judge.GATE, gate_keep=t.gate_keep), now)
         if t.image is not None:
             self._queue(t, t.next_jobs, {ImageRole.IMAGE: (image_id, t.image.dst)}, now)
             if t.is_drop:
@@ -144,9 +157,8 @@ class Journal:
         parent_id = None
         if t.new_original is not None and t.original is not None:
             parent_id = self._images.add(
-                t.new_original, t.original.dst, now, source_file=t.source_file, job_id=t.job_id,
-                drop_id=t.drop_id,
-            )  # fmt: skip
+                t.new_original, t.original, now, source_file=t.source_file, job_id=t.job_id, drop_id=t.drop_id
+            )
             about[ImageRole.ORIGINAL] = parent_id, t.original.dst
             self._drops.close(t.drop_id, "placed", t.original.dst, now)
         image_id = self._add_image(t, now, parent_id)
@@ -165,38 +177,84 @@ class Journal:
 
     def _failed(self, t: Failed, now: float) -> None:
         if t.image is not None and t.image_id is not None:
-            self._images.place(t.image_id, t.image.dst)
+            self._images.place(t.image_id, t.image)
         if t.image is not None and t.is_drop:
             self._drops.close(t.drop_id, "failed", t.image.dst, now)
         self._jobs.end(t.job_id, State.FAILED, now, t.error, image_id=t.image_id)
+        if t.attempts is not None:
+            self._jobs.set_attempts(t.job_id, t.attempts)
 
     def _chosen(self, t: Chosen, now: float) -> None:
-        self._images.place(t.image_id, t.image.dst, t.verdict)
+        self._images.place(t.image_id, t.image)
+        self._verdicts.give(t.image_id, Given(t.verdict, Judge.GATE, gate_keep=t.gate_keep), now)
         self._queue(t, t.next_jobs, {ImageRole.IMAGE: (t.image_id, t.image.dst)}, now)
 
     def _cancelled(self, t: Cancelled, now: float) -> None:
-        self._images.place(t.image_id, t.image.dst)
+        self._images.place(t.image_id, t.image)
 
     def _rerouted(self, t: Rerouted, now: float) -> None:
-        if t.reroute_id is not None:
-            self._database.run("note_reroute", reroute_id=t.reroute_id, image_id=t.image_id)
-        self._images.place(t.image_id, t.image.dst, t.verdict)
+        self._place(t.image_id, t.image)
+        given = Given(
+            t.verdict, Judge.GATE, gate_keep=t.gate_keep, action_id=t.reroute_id, path_before=t.image.src
+        )
+        self._verdicts.give(t.image_id, given, now)
+
+    def _verdict_given(self, t: VerdictGiven, now: float) -> None:
+        if t.image is not None:
+            self._place(t.image_id, t.image)
+        given = Given(
+            t.verdict, Judge.PERSON, t.how, gate_keep=t.gate_keep, action_id=t.action_id,
+            path_before=t.image.src if t.image else None,
+        )  # fmt: skip
+        self._verdicts.give(t.image_id, given, now)
+        if t.verdict is Verdict.REJECT:
+            self._jobs.cancel_enlarging(t.image_id, now)
+
+    def _verdict_taken_back(self, t: VerdictTakenBack, now: float) -> None:
+        if t.image is not None:
+            self._place(t.image_id, t.image)
+        self._verdicts.take_back(t.image_id, t.action_id, now)
+
+    def _restored(self, t: Restored, now: float) -> None:
+        if t.image_id is not None:
+            self._images.place(t.image_id, t.file)
+        self._database.run("note_restore", action_id=t.action_id, drop_id=t.drop_id, path=t.file.src)
+        self._drops.put_back(t.drop_id, t.file, now)
+
+    def _restore_taken_back(self, t: RestoreTakenBack, now: float) -> None:
+        if t.image_id is not None:
+            self._images.place(t.image_id, t.file)
+        self._drops.took_back(t.drop_id, t.file.dst)
+
+    def _place(self, image_id: int, move: Move) -> None:
+        """The same as the images' own, of one of which something may wait to be done."""
+        self._images.place(image_id, move)
+        self._jobs.follow(image_id, move.dst)
 
     def _source_finished(self, t: SourceFinished, now: float) -> None:
         self._drops.close(t.drop_id, "failed" if t.report else "placed", t.source.dst, now)
 
     def _retried(self, t: Retried, now: float) -> None:
-        self._jobs.requeue(t.job_ids, None)
+        self._note_retry(t.action_id, t.job_ids)
+        self._jobs.requeue(t.job_ids, t.source)
 
     def _image_retried(self, t: ImageRetried, now: float) -> None:
-        self._images.place(t.image_id, t.image.dst)
+        self._note_retry(t.action_id, [t.job_id])
+        self._images.place(t.image_id, t.image)
         self._jobs.requeue([t.job_id], t.image.dst)
 
+    def _note_retry(self, action_id: int | None, job_ids: Sequence[int]) -> None:
+        """How they had failed: they have again, when the retry is taken back."""
+        if action_id is not None:
+            self._database.run("note_retry", action_id=action_id, ids=json.dumps(list(job_ids)))
+
     def _source_reopened(self, t: SourceReopened, now: float) -> None:
+        self._note_retry(t.action_id, t.job_ids)
         self._jobs.requeue(t.job_ids, t.source.dst)
         self._drops.reopen(t.drop_id, t.source.dst, now)
 
     def _source_taken_anew(self, t: SourceTakenAnew, now: float) -> None:
+        self._note_retry(t.action_id, t.job_ids)
         self._jobs.supersede(t.job_ids)
 
     def _followed(self, t: Followed, now: float) -> None:
@@ -204,7 +262,7 @@ class Journal:
 
     def _add_image(self, t: Generated | Upscaled, now: float, parent_id: int | None = None) -> int:
         return self._images.add(
-            t.new_image, t.image.dst, now, parent_id=parent_id, source_file=t.source_file, job_id=t.job_id,
+            t.new_image, t.image, now, parent_id=parent_id, source_file=t.source_file, job_id=t.job_id,
             drop_id=t.drop_id,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from hotfolder.ledger.actions import Actions
 from hotfolder.ledger.connection import open_writer
 from hotfolder.ledger.database import Database
 from hotfolder.ledger.drops import Drops
@@ -12,9 +13,10 @@ from hotfolder.ledger.images import Images
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.ledger.lately import Lately
-from hotfolder.ledger.reroutes import Reroutes
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import told
+from hotfolder.ledger.verdicts import Verdicts
+from hotfolder.ledger.whereabouts import Whereabouts
 
 
 class Ledger:
@@ -27,10 +29,12 @@ class Ledger:
         self.database = Database(connection)
         self.jobs = Jobs(self.database)
         self.drops = Drops(self.database, self.jobs)
-        self.images = Images(self.database)
+        self.verdicts = Verdicts(self.database)
+        self.images = Images(self.database, self.verdicts)
+        self.actions = Actions(self.database)
+        self.whereabouts = Whereabouts(self.database, self.jobs, self.verdicts)
+        self.journal = Journal(self.database, self.drops, self.jobs, self.images, self.verdicts)
         self.lately = Lately(self.database)
-        self.reroutes = Reroutes(self.database)
-        self.journal = Journal(self.database, self.drops, self.jobs, self.images)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:

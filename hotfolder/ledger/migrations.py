@@ -298,3 +298,132 @@ def m008_typed_jobs_and_a_versioned_journal(db: Database) -> None:
 def m009_turns(db: Database) -> None:
     """Whatever waits is found by kind and model, however much else waits before it."""
     db.conn.execute("CREATE INDEX jobs_queued ON jobs (kind, model, id) WHERE state = 'queued'")
+
+
+@steps()
+def m010_verdicts(db: Database) -> None:
+    """Who gave each verdict, which file each image is, what a person did in one go, and what was put back."""
+    time = _TIME.format
+    for column in (
+        "inode INTEGER", "size INTEGER", "mtime_ns INTEGER", "gone_at REAL",
+        "verdict_by TEXT CHECK (verdict_by IN ('gate', 'person', 'taste'))",
+    ):  # fmt: skip
+        db.conn.execute(f"ALTER TABLE images ADD COLUMN {column}")
+    db.conn.execute("UPDATE images SET verdict_by = 'gate' WHERE verdict IS NOT NULL")
+    db.conn.execute("ALTER TABLE drops ADD COLUMN restored_at REAL")
+    db.conn.execute("CREATE INDEX drops_restored ON drops (id) WHERE restored_at IS NOT NULL")
+    # `asked`: the command that asked for it. Carried out again after a crash, it is the same action.
+    db.conn.execute("""
+        CREATE TABLE actions (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('keep', 'reject', 'reroute', 'retry', 'restore')),
+            asked TEXT UNIQUE,
+            keep REAL,
+            created_at REAL NOT NULL,
+            undone_at REAL,
+            undone_by TEXT
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX actions_undone ON actions (undone_by) WHERE undone_by IS NOT NULL")
+    db.conn.execute("""
+        CREATE TABLE verdict_history (
+            id INTEGER PRIMARY KEY,
+            image_id INTEGER NOT NULL REFERENCES images (id),
+            verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'reject')),
+            given_by TEXT NOT NULL CHECK (given_by IN ('gate', 'person', 'taste')),
+            how TEXT CHECK (how IN ('key', 'command', 'moved', 'seen', 'pair')),
+            score REAL,
+            gate_keep REAL,
+            path_before TEXT,
+            path TEXT NOT NULL,
+            action_id INTEGER REFERENCES actions (id),
+            created_at REAL NOT NULL,
+            undone_at REAL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX verdict_history_image ON verdict_history (image_id, id)")
+    db.conn.execute("""
+        CREATE INDEX verdict_history_action ON verdict_history (action_id, image_id) WHERE action_id IS NOT NULL""")
+    # Of a restore: where the file was. Of a retry: how the job had failed.
+    db.conn.execute("""
+        CREATE TABLE action_steps (
+            id INTEGER PRIMARY KEY,
+            action_id INTEGER NOT NULL REFERENCES actions (id),
+            drop_id INTEGER NOT NULL,
+            job_id INTEGER,
+            path TEXT,
+            attempt INTEGER,
+            error_kind TEXT,
+            error TEXT,
+            fix TEXT,
+            UNIQUE (action_id, drop_id, job_id)
+        ) STRICT""")
+    _history_of_reroutes(db)
+    for view in ("score_gain", "image_scores", "results"):
+        db.conn.execute(f"DROP VIEW {view}")
+    # What is looked for by its path in a view is found by this index: the words have to be the same.
+    db.conn.execute("CREATE INDEX images_place ON images (CASE WHEN gone_at IS NULL THEN path END)")
+    place = "CASE WHEN {0}.gone_at IS NULL THEN {0}.path END".format
+    db.conn.execute(f"""
+        CREATE VIEW results AS
+        SELECT images.id AS image_id, {place("images")} AS path, images.sha256, images.role, images.verdict,
+               images.score, images.scorer, images.width, images.height, {place("parents")} AS parent_path,
+               images.prompt, images.negative_prompt, images.seed, images.model, images.source_file,
+               images.job_id, {time("images.created_at")} AS created_at
+        FROM images LEFT JOIN images AS parents ON parents.id = images.parent_id""")
+    db.conn.execute(f"""
+        CREATE VIEW score_gain AS
+        SELECT {place("parents")} AS parent_path, before.score AS parent_score,
+               {place("images")} AS upscaled_path, after.score AS upscaled_score,
+               after.score - before.score AS gain
+        FROM images
+        JOIN images AS parents ON parents.id = images.parent_id
+        JOIN scores AS after
+          ON after.id = (SELECT max(id) FROM scores WHERE image_id = images.id AND gate)
+        JOIN scores AS before
+          ON before.id = (SELECT max(id) FROM scores
+                          WHERE image_id = parents.id AND scorer = after.scorer
+                            AND weights_sha256 = after.weights_sha256 AND preprocessing = after.preprocessing)
+        WHERE images.role = 'upscaled'""")
+    db.conn.execute(f"""
+        CREATE VIEW image_scores AS
+        SELECT images.id AS image_id, {place("images")} AS path, scores.scorer, scores.score, scores.gate AS is_gate,
+               scores.weights_sha256, scores.preprocessing, scores.precision,
+               {time("scores.created_at")} AS created_at
+        FROM scores JOIN images ON images.id = scores.image_id
+        WHERE scores.id = (SELECT max(id) FROM scores AS newer
+                           WHERE newer.image_id = scores.image_id AND newer.scorer = scores.scorer)""")
+    db.conn.execute(f"""
+        CREATE VIEW verdicts AS
+        SELECT verdict_history.image_id, {place("images")} AS path, verdict_history.verdict,
+               verdict_history.given_by AS "by", verdict_history.how, verdict_history.score,
+               verdict_history.gate_keep, {time("verdict_history.created_at")} AS created_at
+        FROM verdict_history JOIN images ON images.id = verdict_history.image_id
+        WHERE verdict_history.undone_at IS NULL""")
+
+
+def _history_of_reroutes(db: Database) -> None:
+    """What was known of verdicts: the gate's first ones, and the reroutes that were not undone."""
+    db.conn.execute("""
+        INSERT INTO actions (id, kind, keep, created_at, undone_at)
+        SELECT id, 'reroute', keep, created_at, undone_at FROM reroutes""")
+    # Of several reroutes of an image min() takes the row of the first (sqlite.org, 'bare columns in an aggregate').
+    db.conn.execute("""
+        INSERT INTO verdict_history (image_id, verdict, given_by, score, path, created_at)
+        SELECT images.id, coalesce(firsts.verdict, images.verdict), 'gate', images.score, images.path,
+               images.created_at
+        FROM images LEFT JOIN (
+            SELECT reroute_moves.image_id, reroute_moves.verdict, min(reroute_moves.reroute_id)
+            FROM reroute_moves JOIN reroutes ON reroutes.id = reroute_moves.reroute_id
+            WHERE reroutes.undone_at IS NULL GROUP BY reroute_moves.image_id
+        ) AS firsts ON firsts.image_id = images.id
+        WHERE images.verdict IS NOT NULL ORDER BY images.id""")
+    db.conn.execute("""
+        INSERT INTO verdict_history (image_id, verdict, given_by, score, gate_keep, path_before, path, action_id,
+            created_at)
+        SELECT images.id, CASE moves.verdict WHEN 'keep' THEN 'reject' ELSE 'keep' END, 'gate', images.score,
+               reroutes.keep, moves.verdict || substr(images.path, instr(images.path, '/')), images.path, reroutes.id,
+               reroutes.created_at
+        FROM reroute_moves AS moves JOIN reroutes ON reroutes.id = moves.reroute_id
+        JOIN images ON images.id = moves.image_id
+        WHERE reroutes.undone_at IS NULL ORDER BY reroutes.id, images.id""")
+    db.conn.execute("DROP TABLE reroute_moves")
+    db.conn.execute("DROP TABLE reroutes")

@@ -18,7 +18,9 @@ SELECT * FROM drops WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: last_drop_of_path
 -- What became of the file that was dropped under this path most recently.
-SELECT * FROM drops WHERE path = :path ORDER BY id DESC LIMIT 1;
+SELECT drops.*, coalesce(images.path, drops.placed_path) AS lies, images.gone_at
+FROM drops LEFT JOIN images ON images.drop_id = drops.id AND images.role = 'dropped'
+WHERE drops.path = :path ORDER BY drops.id DESC LIMIT 1;
 
 -- name: placed_lately
 -- Where dropped files lie that left an inbox lately, the newest first; of those whose path is from here to there. The plus
@@ -218,6 +220,9 @@ UPDATE jobs SET state = 'queued', attempt = 0, deaths = 0, crashes = 0, not_befo
     source = CASE WHEN :new_source IS NOT NULL AND source IS NOT NULL THEN :new_source ELSE source END
 WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids));
 
+-- name: set_attempts
+UPDATE jobs SET attempt = :attempts WHERE id = :id;
+
 -- name: supersede
 -- A person had it tried again as something new, or its file is gone: nothing is left to be tried again.
 UPDATE jobs SET state = 'cancelled' WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids));
@@ -254,15 +259,15 @@ WHERE id = :id;
 
 -- name: add_image
 INSERT INTO images (path, sha256, role, verdict, width, height, parent_id, prompt, negative_prompt, seed, model,
-    settings, source_file, job_id, drop_id, created_at)
-VALUES (:path, :sha256, :role, :verdict, :width, :height, :parent_id, :prompt, :negative_prompt, :seed, :model,
-    :settings, :source_file, :job_id, :drop_id, :now)
+    settings, source_file, job_id, drop_id, inode, size, mtime_ns, created_at)
+VALUES (:path, :sha256, :role, NULL, :width, :height, :parent_id, :prompt, :negative_prompt, :seed, :model,
+    :settings, :source_file, :job_id, :drop_id, :inode, :size, :mtime_ns, :now)
 RETURNING id;
 
 -- name: move_image
--- What a verdict changes of an image: where it is, and what was said.
+-- Where the image is now, which file that is, and what is added to what its row says.
 UPDATE images
-SET path = :path, verdict = coalesce(:verdict, verdict),
+SET path = :path, inode = :inode, size = :size, mtime_ns = :mtime_ns, gone_at = NULL,
     settings = CASE :settings WHEN '{}' THEN settings ELSE json_patch(settings, :settings) END
 WHERE id = :id;
 
@@ -271,6 +276,70 @@ WHERE id = :id;
 UPDATE images
 SET settings = json_insert(json_insert(settings, '$.notes', json('[]')), '$.notes[#]', :note)
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM json_each(images.settings, '$.notes') WHERE value = :note);
+
+-- name: set_verdict
+UPDATE images SET verdict = :verdict, verdict_by = :given_by WHERE id = :image_id;
+
+-- name: add_verdict
+-- As the image is at that moment. Of one action, an image has one verdict.
+INSERT INTO verdict_history (image_id, verdict, given_by, how, score, gate_keep, path_before, path, action_id,
+    created_at)
+SELECT id, :verdict, :given_by, :how, score, :gate_keep, :path_before, path, :action_id, :now
+FROM images WHERE id = :image_id;
+
+-- name: take_back_verdict
+UPDATE verdict_history SET undone_at = :now
+WHERE action_id = :action_id AND image_id = :image_id AND undone_at IS NULL;
+
+-- name: verdict_in_force
+-- The newest that was not taken back is the image's.
+UPDATE images SET (verdict, verdict_by) = (
+    SELECT verdict, given_by FROM verdict_history WHERE image_id = :image_id AND undone_at IS NULL
+    ORDER BY id DESC LIMIT 1)
+WHERE id = :image_id;
+
+-- name: verdicts_of_action
+-- A page of images that an action gave their verdicts; `is_last`: none was given to the image since.
+SELECT given.image_id, given.path_before, given.path, NOT EXISTS (
+        SELECT 1 FROM verdict_history AS newer
+        WHERE newer.image_id = given.image_id AND newer.id > given.id AND newer.undone_at IS NULL) AS is_last
+FROM verdict_history AS given
+WHERE given.action_id = :action_id AND given.undone_at IS NULL AND given.image_id > :after
+ORDER BY given.image_id LIMIT :most;
+
+-- name: has_verdict_of
+SELECT 1 FROM verdict_history WHERE action_id = :action_id AND image_id = :image_id LIMIT 1;
+
+-- name: verdicts_of_image
+-- All of them, the newest last.
+SELECT verdict, given_by, how, score, gate_keep, created_at FROM verdict_history
+WHERE image_id = :image_id AND undone_at IS NULL ORDER BY id;
+
+-- name: known_files
+-- Every image, where it is or was, and which file that is.
+SELECT id, path, inode, size, mtime_ns, gone_at FROM images;
+
+-- name: images_by_id
+SELECT * FROM images WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
+
+-- name: image_of_drop
+SELECT id FROM images WHERE drop_id = :drop_id AND role = 'dropped' ORDER BY id DESC LIMIT 1;
+
+-- name: see_image
+-- Its file was seen: where, and which file it is.
+UPDATE images SET path = :path, inode = :inode, size = :size, mtime_ns = :mtime_ns, gone_at = NULL WHERE id = :id;
+
+-- name: lose_image
+UPDATE images SET gone_at = :now WHERE id = :id AND gone_at IS NULL;
+
+-- name: jobs_follow
+-- What waits to be done with an image is done with it where it is now.
+UPDATE jobs SET source = :path WHERE image_id = :image_id AND state = 'queued' AND source IS NOT NULL;
+
+-- name: cancel_enlarging
+-- What a person rejected is not enlarged any more.
+UPDATE jobs SET state = 'cancelled', error_kind = 'cancelled', error = 'you rejected it', finished_at = :now
+WHERE image_id = :image_id AND kind = 'upscale' AND state = 'queued';
 
 -- name: undecided
 -- Judged images of sets of which the best are kept, and all of whose other jobs have ended; of these drops.
@@ -304,8 +373,10 @@ UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE
 SELECT * FROM images WHERE id = :id;
 
 -- name: image_by_path
-SELECT results.*, images.drop_id, images.settings FROM results JOIN images ON images.id = results.image_id
-WHERE results.path = :path ORDER BY results.image_id DESC LIMIT 1;
+-- What lies there; else what did.
+SELECT results.*, images.drop_id, images.settings, images.gone_at, images.verdict_by
+FROM images JOIN results ON results.image_id = images.id
+WHERE images.path = :path ORDER BY images.gone_at IS NOT NULL, images.id DESC LIMIT 1;
 
 -- name: images_of_content
 -- Images of this content, whatever their files are called, the newest first.
@@ -357,11 +428,11 @@ WHERE images.sha256 = :sha256 ORDER BY scores.id;
 SELECT encoder, vector FROM embeddings WHERE sha256 = :sha256;
 
 -- name: contents
--- Every image with its content, a page at a time.
-SELECT id, path, sha256 FROM images WHERE id > :after ORDER BY id LIMIT :most;
+-- Every image that is there, with its content, a page at a time.
+SELECT id, path, sha256 FROM images WHERE id > :after AND gone_at IS NULL ORDER BY id LIMIT :most;
 
 -- name: image_count
-SELECT count(*) AS images FROM images;
+SELECT count(*) AS images FROM images WHERE gone_at IS NULL;
 
 -- name: record
 -- What is about to be done.
@@ -448,7 +519,7 @@ SELECT * FROM score_gain ORDER BY gain DESC;
 -- name: best_images
 -- The best first, for who reads as many as are wanted.
 SELECT image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at FROM results
-WHERE score IS NOT NULL AND (:verdict IS NULL OR verdict = :verdict)
+WHERE score IS NOT NULL AND path IS NOT NULL AND (:verdict IS NULL OR verdict = :verdict)
 ORDER BY score DESC, image_id;
 
 -- name: best_images_since
@@ -568,45 +639,100 @@ LEFT JOIN score_gain ON results.role = 'upscaled' AND score_gain.upscaled_path =
 ORDER BY results.image_id;
 
 -- name: misplaced
--- Judged images that a threshold would put into the other folder, a page at a time.
+-- Judged images that a threshold would put into the other folder, a page at a time. A person's verdicts only if asked.
 SELECT id FROM images
-WHERE id > :after AND role IN ('generated', 'dropped')
+WHERE id > :after AND role IN ('generated', 'dropped') AND gone_at IS NULL
+  AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
 ORDER BY id LIMIT :most;
 
 -- name: misplaced_counts
 SELECT verdict, count(*) AS images FROM images
-WHERE role IN ('generated', 'dropped')
+WHERE role IN ('generated', 'dropped') AND gone_at IS NULL AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
 GROUP BY verdict;
 
--- name: add_reroute
-INSERT INTO reroutes (keep, created_at) VALUES (:keep, :now) RETURNING id;
+-- name: add_action
+-- What a person asks for in one go. `asked` by the same command again, it is the same.
+INSERT INTO actions (kind, asked, keep, created_at) VALUES (:kind, :asked, :keep, :now)
+ON CONFLICT (asked) DO UPDATE SET kind = kind RETURNING id;
 
--- name: note_reroute
-INSERT INTO reroute_moves (reroute_id, image_id, verdict)
-SELECT :reroute_id, id, verdict FROM images WHERE id = :image_id ON CONFLICT DO NOTHING;
+-- name: action
+SELECT * FROM actions WHERE id = :id;
 
--- name: last_reroute
-SELECT id, keep FROM reroutes WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1;
+-- name: last_actions
+-- The newest that were not taken back.
+SELECT * FROM actions WHERE undone_at IS NULL AND (:kind IS NULL OR kind = :kind) ORDER BY id DESC LIMIT :most;
 
--- name: reroute_moves
--- Images that were sorted anew and still are where that put them, with where they were.
-SELECT reroute_moves.image_id AS id, reroute_moves.verdict FROM reroute_moves
-JOIN images ON images.id = reroute_moves.image_id
-WHERE reroute_id = :id AND images.verdict != reroute_moves.verdict AND reroute_moves.image_id > :after
-ORDER BY image_id LIMIT :most;
+-- name: count_of_action
+-- How many images, files or jobs an action was about, of which it was not taken back.
+SELECT (SELECT count(*) FROM verdict_history WHERE action_id = :id AND undone_at IS NULL)
+    + (SELECT count(*) FROM action_steps WHERE action_id = :id) AS files;
 
--- name: undo_reroute
-UPDATE reroutes SET undone_at = :now WHERE id = :id;
+-- name: actions_undone_by
+-- What a command has taken back, before a crash kept it from saying so.
+SELECT * FROM actions WHERE undone_by = :asked ORDER BY id DESC;
+
+-- name: undo_action
+UPDATE actions SET undone_at = :now, undone_by = :asked WHERE id = :id;
+
+-- name: steps_of_action
+SELECT * FROM action_steps WHERE action_id = :action_id ORDER BY id;
+
+-- name: note_retry
+-- How failed jobs had failed, before they are tried again.
+INSERT INTO action_steps (action_id, drop_id, job_id, attempt, error_kind, error, fix)
+SELECT :action_id, drop_id, id, attempt, error_kind, error, fix FROM jobs
+WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids)) ON CONFLICT DO NOTHING;
+
+-- name: note_restore
+INSERT INTO action_steps (action_id, drop_id, path) VALUES (:action_id, :drop_id, :path);
+
+-- name: placed_files
+-- Dropped files that lie in failed/ or archive/.
+SELECT id, placed_path AS path, inode, size, mtime_ns, NULL AS gone_at FROM drops
+WHERE state IN ('placed', 'failed') AND (placed_path LIKE 'failed/%' OR placed_path LIKE 'archive/%');
+
+-- name: see_placed
+UPDATE drops SET placed_path = :path WHERE id = :id;
+
+-- name: restored_drops
+-- Files that were put back into their inboxes, and are not to be worked again.
+SELECT * FROM drops WHERE restored_at IS NOT NULL;
+
+-- name: restore_drop
+UPDATE drops SET path = :path, placed_path = :path, inode = :inode, size = :size, mtime_ns = :mtime_ns,
+    restored_at = :now
+WHERE id = :id;
+
+-- name: end_restore
+-- It is not where it was put back to any more, or is another file.
+UPDATE drops SET restored_at = NULL WHERE id = :id;
+
+-- name: unrestore_drop
+UPDATE drops SET placed_path = :path, restored_at = NULL WHERE id = :id;
+
+-- name: restorable
+-- Those of these dropped files whose work has ended, with where each lies now.
+SELECT drops.*, images.id AS image_id, coalesce(images.path, drops.placed_path) AS lies, images.gone_at,
+    images.inode AS image_inode, images.size AS image_size, images.mtime_ns AS image_mtime_ns
+FROM drops LEFT JOIN images ON images.drop_id = drops.id AND images.role = 'dropped'
+WHERE drops.state IN ('placed', 'failed') AND drops.restored_at IS NULL AND drops.placed_path IS NOT NULL
+  AND drops.id IN (SELECT value FROM json_each(:ids))
+ORDER BY drops.id;
+
+-- name: dropped_images
+SELECT id FROM drops WHERE kind <> 'generate' AND state IN ('placed', 'failed') AND restored_at IS NULL ORDER BY id;
 
 -- name: unrated
 -- Images whose stars are not written yet, or not where they are now.
 SELECT id, path, sha256, rating_sha256, rated, score, verdict,
        role <> 'dropped' AND job_id IS NOT NULL AS is_ours
-FROM images WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' ORDER BY id LIMIT :most;
+FROM images
+WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' AND path NOT LIKE 'inbox/%' AND gone_at IS NULL
+ORDER BY id LIMIT :most;
 
 -- name: rate_again
 UPDATE images SET unrated = 1 WHERE drop_id = :drop_id AND role = 'dropped';
@@ -617,12 +743,13 @@ UPDATE images SET rating_sha256 = :sha256 WHERE id = :id;
 
 -- name: rated
 UPDATE images
-SET rated = :rated, unrated = 0, made_sha256 = coalesce(made_sha256, sha256), sha256 = :sha256
+SET rated = :rated, unrated = 0, made_sha256 = coalesce(made_sha256, sha256), sha256 = :sha256,
+    inode = coalesce(:inode, inode), size = coalesce(:size, size), mtime_ns = coalesce(:mtime_ns, mtime_ns)
 WHERE id = :id;
 
 -- name: made_sha256
 -- What the file under this path was before stars were written into it.
-SELECT coalesce(made_sha256, sha256) AS sha256 FROM images WHERE path = :path ORDER BY id DESC LIMIT 1;
+SELECT coalesce(made_sha256, sha256) AS sha256 FROM images WHERE path = :path AND gone_at IS NULL ORDER BY id DESC LIMIT 1;
 
 -- name: same_embeddings
 -- The same pixels in another file.

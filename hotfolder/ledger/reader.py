@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -151,20 +152,40 @@ class Reader:
     def score_gain(self) -> list[dict[str, Any]]:
         return self._all("score_gain")
 
-    def misplaced_counts(self, keep: float) -> dict[str, int]:
+    def misplaced_counts(self, keep: float, *, also_mine: bool = False) -> dict[str, int]:
         """How many images would leave keep/ ('keep') and reject/ ('reject') with this threshold."""
         found = {"keep": 0, "reject": 0}
-        found.update((row["verdict"], row["images"]) for row in self._all("misplaced_counts", keep=keep))
+        found.update(
+            (row["verdict"], row["images"])
+            for row in self._all("misplaced_counts", keep=keep, also_mine=int(also_mine))
+        )
         return found
 
-    def misplaced(self, keep: float, most: int) -> list[dict[str, Any]]:
+    def misplaced(self, keep: float, most: int, *, also_mine: bool = False) -> list[dict[str, Any]]:
         """path and score of some of them."""
-        ids = [row["id"] for row in self._all("misplaced", keep=keep, after=0, most=most)]
+        ids = [
+            row["id"] for row in self._all("misplaced", keep=keep, after=0, most=most, also_mine=int(also_mine))
+        ]
         rows = (self.image_row(image_id) for image_id in ids)
         return [{"path": row["path"], "score": row["score"]} for row in rows if row is not None]
 
-    def last_reroute(self) -> dict[str, Any] | None:
-        return self._first("last_reroute")
+    def last_actions(self, most: int, kind: str | None = None) -> list[dict[str, Any]]:
+        """What a person did last and did not take back, newest first: kind, keep, created_at, and how many `files`."""
+        rows = self._all("last_actions", most=most, kind=kind)
+        return [{**row, "files": self._all("count_of_action", id=row["id"])[0]["files"]} for row in rows]
+
+    def verdicts_of_image(self, image_id: int) -> list[dict[str, Any]]:
+        """verdict, given_by, how, score, gate_keep, created_at: oldest first."""
+        return self._all("verdicts_of_image", image_id=image_id)
+
+    def restorable(self, drop_ids: list[int] | None) -> list[dict[str, Any]]:
+        """Dropped files whose work has ended: `path` where each was dropped, `lies` where it is.
+
+        Of these ids, or all that were dropped as images.
+        """
+        ids = [row["id"] for row in self._all("dropped_images")] if drop_ids is None else drop_ids
+        rows = self._all("restorable", ids=json.dumps(ids))
+        return [row for row in rows if row["gone_at"] is None and not row["lies"].startswith("inbox/")]
 
     def best_images(
         self, most: int, verdict: str | None = None, since: float | None = None
@@ -255,7 +276,7 @@ class Reader:
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise UsageError(
                 f"the query was not understood, or would change something: {error}",
-                "one SELECT over the views results, queue, score_gain and image_scores",
+                "one SELECT over the views results, queue, score_gain, image_scores and verdicts",
             ) from None
         return [column[0] for column in cursor.description or ()], self._tuples(cursor)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hotfolder.core.prompts import said, unsaid
 from hotfolder.types import (
     Drop,
     FailedJob,
+    FileIdentity,
     GenerateParams,
     Job,
     JobParams,
+    Judge,
     Kind,
     Purpose,
     Role,
@@ -85,6 +87,31 @@ def to_drop(row: sqlite3.Row) -> Drop:
     return Drop(row["id"], Kind(row["kind"]), sighting, row["seen_at"])
 
 
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """A dropped file whose work has ended: where it lies, and which file that is."""
+
+    drop: Drop
+    state: str  # 'placed' or 'failed'
+    lies: str  # relative to the root
+    image_id: int | None
+    identity: FileIdentity | None
+    is_gone: bool
+
+
+def to_restorable(row: sqlite3.Row) -> Restorable:
+    drop = to_drop(row)
+    identity = drop.sighting.identity
+    if row["image_id"] is not None:
+        known = row["image_inode"] is not None
+        identity_of_image = FileIdentity(row["image_inode"], row["image_size"], row["image_mtime_ns"])
+        return Restorable(
+            drop, row["state"], row["lies"], row["image_id"], identity_of_image if known else None,
+            row["gone_at"] is not None,
+        )  # fmt: skip
+    return Restorable(drop, row["state"], row["lies"], None, identity, is_gone=False)
+
+
 def to_image(row: sqlite3.Row) -> StoredImage:
     return StoredImage(
         id=row["id"],
@@ -103,4 +130,19 @@ def to_image(row: sqlite3.Row) -> StoredImage:
         drop_id=row["drop_id"],
         score=row["score"],
         scorer=row["scorer"],
+        judge=Judge(row["verdict_by"]) if row["verdict_by"] in list(Judge) else None,
+        identity=to_identity(row),
+        is_gone=row["gone_at"] is not None,
     )
+
+
+def to_identity(row: sqlite3.Row) -> FileIdentity | None:
+    """Of an image's file; None where it was not seen since it became known what to remember."""
+    return None if row["inode"] is None else FileIdentity(row["inode"], row["size"], row["mtime_ns"])
+
+
+def identity_columns(identity: FileIdentity | None) -> dict[str, Any]:
+    """The same as columns."""
+    if identity is None:
+        return {"inode": None, "size": None, "mtime_ns": None}
+    return {"inode": identity.inode, "size": identity.size, "mtime_ns": identity.mtime_ns}

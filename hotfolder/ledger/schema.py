@@ -7,7 +7,7 @@ import sqlite3
 from hotfolder.errors import LedgerError
 
 #: The name of the last step in migrations.py. Names are in order.
-NEWEST = "m009_turns"
+NEWEST = "m010_verdicts"
 
 
 def refuse_newer(connection: sqlite3.Connection) -> None:

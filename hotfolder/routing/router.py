@@ -175,6 +175,7 @@ class Router:
         return replace(
             measured,
             verdict=decision.verdict,
+            gate_keep=policy.gate.keep,
             settings=_tries(job, decision.stopped),
             image=Move(job.source, wanted, _identity(about.drop)),
             is_drop=image is None,
@@ -290,6 +291,7 @@ class Router:
                     source_file=source_file,
                     image_id=image.id,
                     verdict=choice.verdict,
+                    gate_keep=policy.gate.keep,
                     image=Move(image.path, wanted),
                     next_jobs=()
                     if is_cancelled
@@ -310,7 +312,12 @@ class Router:
         )
 
     def retried_source(
-        self, drop: Drop, jobs: Sequence[Job], placed: str | None, there: Sighting | None
+        self,
+        drop: Drop,
+        jobs: Sequence[Job],
+        placed: str | None,
+        there: Sighting | None,
+        action_id: int | None = None,
     ) -> Transition:
         """Failed jobs of a dropped file are to be tried again; `there` is the file where it was `placed`.
 
@@ -319,30 +326,32 @@ class Router:
         ids = tuple(job.id for job in jobs)
         path = drop.sighting.path
         if placed is None:  # others of its jobs go on: it lies in the inbox still
-            return Retried(drop_id=drop.id, source_file=path, job_ids=ids)
+            return Retried(drop_id=drop.id, source_file=path, job_ids=ids, action_id=action_id)
         as_it_was = there is not None and replace(there, path=path) == drop.sighting
         again = as_it_was and all(job.params is not None for job in jobs)
         back = SourceReopened if again else SourceTakenAnew
         return back(
             drop_id=drop.id,
             source_file=path,
+            action_id=action_id,
             job_ids=ids,
             source=Move(placed, path, there.identity if there else None),
             stale_report=StaleReport(placed, ids),
         )
 
-    def retried_image(self, job: Job, image: StoredImage) -> Transition:
+    def retried_image(self, job: Job, image: StoredImage, action_id: int | None = None) -> Transition:
         """A failed job about an image that has a row is to be tried again: where the image is now."""
         assert job.source is not None
         if not image.path.startswith(f"{FAILED}/"):
             beside = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
             return Retried(
-                drop_id=job.drop_id, source_file=job.source_file, job_ids=(job.id,),
-                stale_report=StaleReport(beside, (job.id,)),
+                drop_id=job.drop_id, source_file=job.source_file, job_ids=(job.id,), action_id=action_id,
+                source=image.path, stale_report=StaleReport(beside, (job.id,)),
             )  # fmt: skip
         return ImageRetried(
             drop_id=job.drop_id,
             source_file=job.source_file,
+            action_id=action_id,
             job_id=job.id,
             image_id=image.id,
             image=Move(image.path, job.source),
@@ -355,14 +364,15 @@ class Router:
             drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, there.identity if there else None)
         )  # fmt: skip
 
-    def rerouted(self, image: StoredImage, verdict: Verdict, reroute_id: int | None) -> Rerouted:
-        """An image that was judged is to lie in the other folder; its sub-folder and name stay."""
+    def rerouted(self, image: StoredImage, verdict: Verdict, keep: float, reroute_id: int) -> Rerouted:
+        """A judged image is to lie in the other folder, by another threshold; its sub-folder and name stay."""
         below = image.path.partition("/")[2]
         return Rerouted(
             drop_id=image.drop_id or 0,
             source_file=image.source_file or image.path,
             image_id=image.id,
             verdict=verdict,
+            gate_keep=keep,
             image=Move(image.path, f"{FOLDER_OF[verdict]}/{below}"),
             reroute_id=reroute_id,
         )

@@ -193,7 +193,7 @@ from hotfolder.ledger.ledger import Ledger
 layout = Layout(Path(sys.argv[1]))
 layout.lock.touch()
 ledger = Ledger.open(layout.database)
-ledger.database.execute("INSERT INTO reroutes (keep, created_at) VALUES (5, 1)")
+ledger.database.execute("INSERT INTO actions (kind, keep, created_at) VALUES ('reroute', 5, 1)")
 leave(layout, ledger, Guard(layout, [layout.lock]))
 """
 
@@ -202,6 +202,6 @@ def test_a_ledger_that_is_left_keeps_its_log_to_the_end_of_the_process(layout: L
     subprocess.run([sys.executable, "-c", STOPPED, str(layout.root)], check=True)
     assert connection.files(layout.database)[1].stat().st_size > 0
     with closing(sqlite3.connect(f"{layout.database.as_uri()}?mode=ro&immutable=1", uri=True)) as without_log:
-        tables = without_log.execute("SELECT name FROM sqlite_schema WHERE name = 'reroutes'").fetchall()
-        assert tables == [] or without_log.execute("SELECT keep FROM reroutes").fetchall() == []
-    assert rows(layout, "SELECT keep FROM reroutes") == [(5.0,)]
+        tables = without_log.execute("SELECT name FROM sqlite_schema WHERE name = 'actions'").fetchall()
+        assert tables == [] or without_log.execute("SELECT keep FROM actions").fetchall() == []
+    assert rows(layout, "SELECT keep FROM actions") == [(5.0,)]

@@ -14,8 +14,9 @@ MAY_SCAN = {
     "outcome_counts", "unrated", "drop_placed_at", "images_called", "histogram", "score_summary",
     "drops_waited_for",
     "cancel_drop", "mark_cancelled", "cancel_jobs",
+    "known_files", "placed_files", "restored_drops", "dropped_images",
 }  # fmt: skip
-TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal"}
+TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history"}
 
 
 @pytest.mark.parametrize("name", sorted(queries().keys() - MAY_SCAN))

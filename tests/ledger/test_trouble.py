@@ -71,7 +71,7 @@ def test_what_may_pass_is_no_damage(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(EnvironmentTrouble, match="is locked") as caught:
-            ledger.database.run("add_reroute", keep=5, now=1)
+            ledger.database.run("add_action", kind="reroute", asked=None, keep=5, now=1)
         assert not isinstance(caught.value, LedgerError)
         other.execute("ROLLBACK")
     ledger.close()

@@ -67,7 +67,8 @@ def facts(root: Path) -> dict[str, Any]:
         ),
         "embeddings": rows("SELECT encoder, hex(vector) AS vector FROM embeddings"),
         "reroutes": rows(
-            "SELECT images.path, reroute_moves.verdict FROM reroute_moves JOIN images ON images.id = image_id"
+            "SELECT images.path, substr(path_before, 1, instr(path_before, '/') - 1) AS verdict "
+            "FROM verdict_history JOIN images ON images.id = image_id WHERE action_id IS NOT NULL"
         ),
     }
     connection.close()

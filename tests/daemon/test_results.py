@@ -1,0 +1,237 @@
+"""Results that a person moves, renames, takes away or brings back, while a daemon runs or while none does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from hotfolder.cli.why import explain
+from hotfolder.daemon.results import Results
+from hotfolder.errors import DeviceTrouble, HotfolderError
+from hotfolder.files import identity
+from hotfolder.files.beneath import Beneath
+from hotfolder.folders import scan as scan_module
+from hotfolder.folders.layout import Layout
+from hotfolder.status import mailbox
+from hotfolder.types import Item, Kind, Sighting
+from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.scripted import ScriptedExecutor, always
+
+
+def judged(layout: Layout, *names: str, score: float = 6.6) -> Layout:
+    """A root in which these files, each another picture, were kept."""
+    for number, name in enumerate(names):
+        picture(layout.inbox(Kind.SCORE) / name, number, (16 + number, 12))
+    look(layout, ScriptedExecutor(always(score)))
+    assert files_in(layout, "keep") == sorted(f"keep/{name}" for name in names)
+    return layout
+
+
+def look(layout: Layout, executor: ScriptedExecutor | None = None) -> None:
+    """One run, which finds what was done meanwhile; without the threads of a watch, which would take its time."""
+    daemon(layout, executor or ScriptedExecutor(always(9.9)), WATCH__MODE="polling").run(once=True)
+
+
+def move(layout: Layout, before: str, now: str) -> None:
+    (layout.root / now).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(layout.root / before, layout.root / now)
+
+
+def results(layout: Layout) -> list[tuple[str, ...]]:
+    return rows(layout, "SELECT path, verdict FROM results ORDER BY width")
+
+
+def history(layout: Layout) -> list[tuple[str, ...]]:
+    return rows(
+        layout,
+        "SELECT v.verdict, by, how, v.score, gate_keep FROM verdicts AS v JOIN results USING (image_id) "
+        "ORDER BY width, v.created_at",
+    )
+
+
+GATE = ("keep", "gate", None, 6.6, 6.5)
+
+
+def test_a_move_to_another_folder_is_a_verdict(layout: Layout) -> None:
+    judged(layout, "a.png", "sub/b.png", "c.png")
+    move(layout, "keep/a.png", "reject/a.png")
+    move(layout, "keep/sub/b.png", "keep/best/of all/b2.png")
+    look(layout)
+    assert results(layout) == [
+        ("reject/a.png", "reject"),
+        ("keep/best/of all/b2.png", "keep"),
+        ("keep/c.png", "keep"),
+    ]
+    assert history(layout) == [GATE, ("reject", "person", "moved", 6.6, 6.5), GATE, GATE]
+    move(layout, "reject/a.png", "keep/a.png")
+    look(layout)
+    assert history(layout)[:3] == [
+        GATE,
+        ("reject", "person", "moved", 6.6, 6.5),
+        ("keep", "person", "moved", 6.6, 6.5),
+    ]
+    check_consistent(layout)
+
+
+def test_what_is_deleted_is_gone_and_what_is_brought_back_is_there_again(layout: Layout, tmp_path: Path) -> None:
+    judged(layout, "a.png", "b.png")
+    move(layout, "keep/a.png", str(tmp_path / "elsewhere.png"))
+    (layout.root / "keep/b.png").rename(layout.root / "keep/.trash-b")
+    data = (layout.root / "keep/.trash-b").read_bytes()
+    (layout.root / "keep/.trash-b").unlink()
+    look(layout)
+    assert results(layout) == [(None, "keep"), (None, "keep")]
+    assert "is gone" in explain(layout, layout.root / "keep/b.png")["reason"]
+    move(layout, str(tmp_path / "elsewhere.png"), "reject/back.png")
+    (layout.root / "keep/b.png").write_bytes(data)  # another file, of the same content
+    look(layout)
+    assert results(layout) == [("reject/back.png", "reject"), ("keep/b.png", "keep")]
+    assert len(history(layout)) == 3
+    check_consistent(layout)
+
+
+def test_a_copy_is_a_copy_and_an_edited_file_a_new_version(layout: Layout) -> None:
+    judged(layout, "a.png", "b.png")
+    shutil.copy2(layout.root / "keep/a.png", layout.root / "reject/a.png")
+    picture(layout.root / "keep/b.png", 99)
+    picture(layout.root / "keep/theirs.png", 98)
+    (layout.root / "keep/link.png").symlink_to(layout.root / "keep/a.png")
+    look(layout)
+    assert results(layout) == [("keep/a.png", "keep"), (None, "keep")]
+    assert len(history(layout)) == 2
+    told = {
+        name: explain(layout, layout.root / name) for name in ("reject/a.png", "keep/b.png", "keep/theirs.png")
+    }
+    assert "a copy: the result itself is keep/a.png" in told["reject/a.png"]["reason"]
+    assert "new version" in told["keep/b.png"]["reason"]
+    assert "left alone" in told["keep/theirs.png"]["reason"]
+    assert all("inbox/score" in each["fix"] for name, each in told.items() if name != "reject/a.png")
+    assert "link" in explain(layout, layout.root / "keep/link.png")["reason"]
+    assert files_in(layout, "keep", "reject") == [
+        "keep/a.png", "keep/b.png", "keep/link.png", "keep/theirs.png", "reject/a.png",
+    ]  # fmt: skip
+
+
+def test_of_two_copies_the_one_that_is_called_alike_is_the_result(layout: Layout) -> None:
+    judged(layout, "a.png")
+    for name in ("keep/0.png", "reject/a.png"):
+        shutil.copyfile(layout.root / "keep/a.png", layout.root / name)
+    (layout.root / "keep/a.png").unlink()
+    look(layout)
+    assert results(layout) == [("reject/a.png", "reject")]
+    (layout.root / "reject/a.png").unlink()
+    look(layout)
+    assert results(layout) == [("keep/0.png", "keep")]
+
+
+def test_names_that_were_exchanged_and_one_that_was_overwritten(layout: Layout) -> None:
+    judged(layout, "a.png", "b.png", "c.png", "d.png")
+    move(layout, "keep/a.png", "keep/x.png")
+    move(layout, "keep/b.png", "keep/a.png")
+    move(layout, "keep/x.png", "keep/b.png")
+    move(layout, "keep/c.png", "keep/d.png")
+    look(layout)
+    assert [path for path, _ in results(layout)] == ["keep/b.png", "keep/a.png", "keep/d.png", None]
+
+
+def test_nothing_is_read_that_lies_where_it_should(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(layout, *(f"{number}.png" for number in range(5)))
+    picture(layout.root / "keep/theirs.png", 98)
+    read: list[str] = []
+    real = Results._digest
+
+    def noted(self: Results, beneath: Beneath, there: Sighting) -> str | None:
+        read.append(there.path)
+        return real(self, beneath, there)
+
+    monkeypatch.setattr(Results, "_digest", noted)
+    move(layout, "keep/0.png", "reject/zero.png")  # known by its inode
+    look(layout)
+    assert read == []
+    os.utime(layout.root / "keep/1.png")  # as it is said to be another one, it is looked at
+    look(layout)
+    assert read == ["keep/1.png"]
+    assert len([path for path, _ in results(layout) if path]) == 5
+
+
+def test_where_inodes_do_not_hold_it_is_the_content(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "has_lasting_inodes", lambda device: False)
+    judged(layout, "a.png", "b.png")
+    move(layout, "keep/a.png", "reject/other.png")
+    look(layout)
+    assert results(layout) == [("reject/other.png", "reject"), ("keep/b.png", "keep")]
+    assert rows(layout, "SELECT DISTINCT inode FROM images") == [(0,)]
+
+
+def test_sidecars_go_along(layout: Layout) -> None:
+    judged(layout, "a.png", "b.png", "c.png")
+    for name in ("a.png.xmp", "b.xmp", "c.xmp"):
+        (layout.root / "keep" / name).write_text(f"<{name}/>")
+    picture(layout.root / "keep/c.jpg", 98)  # the same c.xmp may be of this one
+    move(layout, "keep/a.png", "reject/sub/a2.png")
+    move(layout, "keep/b.png", "keep/best/b.png")
+    move(layout, "keep/c.png", "reject/c.png")
+    look(layout)
+    assert files_in(layout, "keep", "reject") == [
+        "keep/best/b.png", "keep/best/b.xmp", "keep/c.jpg", "keep/c.xmp", "reject/c.png", "reject/sub/a2.png",
+        "reject/sub/a2.png.xmp",
+    ]  # fmt: skip
+
+
+def test_what_was_rejected_is_not_enlarged_any_more(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    picture(layout.inbox(Kind.SCORE) / "b.png", 1)
+
+    def script(kind: Kind, item: Item) -> float | HotfolderError:
+        return 7.5 if kind is Kind.SCORE else DeviceTrouble("the device is gone")
+
+    look(layout, ScriptedExecutor(script))
+    assert rows(layout, "SELECT count(*) FROM queue WHERE kind = 'upscale' AND state = 'queued'") == [(2,)]
+    move(layout, "keep/a.png", "reject/a.png")
+    move(layout, "keep/b.png", "keep/best/b.png")
+    look(layout, ScriptedExecutor(always(8.0)))
+    assert files_in(layout, "upscaled") == ["upscaled/b_4x.png"]
+    check_consistent(layout)
+
+
+def test_a_failed_file_that_was_moved_can_be_retried(layout: Layout) -> None:
+    (layout.inbox(Kind.SCORE) / "bad.png").write_bytes(b"no picture")
+    look(layout)
+    move(layout, "failed/bad.png", "failed/later/renamed.png")
+    look(layout)
+    assert files_in(layout, "failed") == ["failed/later/renamed.png", "failed/later/renamed.png.error.json"]
+    mailbox.ask(layout, {"do": "retry", "jobs": [1]})
+    look(layout)
+    assert files_in(layout, "failed", "inbox") == ["failed/bad.png", "failed/bad.png.error.json"]
+
+
+def test_the_database_of_the_version_before_learns_which_file_is_which(layout: Layout) -> None:
+    judged(layout, "a.png", "b.png")
+    connection = sqlite3.connect(layout.database)
+    with connection:
+        connection.execute("UPDATE images SET inode = NULL, size = NULL, mtime_ns = NULL")
+    connection.close()
+    move(layout, "keep/b.png", "reject/b.png")  # before it knows
+    look(layout)
+    assert results(layout) == [("keep/a.png", "keep"), ("reject/b.png", "reject")]
+    assert rows(layout, "SELECT count(*) FROM images WHERE inode > 0 AND size > 0") == [(2,)]
+
+
+def test_a_folder_that_cannot_be_read_loses_nothing(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(layout, "a.png", "sub/b.png")
+    real = scan_module.open_folder
+
+    def refuses(root: Path, folder: str) -> int:
+        if folder == "keep/sub":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return real(root, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan_module, "open_folder", refuses)
+        look(layout)
+    assert results(layout) == [("keep/a.png", "keep"), ("keep/sub/b.png", "keep")]
