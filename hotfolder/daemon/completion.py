@@ -16,8 +16,9 @@ from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
+from hotfolder.daemon.results import Results
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, WorkerLost
+from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, Vanished, WorkerLost
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain
 from hotfolder.folders.guard import Guard
@@ -54,6 +55,7 @@ class Completion:
         guard: Guard,
         sources: Sources,
         outbox: Outbox,
+        results: Results,
         clock: Callable[[], float],
     ) -> None:
         self._layout = layout
@@ -63,6 +65,7 @@ class Completion:
         self._guard = guard
         self._sources = sources
         self._outbox = outbox
+        self._results = results
         self._clock = clock
         self._duplicates = Duplicates(layout, ledger)
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
@@ -103,7 +106,8 @@ class Completion:
             self.release(job)
             self._sources.give_up(drop, now)
         elif error is not None:
-            self._failure(job, error, drop, now)
+            if not self._follow_image(job, now):
+                self._failure(job, error, drop, now)
         elif outcome is not None:
             self._outbox.gather(self._success(job, outcome, drop, now), job)
         else:
@@ -114,6 +118,27 @@ class Completion:
         self._cancelled |= drop_ids
         self._with_sets |= drop_ids
         self._sources.ended |= drop_ids
+
+    def _follow_image(self, job: Job, now: float) -> bool:
+        """Whether it failed only because a person moved its image: then it is done with that where it is now."""
+        if job.image_id is None or job.source is None:
+            return False
+        with Beneath(self._layout.root) as beneath:
+            if beneath.identity(job.source) is not None:
+                return False
+        for _ in self._results.scan(now):
+            pass
+        image = self._image(job)
+        if image is None or (image.path == job.source and not image.is_gone):
+            return False
+        self._clear_claim(job)
+        if image.is_gone:
+            error = Vanished(f"{image.path} is gone", "bring it back; then: hotfolder retry").info()
+            self._ledger.jobs.end(job.id, State.CANCELLED, now, error)
+        else:
+            self.release(job)
+            self._ledger.jobs.follow(image.id, image.path)
+        return True
 
     def resume(self) -> None:
         """What some trouble kept from being recorded goes back into the queue. Raises EnvironmentTrouble."""

@@ -190,9 +190,11 @@ class Daemon:
         self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
         self._forecast = Forecast(settings, ledger, self._dispatcher.rates, self._started_at)
         self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
-        self._completion = Completion(layout, settings, ledger, router, guard, sources, outbox, self._clock)
         enlarging = Enlarging(layout, settings, ledger, router, self._clock)
         self._results = results = Results(layout, settings, ledger, router, outbox, sources)
+        self._completion = Completion(
+            layout, settings, ledger, router, guard, sources, outbox, results, self._clock
+        )
         verdicts = Verdicts(layout, settings, ledger, router, outbox, results, self._clock)
         restoring = Restoring(layout, ledger, outbox, results, self._clock)
         undoing = Undoing(ledger, router, outbox, verdicts, restoring, self._clock)

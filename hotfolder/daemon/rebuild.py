@@ -150,7 +150,7 @@ def rebuild(
             continue
         about = known.get(image.sha256, health.Known())
         scored += bool(about.scores)
-        batch.append(Found(path, image, verdict, made_at, about.scores, about.embeddings))
+        batch.append(Found(path, image, verdict, made_at, about.scores, about.embeddings, about.said))
         if image.role is Role.UPSCALED:
             children.append((path, _parents(layout, path)))
         if len(batch) >= _AT_ONCE:

@@ -238,6 +238,8 @@ class Results:
             log.info("%s is gone: deleted, taken out of the root, or changed", each.path)
         for page in _pages(gone):
             self._ledger.whereabouts.lost(page, now)
+            images = self._ledger.images.many(page)
+            self._sources.ended.update(image.drop_id for image in images if image.drop_id is not None)
             yield
 
 

@@ -17,7 +17,8 @@ from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.ledger.connection import BUSY_TIMEOUT, files, open_reader
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import explain, told
-from hotfolder.types import Embedding, Score
+from hotfolder.ledger.verdicts import Given
+from hotfolder.types import Embedding, How, Judge, Score, Verdict
 
 log = logging.getLogger(__name__)
 #: Pages copied at a time: a daemon that writes waits no longer than for these.
@@ -171,11 +172,12 @@ class Known:
     """What is known of one content."""
 
     scores: list[Score] = field(default_factory=list)
+    said: list[Given] = field(default_factory=list)  # by persons, the newest last
     embeddings: list[Embedding] = field(default_factory=list)
 
 
 def salvage(path: Path) -> dict[str, Known]:
-    """Scores and embeddings that can still be read of a damaged database, by sha256 of the content."""
+    """Scores, embeddings and persons' verdicts that can be read of a damaged database, by sha256 of the content."""
     found: dict[str, Known] = {}
     try:
         connection = _look_at(path)
@@ -192,6 +194,12 @@ def salvage(path: Path) -> dict[str, Known]:
                         row["score"], row["scorer"], row["weights_sha256"], row["preprocessing"], row["precision"]
                     )
                     found.setdefault(sha256, Known()).scores.append(score)
+        for row in _readable(connection, "verdict_history"):
+            sha256 = contents.get(row["image_id"])
+            with contextlib.suppress(ValueError):
+                if sha256 and row["given_by"] == Judge.PERSON and row["undone_at"] is None:
+                    given = Given(Verdict(row["verdict"]), Judge.PERSON, How(row["how"]), row["gate_keep"])
+                    found.setdefault(sha256, Known()).said.append(given)
         for row in _readable(connection, "embeddings"):
             if isinstance(row["vector"], bytes) and isinstance(row["sha256"], str):
                 embedding = Embedding(str(row["encoder"]), base64.b64encode(row["vector"]).decode())

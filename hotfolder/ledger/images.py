@@ -36,6 +36,7 @@ class Found:
     made_at: float  # seconds since the epoch
     scores: Sequence[Score]
     embeddings: Sequence[Embedding]
+    said: Sequence[Given] = ()  # by persons, of this content, the newest last
 
 
 class Images:
@@ -184,7 +185,8 @@ class Images:
                     self.judge(Judged(image_id, sha256, score), None, found.made_at)
                 self.judge(Judged(image_id, sha256, None, embeddings=tuple(found.embeddings)), None, found.made_at)
                 if found.verdict is not None:
-                    self._verdicts.give(image_id, Given(found.verdict, Judge.GATE), found.made_at)
+                    given = next((each for each in reversed(found.said) if each.verdict is found.verdict), None)
+                    self._verdicts.give(image_id, given or Given(found.verdict, Judge.GATE), found.made_at)
                 count += 1
         return count
 

@@ -190,6 +190,10 @@ class Jobs:
         """A person rejected the image: it is not enlarged, unless that is in work already."""
         self._database.run("cancel_enlarging", image_id=image_id, now=now)
 
+    def cancel_about(self, image_id: int, now: float) -> None:
+        """The file of an image is gone: nothing more is done with it."""
+        self._database.run("cancel_about", image_id=image_id, now=now)
+
     def supersede(self, ids: Sequence[int]) -> None:
         """Failed jobs that cannot be tried again: their file is gone, or is taken as a new one."""
         self._database.run("supersede", ids=json.dumps(list(ids)))

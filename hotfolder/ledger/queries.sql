@@ -322,6 +322,10 @@ SELECT id, path, inode, size, mtime_ns, gone_at FROM images;
 -- name: images_by_id
 SELECT * FROM images WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
 
+-- name: cancel_about
+UPDATE jobs SET state = 'cancelled', error_kind = 'vanished', error = 'its file is gone', finished_at = :now
+WHERE image_id = :image_id AND state = 'queued';
+
 -- name: image_of_drop
 SELECT id FROM images WHERE drop_id = :drop_id AND role = 'dropped' ORDER BY id DESC LIMIT 1;
 

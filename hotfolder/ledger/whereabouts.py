@@ -76,7 +76,8 @@ class Whereabouts:
                 self._database.run("see_placed", id=drop_id, path=path)
 
     def lost(self, image_ids: Sequence[int], now: float) -> None:
-        """Their files are in none of the folders."""
+        """Their files are in none of the folders; nothing that waits to be done with them is done."""
         with self._database.transaction():
             for image_id in image_ids:
                 self._database.run("lose_image", id=image_id, now=now)
+                self._jobs.cancel_about(image_id, now)

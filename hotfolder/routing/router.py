@@ -44,6 +44,7 @@ from hotfolder.types import (
     GenerateParams,
     ImageRole,
     Job,
+    Judge,
     Kind,
     NewJob,
     Outcome,
@@ -151,6 +152,8 @@ class Router:
             if role is not Role.UPSCALED or not has_regressed(
                 outcome.score.value, about.parent_score, policy.min_gain
             ):
+                return measured
+            if image is not None and image.judge is Judge.PERSON:
                 return measured
             # It stays beside the others under a name that says so, and nothing else happens to it.
             aside = Move(job.source, naming.regressed(job.source))

@@ -199,6 +199,62 @@ def test_what_was_rejected_is_not_enlarged_any_more(layout: Layout) -> None:
     check_consistent(layout)
 
 
+def test_what_is_moved_while_it_is_in_work_is_worked_where_it_is(layout: Layout) -> None:
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        picture(layout.inbox(Kind.SCORE) / name, number)
+
+    def script(kind: Kind, item: Item) -> float:
+        if kind is Kind.UPSCALE:  # the last moment: the worker has not opened it yet
+            path = Path(str(item.source))
+            if path.name == "a.png" and path.parent == layout.root / "keep":
+                move(layout, "keep/a.png", "keep/best/a.png")
+            elif path.name == "b.png":
+                path.unlink()
+        return 7.5
+
+    look(layout, ScriptedExecutor(script))
+    assert files_in(layout, "keep", "upscaled", "failed") == [
+        "keep/best/a.png", "keep/c.png", "upscaled/a_4x.png", "upscaled/c_4x.png",
+    ]  # fmt: skip
+    assert rows(layout, "SELECT state, count(*) FROM queue WHERE kind = 'upscale' GROUP BY state") == [
+        ("cancelled", 1), ("done", 2),
+    ]  # fmt: skip
+
+
+def test_a_person_is_not_overruled_by_the_score_of_an_enlarged_image(layout: Layout) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+
+    def script(kind: Kind, item: Item) -> float:
+        if "_4x" not in str(item.source):
+            return 7.5
+        if "upscaled" in str(item.source):
+            move(layout, "upscaled/a_4x.png", "keep/a_4x.png")
+        return 3.0  # worse: it would be called so, and rejected
+
+    daemon(layout, ScriptedExecutor(script), WATCH__MODE="polling", UPSCALE__MIN_GAIN="0").run(once=True)
+    assert rows(layout, "SELECT path, verdict, score FROM results WHERE role = 'upscaled'") == [
+        ("keep/a_4x.png", "keep", 3.0)
+    ]
+
+
+def test_verdicts_survive_a_damaged_database(layout: Layout) -> None:
+    judged(layout, "a.png", "b.png")
+    move(layout, "keep/a.png", "reject/a.png")
+    look(layout)
+    connection = sqlite3.connect(layout.database)
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'").fetchone()
+    connection.close()
+    with layout.database.open("r+b") as file:
+        file.seek((root - 1) * page_size)
+        file.write(bytes([7]) * page_size)
+    look(layout)
+    assert list(layout.root.glob("hotfolder.damaged-*.db"))
+    assert rows(layout, "SELECT path, verdict, by, how FROM verdicts ORDER BY path") == [
+        ("keep/b.png", "keep", "gate", None), ("reject/a.png", "reject", "person", "moved"),
+    ]  # fmt: skip
+
+
 def test_a_failed_file_that_was_moved_can_be_retried(layout: Layout) -> None:
     (layout.inbox(Kind.SCORE) / "bad.png").write_bytes(b"no picture")
     look(layout)

@@ -13,6 +13,7 @@ import pytest
 
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
+from hotfolder.ledger.actions import Actions
 from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
@@ -27,7 +28,7 @@ class PowerCut(BaseException):
     """Nothing in the product may catch this, as nothing catches a power cut."""
 
 
-class _Fuse:
+class Fuse:
     """Blows at the n-th step; counts them all when n is None."""
 
     def __init__(self, at: int | None) -> None:
@@ -41,7 +42,7 @@ class _Fuse:
 
 
 @contextmanager
-def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
+def fused(monkeypatch: pytest.MonkeyPatch, fuse: Fuse) -> Iterator[None]:
     """Puts the fuse before and after every rename, fsync, write and commit of publishing."""
 
     def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +57,13 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: _Fuse) -> Iterator[None]:
     with monkeypatch.context() as patch:
         for name in ("rename", "fsync", "write"):
             patch.setattr(Beneath, name, wrap(name, getattr(Beneath, name)))
-        for part, name in ((Journal, "record"), (Journal, "apply"), (Jobs, "claim"), (Drops, "add")):
+        parts = (
+            (Journal, ("record", "apply")),
+            (Jobs, ("claim",)),
+            (Drops, ("add",)),
+            (Actions, ("begin", "undone")),
+        )
+        for part, name in ((part, name) for part, names in parts for name in names):
             patch.setattr(part, name, wrap(name, getattr(part, name)))
         yield
 
@@ -105,7 +112,7 @@ def survivors(layout: Layout) -> list[bytes]:
 def steps_of_a_whole_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from tests.support.roots import new_root
 
-    layout, fuse = new_root(place / "dry"), _Fuse(None)
+    layout, fuse = new_root(place / "dry"), Fuse(None)
     prepare(layout)
     with fused(monkeypatch, fuse):
         work(layout, ScriptedExecutor(script))
@@ -122,7 +129,7 @@ def test_a_power_cut_at_any_step(place: Path, monkeypatch: pytest.MonkeyPatch) -
     for at in range(len(steps)):
         layout = new_root(place / str(at))
         dropped = prepare(layout)
-        with fused(monkeypatch, _Fuse(at)), pytest.raises(PowerCut):
+        with fused(monkeypatch, Fuse(at)), pytest.raises(PowerCut):
             work(layout, ScriptedExecutor(script))
         found = survivors(layout)
         for name, data in dropped.items():

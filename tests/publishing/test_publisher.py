@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.publishing.entries import VERSION, UnreadableEntry, decode, encode
-from hotfolder.transitions import Move, NewImage, Scored, SourceFinished
+from hotfolder.transitions import Move, NewImage, Retried, Scored, SourceFinished, Transition
 from hotfolder.types import FileIdentity, Kind, Role, Score
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
@@ -58,6 +59,21 @@ def test_an_entry_says_all_of_its_transition() -> None:
     entry = encode(SCORED)
     assert (entry.version, entry.job_id) == (VERSION, 3)
     assert decode(entry.version, entry.text) == SCORED
+
+
+@pytest.mark.parametrize(
+    ("transition", "added"),
+    [
+        (SCORED, ("gate_keep",)),
+        (Retried(drop_id=1, source_file="a", job_ids=(1, 2)), ("action_id", "source")),
+        (SourceFinished(drop_id=1, source_file="a", source=Move("a", "b")), ()),
+    ],
+)
+def test_an_entry_of_the_third_version_is_read(transition: Transition, added: tuple[str, ...]) -> None:
+    told = json.loads(encode(transition).text)
+    for key in added:
+        assert told["transition"].pop(key) is None
+    assert decode(3, json.dumps(told)) == transition
 
 
 @pytest.mark.parametrize(
