@@ -70,7 +70,7 @@ class Undoing:
     def _retry(self, action_id: int) -> Generator[None, None, list[Told]]:
         """Jobs that were not begun since have failed again, as they had; their files go back to failed/."""
         told: list[Told] = []
-        transitions: list[Failed] = []
+        transitions: list[Failed | NotEnlarged] = []
         for step in self._ledger.actions.steps(action_id):
             job, state = self._ledger.jobs.get(step.job_id or 0) or (None, None)
             if job is None:
