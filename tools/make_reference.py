@@ -158,8 +158,8 @@ def settings() -> str:
     lines = [
         "# Settings\n",
         "What can stand in `hotfolder.toml`. `HOTFOLDER_GATE__KEEP=7` in the environment overrides `gate.keep`.",
-        "A running daemon reads the file anew on SIGHUP (`systemctl --user reload hotfolder`); a bad file leaves",
-        "the settings as they were. Editors that know TOML complete it by the JSON Schema that",
+        "A running daemon reads the file anew at `hotfolder reload` (or `systemctl --user reload hotfolder`, SIGHUP);",
+        "a bad file leaves the settings as they were. Editors that know TOML complete it by the JSON Schema that",
         "[init](commands.md#init) writes, also in [config/](../../config/hotfolder.schema.json).\n",
     ]
     for name, section in sections():

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from hotfolder.errors import EnvironmentTrouble, ExitCode, HotfolderError
@@ -60,13 +61,21 @@ def _speak_utf8() -> None:
 
 def _explain(error: OSError) -> HotfolderError:
     """What the disk, or its permissions, did not allow."""
-    if error.filename is None and isinstance(error, FileNotFoundError):
+    if error.filename is None and isinstance(error, FileNotFoundError) and _is_nowhere():
         return EnvironmentTrouble("the folder that you are in is not there any more", "cd to another one")
     if is_full(error):
         return explain(error)
     where = error.filename2 or error.filename or "the disk"
     fix = "is it the right one, and may this user do that? See: hotfolder doctor"
     return EnvironmentTrouble(f"{where}: {error.strerror or error}", fix)
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _tell(error: HotfolderError) -> ExitCode:

@@ -14,7 +14,7 @@ from hotfolder.cli.run import resolve_upscaler
 from hotfolder.cli.score import scored_by
 from hotfolder.cli.upscale import Options, configured
 from hotfolder.config import loading
-from hotfolder.config.root import find_root_if_any
+from hotfolder.config.root import check_place, find_root_if_any
 from hotfolder.errors import UsageError
 from hotfolder.types import Kind
 
@@ -116,6 +116,7 @@ def run_bench_generate(
 def run_bench_line(folder: Path, *, files: Sequence[int], fsync_delay: float, lone: int, as_json: bool) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", "name one on the disk that is to be measured")
+    check_place(folder / "hotfolder-bench")  # its thousands of files would be taken there
     from hotfolder.bench.line import bench_line
 
     with Display() as display:

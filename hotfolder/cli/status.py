@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hotfolder import __version__
 from hotfolder.cli.times import span, utc
 from hotfolder.cli.withdraw import as_document
 from hotfolder.config.root import find_root
@@ -193,6 +194,8 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     else:
         since = f" for {span(time.time() - live.started_at)}" if live else ""
         lines.append(f"daemon   running, process {daemon['pid']}{since}, watching by {daemon['watcher']}")
+        if daemon["version"] not in (None, __version__):
+            lines.append(f"version  the daemon is of {daemon['version']}, this is {__version__}: start it anew")
         step = f" {daemon['step']}/{daemon['steps']}" if daemon["steps"] else ""
         left = f", {span(daemon['eta_seconds'])} left" if daemon["eta_seconds"] else ""
         lines.append(f"now      {daemon['stage']}{step}{left}")

@@ -59,7 +59,9 @@ def render(preset: str, umask: str = "") -> str:
     changes = {**of_preset, **({"output": {"umask": umask}} if umask else {})}
     lines = [f"#:schema {SCHEMA}", f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
     lines += ["# Keys that are commented out show the default. Any key can also be set by the environment:"]
-    lines += ["# HOTFOLDER_GATE__KEEP=7 overrides gate.keep. A running daemon reads this anew on SIGHUP."]
+    lines += [
+        "# HOTFOLDER_GATE__KEEP=7 overrides gate.keep. To have a running daemon read this anew: hotfolder reload."
+    ]
     for name, section in sections():
         lines += ["", f"[{name}]", *_commented(_doc(section))]
         for key, info in section.model_fields.items():

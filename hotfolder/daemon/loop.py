@@ -249,7 +249,8 @@ class Daemon:
         put_off = self._wake.is_set()
         scan_at = min(self._schedule.due_at(woken=put_off), self._results_schedule.due_at(woken=False))
         scan_in = scan_at - time.monotonic()
-        due = [now] if self._more_to_rate or self._results.more else []
+        to_apply = self._reloading.waits and not self._dispatcher.is_busy
+        due = [now] if self._more_to_rate or self._results.more or to_apply else []
         if (try_again := self._pauses.try_again_at()) is not None:
             due.append(try_again)
         else:

@@ -31,6 +31,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _clear_away(path)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
@@ -55,18 +56,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
         raise LedgerError(f"{path} does not exist yet", "it is made by the first: hotfolder run")
     if not os.access(path, os.R_OK):
         raise LedgerError(f"{path} may not be read by this user", 'for your group: output.umask = "027"')
-    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
+        connection = look_at(path)
         try:
-            return _read_only(address)
-        except sqlite3.OperationalError:
-            # Where nothing can be made beside it, it cannot be read as usual, unless a daemon has it open just now.
-            _, wal, index = files(path)
-            if wal.exists() and wal.stat().st_size:
-                if index.exists() or os.access(path.parent, os.W_OK):
-                    raise
-                return _read_copy(path, wal)
-            return _read_only(f"{address}&immutable=1")
+            refuse_newer(connection)
+            connection.execute("SELECT 1 FROM jobs LIMIT 1")
+        except (sqlite3.Error, LedgerError):
+            connection.close()
+            raise
     except OSError as error:
         raise LedgerError(
             f"{path} was left by a crash, and cannot be copied to be read: {error.strerror}",
@@ -75,10 +72,32 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         fix = "is it a hotfolder database? If its first start was cut short, start again: hotfolder run"
         raise LedgerError(f"{path} cannot be read: {error}", fix) from None
+    return connection
 
 
-def _read_copy(path: Path, wal: Path) -> sqlite3.Connection:
-    """A copy of a database that a crash has left with a log, for who may write nothing beside it.
+def look_at(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, and leaves nothing behind that would keep the owner from writing.
+
+    SQLite makes a log and its index even for who only reads. Those of another user could not be written by the daemon:
+    so a database of somebody else is read as it lies there, unless both are there. Raises sqlite3.Error, OSError.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    _, wal, index = files(path)
+    if index.exists() or os.geteuid() in (0, path.stat().st_uid):
+        try:
+            return _connected(address)
+        except sqlite3.OperationalError:  # also where nothing can be made beside it
+            if index.exists() and _has_content(wal):
+                raise
+    return _connected_to_copy(path, wal) if _has_content(wal) else _connected(f"{address}&immutable=1")
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _connected_to_copy(path: Path, wal: Path) -> sqlite3.Connection:
+    """To a copy of a database that a crash has left with a log.
 
     Without the log's index nobody can read the log in its place, and without the log the newest rows would be missing.
     Raises OSError, sqlite3.Error.
@@ -87,23 +106,26 @@ def _read_copy(path: Path, wal: Path) -> sqlite3.Connection:
         copy = Path(folder, path.name)
         shutil.copyfile(path, copy)
         shutil.copyfile(wal, f"{copy}-wal")
-        connection = sqlite3.connect(copy, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute(
-                "PRAGMA journal_mode = DELETE"
-            )  # all in the one file, which stays open without a name
-        finally:
-            connection.close()
-        return _read_only(f"{copy.as_uri()}?mode=ro&immutable=1")
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            # All of it in one file, which stays open when its name is gone.
+            connection.execute("PRAGMA journal_mode = DELETE")
+        return _connected(f"{copy.as_uri()}?mode=ro&immutable=1")
 
 
-def _read_only(address: str) -> sqlite3.Connection:
+def _connected(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
-        refuse_newer(connection)
-        connection.execute("SELECT 1 FROM jobs LIMIT 1")
-    except (sqlite3.Error, LedgerError):
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _clear_away(path: Path) -> None:
+    """A log without content, or an index, that another user's look has left, and that this user may not write."""
+    _, wal, index = files(path)
+    for file in (index, wal):
+        if file.exists() and not os.access(file, os.W_OK) and not _has_content(wal):
+            file.unlink()

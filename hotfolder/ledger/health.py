@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import EnvironmentTrouble, LedgerError
-from hotfolder.ledger.connection import BUSY_TIMEOUT, files, open_reader
+from hotfolder.ledger.connection import BUSY_TIMEOUT, files, look_at, open_reader
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import explain, told
 from hotfolder.ledger.verdicts import Given
@@ -45,8 +45,9 @@ def problem(path: Path, *, thoroughly: bool = False) -> str | None:
 
 def _look_at(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
     """A connection that changes nothing: not even a log is written back at its end."""
-    options = "mode=ro" + "&immutable=1" * without_log
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_TIMEOUT)
+    if not without_log:
+        return look_at(path)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, timeout=BUSY_TIMEOUT)
 
 
 def _problem(connection: sqlite3.Connection, *, thoroughly: bool) -> str | None:

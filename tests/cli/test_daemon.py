@@ -27,7 +27,7 @@ from tests.support.scripted import ScriptedExecutor, always
 
 @pytest.fixture
 def at_work(layout: Layout) -> Iterator[Daemon]:
-    line = Daemon(layout.root, settings(layout), ScriptedExecutor(always(6.6)), load=lambda: settings(layout))
+    line = Daemon(layout.root, settings(layout), ScriptedExecutor(always(6.2)), load=lambda: settings(layout))
     with working(line):
         wait_for(layout.live_status.exists, 20, "it runs")
         yield line
@@ -46,6 +46,8 @@ def test_a_reload_says_what_changed_and_a_refusal_stands_in_the_status(
     told = capsys.readouterr()
     assert told.out == "read anew: 1 changes\n  gate.keep: 6.5 -> 6.0\n"
     assert told.err == f"root: {layout.root}\n"
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    wait_for(lambda: rows(layout, "SELECT verdict FROM results") == [("keep",)], 20, "what comes goes by them")
     run_reload(layout.root, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document == {"schema_version": 1, "root": str(layout.root), "changes": [], "waits_for_work": False}

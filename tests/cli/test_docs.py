@@ -122,6 +122,7 @@ RUN = [
     "docs/tutorial.md",
     "docs/how-to.md",
     "docs/service.md",
+    "docs/administration.md",
     "docs/scoring.md",
     "docs/upscaling.md",
 ]

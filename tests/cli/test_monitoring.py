@@ -180,12 +180,23 @@ def test_a_daemon_with_nothing_to_do_still_says_that_it_lives(tmp_path: Path) ->
     found = read(tmp_path / "status.json")
     assert found is not None
     assert found.changed_at == NOW + 40
+    assert found.version == __version__
     # What a later version adds is no reason to know nothing.
     (tmp_path / "status.json").write_text(json.dumps({**asdict(found), "moons": 2}))
     assert read(tmp_path / "status.json") == found
     for odd in ("[]", "{}", '"x"', ""):
         (tmp_path / "status.json").write_text(odd)
         assert read(tmp_path / "status.json") is None
+
+
+def test_a_daemon_of_another_version_and_refused_settings_are_shown(
+    running: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.live_status.write_text(json.dumps(asdict(moment(version="0.0.1", refused="unknown key 'gate.kep'"))))
+    show_status(running.root, as_json=False, watch=False)
+    told = capsys.readouterr().out
+    assert f"version  the daemon is of 0.0.1, this is {__version__}: start it anew" in told
+    assert "refused  unknown key 'gate.kep'; what was read before is in force" in told
 
 
 def test_failures_of_the_last_hour_are_counted(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hotfolder.cli.status import gather
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock, holder
+from hotfolder.ledger import health
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.reader import Reader
 from hotfolder.types import Kind
@@ -26,6 +27,7 @@ from tests.support.scripted import ScriptedExecutor, always
 
 pytestmark = only_root
 GROUP = 43210
+OWNER = Person(43210, (43210, GROUP))
 MEMBER, STRANGER = Person(43211, (43211, GROUP)), Person(43214, (43214,))
 
 
@@ -54,6 +56,7 @@ def killed(layout: Layout) -> None:
     script = """
 import os, sys
 from pathlib import Path
+from hotfolder.ledger import health
 from hotfolder.ledger.ledger import Ledger
 ledger = Ledger.open(Path(sys.argv[1]))
 ledger.database.write_back()
@@ -92,6 +95,35 @@ def test_a_member_of_the_group_reads_what_any_end_has_left(layout: Layout, left:
     assert {path: path.read_bytes() for path in before if not path.name.endswith("-shm")} == {
         path: data for path, data in before.items() if not path.name.endswith("-shm")
     }
+
+
+@pytest.mark.parametrize("left", ["nothing", "of a look", "index of a look"])
+def test_a_look_of_the_group_keeps_nobody_from_writing(everybodys: Path, left: str) -> None:
+    """SQLite makes files beside the database for who reads it, too: they would be the reader's."""
+    os.chown(everybodys, OWNER.uid, GROUP)
+    layout = Layout(everybodys / "root")
+
+    def make() -> None:
+        new_root(everybodys)
+        Ledger.open(layout.database).close()
+
+    def take() -> list[str]:
+        picture(layout.inbox(Kind.SCORE) / "a.png")
+        daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__UMASK="002").run(once=True)
+        return drops(layout)
+
+    assert in_child(OWNER, make) is None
+    for path in (layout.root, *layout.root.rglob("*")):
+        os.chown(path, -1, GROUP)
+        path.chmod(0o2770 if path.is_dir() else 0o640)  # the group may make files there
+    assert in_child(MEMBER, lambda: [drops(layout), health.problem(layout.database)]) == [[], None]
+    assert sorted(layout.root.glob("hotfolder.db*")) == [layout.database]
+    for name in {"nothing": [], "of a look": ["wal", "shm"], "index of a look": ["shm"]}[left]:
+        file = Path(f"{layout.database}-{name}")
+        file.write_bytes(b"" if name == "wal" else bytes(32768))
+        os.chown(file, MEMBER.uid, GROUP)
+        file.chmod(0o644)
+    assert in_child(OWNER, take) == [["inbox/score/a.png"]]
 
 
 def test_whether_a_daemon_runs_is_known_or_said_not_to_be(layout: Layout) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli.bench import run_bench_line
 from hotfolder.cli.setup import make_root
 from hotfolder.config.root import check_place, find_root, find_root_if_any
 from hotfolder.errors import UsageError
@@ -114,6 +115,9 @@ def test_no_root_is_made_in_what_another_one_works_on(layout: Layout, tmp_path: 
     link.symlink_to(layout.root / "inbox/score")
     with pytest.raises(UsageError, match="lies in an inbox"):
         check_place(link / "x")
+    with pytest.raises(UsageError, match="lies in an inbox"):
+        run_bench_line(layout.root / "inbox/score", files=[1], fsync_delay=0, lone=0, as_json=True)
+    assert list((layout.root / "inbox/score").iterdir()) == []
     check_place(layout.root / "other")
     check_place(tmp_path / "inbox/x")
 
