@@ -36,6 +36,8 @@ _SPECIAL = re.compile(r"[*?\[]")
 
 def ignored(name: str, patterns: tuple[str, ...]) -> str | None:
     """The pattern by which a file or folder name is left alone, or None. Case is ignored."""
+    if not patterns:
+        return None
     lowered = name.lower()
     if not _any_of(patterns)(lowered):  # asked for each file of an inbox at each scan
         return None

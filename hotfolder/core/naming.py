@@ -56,7 +56,7 @@ def sidecar(path: str) -> str:
 
 def as_text(path: str) -> str:
     """The same path with each byte that is not UTF-8 as `%E9`: such a byte is no character of any text."""
-    if not any(c in _HALVES for c in path):
+    if path.isascii() or not any(c in _HALVES for c in path):  # asked for each file of a scan
         return path
     text = "".join(f"%{ord(c) - 0xDC00:02X}" if c in _HALVES else c for c in path)
     parts = (PurePosixPath(part) for part in text.split("/"))

@@ -153,6 +153,11 @@ class Images:
         """What lies beside the image of a dropped file has changed: its stars have to be written anew."""
         self._database.run("rate_again", drop_id=drop_id)
 
+    def put_back(self, image_id: int, move: Move) -> None:
+        """The image lies in its inbox again, and is no result any more: it gets no stars there."""
+        self.place(image_id, move)
+        self._database.run("never_rated", id=image_id)
+
     def rating(self, image_id: int, sha256: str) -> None:
         """The file of an image is about to have this sha256: noted first, so that a crash leaves no riddle."""
         self._database.run("rating", id=image_id, sha256=sha256)

@@ -217,7 +217,7 @@ class Journal:
 
     def _restored(self, t: Restored, now: float) -> None:
         if t.image_id is not None:
-            self._images.place(t.image_id, t.file)
+            self._images.put_back(t.image_id, t.file)
         self._database.run("note_restore", action_id=t.action_id, drop_id=t.drop_id, path=t.file.src)
         self._drops.put_back(t.drop_id, t.file, now)
 

@@ -331,10 +331,12 @@ SELECT id FROM images WHERE drop_id = :drop_id AND role = 'dropped' ORDER BY id 
 
 -- name: see_image
 -- Its file was seen: where, and which file it is.
-UPDATE images SET path = :path, inode = :inode, size = :size, mtime_ns = :mtime_ns, gone_at = NULL WHERE id = :id;
+UPDATE images SET path = :path, inode = :inode, size = :size, mtime_ns = :mtime_ns,
+    unrated = unrated OR gone_at IS NOT NULL, gone_at = NULL
+WHERE id = :id;
 
 -- name: lose_image
-UPDATE images SET gone_at = :now WHERE id = :id AND gone_at IS NULL;
+UPDATE images SET gone_at = :now, unrated = 0 WHERE id = :id AND gone_at IS NULL;
 
 -- name: jobs_follow
 -- What waits to be done with an image is done with it where it is now.
@@ -740,6 +742,10 @@ ORDER BY id LIMIT :most;
 
 -- name: rate_again
 UPDATE images SET unrated = 1 WHERE drop_id = :drop_id AND role = 'dropped';
+
+-- name: never_rated
+-- It is no result any more.
+UPDATE images SET unrated = 0 WHERE id = :id;
 
 -- name: rating
 -- Its file is about to be this.

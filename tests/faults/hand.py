@@ -104,6 +104,10 @@ def files_of(layout: Layout) -> list[Path]:
     return sorted(found)
 
 
+def contents(layout: Layout) -> list[str]:
+    return sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files_of(layout))
+
+
 def fill(layout: Layout, files: int, first: int = 0) -> None:
     for number in range(first, first + files):
         picture(layout.inbox(Kind.SCORE) / f"{number}-{'bad' if number % 3 == 0 else 'good'}.png", number)
@@ -161,7 +165,10 @@ def history_is_complete(layout: Layout, before: Snapshot, after: Snapshot, verdi
         if was != now and (now in ("keep", "reject") or was == "reject")
     }
     assert sorted(new) == sorted(expected)
-    first = rows(layout, "SELECT count(*) FROM images WHERE id NOT IN (SELECT image_id FROM verdict_history)")
+    first = rows(
+        layout,
+        "SELECT count(*) FROM images WHERE verdict IS NOT NULL AND id NOT IN (SELECT image_id FROM verdict_history)",
+    )
     assert first == [(0,)]
 
 
@@ -177,7 +184,9 @@ def while_stopped(layout: Layout, files: int, rounds: int, seed: int) -> str:
     for turn in range(rounds):
         before, verdicts = snapshot(layout), last_verdict(layout)
         person.act(files)
+        there = contents(layout)
         work(layout)
+        assert contents(layout) == there, "no file is lost, or made"
         assert (wrong := mismatch(layout)) is None, f"round {turn}: {wrong}"
         history_is_complete(layout, before, snapshot(layout), verdicts)
     return _told("stopped", layout, person)
@@ -205,7 +214,10 @@ def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: 
         process.wait(60)
     work(layout)
     assert (wrong := mismatch(layout)) is None, wrong
-    missing = rows(layout, "SELECT count(*) FROM images WHERE id NOT IN (SELECT image_id FROM verdict_history)")
+    missing = rows(
+        layout,
+        "SELECT count(*) FROM images WHERE verdict IS NOT NULL AND id NOT IN (SELECT image_id FROM verdict_history)",
+    )
     assert missing == [(0,)]
     return _told("killed" if kills else "running", layout, person)
 
