@@ -13,8 +13,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.durations import seconds_of
-from hotfolder.cli.times import utc
+from hotfolder.cli.times import seconds_of, utc
 from hotfolder.errors import AlreadyRunning, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout

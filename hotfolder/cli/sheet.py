@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from hotfolder.cli import durations, table
+from hotfolder.cli import table, times
 from hotfolder.cli.display import Display
 from hotfolder.cli.finding import find_image
 from hotfolder.cli.queue import relative_names
@@ -51,7 +51,7 @@ def run_sheet(
         raise UsageError("--since is of all results", "leave it out, or name no file")
     place = out or layout.root / NAME
     check_place(place)
-    moment = durations.since(since)
+    moment = times.since(since)
     with Reader(layout.database) as reader:
         if file is None:
             families = reader.best_originals(most or _MOST, since=moment)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hotfolder.cli import durations, table
+from hotfolder.cli import table, times
 from hotfolder.config.root import find_root
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
@@ -29,7 +29,7 @@ def show_top(
     ):
         if value is not None and value not in known:
             raise UsageError(f"{what} {value} is not known", f"use one of {', '.join(known)}")
-    moment = durations.since(since)
+    moment = times.since(since)
     with Reader(Layout(find_root(given)).database) as reader:
         if by == "score":
             rows = reader.best_images(most, verdict, moment)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hotfolder.cli import durations
+from hotfolder.cli import times
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
@@ -109,7 +109,7 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
     name = settings.upscale.model
     spec = resolve_upscaler(settings)
     if of_root and root is not None:
-        files = tuple(chosen(Layout(root), options.top, durations.since(options.since)))
+        files = tuple(chosen(Layout(root), options.top, times.since(options.since)))
     else:
         files = _named(paths, options, settings)
     rows: dict[int, dict[str, Any]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hotfolder.cli.app import app
-from hotfolder.cli.durations import seconds_of
+from hotfolder.cli.times import seconds_of
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
