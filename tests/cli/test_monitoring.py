@@ -34,7 +34,8 @@ NOW = 1_800_000_000.0
 def moment(**differs: Any) -> Snapshot:
     usual = snapshot(
         started_at=NOW - 500, now=NOW - 1, watcher="inotify", progress=None, since=NOW, done=0, failed=0, open_jobs=0,
-        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={},
+        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={}, expected=0.0,
+        left_seconds=None,
     )  # fmt: skip
     return replace(usual, **{"changed_at": NOW - 5, **differs})
 
