@@ -116,7 +116,10 @@ def commands() -> str:
         "root that the current folder lies in, `~/hotfolder`. A command that changes something says on stderr"
     ]
     lines += ["which root it acts on, and in its JSON as `root`. Exit codes: 0 all done, 1 failure, 2 usage or"]
-    lines += ["configuration, 3 partly failed, 4 a model is missing, 130 interrupted. With `--json` stdout is one"]
+    lines += ["configuration, 3 partly failed, 4 a model is missing, 130 interrupted; `status --check` has"]
+    lines += [
+        "[codes of its own](../administration.md#watching), as monitoring wants them. With `--json` stdout is one"
+    ]
     lines += ["document with `schema_version`; an error in it has a stable `kind`, a `message` and a `fix`.\n"]
     for path, command in _walk(get_command(app), "hotfolder"):
         arguments = [p for p in command.params if p.param_type_name == "argument"]

@@ -37,7 +37,7 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
 from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
-from hotfolder.ledger import health
+from hotfolder.ledger import health, kept
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status.live import read
@@ -286,6 +286,10 @@ def _database(layout: Layout, settings: Settings) -> Iterator[Check]:
         fix = f'chmod o-r {shlex.quote(str(layout.database))}*, or output.umask = "022" if that is meant'
         text = f"everybody may read {layout.database}, with all prompts and names"
         yield Check("database", "warn", text, fix)
+    if copies := kept.copies(layout.database):
+        size = sum(copy.stat().st_size for copy in copies)
+        text = f"{len(copies)} copies from before its schema was changed, {size / 1e6:,.1f} MB, the newest {copies[0]}"
+        yield Check("database", "ok", text)
     aside = sorted(layout.root.glob("hotfolder.damaged-*.db"))
     if aside:
         yield Check("database", "warn", f"set aside as damaged: {aside[-1]}", "remove it when you miss nothing")

@@ -145,7 +145,7 @@ def _check_free(path: Path, root: Path) -> None:
     except OSError as error:
         raise HotfolderError(f"{path} cannot be read: {error.strerror}", "may you read it?") from None
     named = root_in(text)
-    if named is not None and Path(named) != root:
+    if named is not None and not _is_same(named, root):
         raise UsageError(
             f"{path} is there already, for the root {named}",
             "give this one another name: --name NAME; or first: hotfolder service uninstall",
@@ -155,6 +155,14 @@ def _check_free(path: Path, root: Path) -> None:
             f"{path} is there already, and not by hotfolder",
             "move it away, or give this one another name: --name NAME",
         )
+
+
+def _is_same(named: str, root: Path) -> bool:
+    """Whether it is the root, perhaps by another way to it."""
+    try:
+        return Path(named) == root or os.path.samefile(named, root)  # noqa: PTH121 - not there is not the same
+    except OSError:
+        return False
 
 
 def _write(path: Path, text: str, *, system: bool) -> None:

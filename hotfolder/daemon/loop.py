@@ -177,7 +177,8 @@ class Daemon:
     def _open(self, *, thoroughly: bool) -> None:
         """First the ledger, then what a crash left, then the watch: a scan after it misses nothing."""
         self._reporter.starting()
-        self._ledger = ledger = self._driven(open_or_rebuild(self._layout, thoroughly=thoroughly))
+        steps = open_or_rebuild(self._layout, thoroughly=thoroughly, alive=self._reporter.starting)
+        self._ledger = ledger = self._driven(steps)
         layout, settings = self._layout, self._settings
         self._tidy_permissions()
         router = Router(settings.policy)

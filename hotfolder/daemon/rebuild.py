@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,12 +32,14 @@ _VERDICTS = {KEEP: Verdict.KEEP, REJECT: Verdict.REJECT}
 _AT_ONCE = 200
 
 
-def open_or_rebuild(layout: Layout, *, thoroughly: bool) -> Generator[None, None, Ledger]:
+def open_or_rebuild(
+    layout: Layout, *, thoroughly: bool, alive: Callable[[], None] = lambda: None
+) -> Generator[None, None, Ledger]:
     """The ledger; in the place of a database that is damaged, or gone, a new one is made from the folders.
 
     It is made beside the old one, and takes its place when it is complete: a crash in between costs nothing. With
     `thoroughly`, damage is looked for that a start after an orderly end need not fear. Yields again and again while
-    it works.
+    it works, and calls `alive` where it cannot.
     """
     database = layout.database
     made = database.with_name("hotfolder.rebuilt.db")
@@ -47,20 +49,20 @@ def open_or_rebuild(layout: Layout, *, thoroughly: bool) -> Generator[None, None
         wrong = "it knows of no file, but the folders hold some"
     if wrong is None:
         made.unlink(missing_ok=True)  # somebody has put a whole one back before that could take its place
-        return Ledger.open(database)
+        return Ledger.open(database, alive)
     if not made.exists():
         if not _has_files(layout) and not _has_content(database):
             _set_aside(layout, time.time())  # a new root, perhaps with the log of an old one
-            return Ledger.open(database)
+            return Ledger.open(database, alive)
         log.error("THE DATABASE IS DAMAGED (%s: %s). A new one is made.", database, wrong)
         found = yield from _make(layout, made, from_folders=is_blank)
         if is_blank and not found:
             made.unlink()  # what the folders hold are no images: nothing is missing
-            return Ledger.open(database)
+            return Ledger.open(database, alive)
     _set_aside(layout, made.stat().st_mtime)
     made.rename(database)
     fsync_folder(layout.root)
-    return Ledger.open(database)
+    return Ledger.open(database, alive)
 
 
 def _mended(database: Path, wrong: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +20,12 @@ _MOST = 2
 _MARK = ".before-"
 
 
-def keep_a_copy(path: Path, connection: sqlite3.Connection) -> Path | None:
+def keep_a_copy(path: Path, connection: sqlite3.Connection, alive: Callable[[], None]) -> Path | None:
     """Copies a database whose schema is about to be changed; None where it is not, or knows of no file yet.
 
-    `connection` is one to it. Raises LedgerError where the copy cannot be made: then nothing is to be changed.
+    `connection` is one to it; `alive` is called again and again, as long as it takes.
+
+    Raises LedgerError where the copy cannot be made: then nothing is to be changed.
     """
     due = [step.name for step in steps.pending(Database(connection))]
     if not due or health.is_blank(path):
@@ -31,7 +33,7 @@ def keep_a_copy(path: Path, connection: sqlite3.Connection) -> Path | None:
     stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%d-%H%M%S-%f")
     copy = path.with_name(f"{path.stem}{_MARK}{stamp}-{due[0]}{path.suffix}")
     _remove(copies(path)[_MOST - 1 :])
-    health.copy(path, copy, lambda *_: None)
+    health.copy(path, copy, lambda *_: alive())
     log.warning("the database gets a new schema; as it was before, it is kept as %s", copy)
     return copy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from hotfolder.ledger.actions import Actions
@@ -37,10 +38,10 @@ class Ledger:
         self.lately = Lately(self.database)
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, alive: Callable[[], None] = lambda: None) -> Ledger:
         """Opens, or makes, the database and brings its schema up to date, after it was copied.
 
-        Raises LedgerError; EnvironmentTrouble.
+        `alive` is called while that goes on. Raises LedgerError; EnvironmentTrouble.
         """
         # sqlite-utils costs 0.1 s: only where it is needed.
         from hotfolder.ledger.kept import keep_a_copy
@@ -50,7 +51,7 @@ class Ledger:
         try:
             with told("written"):
                 refuse_newer(connection)
-                keep_a_copy(path, connection)
+                keep_a_copy(path, connection, alive)
                 migrate(connection)
         except BaseException:
             connection.close()

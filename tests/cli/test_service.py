@@ -96,6 +96,8 @@ def test_a_unit_of_another_root_or_of_somebody_else_stays(machine: Machine, tmp_
     path = machine.home / "me/.config/systemd/user/hotfolder.service"
     machine.install(None, mine)
     before = path.read_text()
+    (tmp_path / "link").symlink_to(mine)
+    machine.install(None, tmp_path / "link")  # the same one, by another way
     machine.install(None, mine)  # again, as after an upgrade
     with pytest.raises(UsageError, match=f"for the root {mine}") as caught:
         machine.install(None, tmp_path / "other")

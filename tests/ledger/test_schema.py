@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlite_utils import Database
@@ -63,7 +64,9 @@ def test_a_copy_is_made_before_a_migration_and_few_are_kept(tmp_path: Path) -> N
     for _ in range(3):
         path.unlink()
         of_before(path)
-        Ledger.open(path).close()
+        alive = Mock()
+        Ledger.open(path, alive).close()
+        alive.assert_called()  # a start that takes its time says so
         assert steps_of(path) == schema.NEWEST
         made.append(kept.copies(path)[0])
     assert kept.copies(path) == [made[2], made[1]]

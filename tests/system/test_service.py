@@ -169,6 +169,7 @@ def test_the_committed_units_are_those_that_install_writes() -> None:
     for name, text in units.items():
         assert (folder / name).read_text() == text
         settings = [line for line in text.splitlines() if not line.startswith("#")]
+        assert any(line.startswith("ExecReload=") and line.endswith("/hotfolder reload") for line in settings)
         for word in ("Type=notify", "WatchdogSec=180", "OOMPolicy=continue", "KillMode=mixed"):
             assert word in settings
         # These would hide the GPU, or break CUDA and torch.compile.
