@@ -48,7 +48,8 @@ stats --json | show {image} | show {image} --json | why {image} | why inbox/scor
 query 'SELECT count(*) FROM results' | query 'SELECT 1' --csv | config check | config show | models list
 config show --changed --json | backup {tmp}/copy-{number}.db | pause | resume | cancel --all | retry --all
 reroute --keep 7 --dry-run | reroute --keep 7 | reload | stop | init inbox/score/mine | service install
-service uninstall | run --once
+service uninstall | run --once | first inbox/score/none.png | withdraw | withdraw --all | keep {image} | reject {image}
+undo | undo --dry-run | restore {image} | restore --all | sheet --out {tmp}/sheet-{number}.png | upscale --top 2
 """.strip()
     .replace("\n", " | ")
     .split(" | ")

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
-from hotfolder.cli.acting import acting_on
+from hotfolder.cli.acting import acting_on, name_root
 from hotfolder.config import loading
 from hotfolder.config.root import FILE_NAME
 from hotfolder.errors import ExitCode, HotfolderError, UsageError
-from hotfolder.printable import printable
 from hotfolder.system.accounts import Account, account
 from hotfolder.system.units import (
     drop_in,
@@ -253,7 +252,7 @@ def run_uninstall(*, system: bool, user: str | None, name: str, as_json: bool) -
     if not trouble:
         manager.call("daemon-reload")
     if root is not None:
-        sys.stderr.write(f"root: {printable(root)}\n")
+        name_root(Path(root))
     if as_json:
         table.write_json(
             {"root": root, "unit": manager.unit, "path": str(path), "still_used_by": others,

@@ -6,13 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+from hotfolder.cli.acting import name_root
 from hotfolder.config import loading, presets
 from hotfolder.config.root import FILE_NAME, check_place
 from hotfolder.errors import UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.home import expanded, home
-from hotfolder.printable import printable
 
 
 def make_root(root: Path, preset: str, *, umask: str = "", in_file: bool = False) -> None:
@@ -59,7 +59,7 @@ def run_init(given: Path | None, preset: str, umask: str | None) -> None:
     if umask is not None:
         settings = settings.asked("output", {"umask": umask})
     make_root(root, preset, umask=settings.output.umask, in_file=umask is not None)
-    sys.stderr.write(f"root: {printable(str(root))}\n")
+    name_root(root)
     sys.stdout.write(
         f"{root} is ready, preset '{preset}': {presets.PRESETS[preset][0]}\n\n"
         + ("" if preset == "tiny" else f"  hotfolder models pull --root {root}\n")

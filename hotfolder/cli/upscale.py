@@ -113,7 +113,11 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
     else:
         files = _named(paths, options, settings)
     rows: dict[int, dict[str, Any]] = {}
-    with told_at_the_end(lambda: _tell([rows[i] for i in sorted(rows)], name, as_json=as_json), as_json=as_json):
+
+    def tell() -> None:
+        _tell(root, [rows[i] for i in sorted(rows)], name, as_json=as_json)
+
+    with told_at_the_end(tell, as_json=as_json):
         if root is not None and not options.is_export:
             results = results_among(Layout(root), files)
             how = {"format": options.format, "model": name if options.model is not None else None}
@@ -274,15 +278,15 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _tell(rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
+def _tell(root: Path | None, rows: Sequence[dict[str, Any]], model: str, *, as_json: bool) -> None:
     errors = sum(1 for row in rows if "error" in row)
     skipped = sum(1 for row in rows if row.get("skipped"))
     queued = sum(1 for row in rows if row.get("queued"))
     done = len(rows) - errors - skipped - queued
     if as_json:
         document = {
-            "schema_version": 1, "model": model, "images": rows, "count": done, "queued": queued, "skipped": skipped,
-            "errors": errors,
+            "schema_version": 1, "root": str(root) if root else None, "model": model, "images": rows, "count": done,
+            "queued": queued, "skipped": skipped, "errors": errors,
         }  # fmt: skip
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli.acting import name_root
 from hotfolder.cli.queue import ask, later
 from hotfolder.config.settings import Settings
 from hotfolder.core.sizes import MOST_SCALE, Target, size_for
@@ -72,6 +73,7 @@ def enlarge_results(
         return rows
     images = [results[index]["id"] for index in scales]
     command = {"do": "enlarge", "images": images, "scales": list(scales.values()), **how}
+    name_root(layout.root)
     answer = ask(layout, command, notes=len(scales))
     if answer is None:
         sys.stderr.write(later(layout))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.acting import acting_on
 from hotfolder.cli.times import span, utc
 from hotfolder.config.root import find_root
 from hotfolder.errors import ExitCode, UsageError
@@ -21,7 +22,7 @@ from hotfolder.status import mailbox
 
 def run_withdraw(given: Path | None, ids: Sequence[str], *, everything: bool, as_json: bool) -> ExitCode:
     """Lists the commands that wait, or takes some of them back. Raises UsageError for one that does not wait."""
-    layout = Layout(find_root(given))
+    layout = acting_on(given) if ids or everything else Layout(find_root(given))
     if everything and ids:
         raise UsageError("either name commands, or say --all", "hotfolder withdraw --all")
     waits = list(mailbox.waiting(layout))
@@ -44,6 +45,7 @@ def run_withdraw(given: Path | None, ids: Sequence[str], *, everything: bool, as
     if as_json:
         table.write_json(
             {
+                "root": str(layout.root),
                 "waiting": [as_document(layout, each) for each in left],
                 "withdrawn": [as_document(layout, each) for each in taken_back],
                 "too_late": [as_document(layout, each) for each in too_late],
