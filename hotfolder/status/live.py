@@ -21,6 +21,8 @@ SHOW_EVERY, WRITE_EVERY = 0.1, 0.5
 HEARTBEAT_EVERY = 10.0
 #: What tells only of the time.
 _OF_TIME = dict.fromkeys(("updated_at", "changed_at"), 0.0)
+#: What tells that work gets on: not what is merely foreseen, nor that more was dropped.
+_OF_WORK = ("stage", "step", "steps", "stage_since", "done", "failed", "paused", "unplaced")
 #: Bytes of status.json.
 _ROOM = 4096
 _TRIES = 5
@@ -52,7 +54,7 @@ class Snapshot:
     left_alone: Mapping[str, int] = field(default_factory=dict)  # files that are not taken: how many of each kind
     refused: str | None = None  # what is wrong with the configuration that was to be read anew
     version: str = ""  # of the daemon
-    changed_at: float = 0.0  # when something else than the time changed last; 0: not told
+    changed_at: float = 0.0  # when work got on last, or began to wait; 0: not told
 
     expected: float = 0.0  # jobs until nothing is left: open ones, and those that will follow from them
     left_seconds: float | None = None  # that these will take; None: not known
@@ -94,7 +96,8 @@ class Live:
         content = asdict(snapshot)
         has_changed = {**content, **_OF_TIME} != {**self._written, **_OF_TIME}
         if write and (has_changed or abs(now - self._written_at) >= HEARTBEAT_EVERY):
-            self._changed_at = now if has_changed else self._changed_at
+            if any(content[name] != self._written.get(name) for name in _OF_WORK):
+                self._changed_at = now
             self._written_at, self._written = now, {**content, "changed_at": self._changed_at}
             _overwrite(self._path, json.dumps(self._written).encode())
         if write:

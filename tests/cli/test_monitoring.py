@@ -34,8 +34,7 @@ NOW = 1_800_000_000.0
 def moment(**differs: Any) -> Snapshot:
     usual = snapshot(
         started_at=NOW - 500, now=NOW - 1, watcher="inotify", progress=None, since=NOW, done=0, failed=0, open_jobs=0,
-        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={}, expected=0.0,
-        left_seconds=None,
+        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={}, expected=0.0, left_seconds=None,
     )  # fmt: skip
     return replace(usual, **{"changed_at": NOW - 5, **differs})
 
@@ -181,6 +180,15 @@ def test_a_daemon_with_nothing_to_do_still_says_that_it_lives(tmp_path: Path) ->
     found = read(tmp_path / "status.json")
     assert found is not None
     assert found.changed_at == NOW + 40
+    for second, differs in {
+        50: {"left_seconds": 9.0},
+        60: {"open": 5, "unsettled": 2},
+        70: {"memory_used": 7},
+    }.items():
+        live.update(NOW + second, lambda d=differs: replace(told, stage="scoring", **d))  # type: ignore[misc]
+        found = read(tmp_path / "status.json")
+        assert found is not None
+        assert found.changed_at == NOW + 40, differs  # nothing of that is work that gets on
     assert found.version == __version__
     # What a later version adds is no reason to know nothing.
     (tmp_path / "status.json").write_text(json.dumps({**asdict(found), "moons": 2}))

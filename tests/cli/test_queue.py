@@ -256,7 +256,7 @@ def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout
     for path, _ in mailbox.commands(layout):
         (waits,) = mailbox.waiting(layout)
         assert waits.is_begun
-        assert not mailbox.withdraw(waits)
+        assert not mailbox.withdraw(waits.path)
         assert path.exists()
     ((path, command),) = mailbox.commands(layout)  # nobody has answered
     assert command == {"do": "resume"}
