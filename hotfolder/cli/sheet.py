@@ -76,7 +76,7 @@ def run_sheet(
     if as_json:
         images = [
             {
-                "path": row["path"], "score": row["score"], "verdict": cell.verdict, "role": row["role"],
+                "path": row["path"], "score": row["score"], "verdict": _gates(cell.verdict), "role": row["role"],
                 "gain": cell.gain,
             }
             for (_, row), cell in zip(families, cells, strict=True)
@@ -86,6 +86,11 @@ def run_sheet(
         sys.stdout.write(f"{len(cells)} images: {printable(str(place))}\n")
     if opened and typer.launch(str(place)) != 0:
         raise EnvironmentTrouble(f"no program was found that opens {place}", "open it in a viewer of yours")
+
+
+def _gates(verdict: str | None) -> str | None:
+    """What the gate said: one that was dropped to be enlarged has no verdict."""
+    return None if verdict == "upscaled" else verdict
 
 
 def check_place(place: Path) -> None:
@@ -137,7 +142,8 @@ def _cell(reader: Reader, layout: Layout, original: int, row: dict[str, Any]) ->
         gain = reader.gain_of(enlarged["path"]) if enlarged is not None else gain
     path = layout.root / row["path"]
     smaller = layout.root / first["path"]
+    verdict = first["verdict"] or ("upscaled" if gain is not None else None)
     return Cell(
-        path, row["score"], first["verdict"], gain, (first["width"], first["height"]),
+        path, row["score"], verdict, gain, (first["width"], first["height"]),
         drawn_from=smaller if smaller != path and smaller.is_file() else None,
     )  # fmt: skip
