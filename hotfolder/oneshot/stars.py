@@ -87,12 +87,14 @@ def _inside(file: Path, stars: int, sha256: str, *, overwrite: bool) -> Rated:
     kept: list[int] = []
 
     def change(packet: bytes | None) -> bytes:
+        if packet is not None and len(packet) > sidecars.MOST_BYTES:
+            raise ValueError("its XMP is too large")
         given = xmp.rating_of(packet)
         if given and packet is not None and not xmp.is_ours(packet):
             kept.append(given)
             if _is_kept(kept, stars, overwrite=overwrite):
                 raise _Kept
-        return xmp.rated(packet, stars)
+        return xmp.rated(packet, stars, sidecars.MOST_BYTES)
 
     with Beneath(file.parent) as folder:
         with folder.open(file.name) as opened:

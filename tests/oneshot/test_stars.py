@@ -14,6 +14,7 @@ from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
 from hotfolder.errors import DiskFull
+from hotfolder.imaging.packets import with_packet
 from hotfolder.oneshot.stars import NotRated, Rated, rate
 from tests.support.stars import ratings_in, stars_in
 
@@ -165,6 +166,15 @@ def test_a_persons_stars_in_the_file_stay_as_well(tmp_path: Path) -> None:
     with Image.open(file) as image:
         assert ratings_in(image.info["xmp"]) == ["5"]
         assert "xmp:Label='Grün'".encode() in image.info["xmp"]
+
+
+def test_what_raw_converters_write_may_be_long(tmp_path: Path) -> None:
+    words = PLAIN.replace("Grün", "x" * 500_000).encode()
+    file = photo(tmp_path / "a.png")
+    file.write_bytes(with_packet(file.read_bytes(), lambda _: words))
+    assert stars(file, 5, in_file=True) == Rated((file,))
+    with Image.open(file) as image:
+        assert stars_in(image.text["XML:com.adobe.xmp"].encode()) == 5  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.bmp", "a.avif"])
