@@ -104,7 +104,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def run_daemon(given: Path | None, *, once: bool, verbose: bool) -> ExitCode:
+def run_daemon(given: Path | None, *, once: bool, verbose: bool = False) -> ExitCode:
     on_terminal = sys.stderr.isatty()
     if on_terminal and not verbose:
         log_briefly()
