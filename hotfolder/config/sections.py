@@ -240,7 +240,7 @@ class WatchSettings(Section):
     )
 
     rescan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
-        30.0, description="Every so often the inboxes are read, whatever the events say."
+        30.0, description="Every so often inboxes and results are read, whatever the events say."
     )
     ignore: tuple[str, ...] = Field(
         IGNORED_BY_DEFAULT,

@@ -63,8 +63,14 @@ class Results:
     def scan(self, now: float) -> Iterator[None]:
         """Looks at every file once, and reads those that may be a missing one. Yields again and again.
 
-        The cost is that of listing the folders. Raises EnvironmentTrouble, OSError.
+        The cost is that of listing the folders; where one is missing, twice that: what is moved from a folder that is
+        not listed yet to one that is, would be taken for gone. Raises EnvironmentTrouble, OSError.
         """
+        if (yield from self._look(now, is_second=False)):
+            yield from self._look(now, is_second=True)
+
+    def _look(self, now: float, *, is_second: bool) -> Generator[None, None, bool]:
+        """Whether some are missing that were there; these are gone when they are missing in a second look."""
         began = time.monotonic()
         self._outbox.publish()
         self.more = False
@@ -94,9 +100,12 @@ class Results:
                 moved.update(recognised)
             yield from self._follow(beneath, compared.in_place, moved, found, now)
             yield from self._follow_placed(found, held, device)
-            if recognised is not None:
-                lost = [each for each in compared.missing if each.id not in moved and not each.is_gone]
+            if recognised is None:
+                return False
+            lost = [each for each in compared.missing if each.id not in moved and not each.is_gone]
+            if is_second:
                 yield from self._lose(beneath, lost, now)
+            return bool(lost)
 
     def _found(self) -> tuple[dict[str, Sighting], tuple[str, ...]]:
         """Every file of the folders by its path, and the beginnings of paths that could not be looked at."""

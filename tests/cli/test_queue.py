@@ -310,7 +310,8 @@ def test_reroute_of_what_a_person_took_or_put_there(judged: Layout) -> None:
     with working(daemon(judged, ScriptedExecutor(always(9.9)))):
         wait_for(judged.live_status.exists, 20, "it runs")
         told = json.loads(hotfolder(judged, "reroute", "--keep", "7", "--json").stdout)
-        assert (told["kept"], told["rejected"], told["missing"]) == (0, 1, 0)  # what was deleted is known to be gone
+        # What was deleted is known to be gone.
+        assert (told["kept"], told["rejected"], told["missing"]) == (0, 1, 0)
     assert (judged.root / "reject/sub/d.png").read_bytes() == theirs
     assert (judged.root / "reject/sub/d-1.png").exists()
 

@@ -6,17 +6,20 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hotfolder.cli.why import explain
+from hotfolder.daemon import results as results_module
 from hotfolder.daemon.results import Results
 from hotfolder.errors import DeviceTrouble, HotfolderError
 from hotfolder.files import identity
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders import scan as scan_module
 from hotfolder.folders.layout import Layout
+from hotfolder.ledger.whereabouts import Whereabouts
 from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind, Sighting
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
@@ -166,6 +169,28 @@ def test_where_inodes_do_not_hold_it_is_the_content(layout: Layout, monkeypatch:
     look(layout)
     assert results(layout) == [("reject/other.png", "reject"), ("keep/b.png", "keep")]
     assert rows(layout, "SELECT DISTINCT inode FROM images") == [(0,)]
+
+
+def test_what_is_moved_while_the_folders_are_listed_is_not_taken_for_gone(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(layout, "a.png", "z/b.png")
+    real, moved = results_module.scan, []
+
+    def moving(root: Path, folder: str, *rest: object) -> Iterator[Sighting]:
+        if folder == "reject" and not moved:  # keep/ was listed: a file comes into it from where it was not yet
+            moved.append(True)
+            move(layout, "reject/b.png", "keep/late.png")
+        yield from real(root, folder, *rest)
+
+    move(layout, "keep/z/b.png", "reject/b.png")
+    look(layout)
+    monkeypatch.setattr(results_module, "scan", moving)
+    gone: list[list[int]] = []
+    monkeypatch.setattr(Whereabouts, "lost", lambda _self, ids, _now: gone.append(list(ids)))
+    look(layout)
+    assert gone == []
+    assert results(layout) == [("keep/a.png", "keep"), ("keep/late.png", "keep")]
 
 
 def test_sidecars_go_along(layout: Layout) -> None:

@@ -1,7 +1,6 @@
 """A person who moves, renames, copies, edits and deletes results at random, and what the ledger makes of it.
 
-`python -m tests.faults.hand --files 500 --rounds 20` does it with as many; `--vfat` where inode numbers do not last,
-which needs the right to mount.
+`python -m tests.faults.hand --files 500 --rounds 20` does it with as many.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from hotfolder.folders.layout import Layout
@@ -238,34 +236,15 @@ def _told(how: str, layout: Layout, person: Person) -> str:
     return f"{told}: results equals the disk"
 
 
-@contextlib.contextmanager
-def _place(*, vfat: bool) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        if not vfat:
-            yield Path(folder)
-            return
-        image, mount = Path(folder) / "disk.img", Path(folder) / "mount"
-        mount.mkdir()
-        with image.open("wb") as file:
-            file.truncate(256 * 2**20)
-        subprocess.run(["mkfs.vfat", str(image)], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
-        try:
-            yield mount
-        finally:
-            subprocess.run(["umount", str(mount)], check=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--vfat", action="store_true")
     arguments = parser.parse_args()
     for how in ("stopped", "running", "killed"):
-        with _place(vfat=arguments.vfat) as folder:
-            layout, numbers = new_root(folder), (arguments.files, arguments.rounds, arguments.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            layout, numbers = new_root(Path(folder)), (arguments.files, arguments.rounds, arguments.seed)
             if how == "stopped":
                 told = while_stopped(layout, *numbers)
             else:
