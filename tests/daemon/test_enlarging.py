@@ -111,7 +111,7 @@ def test_a_size_is_asked_for_in_pixels(
     good = str(worked.root / "keep/set/good.png")
     upscale(worked, capsys, good, long_edge=40)
     (command,) = mailbox.waiting(worked)
-    assert command["scales"] == [2.5]
+    assert command.command["scales"] == [2.5]
     monkeypatch.setenv("HOTFOLDER_UPSCALE__MAX_OUTPUT_MEGAPIXELS", "0.01")
     code, (row,) = upscale(worked, capsys, good, megapixels=0.02)
     assert (code, row["error"]["kind"]) == (ExitCode.PARTLY_FAILED, "enlarged_too_large")
