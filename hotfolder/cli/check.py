@@ -68,6 +68,13 @@ def _of_the_daemon(found: Mapping[str, Any], open_jobs: int) -> list[tuple[State
     daemon, silent, unchanged = found["daemon"], found["heartbeat_seconds"], found["unchanged_seconds"]
     if not daemon["running"]:
         return [(State.CRITICAL, f"no daemon works on {found['root']}")]
+    if not found["status_is_readable"]:
+        return [
+            (
+                State.UNKNOWN,
+                f"process {daemon['pid']} runs; its .hotfolder/status.json may not be read by this user",
+            )
+        ]
     if silent is None:
         since = found["starting_seconds"]
         slow = since is not None and since > STARTING

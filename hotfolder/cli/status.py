@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -73,6 +74,7 @@ def gather(layout: Layout) -> dict[str, Any]:
         },
         "heartbeat_seconds": _since(live.updated_at, now) if live else None,
         "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
+        "status_is_readable": not os.path.lexists(layout.live_status) or os.access(layout.live_status, os.R_OK),
         "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
         "commands": [as_document(layout, each) for each in _commands(layout)],
         "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},

@@ -89,6 +89,7 @@ def test_each_state_of_a_line_has_its_code(running: Layout, monkeypatch: pytest.
     assert len(text.split("; ")) == 3
     assert found(None, starting_seconds=9.0) == (State.OK, "starting; 0 jobs open")
     assert found(None, starting_seconds=301.0)[0] is State.WARNING
+    assert found(None, status_is_readable=False)[0] is State.UNKNOWN
 
 
 def test_the_command_tells_by_its_exit_code(layout: Layout, tmp_path: Path) -> None:
