@@ -1,6 +1,7 @@
 """How long one waits: the time left as it is foretold against the truth, and how soon first results come.
 
-`uv run python -m tools.measure_waits [eta] [turns]`, with the built-in models, in a temporary folder; some minutes.
+`uv run python -m tools.measure_waits [eta] [turns] [asleep]`, in a temporary folder; some minutes. `eta` and `turns`
+work with the built-in models, `asleep` is `eta` with an executor that only takes its time: for busy machines.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hotfolder.cli.setup import make_root
 from hotfolder.config import loading
 from hotfolder.config.settings import Settings
 from hotfolder.daemon.loop import Daemon
 from hotfolder.demo.pictures import FAULTS, draw_landscape, spoil
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import Done, Executor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.status.live import Snapshot
 from hotfolder.types import Kind
+from tools.asleep import Asleep
 
 #: Parts of the whole run at which the time left is looked at.
 _AT = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -33,6 +36,11 @@ _AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 _RUNS = ((60, 20, 0), (20, 80, 6), (80, 0, 0))
 #: Of drawn images some are tried again, and some enlarged.
 _GATE = {"gate": {"keep": 6.5, "upscale": 7.0, "regenerate_below": 6.0}}
+#: The same where scores are spread evenly from 1 to 9; and what the executor without models takes for each job, about
+#: as the built-in models on two cores.
+_EVEN_GATE = {"gate": {"keep": 6.0, "upscale": 7.0, "regenerate_below": 3.0}}
+_SECONDS = {Kind.GENERATE: 0.25, Kind.SCORE: 0.03, Kind.UPSCALE: 0.35}
+_LOAD_SECONDS = {Kind.GENERATE: 4.0, Kind.SCORE: 0.5, Kind.UPSCALE: 1.5}
 _SHAPES, _COLOURS = ("circle", "star", "heart", "square", "ring"), ("red", "green", "yellow", "purple")
 
 
@@ -54,7 +62,9 @@ def main(parts: Collection[str]) -> None:
     os.environ["HOTFOLDER_OUTPUT__MIN_FREE_MB"] = "1"
     with tempfile.TemporaryDirectory(prefix="hotfolder-waits-") as folder:
         if not parts or "eta" in parts:
-            _eta(_root(Path(folder) / "eta"))
+            _eta(_root(Path(folder) / "eta"), _Counting, _GATE)
+        if "asleep" in parts:
+            _eta(_root(Path(folder) / "asleep"), lambda *_: Asleep(_SECONDS, _LOAD_SECONDS), _EVEN_GATE)
         if not parts or "turns" in parts:
             _turns(_root(Path(folder) / "turns"))
 
@@ -64,7 +74,7 @@ def _root(root: Path) -> Layout:
     return Layout(root)
 
 
-def _eta(layout: Layout) -> None:
+def _eta(layout: Layout, make: Callable[[Settings, Layout], Executor], gate: Mapping[str, Any]) -> None:
     """Prints a table: the time left that was foretold, in parts of the true one."""
     heads = "".join(f" | at {at:.0%}" for at in _AT)
     sys.stdout.write(f"| run | jobs | seconds{heads} |\n| --- | --- | ---{' | ---' * len(_AT)} |\n")
@@ -75,9 +85,9 @@ def _eta(layout: Layout) -> None:
         def note(snapshot: Snapshot, said: list[tuple[float, float | None]] = said) -> None:
             said.append((time.monotonic(), snapshot.left_seconds))
 
-        settings = loading.load(layout.root).overridden(_GATE)
+        settings = loading.load(layout.root).overridden(gate)
         began = time.monotonic()
-        report = Daemon(layout.root, settings, _Counting(settings, layout), show=note).run(once=True)
+        report = Daemon(layout.root, settings, make(settings, layout), show=note).run(once=True)
         took = time.monotonic() - began
         told = "".join(f" | {_compared(said, began, took, at)}" for at in _AT)
         what = ", ".join(f"{n} {of}" for n, of in zip(run, ("prompts", "photos", "to enlarge"), strict=True) if n)

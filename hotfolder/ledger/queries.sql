@@ -493,10 +493,12 @@ SELECT kind, coalesce(purpose = 'measure', 0) AS is_measure, params != '{}' AS h
 FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: judged_lately
--- Images that the gate has judged, the newest first, and whether they were enlarged.
+-- Images that the gate has judged, the newest first, and whether they were enlarged, or are to be. The job that has
+-- enlarged one is about the image that it made.
 SELECT jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set, jobs.finished_at,
     images.role, images.score,
-    EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = images.id AND next.kind = 'upscale') AS is_enlarged
+    EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = images.id AND next.kind = 'upscale')
+        OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = images.id) AS is_enlarged
 FROM jobs JOIN images ON images.id = jobs.image_id
 WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
 ORDER BY jobs.id DESC LIMIT 200;

@@ -10,9 +10,10 @@ import pytest
 
 from hotfolder.daemon.loop import Daemon
 from hotfolder.folders.layout import Layout
+from hotfolder.ledger.ledger import Ledger
 from hotfolder.status.live import Snapshot
 from hotfolder.types import Item, Kind
-from tests.support.roots import check_consistent, picture, rows, settings
+from tests.support.roots import check_consistent, files_in, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor
 
 SECONDS = {Kind.GENERATE: 0.02, Kind.SCORE: 0.004, Kind.UPSCALE: 0.05}
@@ -32,7 +33,7 @@ def working_daemon(layout: Layout, show: Callable[[Snapshot], None]) -> Daemon:
 
 @pytest.mark.slow
 def test_it_reckons_with_scores_new_tries_and_enlargements(layout: Layout) -> None:
-    lines = "\n".join(f"a cat --seed {n}" for n in range(150))
+    lines = "\n".join(f"a cat --seed {n}" for n in range(100))
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text(lines)
     for number in range(30):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
@@ -51,6 +52,10 @@ def test_it_reckons_with_scores_new_tries_and_enlargements(layout: Layout) -> No
     assert middle.expected > 1.2 * middle.open
     assert 0.7 * jobs <= middle.total <= 1.4 * jobs
     assert said[-1][1].left_seconds is None
+    ledger = Ledger.open(layout.database)
+    enlarged = sum(each.is_enlarged for each in ledger.lately.judged())
+    ledger.close()
+    assert enlarged == len(files_in(layout, "upscaled"))
     check_consistent(layout)
 
 
