@@ -173,6 +173,7 @@ def test_a_database_of_any_earlier_schema_is_brought_up_to_date(layout: Layout, 
         "VALUES (1, 7.0, 's', 'w', 'p', 'float32', 1)"
     )
     old.close()
+    picture(layout.root / "keep/old.png", 1)
     picture(layout.inbox(Kind.SCORE) / "new.png")
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     found = rows(layout, "SELECT path, score FROM results ORDER BY path")
