@@ -671,8 +671,12 @@ ON CONFLICT (asked) DO UPDATE SET kind = kind RETURNING id;
 SELECT * FROM actions WHERE id = :id;
 
 -- name: last_actions
--- The newest that were not taken back.
-SELECT * FROM actions WHERE undone_at IS NULL AND (:kind IS NULL OR kind = :kind) ORDER BY id DESC LIMIT :most;
+-- The newest that were not taken back, and did anything.
+SELECT * FROM actions
+WHERE undone_at IS NULL AND (:kind IS NULL OR kind = :kind)
+  AND (EXISTS (SELECT 1 FROM verdict_history WHERE action_id = actions.id)
+    OR EXISTS (SELECT 1 FROM action_steps WHERE action_id = actions.id))
+ORDER BY id DESC LIMIT :most;
 
 -- name: count_of_action
 -- How many images, files or jobs an action was about, of which it was not taken back.

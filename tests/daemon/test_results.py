@@ -316,3 +316,16 @@ def test_a_folder_that_cannot_be_read_loses_nothing(layout: Layout, monkeypatch:
         patch.setattr(scan_module, "open_folder", refuses)
         look(layout)
     assert results(layout) == [("keep/a.png", "keep"), ("keep/sub/b.png", "keep")]
+
+
+def test_a_folder_that_became_a_link_is_not_followed(layout: Layout, tmp_path: Path) -> None:
+    judged(layout, "sub/a.png")
+    elsewhere = (layout.root / "keep/sub").rename(tmp_path / "elsewhere")
+    (layout.root / "keep/sub").symlink_to(elsewhere)
+    look(layout)
+    assert results(layout) == [(None, "keep")]
+    assert (elsewhere / "a.png").exists()
+    (layout.root / "keep/sub").unlink()
+    elsewhere.rename(layout.root / "keep/sub")
+    look(layout)
+    assert results(layout) == [("keep/sub/a.png", "keep")]

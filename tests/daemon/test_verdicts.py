@@ -152,6 +152,19 @@ def test_a_name_that_is_taken_gets_a_number(judged: Layout, hand: Hand) -> None:
     assert (judged.root / "keep/sub/a.png").read_bytes() == theirs
 
 
+def test_no_link_is_followed_to_where_it_leads(judged: Layout, hand: Hand, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (judged.root / "reject/sub").rename(tmp_path / "away")
+    (judged.root / "reject/sub").symlink_to(elsewhere)
+    _, told = hand.reject("keep/sub/c.png")
+    assert told["files"][0]["path"] == "reject/sub-1/c.png"
+    picture(elsewhere / "a.png", 0)  # the same picture as a, which is gone
+    code, told = hand.keep("reject/sub/a.png")
+    assert (code, "gone" in told["files"][0]["error"]) == (ExitCode.PARTLY_FAILED, True)
+    assert [path.name for path in elsewhere.iterdir()] == ["a.png"]
+
+
 def test_enlarged_ones_are_kept_in_upscaled(layout: Layout, hand: Hand) -> None:
     picture(layout.inbox(Kind.UPSCALE) / "a.png")
     work(layout)
@@ -229,6 +242,15 @@ def test_what_was_said_since_is_not_overruled_by_undo(judged: Layout, hand: Hand
     assert rows(judged, "SELECT verdict, verdict_by FROM images WHERE path LIKE '%/a.png'") == [
         ("reject", "person")
     ]
+
+
+def test_what_did_nothing_is_nothing_to_undo(judged: Layout, hand: Hand) -> None:
+    hand.keep("reject/sub/a.png")
+    obeyed(judged, do="reroute", keep=6.5)
+    (judged.root / "reject/sub/b.png").unlink()
+    hand.keep("reject/sub/b.png")
+    _, undone = hand.undo()
+    assert [each["files"] for each in undone] == [[{"file": "keep/sub/a.png", "path": "reject/sub/a.png"}]]
 
 
 def test_a_command_that_is_carried_out_again_after_a_crash_is_the_same_action(judged: Layout) -> None:
