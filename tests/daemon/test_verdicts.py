@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind, Verdict
+from tests.faults.disks import working
+from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -447,3 +450,24 @@ def test_a_stand_in_is_given_no_work(layout: Layout, hand: Hand, monkeypatch: py
     monkeypatch.setattr(StandInExecutor, "submit", lambda *_: pytest.fail("it is given work"))
     hand.reject("keep/a.png")
     assert files_in(layout, "inbox", "keep", "reject") == ["inbox/score/new.png", "reject/a.png"]
+
+
+def test_a_running_daemon_notices_and_carries_out(judged: Layout, hand: Hand) -> None:
+    with working(daemon(judged, ScriptedExecutor(always(9.9)), WATCH__RESCAN_SECONDS="0.1")):
+        wait_for(judged.live_status.exists, 20, "it runs")
+        (judged.root / "keep/sub/d.png").rename(judged.root / "reject/sub/d.png")
+        wait_for(lambda: "d" in by_person(judged), 20, "the move is noticed")
+        code, told = hand.keep("reject/sub/a.png")
+        assert (code, told["waits"], told["files"][0]["path"]) == (ExitCode.DONE, False, "keep/sub/a.png")
+        _, undone = hand.undo()
+        assert undone[0]["files"] == [{"file": "keep/sub/a.png", "path": "reject/sub/a.png"}]
+        _, told = hand.restore("keep/sub/c.png")
+        assert told == [{"file": "keep/sub/c.png", "path": "inbox/score/sub/c.png"}]
+        time.sleep(0.5)  # several scans of the inbox
+    assert sorted_into(judged) == "abd "
+    assert files_in(judged, "inbox") == ["inbox/score/sub/c.png"]
+
+
+def by_person(layout: Layout) -> str:
+    """The images that a person has judged."""
+    return "".join(path[-5] for (path,) in rows(layout, "SELECT path FROM verdicts WHERE by = 'person'"))
