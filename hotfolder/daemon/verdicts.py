@@ -101,8 +101,9 @@ class Verdicts:
         told: list[Told] = []
         after = 0
         while page := self._ledger.verdicts.of_action(action_id, after, _PAGE):
-            after = page[-1].image_id
             images = yield from self.in_their_places([each.image_id for each in page])
+            page = self._ledger.verdicts.of_action(action_id, after, _PAGE)  # perhaps some were moved by hand
+            after = page[-1].image_id
             transitions: list[VerdictTakenBack] = []
             for each in page:
                 image = images[each.image_id]

@@ -461,6 +461,11 @@ def test_a_running_daemon_notices_and_carries_out(judged: Layout, hand: Hand) ->
         assert (code, told["waits"], told["files"][0]["path"]) == (ExitCode.DONE, False, "keep/sub/a.png")
         _, undone = hand.undo()
         assert undone[0]["files"] == [{"file": "keep/sub/a.png", "path": "reject/sub/a.png"}]
+        hand.keep("reject/sub/a.png", "reject/sub/b.png")
+        (judged.root / "keep/sub/b.png").rename(judged.root / "reject/sub/b.png")  # not noticed yet
+        code, undone = hand.undo()
+        assert code == ExitCode.PARTLY_FAILED
+        assert [each.get("error") for each in undone[0]["files"]].count("something else was said of it since") == 1
         _, told = hand.restore("keep/sub/c.png")
         assert told == [{"file": "keep/sub/c.png", "path": "inbox/score/sub/c.png"}]
         time.sleep(0.5)  # several scans of the inbox
