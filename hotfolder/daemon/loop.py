@@ -168,6 +168,9 @@ class Daemon:
                 pass
             self._completion.finish_sources()
             orderly = True
+        except LedgerError:
+            self._is_sound = False
+            raise
         finally:
             try:
                 self._shut_down(orderly)
