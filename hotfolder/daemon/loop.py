@@ -14,36 +14,22 @@ from typing import Any, TypeVar
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
-from hotfolder.daemon.commands import OF_A_DAEMON, Asked, Commands
-from hotfolder.daemon.companions import Companions
-from hotfolder.daemon.completion import Completion
-from hotfolder.daemon.dispatcher import Dispatcher
-from hotfolder.daemon.enlarging import Enlarging
+from hotfolder.daemon.commands import OF_A_DAEMON, Asked
 from hotfolder.daemon.forecast import Forecast
-from hotfolder.daemon.intake import Intake
 from hotfolder.daemon.leaving import leave
-from hotfolder.daemon.outbox import Outbox
-from hotfolder.daemon.pauses import Pauses
-from hotfolder.daemon.ratings import Ratings
+from hotfolder.daemon.parts import Parts
 from hotfolder.daemon.rebuild import open_or_rebuild
 from hotfolder.daemon.reloading import Reloading, log_changes
 from hotfolder.daemon.reporter import Report, Reporter
-from hotfolder.daemon.restoring import Restoring
-from hotfolder.daemon.results import Results
 from hotfolder.daemon.schedule import ScanSchedule
-from hotfolder.daemon.sources import Sources
-from hotfolder.daemon.undoing import Undoing
-from hotfolder.daemon.verdicts import Verdicts
 from hotfolder.errors import EnvironmentTrouble, LedgerError, Outdated
 from hotfolder.executors.base import Executor
 from hotfolder.files.trouble import explain
-from hotfolder.folders.guard import Guard, check_folders, tidy_permissions, try_moves
+from hotfolder.folders.guard import check_folders, tidy_permissions, try_moves
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.folders.watch import Watcher
-from hotfolder.ledger.connection import files as database_files
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.routing.router import Router
 from hotfolder.status import live, mailbox
 from hotfolder.types import ErrorInfo
 
@@ -88,17 +74,8 @@ class Daemon:
         self._is_sound = True  # the ledger is whole, and the one that was opened
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
-        self._guard: Guard
-        self._sources: Sources
-        self._pauses: Pauses
-        self._intake: Intake
-        self._dispatcher: Dispatcher
+        self._parts: Parts
         self._forecast: Forecast
-        self._outbox: Outbox
-        self._completion: Completion
-        self._results: Results
-        self._commands: Commands
-        self._ratings: Ratings
         self._watcher: Watcher
 
     def stop(self) -> None:
@@ -138,9 +115,9 @@ class Daemon:
                 with self._pausing():
                     self._listen(wait, scan_is_put_off)
             orderly = True
-            outbox = self._outbox
+            outbox, intake = self._parts.outbox, self._parts.intake
             return Report(
-                outbox.done, outbox.failed, self._reason(), held=self._intake.held, to_mend=self._intake.to_mend,
+                outbox.done, outbox.failed, self._reason(), held=intake.held, to_mend=intake.to_mend,
                 unplaced=outbox.unplaced, outdated=self._outdated,
             )  # fmt: skip
         except LedgerError:
@@ -164,9 +141,9 @@ class Daemon:
         try:
             self._open(thoroughly=not ended_in_order)
             self._scan_results(self._clock())
-            for _ in self._commands.obey():
+            for _ in self._parts.commands.obey():
                 pass
-            self._completion.finish_sources()
+            self._parts.completion.finish_sources()
             orderly = True
         except LedgerError:
             self._is_sound = False
@@ -184,29 +161,9 @@ class Daemon:
         self._ledger = ledger = self._driven(steps)
         layout, settings = self._layout, self._settings
         self._tidy_permissions()
-        router = Router(settings.policy)
-        self._guard = guard = Guard(layout, [layout.lock, *database_files(layout.database)])
         self._watcher = self._new_watcher()
-        self._sources = sources = Sources(layout, ledger)
-        self._pauses = Pauses(layout.hold)
-        companions = Companions(layout, ledger)
-        self._intake = Intake(layout, settings, ledger, router, guard, sources, companions)
-        self._dispatcher = Dispatcher(layout, settings, ledger, self._executor, guard, sources)
-        self._forecast = Forecast(settings, ledger, self._dispatcher.rates, self._started_at)
-        self._outbox = outbox = Outbox(layout, settings, ledger, guard, sources, companions, self._clock)
-        enlarging = Enlarging(layout, settings, ledger, router, self._clock)
-        self._results = results = Results(layout, settings, ledger, router, outbox, sources)
-        self._completion = Completion(
-            layout, settings, ledger, router, guard, sources, outbox, results, self._clock
-        )
-        verdicts = Verdicts(layout, settings, ledger, router, outbox, results, self._clock)
-        restoring = Restoring(layout, ledger, outbox, results, self._clock)
-        undoing = Undoing(ledger, router, outbox, verdicts, restoring, self._clock)
-        self._commands = Commands(
-            layout, ledger, self._completion, self._dispatcher, self._pauses, enlarging, verdicts, restoring,
-            undoing, self._clock,
-        )  # fmt: skip
-        self._ratings = Ratings(layout, ledger)
+        self._parts = parts = Parts.made(layout, settings, ledger, self._executor, self._clock)
+        self._forecast = Forecast(settings, ledger, parts.dispatcher.rates, self._started_at)
         self._is_open = True
         with self._pausing():
             self._resume()
@@ -235,14 +192,14 @@ class Daemon:
         now = self._clock()
         if now < self._last_turn:
             log.warning("the clock was set back by %.0f s", self._last_turn - now)
-            self._pauses.try_now()
+            self._parts.pauses.try_now()
             self._next_take = now
             self._set_back = True
         self._last_turn = now
         if self._to_reload.is_set():
             self._to_reload.clear()
             self._read_settings()
-        if self._reloading.waits and not self._dispatcher.is_busy:
+        if self._reloading.waits and not self._parts.dispatcher.is_busy:
             self._apply_new_settings()
         next_job = None
         with self._pausing():
@@ -253,12 +210,12 @@ class Daemon:
         put_off = self._wake.is_set()
         scan_at = min(self._schedule.due_at(woken=put_off), self._results_schedule.due_at(woken=False))
         scan_in = scan_at - time.monotonic()
-        to_apply = self._reloading.waits and not self._dispatcher.is_busy
-        due = [now] if self._more_to_rate or self._results.more or to_apply else []
-        if (try_again := self._pauses.try_again_at()) is not None:
+        to_apply = self._reloading.waits and not self._parts.dispatcher.is_busy
+        due = [now] if self._more_to_rate or self._parts.results.more or to_apply else []
+        if (try_again := self._parts.pauses.try_again_at()) is not None:
             due.append(try_again)
         else:
-            moments = (self._next_take, next_job, self._outbox.due_at())
+            moments = (self._next_take, next_job, self._parts.outbox.due_at())
             due += [moment for moment in moments if moment is not None]
         return max(0.0, min([scan_in, *(moment - self._clock() for moment in due)])), put_off
 
@@ -267,47 +224,47 @@ class Daemon:
         if self._set_back:
             self._ledger.jobs.clamp_waits(now + self._settings.of_root.retry.backoff_seconds)
             self._set_back = False
-        if self._results.more or self._results_schedule.is_due(time.monotonic(), woken=False):
+        if self._parts.results.more or self._results_schedule.is_due(time.monotonic(), woken=False):
             self._scan_results(now)
         if self._schedule.is_due(time.monotonic(), woken=self._wake.is_set()):
             self._scan(now)
-        try_again = self._pauses.try_again_at()
+        try_again = self._parts.pauses.try_again_at()
         if try_again is not None and now >= try_again:
             self._resume()
-        asked_until = self._pauses.asked_until(now)
-        if not self._pauses.in_trouble:
+        asked_until = self._parts.pauses.asked_until(now)
+        if not self._parts.pauses.in_trouble:
             if self._next_take is not None and now >= self._next_take:
-                taken = self._intake.take(now)
+                taken = self._parts.intake.take(now)
                 self._next_take = taken.next_at
-                for follower, why in self._completion.follow(taken.followers):
-                    self._intake.stays(follower.sighting, why)
+                for follower, why in self._parts.completion.follow(taken.followers):
+                    self._parts.intake.stays(follower.sighting, why)
                 for path in taken.new:
                     self._watcher.found(path)
             if asked_until is None and not self._reloading.waits and not self._stopping.is_set():
-                self._dispatcher.feed(now)
+                self._parts.dispatcher.feed(now)
             self._publish_if_due(now)
-            self._completion.finish_sources()
-            self._more_to_rate = self._ratings.work(self._settings.of_root.output.rating)
+            self._parts.completion.finish_sources()
+            self._more_to_rate = self._parts.ratings.work(self._settings.of_root.output.rating)
             self._take_decisions()
-            self._pauses.works()
+            self._parts.pauses.works()
         if asked_until is not None:
             return asked_until
-        return self._ledger.jobs.next_due() if self._dispatcher.is_free else None
+        return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
 
     def _publish_if_due(self, now: float) -> None:
         """Many at a time; nothing is waited for when nothing more is in work."""
-        due = self._outbox.due_at()
-        if due is not None and (now >= due or not self._dispatcher.is_busy):
-            self._outbox.publish()
-        self._outbox.place_again(now)
+        due = self._parts.outbox.due_at()
+        if due is not None and (now >= due or not self._parts.dispatcher.is_busy):
+            self._parts.outbox.publish()
+        self._parts.outbox.place_again(now)
 
     def _scan_results(self, now: float) -> None:
         """Before commands are carried out: they find images where those are."""
         began = time.monotonic()
         settings = self._settings.of_root
         self._results_schedule.begin(began, settings.retry.pause_seconds)
-        self._guard.check_root()
-        for _ in self._results.scan(now):
+        self._parts.guard.check_root()
+        for _ in self._parts.results.scan(now):
             self._alive()
         ended = time.monotonic()
         self._results_schedule.end(began, ended, settings.watch.rescan_seconds, events_come=True)
@@ -317,15 +274,15 @@ class Daemon:
         self._wake.clear()
         settings = self._settings.of_root
         self._schedule.begin(began, settings.retry.pause_seconds)
-        self._guard.check_root()
-        self._outbox.publish()
-        for asked in self._commands.obey():
+        self._parts.guard.check_root()
+        self._parts.outbox.publish()
+        for asked in self._parts.commands.obey():
             if asked is not None:
                 asked.answer = self._answer(asked)
             self._alive()
             self._tell()
-        in_work = {job.drop_id for job in (*self._dispatcher.in_work, *self._outbox.gathered)}
-        self._intake.scan(now, in_work, self._outbox.held_paths, fresh=self._watcher.is_fresh())
+        in_work = {job.drop_id for job in (*self._parts.dispatcher.in_work, *self._parts.outbox.gathered)}
+        self._parts.intake.scan(now, in_work, self._parts.outbox.held_paths, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
         self._watcher.ensure()
         watch, events_come = settings.watch, self._watcher.alive
@@ -337,7 +294,7 @@ class Daemon:
         """Waits for the executor, for an event of the file system, or until something is due."""
         if self._reporter.is_late:
             wait = min(wait, live.WRITE_EVERY)
-        if self._dispatcher.is_busy:
+        if self._parts.dispatcher.is_busy:
             self._hear(min(wait, _BUSY_WAIT))
             self._tell()
             return
@@ -349,7 +306,7 @@ class Daemon:
             self._stopping.wait(0.02)  # a copied folder comes as a burst of events: one scan for all of them
 
     def _hear(self, wait: float) -> None:
-        heard = self._dispatcher.hear(wait)
+        heard = self._parts.dispatcher.hear(wait)
         if heard.trouble is not None and heard.trouble.kind == Outdated.kind:
             self._outdated = heard.trouble  # nothing can be begun by this process any more
             self.stop()
@@ -357,20 +314,20 @@ class Daemon:
             self._pause(heard.trouble)
         for ended in heard.ended:
             with self._pausing():
-                self._completion.end(ended)
-            if self._outbox.is_full:
-                self._outbox.publish()
+                self._parts.completion.end(ended)
+            if self._parts.outbox.is_full:
+                self._parts.outbox.publish()
                 self._alive()
         self._take_decisions()
 
     def _take_decisions(self) -> None:
         """What the parts have found since this was done last."""
-        pause = self._outbox.take_pause()
+        pause = self._parts.outbox.take_pause()
         if pause is not None:
             self._pause(pause.error, pause.until)
-        if self._sources.look_again:
+        if self._parts.sources.look_again:
             self._wake.set()
-        self._reporter.events(self._outbox.events())
+        self._reporter.events(self._parts.outbox.events())
 
     @contextlib.contextmanager
     def _pausing(self) -> Iterator[None]:
@@ -385,30 +342,30 @@ class Daemon:
 
     def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
         usual = self._clock() + self._settings.of_root.retry.pause_seconds
-        self._pauses.trouble(error, until or usual)
+        self._parts.pauses.trouble(error, until or usual)
 
     def _reason(self) -> str | None:
         """Why nothing is begun, if so."""
-        return self._pauses.reason(self._clock())
+        return self._parts.pauses.reason(self._clock())
 
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
-        self._outbox.resume()
-        self._completion.resume()
+        self._parts.outbox.resume()
+        self._parts.completion.resume()
         if not self._recovered:
             recovered = self._ledger.jobs.recover()
             self._recovered = True
             if recovered:
                 log.info("%d jobs that were in work go back into the queue", recovered)
-                self._completion.quarantine()
-        self._pauses.trouble_is_over()
+                self._parts.completion.quarantine()
+        self._parts.pauses.trouble_is_over()
 
     def _answer(self, asked: Asked) -> dict[str, Any]:
         """Does what only the loop can."""
         if asked.what == "reload":
-            return {**self._read_settings(), "waits_for_work": self._dispatcher.is_busy}
+            return {**self._read_settings(), "waits_for_work": self._parts.dispatcher.is_busy}
         self.stop()
-        in_work = [{"kind": job.kind, "source_file": job.source_file} for job in self._dispatcher.in_work]
+        in_work = [{"kind": job.kind, "source_file": job.source_file} for job in self._parts.dispatcher.in_work]
         waiting = self._ledger.jobs.open_count() - len(in_work)
         grace = self._settings.of_root.executor.stop_grace_seconds
         return {"finishing": in_work, "waiting": waiting, "grace_seconds": grace}
@@ -430,7 +387,7 @@ class Daemon:
             self._settings.change(settings)
             self._tidy_permissions()
             self._reporter.settings_changed(settings)
-            self._dispatcher.settings_changed(before)
+            self._parts.dispatcher.settings_changed(before)
             if (before.inbox, before.watch.mode) != (settings.inbox, settings.watch.mode):
                 self._watcher.stop()
                 self._watcher = self._new_watcher()
@@ -448,12 +405,12 @@ class Daemon:
         self._reporter.snapshot(self._clock(), self._snapshot)
 
     def _alive(self) -> None:
-        progress = self._dispatcher.progress
+        progress = self._parts.dispatcher.progress
         self._reporter.alive(loading=progress is not None and progress.loading)
 
     def _announce(self) -> None:
         """To hooks and people: that nothing is begun any more, or that everything is done."""
-        reason, outbox = self._reason(), self._outbox
+        reason, outbox = self._reason(), self._parts.outbox
         if reason is not None:
             self._reporter.paused(reason)
         elif self._reporter.is_news(outbox.done, outbox.failed) and self._drained():
@@ -465,16 +422,16 @@ class Daemon:
             started_at=self._started_at,
             now=self._clock(),
             watcher=self._watcher.mode,
-            progress=self._dispatcher.progress,
-            since=self._dispatcher.stage_since,
-            done=self._outbox.done,
-            failed=self._outbox.failed,
+            progress=self._parts.dispatcher.progress,
+            since=self._parts.dispatcher.stage_since,
+            done=self._parts.outbox.done,
+            failed=self._parts.outbox.failed,
             open_jobs=self._ledger.jobs.open_count(),
-            unsettled=self._intake.unsettled,
+            unsettled=self._parts.intake.unsettled,
             paused=self._reason(),
-            unplaced=self._outbox.unplaced,
-            taking=not self._pauses.in_trouble,
-            left_alone=self._intake.left_alone,
+            unplaced=self._parts.outbox.unplaced,
+            taking=not self._parts.pauses.in_trouble,
+            left_alone=self._parts.intake.left_alone,
             refused=self._reloading.refused.message if self._reloading.refused else None,
             expected=left.jobs,
             left_seconds=left.seconds,
@@ -482,12 +439,12 @@ class Daemon:
 
     def _drained(self) -> bool:
         """Whether nothing is left to do, but for what waits for a person."""
-        busy = self._dispatcher.is_busy or self._outbox.gathered or self._more_to_rate or self._sources.look_again
-        busy = busy or self._results.more
-        if busy or self._intake.unsettled > self._intake.held:
+        parts = self._parts
+        busy = parts.dispatcher.is_busy or parts.outbox.gathered or self._more_to_rate or parts.results.more
+        if busy or parts.sources.look_again or parts.intake.unsettled > parts.intake.held:
             return False
         with self._pausing():
-            return self._outbox.is_all_done()
+            return self._parts.outbox.is_all_done()
         return False
 
     def _shut_down(self, orderly: bool) -> None:
@@ -502,7 +459,7 @@ class Daemon:
         try:
             self._finish(orderly)
             if self._is_sound:
-                self._guard.check_root()
+                self._parts.guard.check_root()
                 self._reporter.snapshot(self._clock(), self._snapshot, force=True)
         except LedgerError:
             self._is_sound = False
@@ -513,24 +470,24 @@ class Daemon:
             if self._is_sound:
                 self._ledger.close()
             else:
-                leave(self._layout, self._ledger, self._guard)
+                leave(self._layout, self._ledger, self._parts.guard)
             self._reporter.close(orderly=orderly and self._is_sound)
 
     def _finish(self, orderly: bool) -> None:
         """What is in work, and then the executor."""
         if orderly:
-            self._reporter.finishing(self._dispatcher.in_work, self._ledger.jobs.open_count())
+            self._reporter.finishing(self._parts.dispatcher.in_work, self._ledger.jobs.open_count())
         try:
-            self._dispatcher.interrupt()
+            self._parts.dispatcher.interrupt()
             deadline = time.monotonic() + (self._settings.of_root.executor.stop_grace_seconds if orderly else 0)
-            while self._dispatcher.is_busy and time.monotonic() < deadline:
+            while self._parts.dispatcher.is_busy and time.monotonic() < deadline:
                 self._hear(0.2)
                 self._alive()
         finally:
-            self._dispatcher.close()
+            self._parts.dispatcher.close()
         with contextlib.suppress(EnvironmentTrouble):
             if orderly:
-                self._outbox.publish()
-                for job in self._dispatcher.in_work:
-                    self._completion.release(job)
+                self._parts.outbox.publish()
+                for job in self._parts.dispatcher.in_work:
+                    self._parts.completion.release(job)
         self._take_decisions()

@@ -1,0 +1,79 @@
+"""The parts of a daemon, each of which knows those that it asks, and none that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.daemon.commands import Commands
+from hotfolder.daemon.companions import Companions
+from hotfolder.daemon.completion import Completion
+from hotfolder.daemon.dispatcher import Dispatcher
+from hotfolder.daemon.enlarging import Enlarging
+from hotfolder.daemon.intake import Intake
+from hotfolder.daemon.outbox import Outbox
+from hotfolder.daemon.pauses import Pauses
+from hotfolder.daemon.ratings import Ratings
+from hotfolder.daemon.restoring import Restoring
+from hotfolder.daemon.results import Results
+from hotfolder.daemon.sources import Sources
+from hotfolder.daemon.undoing import Undoing
+from hotfolder.daemon.verdicts import Verdicts
+from hotfolder.executors.base import Executor
+from hotfolder.folders.guard import Guard
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.connection import files as database_files
+from hotfolder.ledger.ledger import Ledger
+from hotfolder.routing.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Those that the loop calls. Made once the lock is held and the ledger is open."""
+
+    guard: Guard
+    sources: Sources
+    pauses: Pauses
+    intake: Intake
+    dispatcher: Dispatcher
+    outbox: Outbox
+    completion: Completion
+    results: Results
+    commands: Commands
+    ratings: Ratings
+
+    @classmethod
+    def made(
+        cls,
+        layout: Layout,
+        settings: FolderSettings,
+        ledger: Ledger,
+        executor: Executor,
+        clock: Callable[[], float],
+    ) -> Parts:
+        router = Router(settings.policy)
+        guard = Guard(layout, [layout.lock, *database_files(layout.database)])
+        sources, pauses, companions = Sources(layout, ledger), Pauses(layout.hold), Companions(layout, ledger)
+        dispatcher = Dispatcher(layout, settings, ledger, executor, guard, sources)
+        outbox = Outbox(layout, settings, ledger, guard, sources, companions, clock)
+        results = Results(layout, settings, ledger, router, outbox, sources)
+        completion = Completion(layout, settings, ledger, router, guard, sources, outbox, results, clock)
+        enlarging = Enlarging(layout, settings, ledger, router, clock)
+        verdicts = Verdicts(layout, settings, ledger, router, outbox, results, clock)
+        restoring = Restoring(layout, ledger, outbox, results, clock)
+        undoing = Undoing(ledger, router, outbox, verdicts, restoring, clock)
+        return cls(
+            guard=guard,
+            sources=sources,
+            pauses=pauses,
+            intake=Intake(layout, settings, ledger, router, guard, sources, companions),
+            dispatcher=dispatcher,
+            outbox=outbox,
+            completion=completion,
+            results=results,
+            commands=Commands(
+                layout, ledger, completion, dispatcher, pauses, enlarging, verdicts, restoring, undoing, clock
+            ),
+            ratings=Ratings(layout, ledger),
+        )
