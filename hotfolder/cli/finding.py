@@ -24,6 +24,7 @@ class FoundImage:
 
     row: dict[str, Any]
     note: str = ""
+    is_copy: bool = False  # of the result, which lies elsewhere
 
 
 def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
@@ -48,7 +49,19 @@ def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
         return FoundImage(gone, GONE)
     if image.name == str(image):
         return _by_name(reader, layout, image)
+    if paths := reader.images_called(image.name, _MOST):
+        raise UsageError(f"{image} is no result", f"results of that name: {printable(', '.join(sorted(paths)))}")
     raise _none(layout, image)
+
+
+def find_result(reader: Reader, layout: Layout, image: Path) -> dict[str, Any]:
+    """The row of a result that is to be moved: as `find_image`, but a copy is none. Raises UsageError."""
+    found = find_image(reader, layout, image)
+    if found.is_copy and found.row["gone_at"] is None:
+        raise UsageError(
+            f"{image} is no result, but a copy of one", f"name the result itself: {found.row['path']}"
+        )
+    return found.row
 
 
 def _by_content(reader: Reader, layout: Layout, places: list[Path]) -> FoundImage | None:
@@ -69,7 +82,7 @@ def _by_content(reader: Reader, layout: Layout, places: list[Path]) -> FoundImag
     gone = next((row for row in rows if not (layout.root / row["path"]).exists()), None)
     if gone is not None:
         return FoundImage(gone, f"moved or renamed by hand: the database has it as {gone['path']}")
-    return FoundImage(rows[0], f"a copy: the result itself is {rows[0]['path']}")
+    return FoundImage(rows[0], f"a copy: the result itself is {rows[0]['path']}", is_copy=True)
 
 
 def _by_name(reader: Reader, layout: Layout, image: Path) -> FoundImage:

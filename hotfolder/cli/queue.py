@@ -14,7 +14,7 @@ from typing import Any
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.times import seconds_of, utc
-from hotfolder.errors import AlreadyRunning, UsageError
+from hotfolder.errors import AlreadyRunning, HotfolderError, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
@@ -76,7 +76,15 @@ def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict
         if settings.output.umask:
             os.umask(int(settings.output.umask, 8))
         with contextlib.suppress(AlreadyRunning):  # one was started just now, and answers
-            Daemon(layout.root, settings, StandInExecutor(lambda *_: "nothing is worked")).obey()
+            daemon = Daemon(layout.root, settings, StandInExecutor(lambda *_: "nothing is worked"))
+            try:
+                daemon.obey()
+            except AlreadyRunning:
+                raise
+            except (HotfolderError, OSError):
+                with contextlib.suppress(OSError):
+                    mailbox.withdraw(path)  # it was told to have failed, and must not be done later
+                raise
     answer = mailbox.answer_to(path, _PATIENCE + _FOR_A_MOVE * moves)
     if answer is not None and "error" in answer:
         raise UsageError(answer["error"], "hotfolder --help")

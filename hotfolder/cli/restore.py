@@ -11,7 +11,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.finding import find_image
+from hotfolder.cli.finding import find_result
 from hotfolder.cli.queue import ask_or_do, later, relative_names
 from hotfolder.core.companions import pairs, renamed
 from hotfolder.errors import ExitCode, UsageError
@@ -58,7 +58,7 @@ def _drop_of(reader: Reader, layout: Layout, file: Path) -> int:
         drop = reader.drop_placed_at(name) or reader.last_drop(name)
         if drop is not None:
             return _checked(reader, drop["id"], file)
-    row = find_image(reader, layout, file).row
+    row = find_result(reader, layout, file)
     if row["role"] != "dropped" or row["drop_id"] is None:
         raise UsageError(
             f"{file} was not dropped but made here, from {row['source_file']}", "name a file that was dropped"

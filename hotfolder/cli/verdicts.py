@@ -10,14 +10,20 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.finding import find_image
+from hotfolder.cli.finding import find_result
 from hotfolder.cli.queue import ask_or_do, later
 from hotfolder.cli.times import utc
+from hotfolder.cli.withdraw import described
 from hotfolder.core.places import place_of, why_not_judged
 from hotfolder.errors import ExitCode, UsageError
+from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
+from hotfolder.status import mailbox
 from hotfolder.types import Role, Verdict
+
+#: Commands of which something can be undone.
+_UNDONE = ("verdict", "reroute", "retry", "restore")
 
 
 def run_verdict(
@@ -26,7 +32,7 @@ def run_verdict(
     """Raises UsageError for a file that is no result; then nothing is done."""
     layout = acting_on(given)
     with Reader(layout.database) as reader:
-        rows = {row["id"]: row for row in (find_image(reader, layout, file).row for file in files)}
+        rows = {row["id"]: row for row in (find_result(reader, layout, file) for file in files)}
     answer: Mapping[str, Any] | None
     if dry_run:
         answer = {"files": [_would_be(row, verdict) for row in rows.values()]}
@@ -57,6 +63,7 @@ def run_undo(given: Path | None, count: int, *, dry_run: bool, as_json: bool) ->
     layout = acting_on(given)
     with Reader(layout.database) as reader:
         last = reader.last_actions(count)
+    _check_that_none_waits(layout)
     if not last:
         raise UsageError("there is nothing to undo", "it takes back: keep, reject, reroute, retry and restore")
     if dry_run:
@@ -74,7 +81,7 @@ def run_undo(given: Path | None, count: int, *, dry_run: bool, as_json: bool) ->
                 sys.stdout.write(f"would be undone: {_called(each, each['count'])}\n")
         return ExitCode.DONE
     answer = ask_or_do(layout, {"do": "undo", "last": count}, moves=sum(each["files"] for each in last))
-    undone: list[dict[str, Any]] = answer["undone"] if answer else []
+    undone = [{**each, "created_at": utc(each["created_at"])} for each in answer["undone"]] if answer else []
     if as_json:
         table.write_json({"root": str(layout.root), "dry_run": False, "waits": answer is None, "undone": undone})
     elif answer is None:
@@ -86,6 +93,16 @@ def run_undo(given: Path | None, count: int, *, dry_run: bool, as_json: bool) ->
                 sys.stdout.write(f"  {_line(file)}")
     left = any("error" in file for each in undone for file in each["files"])
     return ExitCode.PARTLY_FAILED if left else ExitCode.DONE
+
+
+def _check_that_none_waits(layout: Layout) -> None:
+    """Raises UsageError where what a person did last has not been begun: it would be done first, to be undone then."""
+    for each in mailbox.waiting(layout):
+        if each.command.get("do") in _UNDONE and not each.is_begun:
+            raise UsageError(
+                f"{described(layout, each.command)} waits for a daemon, and has done nothing yet",
+                f"take it back with: hotfolder withdraw {each.id}",
+            )
 
 
 def _would_be(row: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -283,7 +283,7 @@ def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: 
     if not cancelled:
         return _answer(path, "done", _join(told, *notes, note))
     what = " and ".join(dict.fromkeys(_DOING[kind] for kind in cancelled))
-    fix = _AGAIN if "score" in cancelled else "to have it enlarged, drop a copy of it into inbox/upscale"
+    fix = _AGAIN if "score" in cancelled else f"to have it enlarged: hotfolder upscale {path}"
     return _answer(path, "cancelled", _join(told, f"{what} cancelled by you", *notes, note), fix)
 
 

@@ -90,10 +90,26 @@ def described(layout: Layout, command: Mapping[str, Any]) -> str:
         case "pause" if isinstance(command.get("seconds"), int | float):
             return f"pause for {span(command['seconds'])}"
         case "reroute" if isinstance(command.get("keep"), int | float):
-            return f"reroute --keep {command['keep']:g}"
+            return f"reroute --keep {command['keep']:g}" + " --also-mine" * (command.get("also_mine") is True)
         case "undo":
-            return "reroute --undo"
+            return f"undo {command['last']}" if isinstance(command.get("last"), int) else "reroute --undo"
+        case "verdict":
+            return f"{printable(str(command.get('verdict')))} {_images(layout, command)}"
+        case "enlarge":
+            return f"upscale {_images(layout, command)}"
+        case "restore":
+            return f"restore {_what(layout, command)}"
     return do
+
+
+def _images(layout: Layout, command: Mapping[str, Any]) -> str:
+    ids = command.get("images") or []
+    if len(ids) == 1 and layout.database.exists():
+        with Reader(layout.database) as reader:
+            row = reader.image_row(ids[0])
+        if row is not None:
+            return printable(row["path"])
+    return f"{len(ids)} images"
 
 
 def _what(layout: Layout, command: Mapping[str, Any]) -> str:

@@ -181,6 +181,8 @@ class Commands:
             found = self._ledger.drops.cancel_many(wanted[start : start + _PAGE], _CANCELLED, now, line)
             self._completion.cancelled({drop.id for drop, _ in found})
             for drop, jobs in found:
+                if line is not None and not jobs:
+                    continue  # nothing of that line is waited for
                 self._dispatcher.cancel(jobs)
                 cancelled[drop.sighting.path] = cancelled.get(drop.sighting.path, 0) + len(jobs)
                 log.info("cancelled: %s (%d jobs)", drop.sighting.path, len(jobs))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from hotfolder.daemon.outbox import Outbox
@@ -104,5 +103,4 @@ _WHY_NOT = {
 
 
 def _told(action: Action, files: list[Told]) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(action.created_at, UTC).isoformat(timespec="seconds")
-    return {"action": action.kind, "keep": action.keep, "created_at": moment, "files": files}
+    return {"action": action.kind, "keep": action.keep, "created_at": action.created_at, "files": files}

@@ -13,6 +13,7 @@ import pytest
 
 from hotfolder.cli.app import app
 from hotfolder.cli.times import seconds_of
+from hotfolder.cli.withdraw import described
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
@@ -249,6 +250,31 @@ def test_what_waits_for_a_daemon_is_shown_and_can_be_withdrawn(layout: Layout) -
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert files_in(layout, "keep") == ["keep/a.png"]  # it was resumed, and not cancelled
     assert json.loads(hotfolder(layout, "withdraw", "--json").stdout)["waiting"] == []
+
+
+def test_every_command_that_waits_is_told_as_a_person_gave_it(layout: Layout) -> None:
+    commands = {
+        "undo 3": {"do": "undo", "last": 3},
+        "reroute --undo": {"do": "undo"},
+        "reroute --keep 6.5 --also-mine": {"do": "reroute", "keep": 6.5, "also_mine": True},
+        "reject 2 images": {"do": "verdict", "verdict": "reject", "images": [1, 2]},
+        "upscale 1 images": {"do": "enlarge", "images": [1], "scales": [None]},
+        "restore 2 files": {"do": "restore", "drops": [1, 2]},
+        "stop": {"do": "stop"},
+    }
+    for command in commands.values():
+        mailbox.ask(layout, command)
+    assert [described(layout, each.command) for each in mailbox.waiting(layout)] == list(commands)
+
+
+def test_a_line_that_nothing_is_waited_of_is_not_told_as_cancelled(layout: Layout) -> None:
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a\nb\n")
+    layout.hold.write_text('{"until": null}')
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(layout.live_status.exists, 20, "it runs")
+        wait_for(lambda: rows(layout, "SELECT 1 FROM jobs") != [], 20, "it is taken")
+        told = hotfolder(layout, "cancel", "inbox/generate/p.txt", "--line", "9").stdout
+    assert told == "nothing is waited for\n"
 
 
 def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout: Layout) -> None:

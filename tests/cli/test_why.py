@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from hotfolder.cli.show import run_show
+from hotfolder.cli.verdicts import run_verdict
 from hotfolder.cli.why import explain
 from hotfolder.errors import BadInput, DiskFull, HotfolderError, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
-from hotfolder.types import Item, Kind
+from hotfolder.types import Item, Kind, Verdict
 from tests.support.roots import daemon, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
@@ -72,6 +73,16 @@ def test_a_copy_is_told_from_the_result(worked: Layout, capsys: pytest.CaptureFi
     (worked.root / "reject/copy.png").write_bytes((worked.root / "keep/a.png").read_bytes())
     run_show(worked.root, Path("reject/copy.png"), as_json=False)
     assert "a copy: the result itself is keep/a.png" in capsys.readouterr().out
+    with pytest.raises(
+        UsageError, match="no result, but a copy of one"
+    ) as error:  # the result is not moved for it
+        run_verdict(worked.root, Verdict.REJECT, [Path("reject/copy.png")], dry_run=False, as_json=False)
+    assert "keep/a.png" in error.value.fix
+
+
+def test_where_a_result_of_that_name_is_now_is_told(worked: Layout) -> None:
+    told = explain(worked, worked.root / "reject/a.png")
+    assert (told["state"], told["fix"]) == ("unknown", "results of that name: keep/a.png")
 
 
 def test_a_bare_name_is_looked_for(worked: Layout, capsys: pytest.CaptureFixture[str]) -> None:

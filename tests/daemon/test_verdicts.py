@@ -17,7 +17,8 @@ from hotfolder.cli.retry import run_retry
 from hotfolder.cli.show import run_show
 from hotfolder.cli.verdicts import run_undo, run_verdict
 from hotfolder.cli.why import explain
-from hotfolder.errors import ExitCode, HotfolderError, UsageError
+from hotfolder.daemon.loop import Daemon
+from hotfolder.errors import DiskFull, ExitCode, HotfolderError, UsageError
 from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -124,6 +125,30 @@ def test_a_dry_run_does_nothing(judged: Layout, hand: Hand) -> None:
     ]
     assert sorted_into(judged) == "ab cd"
     assert rows(judged, "SELECT count(*) FROM actions") == [(0,)]
+
+
+def test_what_waits_is_not_done_to_be_undone(judged: Layout, hand: Hand) -> None:
+    hand.reject("keep/sub/c.png")
+    command = mailbox.ask(judged, {"do": "reroute", "keep": 8.0})
+    with pytest.raises(UsageError, match="reroute --keep 8 waits for a daemon") as error:
+        hand.undo()
+    assert "hotfolder withdraw" in error.value.fix
+    assert mailbox.withdraw(command)
+    assert hand.undo()[1][0]["created_at"].endswith("Z")
+    assert sorted_into(judged) == "ab cd"
+
+
+def test_a_command_that_is_told_to_have_failed_is_not_done_later(
+    judged: Layout, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Daemon) -> None:
+        raise DiskFull("the disk is full", "make space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Daemon, "obey", full)
+        with pytest.raises(DiskFull):
+            hand.reject("keep/sub/c.png")
+    assert list(mailbox.waiting(judged)) == []
 
 
 def test_what_cannot_be_kept_is_said_and_the_others_are(judged: Layout, hand: Hand) -> None:
