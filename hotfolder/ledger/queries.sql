@@ -90,8 +90,14 @@ SELECT id FROM jobs WHERE drop_id = :drop_id AND state IN ('queued', 'running');
 SELECT id FROM jobs WHERE image_id = :image_id AND state IN ('queued', 'running');
 
 -- name: cancelled_of_image
--- What of the work at an image a person has cancelled.
-SELECT kind FROM jobs WHERE image_id = :image_id AND state = 'cancelled' AND error_kind = 'cancelled';
+-- What of the work at an image a person has cancelled, and not asked for again. A job that has enlarged it is about what
+-- it made.
+SELECT kind FROM jobs
+WHERE image_id = :image_id AND state = 'cancelled' AND error_kind = 'cancelled'
+  AND NOT EXISTS (SELECT 1 FROM jobs AS newer
+      WHERE newer.image_id = jobs.image_id AND newer.kind = jobs.kind AND newer.id > jobs.id)
+  AND NOT (kind = 'upscale' AND EXISTS (SELECT 1 FROM images
+      WHERE parent_id = :image_id AND role = 'upscaled' AND created_at >= jobs.finished_at));
 
 -- name: finished_drops
 -- Open drops all of whose jobs have ended.

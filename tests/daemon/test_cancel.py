@@ -135,6 +135,14 @@ def test_an_enlargement_that_waits_is_cancelled_and_its_image_stays(layout: Layo
     assert (told["state"], "enlarging it cancelled by you" in told["reason"]) == ("cancelled", True)
     assert explain(layout, layout.root / "inbox/score/8.png")["state"] == "cancelled"
     check_consistent(layout)
+    # Asked for again, it is not told as cancelled any more: neither while it waits, nor when it is done.
+    ((image_id,),) = rows(layout, "SELECT image_id FROM results WHERE path = 'keep/8.png'")
+    mailbox.ask(layout, {"do": "enlarge", "images": [image_id], "scales": [None]})
+    daemon(layout, ScriptedExecutor(script)).obey()
+    assert explain(layout, layout.root / "keep/8.png")["state"] == "done"
+    daemon(layout, ScriptedExecutor(script)).run(once=True)
+    assert "upscaled/8_4x.png" in files_in(layout, "upscaled")
+    assert explain(layout, layout.root / "keep/8.png")["state"] == "done"
 
 
 def test_one_job_about_an_image_is_cancelled(layout: Layout) -> None:
