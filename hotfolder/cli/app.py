@@ -350,7 +350,7 @@ def reroute(
     run_reroute(root or context.obj, keep, undo=undo, also_mine=also_mine, dry_run=dry_run, as_json=as_json)
 
 
-Results = Annotated[list[Path], typer.Argument(help="Images of keep/, reject/ or upscaled/.")]
+Results = Annotated[list[Path], typer.Argument(help="Images of keep/, reject/, upscaled/ or archive/.")]
 
 
 @app.command()

@@ -15,7 +15,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.imaging.encode import ENDINGS
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.routing.router import Router
-from hotfolder.types import Kind, NewJob, StoredImage, UpscaleParams
+from hotfolder.types import Job, Kind, NewJob, StoredImage, UpscaleParams
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Enlarging:
         done = self._done_before(image, job)
         if done is not None:
             return {**answer, "done": done}
-        if not self._ledger.jobs.is_being_enlarged(image_id):
+        if not any(_is_enough(other, job) for other in self._ledger.jobs.enlarging(image_id)):
             assert image.drop_id is not None
             about = (image_id, image.path)
             self._ledger.jobs.add(job, image.drop_id, image.source_file or image.path, about, self._clock())
@@ -87,3 +87,13 @@ class Enlarging:
                     if beneath.identity(row["path"]) is not None:
                         return str(row["path"])
         return None
+
+
+def _is_enough(other: Job, wanted: NewJob) -> bool:
+    """Whether a job that is queued makes what is wanted: by that model, to that size and format."""
+    assert isinstance(wanted.params, UpscaleParams) and isinstance(other.params, UpscaleParams)
+    return (
+        other.model == wanted.model
+        and wanted.params.scale in (None, other.params.scale)
+        and wanted.params.format in (None, other.params.format)
+    )

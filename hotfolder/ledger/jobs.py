@@ -70,9 +70,9 @@ class Jobs:
             now=now,
         )
 
-    def is_being_enlarged(self, image_id: int) -> bool:
-        """Whether a job that enlarges this image has not ended yet."""
-        return self._database.one("open_enlargements", id=image_id) is not None
+    def enlarging(self, image_id: int) -> list[Job]:
+        """Jobs that enlarge this image and have not ended yet."""
+        return [to_job(row) for row in self._database.run("open_enlargements", id=image_id).rows]
 
     def groups(self, now: float) -> list[tuple[Kind, str]]:
         """Kinds and models of which some job may be claimed, in the order of their oldest jobs."""

@@ -634,7 +634,7 @@ SELECT path, model, settings FROM images WHERE parent_id = :id AND role = 'upsca
 
 -- name: open_enlargements
 -- Jobs that are to enlarge an image.
-SELECT id FROM jobs WHERE image_id = :id AND +kind = 'upscale' AND +state IN ('queued', 'running');
+SELECT * FROM jobs WHERE image_id = :id AND +kind = 'upscale' AND +state IN ('queued', 'running');
 
 -- name: tries
 -- What was made of the same prompt of the same file.
@@ -672,9 +672,6 @@ GROUP BY verdict;
 -- What a person asks for in one go. `asked` by the same command again, it is the same.
 INSERT INTO actions (kind, asked, keep, created_at) VALUES (:kind, :asked, :keep, :now)
 ON CONFLICT (asked) DO UPDATE SET kind = kind RETURNING id;
-
--- name: action
-SELECT * FROM actions WHERE id = :id;
 
 -- name: last_actions
 -- The newest that were not taken back, and did anything.

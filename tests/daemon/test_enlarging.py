@@ -92,6 +92,15 @@ def test_what_cannot_be_done_is_said_of_each(worked: Layout) -> None:
     assert "error" in asked(worked, images=[better], scales=[None], format="bmp")
 
 
+def test_what_waits_is_not_queued_twice_but_another_size_is(worked: Layout) -> None:
+    ((best,),) = rows(worked, "SELECT id FROM images WHERE path = 'keep/set/better.png'")
+    for scale in (2, 3, 2, None):
+        mailbox.ask(worked, {"do": "enlarge", "images": [best], "scales": [scale]})
+    daemon(worked, ScriptedExecutor(script), **NEVER).obey()
+    waits = rows(worked, "SELECT params FROM jobs WHERE kind = 'upscale' AND state = 'queued' ORDER BY id")
+    assert [json.loads(params)["scale"] for (params,) in waits] == [2, 3]
+
+
 def test_one_that_would_be_too_large_stays_as_it_is(worked: Layout) -> None:
     told = EnlargedTooLarge("enlarged it would have 384 megapixels", "ask for a size")
 
