@@ -221,7 +221,8 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
         elif daemon["unsettled"]:
             lines.append(f"arriving {daemon['unsettled']} files that are just found or not complete yet")
     lines += [
-        f"asked    {command['command']} (to take it back: hotfolder withdraw {command['id']})"
+        f"asked    {command['command']} "
+        + ("(begun)" if command["begun"] else f"(to take it back: hotfolder withdraw {command['id']})")
         for command in found["commands"][:_SOME]
     ]
     if len(found["commands"]) > _SOME:

@@ -90,6 +90,9 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
             return _of_image(path, image, (), GONE)
         placed = reader.drop_placed_at(path)
         if placed is not None and image is None:
+            last = reader.last_drop(placed["path"])
+            if there is None and last is not None and last["id"] == placed["id"]:
+                return _of_drop(reader, layout, path, last)  # which knows where it was moved to since
             return _of_placed(reader, path, placed)
         if path.endswith(naming.SIDECAR_ENDING):
             return _answer(

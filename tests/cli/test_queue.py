@@ -284,6 +284,7 @@ def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout
         assert waits.is_begun
         assert not mailbox.withdraw(waits.path)
         assert path.exists()
+        assert "asked    resume (begun)\n" in hotfolder(layout, "status").stdout
     ((path, command),) = mailbox.commands(layout)  # nobody has answered
     assert command == {"do": "resume"}
     mailbox.done(path, {})

@@ -117,6 +117,11 @@ def test_keep_and_reject_move_the_file_and_say_who_said_so(judged: Layout, hand:
     assert [each["given_by"] for each in shown["verdicts"]] == ["gate", "person"]
 
 
+def test_why_knows_where_it_went_from_the_place_that_the_gate_gave_it(judged: Layout, hand: Hand) -> None:
+    hand.reject("keep/sub/d.png")
+    assert explain(judged, judged.root / "keep/sub/d.png")["reason"] == "it is reject/sub/d.png now"
+
+
 def test_a_dry_run_does_nothing(judged: Layout, hand: Hand) -> None:
     _, told = hand.reject("keep/sub/c.png", "reject/sub/a.png", dry_run=True)
     assert told["files"] == [
