@@ -29,13 +29,13 @@ def chosen(layout: Layout, top: int | None, since: float | None) -> list[Path]:
 
 
 def results_among(layout: Layout, files: Sequence[Path]) -> dict[int, dict[str, Any]]:
-    """Of these files those that are results of the root: their rows, by their place."""
+    """Of these files those that are results of the root, and there: their rows, by their place."""
     if not layout.database.exists():
         return {}
     below: dict[int, str] = {}
     for index, file in enumerate(files):
         path = os.path.relpath(Path(os.path.abspath(file)), layout.root)  # noqa: PTH100 - links are not followed
-        if path.partition("/")[0] in _FOLDERS:
+        if path.partition("/")[0] in _FOLDERS and file.exists():
             below[index] = path
     if not below:
         return {}
@@ -44,7 +44,7 @@ def results_among(layout: Layout, files: Sequence[Path]) -> dict[int, dict[str, 
         for index, path in below.items():
             image = reader.image_by_path(path)
             row = reader.image_row(image["image_id"]) if image is not None else None
-            if row is not None:
+            if row is not None and row["gone_at"] is None:
                 found[index] = row
     return found
 

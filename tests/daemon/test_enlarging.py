@@ -92,6 +92,16 @@ def test_what_cannot_be_done_is_said_of_each(worked: Layout) -> None:
     assert "error" in asked(worked, images=[better], scales=[None], format="bmp")
 
 
+def test_a_result_that_is_gone_is_not_told_to_be_queued(
+    worked: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = worked.root / "keep/set/good.png"
+    good.unlink()
+    code, (row,) = upscale(worked, capsys, str(good))
+    assert (code, "queued" in row, "error" in row) == (ExitCode.PARTLY_FAILED, False, True)
+    assert list(mailbox.waiting(worked)) == []
+
+
 def test_what_waits_is_not_queued_twice_but_another_size_is(worked: Layout) -> None:
     ((best,),) = rows(worked, "SELECT id FROM images WHERE path = 'keep/set/better.png'")
     for scale in (2, 3, 2, None):
