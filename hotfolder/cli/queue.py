@@ -85,9 +85,15 @@ def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict
                 with contextlib.suppress(OSError):
                     mailbox.withdraw(path)  # it was told to have failed, and must not be done later
                 raise
-    answer = mailbox.answer_to(path, _PATIENCE + _FOR_A_MOVE * moves)
+    return not_refused(mailbox.answer_to(path, _PATIENCE + _FOR_A_MOVE * moves))
+
+
+def not_refused(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An answer. Raises UsageError for what the daemon refuses, such as one of an older version."""
     if answer is not None and "error" in answer:
-        raise UsageError(answer["error"], "hotfolder --help")
+        raise UsageError(
+            answer["error"], "see its log; a daemon of an older version is ended with: hotfolder stop"
+        )
     return answer
 
 
@@ -135,7 +141,7 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
 
 def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
     layout = acting_on(given)
-    answer = ask(layout, {"do": "pause", "seconds": seconds_of(for_) if for_ else None})
+    answer = not_refused(ask(layout, {"do": "pause", "seconds": seconds_of(for_) if for_ else None}))
     until = answer.get("until") if answer else None
     if as_json:
         table.write_json(
@@ -150,7 +156,7 @@ def run_pause(given: Path | None, for_: str | None, *, as_json: bool) -> None:
 
 def run_resume(given: Path | None, *, as_json: bool) -> None:
     layout = acting_on(given)
-    answer = ask(layout, {"do": "resume"})
+    answer = not_refused(ask(layout, {"do": "resume"}))
     if as_json:
         was_paused = answer["was_paused"] if answer else None
         table.write_json({"root": str(layout.root), "was_paused": was_paused, "waits": answer is None})
@@ -181,7 +187,7 @@ def run_cancel(
     if line is not None:
         command["line"] = line
     notes = len(meant.drops) + len(meant.jobs)
-    answer = ask(layout, command, notes=notes) if notes else {"cancelled": []}
+    answer = not_refused(ask(layout, command, notes=notes)) if notes else {"cancelled": []}
     cancelled = answer.get("cancelled", []) if answer else []
     if as_json:
         table.write_json({"root": str(layout.root), "cancelled": cancelled, "waits": answer is None})
@@ -199,7 +205,7 @@ def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> No
     with Reader(layout.database) as reader:
         meant = waited_for(reader, layout, files)
     command = {"do": "first", "drops": meant.drops, "jobs": meant.jobs}
-    answer = ask(layout, command, notes=len(meant.drops) + len(meant.jobs))
+    answer = not_refused(ask(layout, command, notes=len(meant.drops) + len(meant.jobs)))
     first = answer.get("first", []) if answer else []
     if as_json:
         table.write_json({"root": str(layout.root), "first": first, "waits": answer is None})
@@ -239,6 +245,7 @@ def run_reroute(
         answer = ask(layout, {"do": "undo"}, patience=3600)
     else:
         answer = ask(layout, {"do": "reroute", "keep": keep, "also_mine": also_mine}, moves=sum(counts.values()))
+    answer = not_refused(answer)
     if as_json:
         told = {"keep": keep, "undo": undo, "waits": answer is None, **(answer or {})}
         table.write_json({"root": str(layout.root), **told})

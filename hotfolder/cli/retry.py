@@ -9,7 +9,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.queue import ask, later, relative_names
+from hotfolder.cli.queue import ask, later, not_refused, relative_names
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
@@ -28,7 +28,7 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
     ids = sorted({job["id"] for job in jobs})
     answer = None
     if ids:
-        answer = ask(layout, {"do": "retry", "jobs": ids}, moves=len(ids))
+        answer = not_refused(ask(layout, {"do": "retry", "jobs": ids}, moves=len(ids)))
     told: list[dict[str, Any]] = answer.get("retried", []) if answer else []
     refused = [each for each in told if "error" in each]
     if as_json:

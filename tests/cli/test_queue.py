@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hotfolder.cli import queue
 from hotfolder.cli.app import app
 from hotfolder.cli.times import seconds_of
 from hotfolder.cli.withdraw import described
@@ -222,6 +223,17 @@ def test_first_moves_what_waits_for_a_file_to_the_front(layout: Layout) -> None:
         assert hotfolder(layout, "resume").returncode == 0
         wait_for(lambda: len(files_in(layout, "keep")) == 4, 20, "all are done")
     assert [str(batch.items[0].source)[-5] for batch in executor.batches] == ["2", "3", "0", "1"]
+
+
+def test_what_a_daemon_refuses_is_an_error_and_no_success(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "holder", lambda _: 1)
+    monkeypatch.setattr(mailbox, "answer_to", lambda *_: {"error": "a command that is not known: first"})
+    monkeypatch.setattr(queue, "waited_for", lambda *_: queue.Meant([1], []))
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    with pytest.raises(UsageError, match="not known: first"):
+        queue.run_first(layout.root, [], as_json=False)
+    with pytest.raises(UsageError, match="not known"):
+        queue.run_resume(layout.root, as_json=True)
 
 
 # --- commands that wait ---------------------------------------------------------------------------
