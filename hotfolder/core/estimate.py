@@ -168,7 +168,9 @@ class Rates:
     def ended(self, now: float) -> None:
         """A job of the batch in work has ended well."""
         if self._kind is not None:
-            self.working(now)
+            if self._is_loading:  # nobody has told when the loading was over: all of it counts as work
+                self._is_loading = False
+                self._loaded.add(self._kind)
             self._spend(now)
             self._jobs[self._kind] = self._jobs.get(self._kind, 0.0) + 1
             self._left = max(0, self._left - 1)

@@ -1323,7 +1323,7 @@ def test_a_weight_moves_the_picture_and_the_weight_1_does_not(load: Load, family
 def test_what_is_read_by_compel_is_what_diffusers_reads(load: Load, family: str) -> None:
     """The same words, once in the usual way and once as a piece of their own, with all weights 1."""
     generator = load(family)
-    pipeline, words = generator._resident.pipeline, generator._words
+    pipeline, words = generator._resident.pipeline, generator._resident.words
     assert words is not None
     with torch.inference_mode():
         given = words.embedded(pipeline, ["a red cat"], "", 1)
