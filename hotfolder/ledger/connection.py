@@ -39,6 +39,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         # In pages of 4 KiB. Each checkpoint waits for the disk a few times: not after every few hundred files.
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA foreign_keys = ON")
+        # In KiB. SQLite's 2 MB hold the inner pages of the indexes of some 10,000 files, and no more.
+        connection.execute("PRAGMA cache_size = -32768")
     except OSError as error:
         fix = "may this user write there? Is there space?"
         raise LedgerError(f"{path} cannot be made: {error.strerror}", fix) from None
