@@ -125,16 +125,19 @@ VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :purpos
 
 -- name: runnable_groups
 -- Kinds and models of which some job may be claimed. From one to the next by the index of queued jobs, however many
--- there are of each; a job that has to wait hides no other of its group.
+-- there are of each; a job that has to wait hides no other of its group. Left to itself, SQLite would sort all of them.
 WITH RECURSIVE firsts (id, kind, model) AS (
-    SELECT * FROM (SELECT id, kind, model FROM jobs WHERE state = 'queued' ORDER BY kind, model, id LIMIT 1)
-    UNION ALL
-    SELECT jobs.id, jobs.kind, jobs.model FROM firsts JOIN jobs ON jobs.id = (
-        SELECT id FROM jobs WHERE state = 'queued' AND (kind, model) > (firsts.kind, firsts.model)
+    SELECT * FROM (SELECT id, kind, model FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND kind > ''
         ORDER BY kind, model, id LIMIT 1)
+    UNION ALL
+    SELECT jobs.id, jobs.kind, jobs.model FROM firsts JOIN jobs ON jobs.id = coalesce(
+        (SELECT id FROM jobs INDEXED BY jobs_queued
+         WHERE state = 'queued' AND kind = firsts.kind AND model > firsts.model ORDER BY model, id LIMIT 1),
+        (SELECT id FROM jobs INDEXED BY jobs_queued
+         WHERE state = 'queued' AND kind > firsts.kind ORDER BY kind, model, id LIMIT 1))
 )
 SELECT kind, model, (
-    SELECT id FROM jobs
+    SELECT id FROM jobs INDEXED BY jobs_queued
     WHERE state = 'queued' AND kind = firsts.kind AND model = firsts.model AND +not_before <= :now
     ORDER BY id LIMIT 1) AS oldest
 FROM firsts WHERE oldest IS NOT NULL ORDER BY oldest;
