@@ -63,6 +63,7 @@ def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict
 
     Raises UsageError also for what the daemon refuses; HotfolderError.
     """
+    from hotfolder.cli.withdraw import described
     from hotfolder.config import loading
     from hotfolder.daemon.loop import Daemon
     from hotfolder.executors.stand_in import StandInExecutor
@@ -77,6 +78,9 @@ def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict
             os.umask(int(settings.output.umask, 8))
         with contextlib.suppress(AlreadyRunning):  # one was started just now, and answers
             daemon = Daemon(layout.root, settings, StandInExecutor(lambda *_: "nothing is worked"))
+            waited = [each for each in mailbox.waiting(layout) if each.path != path]
+            for each in waited:
+                sys.stderr.write(f"carried out, too, since it waited: {described(layout, each.command)}\n")
             try:
                 daemon.obey()
             except AlreadyRunning:

@@ -23,7 +23,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.core import naming, paper
 from hotfolder.errors import BadInput, ExitCode, UsageError
 from hotfolder.files.moves import fsync_folder
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.registry import ModelSpec
 from hotfolder.oneshot.placing import clear, make_folder, make_staging, place, uninterrupted
 from hotfolder.oneshot.work import work
@@ -162,7 +162,7 @@ def _work(
     if options.out is not None:
         make_folder(options.out)
     for index, file in files.items():
-        error = not_a_file(file)
+        error = not_a_file(file) or _into_an_inbox(root, file, options)
         if error is not None:
             rows[index] = _failed(file, error)
             continue
@@ -226,6 +226,16 @@ def _row(wanted: _Wanted, outcome: Outcome) -> dict[str, Any]:
         "image": str(wanted.source), "output": str(target), "skipped": False, "width": outcome.staged.width,
         "height": outcome.staged.height, "scale": round(scale, 4), "sha256": outcome.staged.sha256, **noted(outcome),
     }  # fmt: skip
+
+
+def _into_an_inbox(root: Path | None, file: Path, options: Options) -> ErrorInfo | None:
+    """What is wrong with a result beside a file that waits to be worked: it would be taken for one more."""
+    if root is None or options.out is not None or (Layout(root).root / INBOX) not in file.absolute().parents:
+        return None
+    return UsageError(
+        f"{file} lies in an inbox, where its enlargement would be taken for a dropped file",
+        "name another folder with --out",
+    ).info()
 
 
 def _failed(source: Path, error: ErrorInfo | None) -> dict[str, Any]:

@@ -192,3 +192,13 @@ def test_what_could_not_be_kept_is_a_note_in_the_row(nowhere: Path) -> None:
     assert "note: it has several pages" in done.stdout
     told = json.loads(hotfolder("score", "in/pages.tif", "in/0.png", "--json").stdout)
     assert [row.get("notes") for row in told["scores"]] == [row["notes"], None]
+
+
+def test_nothing_is_written_into_an_inbox(nowhere: Path) -> None:
+    assert hotfolder("init", nowhere / "root", "--preset", "tiny").returncode == 0
+    dropped = nowhere / "root/inbox/score/a.png"
+    (nowhere / "in/0.png").rename(dropped)
+    code, told = upscale(dropped, "--root", nowhere / "root")
+    assert code == 3
+    assert "--out" in told["images"][0]["error"]["fix"]  # type: ignore[index]
+    assert names(dropped.parent) == ["a.png"]

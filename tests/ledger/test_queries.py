@@ -35,7 +35,9 @@ def test_whose_turn_it_is_takes_no_longer_the_more_wait(tmp_path):
     """By the index of queued jobs, in its order: nothing of the queue is sorted."""
     Ledger.open(tmp_path / "ledger.db").close()
     connection = sqlite3.connect(tmp_path / "ledger.db")
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {queries()['runnable_groups']}", {"now": 1.0})]
+    plan = [
+        row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {queries()['runnable_groups']}", {"now": 1.0})
+    ]
     looks = [step for step in plan if step.startswith("SEARCH jobs") and "rowid" not in step]
     assert len(looks) >= 4
     assert all("jobs_queued (kind" in step for step in looks)
