@@ -290,10 +290,12 @@ WHERE id = :id AND NOT EXISTS (SELECT 1 FROM json_each(images.settings, '$.notes
 UPDATE images SET verdict = :verdict, verdict_by = :given_by WHERE id = :image_id;
 
 -- name: add_verdict
--- As the image is at that moment. Of one action, an image has one verdict.
+-- As the image is at that moment. Of one action, an image has one verdict. Each is later than the one before, by the
+-- millisecond that the view tells: the time of a move comes from the file system, whose clock lags by some.
 INSERT INTO verdict_history (image_id, verdict, given_by, how, score, gate_keep, path_before, path, action_id,
     created_at)
-SELECT id, :verdict, :given_by, :how, score, :gate_keep, :path_before, path, :action_id, :now
+SELECT id, :verdict, :given_by, :how, score, :gate_keep, :path_before, path, :action_id,
+    max(:now, coalesce((SELECT max(created_at) + 0.001 FROM verdict_history WHERE image_id = :image_id), 0))
 FROM images WHERE id = :image_id;
 
 -- name: take_back_verdict
