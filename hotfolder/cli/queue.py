@@ -192,15 +192,7 @@ def run_cancel(
         command["line"] = line
     notes = len(meant.drops) + len(meant.jobs)
     answer = not_refused(ask(layout, command, notes=notes)) if notes else {"cancelled": []}
-    cancelled = answer.get("cancelled", []) if answer else []
-    if as_json:
-        table.write_json({"root": str(layout.root), "cancelled": cancelled, "waits": answer is None})
-    elif answer is None:
-        sys.stdout.write(later(layout))
-    else:
-        for each in cancelled:
-            sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs cancelled\n")
-        sys.stdout.write("" if cancelled else "nothing is waited for\n")
+    _tell_jobs(layout, answer, "cancelled", "jobs cancelled", "nothing is waited for", as_json=as_json)
 
 
 def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> None:
@@ -210,15 +202,22 @@ def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> No
         meant = waited_for(reader, layout, files)
     command = {"do": "first", "drops": meant.drops, "jobs": meant.jobs}
     answer = not_refused(ask(layout, command, notes=len(meant.drops) + len(meant.jobs)))
-    first = answer.get("first", []) if answer else []
+    _tell_jobs(layout, answer, "first", "jobs go first", "nothing is waited for any more", as_json=as_json)
+
+
+def _tell_jobs(
+    layout: Layout, answer: Mapping[str, Any] | None, key: str, done: str, nothing: str, *, as_json: bool
+) -> None:
+    """How many jobs of each file a command was about, which its answer has below `key`."""
+    files = answer.get(key, []) if answer else []
     if as_json:
-        table.write_json({"root": str(layout.root), "first": first, "waits": answer is None})
+        table.write_json({"root": str(layout.root), key: files, "waits": answer is None})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:
-        for each in first:
-            sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} jobs go first\n")
-        sys.stdout.write("" if first else "nothing is waited for any more\n")
+        for each in files:
+            sys.stdout.write(f"{printable(each['file'])}: {each['jobs']} {done}\n")
+        sys.stdout.write("" if files else f"{nothing}\n")
 
 
 def run_reroute(

@@ -97,11 +97,7 @@ class Daemon:
         self._layout.make(inboxes)
         check_folders(self._layout, inboxes)
         try_moves(self._layout, inboxes)
-        lock = RootLock(self._layout.lock)
-        ended_in_order = lock.acquire()
-        orderly = False
-        try:
-            self._open(thoroughly=not ended_in_order)
+        with self._opened():
             self._watcher.ensure()
             log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
             self._reporter.ready()
@@ -114,20 +110,11 @@ class Daemon:
                     break
                 with self._pausing():
                     self._listen(wait, scan_is_put_off)
-            orderly = True
             outbox, intake = self._parts.outbox, self._parts.intake
             return Report(
                 outbox.done, outbox.failed, self._reason(), held=intake.held, to_mend=intake.to_mend,
                 unplaced=outbox.unplaced, outdated=self._outdated,
             )  # fmt: skip
-        except LedgerError:
-            self._is_sound = False
-            raise
-        finally:
-            try:
-                self._shut_down(orderly)
-            finally:
-                lock.release(in_order=orderly and self._is_sound)
 
     def obey(self) -> None:
         """Carries out the commands that wait, and nothing else: for a person who has no daemon running.
@@ -135,15 +122,21 @@ class Daemon:
         Raises as `run`, and EnvironmentTrouble where the disk does not allow it.
         """
         self._layout.make(self._settings.of_root.inboxes)
+        with self._opened():
+            self._scan_results(self._clock())
+            for _ in self._parts.commands.obey():
+                pass
+            self._parts.completion.finish_sources()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """The lock, the ledger and the parts, for as long as this lasts; what comes to its end is ended in order."""
         lock = RootLock(self._layout.lock)
         ended_in_order = lock.acquire()
         orderly = False
         try:
             self._open(thoroughly=not ended_in_order)
-            self._scan_results(self._clock())
-            for _ in self._parts.commands.obey():
-                pass
-            self._parts.completion.finish_sources()
+            yield
             orderly = True
         except LedgerError:
             self._is_sound = False

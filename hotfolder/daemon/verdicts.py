@@ -12,7 +12,7 @@ from hotfolder.core.places import why_not_judged
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.results import Results
 from hotfolder.files.beneath import Beneath
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import REJECT, Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.publishing.publisher import Published
 from hotfolder.routing.person import verdict_given, verdict_taken_back
@@ -90,7 +90,7 @@ class Verdicts:
             ]
             for published in self._outbox.publish_now(transitions):
                 assert isinstance(published.wanted, Rerouted)
-                moved[_sort(published.wanted.image.dst, published)] += 1
+                moved[_sort(published.wanted.image.dst if published.done is not None else None)] += 1
                 yield
             after = page[-1]
             log.info("sorting anew by %g: %d images so far", keep, sum(moved.values()))
@@ -134,15 +134,15 @@ def counts(told: Sequence[Told]) -> dict[str, int]:
     """How many went where, as `reroute` says it."""
     moved = {"kept": 0, "rejected": 0, "missing": 0}
     for each in told:
-        top = each.get("path", "").partition("/")[0]
-        moved["missing" if "error" in each else "rejected" if top == "reject" else "kept"] += 1
+        moved[_sort(None if "error" in each else each["path"])] += 1
     return moved
 
 
-def _sort(path: str, published: Published) -> str:
-    if published.done is None:
+def _sort(path: str | None) -> str:
+    """Of a file that lies there now; None: it was not moved."""
+    if path is None:
         return "missing"
-    return "rejected" if path.startswith("reject/") else "kept"
+    return "rejected" if path.startswith(f"{REJECT}/") else "kept"
 
 
 def _told(before: str, published: Published) -> Told:

@@ -28,7 +28,7 @@ from hotfolder.imaging.deep import ERRORS, decode_deep, is_deep
 from hotfolder.imaging.extras import extra_format
 from hotfolder.imaging.jpeg import walk, with_end
 from hotfolder.imaging.modes import from_cmyk, normalise
-from hotfolder.imaging.png import check_critical, sieved
+from hotfolder.imaging.png import REMEDY, check_critical, sieved
 from hotfolder.imaging.source import Source, read
 from hotfolder.imaging.texts import PNG
 from hotfolder.imaging.tiff import FORMAT as TIFF_BEYOND
@@ -37,7 +37,6 @@ from hotfolder.types import SourceFacts
 
 # `decode` has a limit of its own, which takes the place of Pillow's: our own outputs would exceed that.
 Image.MAX_IMAGE_PIXELS = None
-_SIGHTS = "is it complete? Open it in a viewer; save it again and drop it anew"
 _ORIENTATION = 0x0112
 #: Our own enlarged images may have so many times the pixels that others may have.
 OWN_PIXELS = 64
@@ -122,7 +121,7 @@ class Opened:
                 "make it smaller, or see executor.memory_limit_mb",
             ) from None
         except _ERRORS as error:
-            raise TruncatedImage(f"{name} cannot be decoded: {_in_words(error)}", _SIGHTS) from None
+            raise TruncatedImage(f"{name} cannot be decoded: {_in_words(error)}", REMEDY) from None
         if image.format == "PNG":
             check_critical(name, self.source.data)
         if image.mode == "CMYK" and found.icc:
@@ -136,7 +135,7 @@ class Opened:
         if has_more_bits and (deep or needs_them):
             all_bits = _all_bits(name, self.source.data, image.format or "", orientation)
             if all_bits.shape[1::-1] != upright.size:
-                raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", _SIGHTS)
+                raise TruncatedImage(f"{name} is {upright.size} by its header, but not inside", REMEDY)
             if needs_them:
                 normal = Image.fromarray(((all_bits.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
         facts = SourceFacts(self.source.sha256, normal.width, normal.height, notes)
@@ -152,7 +151,7 @@ def size_of(file: BinaryIO) -> tuple[int, int]:
         with Image.open(file, formats=_OPENED) as image:
             return image.size
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
-        raise NotAnImage(f"it cannot be read: {error}", _SIGHTS) from None
+        raise NotAnImage(f"it cannot be read: {error}", REMEDY) from None
 
 
 def open_image(source: Source, max_pixels: int, *, first_frame: bool = False, ours_too: bool = False) -> Opened:
@@ -215,10 +214,10 @@ def _open(source: Source, max_pixels: int, *, first_frame: bool, ours_too: bool)
     except (*_ERRORS, MemoryError) as error:
         if str(error).startswith("Unsupported"):  # of a BMP, for one
             raise UnsupportedImage(f"{name} cannot be read: {error}", "save it as PNG") from None
-        raise NotAnImage(f"{name} cannot be read: {_in_words(error)}", _SIGHTS) from None
+        raise NotAnImage(f"{name} cannot be read: {_in_words(error)}", REMEDY) from None
     pixels = image.width * image.height
     if pixels == 0:
-        raise NotAnImage(f"{name} is {image.width} × {image.height} pixels", _SIGHTS)
+        raise NotAnImage(f"{name} is {image.width} × {image.height} pixels", REMEDY)
     if pixels > max_pixels and not (
         ours_too and pixels <= max_pixels * OWN_PIXELS and software_of(image).startswith("hotfolder ")
     ):
@@ -276,7 +275,7 @@ def _whole_jpeg(name: str, data: bytes) -> bytes | None:
         return None
     whole = with_end(data, found)
     if whole is None:
-        raise TruncatedImage(f"{name} ends before its end", _SIGHTS)
+        raise TruncatedImage(f"{name} ends before its end", REMEDY)
     return whole
 
 
@@ -284,7 +283,7 @@ def _all_bits(name: str, data: bytes, format_: str, orientation: int) -> NDArray
     try:
         pixels = decode_deep(data, format_)
     except ERRORS as error:
-        raise TruncatedImage(f"{name} cannot be decoded in 16 bits: {error}", _SIGHTS) from None
+        raise TruncatedImage(f"{name} cannot be decoded in 16 bits: {error}", REMEDY) from None
     # EXIF 2.32, tag 0x0112: mirrored, turned, or both.
     turns = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}
     quarter_turns, mirrored = turns.get(orientation, (0, 0))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from hotfolder.errors import TruncatedImage
 from hotfolder.imaging.texts import PNG
 
-_REMEDY = "is it complete? Open it in a viewer; save it again and drop it anew"
+#: What to do about a picture that is damaged, whatever its format.
+REMEDY = "is it complete? Open it in a viewer; save it again and drop it anew"
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -129,8 +130,8 @@ def check_critical(name: str, data: bytes) -> None:
         if not kind[0] & 0x20:
             (told,) = struct.unpack_from(">I", data, end)
             if zlib.crc32(memoryview(data)[position + 4 : end]) != told:
-                raise TruncatedImage(f"{name} is damaged: the checksum of its {kind!r} is wrong", _REMEDY)
+                raise TruncatedImage(f"{name} is damaged: the checksum of its {kind!r} is wrong", REMEDY)
         if kind == b"IEND":
             return
         position = end + 4
-    raise TruncatedImage(f"{name} ends before its end", _REMEDY)
+    raise TruncatedImage(f"{name} ends before its end", REMEDY)
