@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from hotfolder.cli.display import Display
 from hotfolder.config import loading
 from hotfolder.config.root import find_root
 from hotfolder.config.settings import Settings
-from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import ExitCode, Interrupted, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
@@ -24,6 +24,9 @@ from hotfolder.status.live import Snapshot
 from hotfolder.system.logs import log_briefly, log_to_stderr
 from hotfolder.system.notification import Notifier
 from hotfolder.types import Kind
+
+if TYPE_CHECKING:
+    from hotfolder.daemon.loop import Daemon
 
 
 def make_executor(settings: Settings, root: Path | None) -> Executor:
@@ -77,6 +80,8 @@ def check_models(settings: Settings) -> None:
 
 def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:
     """A daemon whose models are known to be there. Raises ModelMissing or UsageError before anything is begun."""
+    from hotfolder.daemon.loop import Daemon  # other commands only want an executor
+
     check_models(settings)
     return Daemon(root, settings, make_executor(settings, root), show=show, load=lambda: load_checked(root))
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
+from hotfolder.engines.deferred import defer_unused
 from hotfolder.engines.imports import without_collection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import limit_worker
@@ -57,11 +58,12 @@ def main(handle: int, parent: int, version: str) -> None:
                 cancelled.update(message[1])
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
+    assert isinstance(settings, RunnerSettings)
+    defer_unused(compiles=settings.compile)
     with without_collection():
         from hotfolder.engines.device import pick_device
         from hotfolder.executors.runner import make_runner
 
-    assert isinstance(settings, RunnerSettings)
     runner = make_runner(settings)
     with contextlib.suppress(HotfolderError):  # of the device: said of each job
         limit_worker(settings.memory_limit_mb, on_cpu=pick_device(settings.device).type == "cpu")

@@ -9,11 +9,6 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import imagecodecs
-import numpy as np
-
-from hotfolder.imaging.colour import to_linear
-
 #: What is carried from PNG to PNG as it is: how colours are meant, and (mDCV, cLLI) on which screen they were made.
 CHUNKS = frozenset((b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"mDCV", b"cLLI"))
 #: x and y of white, red, green, blue: sRGB's, in the hundred-thousandths of cHRM.
@@ -87,6 +82,12 @@ def _by_gamma(chunks: Mapping[bytes, bytes], grey: bool) -> bytes | None:
 
 
 def _profile(colours: tuple[int, ...], exponent: float | None, grey: bool) -> bytes:
+    # Here: a command that only reads what an image says of itself does without NumPy.
+    import imagecodecs
+    import numpy as np
+
+    from hotfolder.imaging.colour import to_linear
+
     points = [value / 100_000 for value in colours]
     how: dict[str, Any] = {"whitepoint": (*points[:2], 1.0)}
     if not grey:

@@ -6,43 +6,73 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from hotfolder.engines.model_runner import ModelRunner
 from hotfolder.folders.layout import Layout
-from hotfolder.types import Kind
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
+from tests.support.checkpoints import lora_file
 from tests.support.roots import QUICK, picture, rows
 from tests.test_architecture import HEAVY
 
 pytestmark = pytest.mark.slow
 _DRAW = """
 import json, sys, tempfile
+from hotfolder.engines.deferred import defer_unused
+defer_unused(compiles=False)
 from hotfolder.engines.model_runner import ModelRunner
 from hotfolder.types import Batch, Item, Kind, Outcome, RunnerSettings
-told = []
-with tempfile.TemporaryDirectory() as folder:
-    item = Item(1, 1, None, folder + "/staging", {"prompt": "a red circle", "seed": 1})
-    batch = Batch(1, Kind.GENERATE, "shapes", (item,))
-    ModelRunner(RunnerSettings(device="cpu")).work(batch, told.append, lambda: False)
-(outcome,) = (each for each in told if isinstance(each, Outcome))
-assert outcome.error is None, outcome.error
+runner = ModelRunner(RunnerSettings(device="cpu"))
+def draw(**more):
+    told = []
+    with tempfile.TemporaryDirectory() as folder:
+        item = Item(1, 1, None, folder + "/staging", {"prompt": "a red circle", "seed": 1, **more})
+        runner.work(Batch(1, Kind.GENERATE, "shapes", (item,)), told.append, lambda: False)
+    (outcome,) = (each for each in told if isinstance(each, Outcome))
+    assert outcome.error is None, outcome.error
+    return outcome
+outcome = draw()
+unused = ("torch._dynamo.convert_frame", "peft.tuners.lora.layer", "torch.distributed.fsdp.api")
+unused = [name for name in unused if name in sys.modules]
 drawing = [name.split(".") for name in sys.modules if name.startswith("diffusers.pipelines.")]
 pipelines = {parts[2] for parts in drawing if len(parts) > 3}
 others = ("timm", "open_clip", "spandrel", "scipy", "sklearn", "bitsandbytes")
 beside = [name for name in others if name in sys.modules]
 types = {type(value).__module__ for value in outcome.staged.settings.values()}
-print(json.dumps([sorted(pipelines), beside, sorted(types)]))
+drawn = [outcome.staged.sha256, draw(lora=[[sys.argv[1], 1.0]]).staged.sha256]
+print(json.dumps([sorted(pipelines), beside + unused, sorted(types), drawn]))
 """
 
 
-def test_a_worker_that_draws_imports_one_pipeline_and_tells_plain_values() -> None:
-    done = subprocess.run([sys.executable, "-c", _DRAW], capture_output=True, text=True, check=False)
+def test_a_worker_that_draws_imports_one_pipeline_and_tells_plain_values(tmp_path: Path) -> None:
+    runner = ModelRunner(RunnerSettings(device="cpu"))
+    plain = _drawn(runner, tmp_path / "plain")
+    pipeline = runner._models[Kind.GENERATE][1]._resident.pipeline
+    lora = lora_file(pipeline, tmp_path / "lora.safetensors", seed=1)
+    dressed = _drawn(runner, tmp_path / "dressed", lora=[[str(lora), 1.0]])
+    runner.close()
+    assert plain != dressed
+    done = subprocess.run([sys.executable, "-c", _DRAW, lora], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pipelines, beside, types = json.loads(done.stdout.splitlines()[-1])
+    pipelines, beside, types, drawn = json.loads(done.stdout.splitlines()[-1])
     assert pipelines == ["stable_diffusion"]
     assert beside == []
+    # As here, where nothing is deferred: what a LoRA needs comes with the first.
+    assert drawn == [plain, dressed]
     # A value of a class of torch's would make the daemon import torch to read it.
     assert types == ["builtins"]
+
+
+def _drawn(runner: ModelRunner, staging: Path, **more: object) -> str:
+    """The sha256 of what is drawn in this process."""
+    told: list[Outcome | Progress] = []
+    item = Item(1, 1, None, str(staging), {"prompt": "a red circle", "seed": 1, **more})
+    runner.work(Batch(1, Kind.GENERATE, "shapes", (item,)), told.append, lambda: False)
+    (outcome,) = (each for each in told if isinstance(each, Outcome))
+    assert outcome.staged is not None, outcome.error
+    return outcome.staged.sha256
 
 
 _WORK = """
