@@ -154,6 +154,7 @@ class PromptSpec:
     exact: bool = False  # what it leaves open is the model's, not the configuration's
     model_sha256: str | None = None  # what the model has to be
     init_image_sha256: str | None = None  # what the pixels of the init-image have to be
+    notes: tuple[str, ...] = ()  # what was asked for otherwise, and is told with the image
 
 
 @dataclass(frozen=True, slots=True)

@@ -449,6 +449,9 @@ def generate(
     exact: Annotated[
         bool, typer.Option("--exact", help="What is not said is the model's own, whatever [generate] says.")
     ] = False,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="The nearest of what another program's picture was made with.")
+    ] = False,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -462,7 +465,9 @@ def generate(
         "upscale": upscale, "wildcards": wildcards,
     }  # fmt: skip
     raise typer.Exit(
-        run_generate(root or context.obj, prompts, Options(asked, out, picture_format, exact), as_json=as_json)
+        run_generate(
+            root or context.obj, prompts, Options(asked, out, picture_format, exact, adapt), as_json=as_json
+        )
     )
 
 

@@ -16,7 +16,7 @@ from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file
 from hotfolder.cli.run import make_executor, resolve_upscaler
 from hotfolder.cli.score import scored_by
-from hotfolder.cli.text import told_at_the_end
+from hotfolder.cli.text import told_at_the_end, write_notes
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
@@ -52,6 +52,7 @@ class Options:
     out: Path = Path()
     format: str | None = None
     exact: bool = False  # what is not said is the model's, not the configuration's
+    adapt: bool = False  # the nearest of what a picture asks for and cannot have
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ def run_generate(given: Path | None, prompts: Sequence[str], options: Options, *
 
 
 def _configured(settings: Settings, options: Options) -> Settings:
+    if options.adapt:
+        settings = settings.asked("generate", {"adapt": True})
     if options.format is None:
         return settings
     if options.format not in ("png", "webp", "jpeg"):
@@ -117,7 +120,7 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
     numbers = itertools.count()
     images: list[_Image] = []
     for text in prompts:
-        is_file, specs = _specs_of(text, asked, lists)
+        is_file, specs = _specs_of(text, asked, lists, adapt=settings.generate.adapt)
         placed = (
             (f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:", spec) for spec in specs
         )
@@ -134,7 +137,7 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
     return images
 
 
-def _specs_of(text: str, asked: Mapping[str, Any], lists: Any) -> tuple[bool, list[PromptSpec]]:
+def _specs_of(text: str, asked: Mapping[str, Any], lists: Any, *, adapt: bool) -> tuple[bool, list[PromptSpec]]:
     """The prompts that an argument means: itself, or those of the prompt file, or the generated image, it names.
 
     Raises UsageError for the name of a file that is not there: nobody wants a picture of 'prompts/typo.txt'.
@@ -147,7 +150,7 @@ def _specs_of(text: str, asked: Mapping[str, Any], lists: Any) -> tuple[bool, li
         return False, of_prompt(text, asked, draw_seed, lists)
     if asked and says_itself(path):
         raise UsageError(f"{text} says itself how it was made", "leave the options out")
-    return True, read_specs(path, lists, asked)
+    return True, read_specs(path, lists, asked, adapt=adapt)
 
 
 def _with_path(text: str) -> str:
@@ -276,6 +279,7 @@ def _tell(wanted: Sequence[_Image], *, as_json: bool) -> None:
         score = f"  {row['score']:.2f}" if row["score"] is not None else ""
         where = printable(row["image"]) if row["image"] else "not among the best"
         sys.stdout.write(f"{where}  seed {row['seed']}  {row['width']} × {row['height']}{score}\n")
+        write_notes(row["settings"])
         if row["upscaled"] and "image" in row["upscaled"]:
             larger = row["upscaled"]
             sys.stdout.write(f"{printable(larger['image'])}  {larger['width']} × {larger['height']}\n")

@@ -96,6 +96,16 @@ class GenerateSettings(Section):
         "offload (only the part in work is on the GPU), fp8 (weights in 8 bits, too), nf4 (in 4 bits; needs "
         "the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
     )
+    unused_options: Literal["error", "ignore"] = Field(
+        "error",
+        description="A negative prompt, a sampler or a guidance that the model cannot use: error, or ignore, with a "
+        "note in the image's row.",
+    )
+    adapt: bool = Field(
+        False,
+        description="Pictures of other programs, dropped to be generated again: what they were made with and is not "
+        "done here becomes the nearest that is, with notes in the image's row, and not an error.",
+    )
     init_folders: tuple[str, ...] = Field(
         (), description="Folders beside the root that prompt files may name init-images of."
     )
@@ -364,7 +374,17 @@ class ModelSettings(Section):
 #: What may differ from the rest in an inbox of its own, and in a sub-folder: these keys, or with None all.
 OVERRIDES: Mapping[str, tuple[str, ...] | None] = {
     "gate": None,
-    "generate": ("model", "negative_prompt", "steps", "guidance", "width", "height", "sampler"),
+    "generate": (
+        "model",
+        "negative_prompt",
+        "steps",
+        "guidance",
+        "width",
+        "height",
+        "sampler",
+        "unused_options",
+        "adapt",
+    ),
     "upscale": ("model", "scale", "format", "min_gain"),
 }
 

@@ -410,7 +410,10 @@ class Intake:
         settings = self._settings.of(path)
         check = PromptCheck(self._layout, self._settings.catalogue, settings)
         specs = read_specs(
-            self._layout.root / path, WildcardLists(self._layout), opens=partial(open_below, self._layout.root)
+            self._layout.root / path,
+            WildcardLists(self._layout),
+            opens=partial(open_below, self._layout.root),
+            adapt=settings.generate.adapt,
         )
         several = len(specs) > 1
         return check.all_completed(

@@ -61,7 +61,8 @@ def a1111_parameters(settings: Mapping[str, Any]) -> str:
 def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
     """What a PNG, JPEG or WebP file says of its making, as far as it does; decodes no pixels.
 
-    `parameters` and `hotfolder`; other programs' texts by their keywords, and as `comment` JSON in EXIF.
+    `parameters` and `hotfolder`; other programs' texts by their keywords, and as `comment` JSON in EXIF, as
+    `xmp_comment` what XMP has in its place.
 
     Raises NotAnImage for what is none; EnvironmentTrouble where it cannot be read just now.
     """
@@ -80,6 +81,7 @@ def read_generation(path: Path, opens: Opens = open_regular) -> dict[str, str]:
         "parameters": texts.named.get("parameters") or parameters,
         "hotfolder": texts.named.get("hotfolder") or xmp.generation_of(texts.packet),
         "comment": other,
+        "xmp_comment": xmp.comment_of(texts.packet),
     }
     return {key: text for key, text in found.items() if text}
 

@@ -1,8 +1,8 @@
 """What a PNG, JPEG or WebP file says in words: read part by part, never its pixels, whatever its size.
 
 No more is held than a few MiB, and no more than so many parts are looked at: anybody may have made the file. Only the
-parts with words are read; over all others it is sought. PNG: ISO/IEC 15948, tEXt, zTXt, iTXt. JPEG: ISO 10918-1, APP1.
-WebP: RFC 9649. EXIF 2.32: UserComment alone.
+parts with words are read; over all others it is sought. PNG: ISO/IEC 15948, tEXt, zTXt, iTXt, eXIf. JPEG: ISO 10918-1,
+APP1. WebP: RFC 9649. EXIF 2.32: UserComment alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _png(file: BinaryIO) -> Texts:
         if kind == b"IEND":
             break
         after = file.tell() + size + 4
-        if kind in (b"tEXt", b"zTXt", b"iTXt") and size <= MOST_TEXT:
+        if kind == b"eXIf" and size <= MOST_TEXT:
+            _look_into(found, file.read(size))
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and size <= MOST_TEXT:
             keyword, _, rest = file.read(size).partition(b"\0")
             name = keyword.decode("latin-1")
             if name in _WANTED and name not in found.named and held < _MOST_TOGETHER:

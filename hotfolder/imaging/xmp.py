@@ -22,6 +22,9 @@ _DESCRIPTION = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
 _RATING = f"{{{_XMP}}}Rating"
 _OURS = "urn:hotfolder:xmp:1.0/"
 _QUOTES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+_BACK = {quoted: plain for plain, quoted in _QUOTES.items()}
+#: The first text of an exif:UserComment, whichever prefix EXIF's names have.
+_COMMENT = re.compile(rb"<[\w-]+:UserComment\b[^>]*>(?:\s*<rdf:Alt\b[^>]*>\s*<rdf:li\b[^>]*>)?([^<]*)<")
 #: An attribute of a start tag: its name, and its value with the quotation marks.
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=<>"']+)\s*=\s*("[^"]*"|'[^']*')""")
 #: Bytes of a packet that is touched: more than ours ever has.
@@ -59,8 +62,13 @@ def generation_of(packet: bytes) -> str | None:
     found = re.search(rb'\bhotfolder:Generation="([^"]*)"', packet)
     if not found:
         return None
-    back = {quoted: plain for plain, quoted in _QUOTES.items()}
-    return unescape(found[1].decode("utf-8", "replace"), back)
+    return unescape(found[1].decode("utf-8", "replace"), _BACK)
+
+
+def comment_of(packet: bytes) -> str | None:
+    """EXIF's UserComment, where a packet has it, as an element: Draw Things writes JSON there."""
+    found = _COMMENT.search(packet)
+    return unescape(found[1].decode("utf-8", "replace"), _BACK).strip() if found else None
 
 
 def rated(packet: bytes | None, rating: int, most: int = _MOST) -> bytes:

@@ -23,6 +23,7 @@ from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
 from hotfolder.models.family import is_flux, reads_weights
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, ModelSpec
+from hotfolder.prompt_files.adapting import Lookup, with_what_is_here, without_unused
 from hotfolder.types import Kind, PromptSpec
 
 
@@ -59,7 +60,7 @@ class PromptCheck:
         """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""
         defaults = self._settings.generate
         try:
-            spec = self._known(spec)
+            spec = self._adapted(self._known(spec))
             model = self._model(spec.model)
             family = model.family if model else ""
             for name, _ in spec.lora:
@@ -76,10 +77,10 @@ class PromptCheck:
             if self._layout is None and isinstance(error, ModelMissing):
                 raise
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+        if model is not None:
+            spec = self._fitting(place, spec, model)
         if spec.exact:
             return replace(spec, init_image=image)
-        if model is not None:
-            _check_fits(place, spec, model, defaults.guidance)
         flux = is_flux(family)
         whole = spec.init_image is None  # an init-image brings its own size
         guidance = defaults.guidance if spec.guidance is None else spec.guidance
@@ -94,6 +95,33 @@ class PromptCheck:
             height=defaults.height if spec.height is None and whole else spec.height,
             sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
         )
+
+    def _adapted(self, spec: PromptSpec) -> PromptSpec:
+        """That of a picture with what is here in the place of what is not, where the settings want it so."""
+        if not spec.exact or not self._settings.generate.adapt:
+            return spec
+        lookup = Lookup(
+            self._model,
+            lambda name: self._added_file(name, LORA),
+            lambda name: self._added_file(name, EMBEDDING),
+            self._image,
+        )
+        return with_what_is_here(spec, lookup, self._settings.generate.model)
+
+    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec) -> PromptSpec:
+        """Without what this model would leave out: an error, or a note. Raises PromptSyntax.
+
+        A negative prompt that had no effect on a picture has none on the same picture.
+        """
+        generate = self._settings.generate
+        usual = None if spec.exact else generate.guidance
+        is_idle = spec.exact and not _is_guided(spec.guidance, model)
+
+        def check(asked: PromptSpec) -> None:
+            _check_fits(place, replace(asked, negative_prompt="") if is_idle else asked, model, usual)
+
+        note = generate.unused_options == "ignore" or (spec.exact and generate.adapt)
+        return without_unused(spec, check, note=note)
 
     def _known(self, spec: PromptSpec) -> PromptSpec:
         """Another program calls a model by its file's name, or by its hash alone: the name that it has here."""

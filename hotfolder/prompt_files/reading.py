@@ -41,15 +41,17 @@ def read_specs(
     lists: Callable[[str], Sequence[str] | None],
     defaults: Mapping[str, Any] | None = None,
     opens: Opens = open_regular,
+    *,
+    adapt: bool = False,
 ) -> list[PromptSpec]:
     """The images that a file asks for; `lists` and `defaults` are as in `parse`, an image has no use for them.
-    `opens` says how the file is reached.
+    `opens` says how the file is reached; `adapt` is as in `from_metadata`.
 
     Raises PromptSyntax, which names the file; NotAnImage; EnvironmentTrouble where it cannot be read just now.
     """
     if says_itself(path):
-        return [from_metadata(path.name, read_generation(path, opens))]
-    return parse(path.name, _text_of(path, opens), draw_seed, lists, defaults)
+        return [from_metadata(path.name, read_generation(path, opens), adapt=adapt)]
+    return parse(path.name, _text_of(path, opens), draw_seed, lists, defaults, adapt=adapt)
 
 
 def _text_of(path: Path, opens: Opens) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.cli import generate as command
 from hotfolder.core.prompts import options_of
@@ -464,3 +465,33 @@ def test_a_file_that_is_not_there_is_no_prompt(nowhere: Path, monkeypatch: pytes
 def test_words_that_end_like_a_file_are_a_prompt(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, nowhere, lambda *_: 7.0, {"seed": 1}, prompts=["a sign that says readme.txt"])
     assert len(names(nowhere)) == 1
+
+
+# --- files of other programs -----------------------------------------------------------------------
+
+
+def test_a_picture_of_another_program_is_drawn_as_near_as_it_can_be_and_says_so(nowhere: Path) -> None:
+    told = {
+        "sui_image_params": {
+            "prompt": PROMPT, "model": "SDXL/somebodys_best_v9", "seed": 7, "steps": 4, "cfgscale": 3, "width": 128,
+            "height": 128, "sampler": "euler", "scheduler": "beta", "refinerupscale": 2, "loras": ["gone"],
+        }
+    }  # fmt: skip
+    info = PngInfo()
+    info.add_text("parameters", json.dumps(told))
+    Image.new("RGB", (8, 8)).save(nowhere / "theirs.png", pnginfo=info)
+    refused = generate(nowhere, "theirs.png")
+    assert refused.returncode == 2
+    assert "'refinerupscale'" in refused.stderr
+    assert "sampler is 'euler beta'" in refused.stderr
+    assert "--adapt" in refused.stderr
+    (row,) = document(generate(nowhere, "theirs.png", "--adapt", "--json"))["images"]
+    assert (row["seed"], row["model"], row["settings"]["sampler"], row["settings"]["steps"]) == (
+        7,
+        "shapes",
+        "Euler",
+        4,
+    )
+    notes = "; ".join(row["settings"]["notes"])
+    for what in ("refinerupscale", "euler beta", "somebodys_best_v9", "gone"):
+        assert what in notes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.cli.show import run_show
 from hotfolder.cli.why import explain
@@ -68,6 +69,29 @@ def test_the_best_are_enlarged_and_scored_again(layout: Layout) -> None:
     assert rows(
         layout, "SELECT role, verdict, parent_path, width, height FROM results WHERE role = 'upscaled'"
     ) == [("upscaled", None, "keep/a.png", 64, 48)]
+    check_consistent(layout)
+
+
+def test_what_a_dropped_picture_cannot_have_is_an_error_or_stands_with_its_job(layout: Layout) -> None:
+    info = PngInfo()
+    info.add_text(
+        "parameters",
+        "a cat\nSteps: 8, Sampler: Restart, CFG scale: 3, Seed: 7, Clip skip: 2, Size: 64x64, Model: gone",
+    )
+    for folder in ("strict", "lenient"):
+        (layout.inbox(Kind.GENERATE) / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(layout.inbox(Kind.GENERATE) / folder / "a.png", pnginfo=info)
+    (layout.inbox(Kind.GENERATE) / "lenient/hotfolder.toml").write_text("[generate]\nadapt = true\n")
+    report = daemon(layout, ScriptedExecutor(always(5.5))).run(once=True)
+    assert (report.done, report.failed) == (2, 1)
+    error = json.loads((layout.root / "failed/strict/a.png.error.json").read_text())
+    assert "Clip skip" in error["message"]
+    ((params,),) = rows(layout, "SELECT params FROM jobs WHERE kind = 'generate' AND state = 'done'")
+    assert json.loads(params)["notes"] == [
+        "made with Clip skip: left out",
+        "its sampler is 'Restart': 'Heun' is taken",
+        "no model is called 'gone': shapes is taken",
+    ]
     check_consistent(layout)
 
 

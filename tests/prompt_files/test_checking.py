@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from hotfolder.config.settings import Settings
@@ -36,6 +39,87 @@ def test_another_programs_name_of_a_model_is_the_one_here(check: PromptCheck) ->
     assert check.completed("a.png:", asked).model == "shapes"
     with pytest.raises(PromptSyntax, match="no model is called 'Shapes'"):
         check.completed("p.txt:", PromptSpec("a", "", 1, model="Shapes"))
+
+
+def exact(**more: Any) -> PromptSpec:
+    return PromptSpec("a cat", "", 1, exact=True, **more)
+
+
+def checking(layout: Layout, **generate: Any) -> PromptCheck:
+    settings = Settings().overridden({"generate": generate})
+    return PromptCheck(layout, settings.catalogue(), settings)
+
+
+def test_a_picture_gets_what_is_here_in_the_place_of_what_is_not_where_that_is_wanted(layout: Layout) -> None:
+    asked = replace(
+        exact(
+            model="gone",
+            lora=(("none-such", 0.5),),
+            model_sha256="12ab34cd56",
+            init_image="gone.png",
+            strength=0.5,
+        ),
+        prompt="a cat by <embedding:nobody>",
+    )
+    with pytest.raises(PromptSyntax, match="no model is called 'gone'"):
+        checking(layout).completed("a.png:", asked)
+    found = checking(layout, adapt=True).completed("a.png:", asked)
+    assert (found.model, found.model_sha256, found.lora, found.init_image, found.strength) == (
+        None,
+        None,
+        (),
+        None,
+        None,
+    )
+    assert found.prompt == "a cat by nobody"
+    assert len(found.notes) == 4
+    assert found.notes[0].endswith("shapes is taken")
+    named = checking(layout, adapt=True).completed("a.png:", exact(model="shapes", model_sha256="12ab34cd56"))
+    assert (named.model, named.model_sha256) == ("shapes", None)
+    assert "taken by its name" in named.notes[0]
+    with pytest.raises(PromptSyntax, match="no model is called 'gone'"):  # of a prompt file
+        checking(layout, adapt=True).completed("p.txt:", replace(asked, exact=False))
+
+
+@pytest.fixture
+def flux(layout: Layout) -> dict[str, Any]:
+    """A pipeline folder that looks like FLUX.1 schnell's."""
+    folder = layout.root.parent / "models" / "tiny-flux"
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    (folder / "transformer" / "config.json").write_text("{}")
+    return {"model": str(folder)}
+
+
+def test_options_that_a_model_cannot_use_are_an_error_or_a_note(layout: Layout, flux: dict[str, Any]) -> None:
+    asked = PromptSpec("a cat", "gray", 1, sampler="Heun", guidance=3.0)
+    with pytest.raises(PromptSyntax, match="which has one sampler"):
+        checking(layout, **flux).completed("p.txt:", asked)
+    found = checking(layout, **flux, unused_options="ignore").completed("p.txt:", asked)
+    assert (found.sampler, found.negative_prompt, found.guidance) == (None, "", None)
+    assert [note.partition(" (")[0] for note in found.notes] == [
+        "its sampler",
+        "its negative prompt",
+        "its guidance",
+    ]
+    with pytest.raises(
+        PromptSyntax, match="whose width is a multiple of 16"
+    ):  # that is no option that is not used
+        checking(layout, **flux, unused_options="ignore").completed("p.txt:", replace(asked, width=1000))
+
+
+def test_a_picture_by_the_only_sampler_of_its_model_is_no_mistake(layout: Layout, flux: dict[str, Any]) -> None:
+    check = checking(layout, **flux)
+    found = check.completed("a.png:", exact(sampler="Euler"))
+    assert (found.sampler, found.notes) == (None, ())
+    with pytest.raises(PromptSyntax, match="which has one sampler"):
+        check.completed("a.png:", exact(sampler="Heun"))
+    assert checking(layout, **flux, adapt=True).completed("a.png:", exact(sampler="Heun")).sampler is None
+
+
+def test_a_negative_prompt_that_had_no_effect_is_kept(layout: Layout) -> None:
+    asked = replace(exact(model="shapes", guidance=1.0), negative_prompt="gray")
+    assert checking(layout).completed("a.png:", asked) == asked
 
 
 def test_what_would_change_the_prompt_meanwhile_is_refused(check: PromptCheck) -> None:

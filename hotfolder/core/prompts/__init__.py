@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from hotfolder.core.prompts import web_ui, wildcards
+from hotfolder.core.prompts import wildcards
 from hotfolder.core.prompts.converters import MAX_IMAGES, MAX_SEED, MOST_CHARACTERS
 from hotfolder.core.prompts.fields import ALIASES, VALUES
+from hotfolder.core.prompts.foreign import web_ui
+from hotfolder.core.prompts.recipe import spec_of
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.structured import read_json, read_toml
 from hotfolder.core.prompts.table import read_csv
@@ -52,13 +54,15 @@ def parse(
     draw_seed: Callable[[], int],
     lists: Callable[[str], Sequence[str] | None] = lambda _: None,
     defaults: Mapping[str, Any] | None = None,
+    *,
+    adapt: bool = False,
 ) -> list[PromptSpec]:
     """The images that a prompt file asks for.
 
     `name` is the file's name (its ending decides the syntax), `draw_seed` gives the seed of a prompt that names
     none, `lists` the texts of a wildcard list, or None; `defaults` are options, as `options_of` gives them, for
-    prompts that have none of their own. Raises PromptSyntax, naming file, line and, where there is one, column, for
-    anything that is not understood.
+    prompts that have none of their own; `adapt` is as in `from_metadata`. Raises PromptSyntax, naming file, line and,
+    where there is one, column, for anything that is not understood.
     """
     ending = PurePosixPath(name).suffix.lower()
     if ending not in ENDINGS:
@@ -68,7 +72,7 @@ def parse(
     if ending == ".txt" and web_ui.is_written_in(text):
         if defaults:
             raise PromptSyntax(f"{name} says itself how a picture was made", "leave the options out")
-        return [web_ui.read(name, text)]
+        return [spec_of(name, web_ui.read(name, text), adapt=adapt)]
     reader = {".txt": read_text, ".toml": read_toml, ".json": read_json, ".csv": read_csv}[ending]
     requests = reader(name, text)
     if defaults:
@@ -161,7 +165,8 @@ def said(spec: PromptSpec) -> dict[str, Any]:
 def unsaid(told: Mapping[str, Any]) -> PromptSpec:
     """The other way round: `told` is what `said` gave, perhaps out of JSON. Raises TypeError for an unknown field."""
     lora = tuple((name, weight) for name, weight in told.get("lora", ()))
-    return PromptSpec(**{"negative_prompt": "", **told, "lora": lora})
+    notes = tuple(told.get("notes", ()))
+    return PromptSpec(**{"negative_prompt": "", **told, "lora": lora, "notes": notes})
 
 
 def render(specs: Sequence[PromptSpec]) -> str:

@@ -111,7 +111,7 @@ def sampler(value: Any) -> str:
 
 
 #: How strong a LoRA may be, either way: beyond that nothing but noise is left.
-_MOST_WEIGHT = 10.0
+MOST_WEIGHT = 10.0
 
 
 def lora(text: str) -> tuple[str, float]:
@@ -123,9 +123,9 @@ def lora(text: str) -> tuple[str, float]:
         number = float(weight)
     except ValueError:
         number = math.nan
-    if not name.strip() or not -_MOST_WEIGHT <= number <= _MOST_WEIGHT:
+    if not name.strip() or not -MOST_WEIGHT <= number <= MOST_WEIGHT:
         raise ValueError(
-            f"NAME:WEIGHT, such as pixel-art:0.8, the weight from -{_MOST_WEIGHT:g} to {_MOST_WEIGHT:g}"
+            f"NAME:WEIGHT, such as pixel-art:0.8, the weight from -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
         )
     return name.strip(), number
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from hotfolder.core.prompts import other_programs, web_ui
 from hotfolder.core.prompts.fields import FIELDS
-from hotfolder.core.prompts.recipe import exact_spec
+from hotfolder.core.prompts.foreign import recipe_of
+from hotfolder.core.prompts.recipe import exact_spec, spec_of
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
@@ -20,17 +20,16 @@ _ASKED = tuple(field.name for field in fields(PromptSpec) if field.name in _RECO
 _PROOFS = ("model_sha256", "init_image_sha256")
 
 
-def from_metadata(name: str, text: Mapping[str, str]) -> PromptSpec:
+def from_metadata(name: str, text: Mapping[str, str], *, adapt: bool = False) -> PromptSpec:
     """The prompt that made an image, from its text chunks; `name` is the file's, for messages.
 
-    Raises PromptSyntax for an image that says nothing of how it was made, or what cannot be done again.
+    Raises PromptSyntax for an image that says nothing of how it was made, or what cannot be done again; with `adapt`
+    the nearest to that is taken, and named in the prompt's notes.
     """
     if "hotfolder" in text:
         return _from_ours(name, text["hotfolder"])
-    if (found := other_programs.read(name, text)) is not None:
-        return found
-    if "parameters" in text:
-        return web_ui.read(name, text["parameters"])
+    if (found := recipe_of(name, text)) is not None:
+        return spec_of(name, found, adapt=adapt)
     raise PromptSyntax(
         f"{name} does not say how it was generated",
         "images to be judged go to inbox/score, to be enlarged to upscale",

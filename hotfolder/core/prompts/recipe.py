@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hotfolder.core.prompts.converters import MOST_CHARACTERS
 from hotfolder.core.prompts.fields import VALUES
+from hotfolder.core.prompts.nearest import nearest
 from hotfolder.core.prompts.values import option, shown
-from hotfolder.errors import PromptSyntax
+from hotfolder.errors import PromptSyntax, together
 from hotfolder.types import PromptSpec
+
+#: Gaps that an error, or an image's notes, name one by one.
+_MOST_NAMED = 20
+_FIX = "write a prompt file without it, or have the nearest taken: --adapt, or generate.adapt = true"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What shaped a picture in another program and is not done here, or is not known."""
+
+    what: str  # follows 'was made with'
+    instead: str = "left out"  # what is done where the nearest is enough
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What another program wrote of a picture: as much of it as is understood, and what is not."""
+
+    program: str  # its name; empty where many write so
+    prompt: Any
+    asked: Mapping[str, Any]  # by the names of FIELDS, as they stand there; None and empty values say nothing
+    gaps: tuple[Gap, ...] = ()
+    model_sha256: str | None = None  # or its beginning
+
+
+def spec_of(name: str, recipe: Recipe, *, adapt: bool) -> PromptSpec:
+    """The prompt that a recipe is; `name` is the file's, for messages.
+
+    Raises PromptSyntax, which names all that cannot be done; with `adapt`, the nearest is taken, and stands in the
+    prompt's notes. Without a prompt there is none in either case.
+    """
+    asked = {key: value for key, value in recipe.asked.items() if value not in (None, "", {}, ())}
+    if not adapt:
+        mistakes = [_made_with(name, recipe.gaps, recipe.program)] if recipe.gaps else []
+        try:
+            spec = exact_spec(name, recipe.prompt, asked)
+        except PromptSyntax as error:
+            mistakes.append(error)
+        if mistakes:
+            raise together(mistakes)
+        return replace(spec, model_sha256=recipe.model_sha256)
+    by = f"made by {recipe.program} with" if recipe.program else "made with"
+    notes = [f"{by} {gap.what}: {gap.instead}" for gap in recipe.gaps]
+    values, more = nearest(asked)
+    spec = exact_spec(name, recipe.prompt, values)
+    return replace(spec, model_sha256=recipe.model_sha256, notes=_shortened([*notes, *more]))
+
+
+def _shortened(notes: Sequence[str]) -> tuple[str, ...]:
+    left = len(notes) - _MOST_NAMED
+    return tuple(notes) if left <= 0 else (*notes[:_MOST_NAMED], f"and {left} more that are not done here")
 
 
 def exact_spec(name: str, prompt: Any, asked: Mapping[str, Any]) -> PromptSpec:
@@ -18,7 +71,15 @@ def exact_spec(name: str, prompt: Any, asked: Mapping[str, Any]) -> PromptSpec:
         raise PromptSyntax(f"{name}: its settings hold no prompt ({shown(prompt)})", "write a prompt file")
     if "seed" not in asked:
         raise PromptSyntax(f"{name}: its settings hold no seed", "write a prompt file")
-    converted = dict(option(f"{name}:", key, value, "") for key, value in asked.items() if key in VALUES)
+    converted: dict[str, Any] = {}
+    mistakes = []
+    for key, value in asked.items():
+        try:
+            converted |= [option(f"{name}:", key, value, "")] if key in VALUES else []
+        except PromptSyntax as error:
+            mistakes.append(error)
+    if mistakes:
+        raise together(mistakes)
     if converted["seed"] is None:
         raise PromptSyntax(f"{name}: its seed is -1, which is none", "write a prompt file")
     for what in (prompt, converted.get("negative_prompt", "")):
@@ -29,16 +90,14 @@ def exact_spec(name: str, prompt: Any, asked: Mapping[str, Any]) -> PromptSpec:
     return PromptSpec(prompt=prompt.strip(), exact=True, **{"negative_prompt": "", **converted})
 
 
-def made_with(name: str, what: str, program: str = "") -> PromptSyntax:
-    """For what shaped the picture and is not done here, or not known: the error to raise."""
+def _made_with(name: str, gaps: Sequence[Gap], program: str) -> PromptSyntax:
     by = f"by {program} " if program else ""
-    return PromptSyntax(
-        f"{name} was made {by}with {what}, which is not done here", "write a prompt file without it"
-    )
+    whats = _shortened([gap.what for gap in gaps])
+    return PromptSyntax(f"{name} was made {by}with {'; '.join(whats)}, which is not done here", _FIX)
 
 
 def named(path: str) -> str:
     """The name of a model that another program calls by its file: 'sd\\\\v1-5.safetensors' -> 'v1-5'."""
     file = path.replace("\\", "/").rpartition("/")[2]
     stem, dot, ending = file.rpartition(".")
-    return stem if dot and ending.lower() in ("safetensors", "sft", "ckpt", "pt", "gguf") else file
+    return stem if dot and ending.lower() in ("safetensors", "sft", "ckpt", "pt", "pth", "gguf") else file

@@ -137,11 +137,10 @@ class Generator:
 
     def _notes(self, params: Mapping[str, Any]) -> list[str]:
         """What of a prompt has no effect on this model."""
-        return (
-            []
-            if self._resident.words is not None
-            else without_effect(self._resident.pipeline, params["prompt"], self._spec)
-        )
+        noted = list(params.get("notes") or ())
+        if self._resident.words is not None:
+            return noted
+        return [*noted, *without_effect(self._resident.pipeline, params["prompt"], self._spec)]
 
     def _is_meant(self, digest: str | None) -> bool:
         """Whether a prompt that names this digest, or the beginning of one, means this model."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hotfolder.core.prompts.converters import MOST_CHARACTERS
-from hotfolder.core.prompts.recipe import exact_spec, made_with
+from hotfolder.core.prompts.foreign.settings import with_schedule
+from hotfolder.core.prompts.recipe import Gap, Recipe
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.errors import PromptSyntax
-from hotfolder.types import PromptSpec
 
 _KEY = re.compile(r"\s*(\w[\w \-/]{0,60}): *")
 _QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
@@ -29,7 +28,7 @@ _TEMPLATE = re.compile(r"(?:Negative )?Template: ?")
 #: What becomes part of what is asked for.
 _UNDERSTOOD = {
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Denoising strength",
-    "Init image", "Lora hashes", "TI hashes", "Hashes", "Civitai resources",
+    "Init image", "Distilled CFG Scale", "Lora hashes", "TI hashes", "Hashes", "Civitai resources",
 }  # fmt: skip
 #: What says who made it, when, among how many, or from which template: no pixel depends on it.
 _HARMLESS = {
@@ -51,8 +50,8 @@ def is_written_in(text: str) -> bool:
     return len(text) <= 10 * _MOST and any(_pairs_of(line) for line in text.split("\n"))
 
 
-def read(name: str, text: str) -> PromptSpec:
-    """The prompt that it says. Raises PromptSyntax for what is not understood, or is not done here."""
+def read(name: str, text: str) -> Recipe:
+    """What it says. Raises PromptSyntax for what is not in its layout, and for LoRA that are not understood."""
     if len(text) > _MOST:
         raise PromptSyntax(f"{name}: its 'parameters' are longer than {_MOST:,} characters", "write a prompt file")
     lines = text.strip().split("\n")
@@ -74,23 +73,17 @@ def read(name: str, text: str) -> PromptSpec:
     at = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
     prompt = "\n".join(lines[:at]).strip()
     negative = "\n".join(lines[at:]).removeprefix(_NEGATIVE).strip()
-    _check(name, pairs)
+    gaps = [Gap(key) for key, value in pairs.items() if not _is_done(key, value)]
     if re.search(r"\bAND\b", prompt):
-        raise made_with(name, "several prompts put together by AND")
-    if "Denoising strength" in pairs and "Init image" not in pairs:
-        raise PromptSyntax(
-            f"{name} was made from another image, and does not say from which",
-            "write a prompt file with --init-image and --strength",
-        )
-    sampler = pairs.get("Sampler")
-    if sampler and pairs.get("Schedule type", "Automatic") not in ("Automatic", "Normal"):
-        sampler = f"{sampler} {pairs['Schedule type']}"
+        gaps.append(Gap("several prompts put together by AND", "read as one"))
+    is_begun = "Denoising strength" in pairs and "Init image" not in pairs
+    if is_begun:
+        gaps.append(Gap("another image to begin from, and it does not say which", "drawn from words alone"))
     size = re.fullmatch(r"(\d+)x(\d+)", pairs.get("Size", ""))
     asked: dict[str, Any] = {
-        "negative_prompt": negative, "seed": pairs.get("Seed"), "steps": pairs["Steps"],
-        "guidance": pairs.get("CFG scale"), "width": size and size[1], "height": size and size[2],
-        "sampler": sampler, "model": pairs.get("Model"), "init_image": pairs.get("Init image"),
-        "strength": pairs.get("Denoising strength"),
+        "seed": pairs.get("Seed"), "steps": pairs["Steps"],
+        "width": size and size[1], "height": size and size[2], "init_image": pairs.get("Init image"),
+        "strength": None if is_begun else pairs.get("Denoising strength"), **_guided(pairs, gaps),
     }  # fmt: skip
     try:
         prompt, tags = take_loras(prompt)
@@ -98,12 +91,31 @@ def read(name: str, text: str) -> PromptSpec:
         raise PromptSyntax(f"{name}: a <lora:…> of its prompt is not understood", f"it takes {wanted}") from None
     if len(dict(tags)) < len(tags):
         raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
-    prompt, asked["negative_prompt"] = _with_inversions(name, pairs, prompt, negative)
-    model_hash = _check_resources(name, pairs, [lora for lora, _ in tags])
+    prompt, negative = _with_inversions(pairs, gaps, prompt, negative)
+    asked = {"negative_prompt": negative, **asked, "model": pairs.get("Model") or _checkpoint(pairs)}
+    model_hash = _check_resources(name, pairs, [lora for lora, _ in tags], gaps)
     if tags:
         asked["lora"] = dict(tags)
-    spec = exact_spec(name, prompt, {key: value for key, value in asked.items() if value not in (None, "")})
-    return replace(spec, model_sha256=model_hash) if model_hash else spec
+    return Recipe("", prompt, asked, tuple(gaps), model_hash)
+
+
+def _guided(pairs: Mapping[str, str], gaps: list[Gap]) -> dict[str, Any]:
+    """Sampler and guidance. Forge writes FLUX's guidance beside a 'CFG scale' of 1."""
+    schedule, distilled = pairs.get("Schedule type", "Automatic"), pairs.get("Distilled CFG Scale")
+    scale = pairs.get("CFG scale")
+    if distilled is not None and scale not in (None, "1", "1.0"):
+        gaps.append(Gap(f"a CFG scale of {scale[:20]} beside its guidance"))
+    is_flow = distilled is not None
+    is_idle = distilled is not None and scale in (None, "1", "1.0")  # no negative prompt has an effect
+    return {
+        **({"negative_prompt": None} if is_idle else {}),
+        "sampler": with_schedule(pairs.get("Sampler"), schedule, is_flow=is_flow),
+        "guidance": scale if distilled is None else distilled,
+    }
+
+
+def _is_done(key: str, value: str) -> bool:
+    return key in _UNDERSTOOD or key in _HARMLESS or value in _NOTHING.get(key, ())
 
 
 def _pairs_of(line: str) -> dict[str, str]:
@@ -138,15 +150,8 @@ def _end_of_value(line: str, at: int) -> int:
     return quoted.end() if quoted else at
 
 
-def _check(name: str, pairs: Mapping[str, str]) -> None:
-    for key, value in pairs.items():
-        if key in _UNDERSTOOD or key in _HARMLESS or value in _NOTHING.get(key, ()):
-            continue
-        raise made_with(name, key)
-
-
-def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str]) -> str | None:
-    """The model's hash; raises PromptSyntax for a LoRA that the prompt does not name.
+def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str], gaps: list[Gap]) -> str | None:
+    """The model's hash; a gap for each LoRA that the prompt does not name.
 
     'Lora hashes' may repeat what the prompt names; sites add resources that it does not.
     """
@@ -160,10 +165,9 @@ def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str]) 
         if kind in ("checkpoint", *_INVERSIONS):
             continue
         if not (kind in ("lora", "locon", "lycoris") and called.lower() in known):
-            raise made_with(name, f"the {kind} '{called}' of Civitai")
-    for lora in named_loras:
-        if lora.lower() not in known:
-            raise made_with(name, f"the LoRA '{lora}', which its prompt does not name")
+            gaps.append(Gap(f"the {kind} '{called}' of Civitai"))
+    strange = [lora for lora in named_loras if lora.lower() not in known]
+    gaps += [Gap(f"the LoRA '{lora}', which its prompt does not name") for lora in strange]
     told = pairs.get("Model hash") or next((str(value) for key, value in tables if key == "model"), "")
     if told and not re.fullmatch(r"[0-9a-fA-F]{8,64}", told):
         raise PromptSyntax(f"{name}: its 'Model hash' is no hash: {told[:60]!r}", "write a prompt file")
@@ -184,10 +188,15 @@ def _civitai(pairs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield "something", "?"
 
 
-def _with_inversions(name: str, pairs: Mapping[str, str], *texts: str) -> list[str]:
+def _checkpoint(pairs: Mapping[str, str]) -> str | None:
+    """The model, where Civitai's list alone names it."""
+    return next((called for kind, called in _civitai(pairs) if kind == "checkpoint" and called != "?"), None)
+
+
+def _with_inversions(pairs: Mapping[str, str], gaps: list[Gap], *texts: str) -> list[str]:
     """The texts with a tag for each textual inversion: there it is a word like any other, and the hashes name it.
 
-    Raises PromptSyntax for one that stands in none of them.
+    A gap for one that stands in none of them.
     """
     hashes = _json(pairs.get("Hashes"))
     tables = hashes.items() if isinstance(hashes, dict) else ()
@@ -197,7 +206,8 @@ def _with_inversions(name: str, pairs: Mapping[str, str], *texts: str) -> list[s
     for inversion in dict.fromkeys([*named, *_names(pairs.get("TI hashes", ""))]):
         word = re.compile(rf"(?<![\w<:-]){re.escape(inversion)}(?![\w-])", re.IGNORECASE)
         if not inversion or not any(map(word.search, texts)):
-            raise made_with(name, f"the textual inversion '{inversion}', which its prompt does not name")
+            gaps.append(Gap(f"the textual inversion '{inversion}', which its prompt does not name"))
+            continue
         found = [word.sub(lambda _, tag=f"<embedding:{inversion}>": tag, text) for text in found]  # type: ignore[misc]
     return found
 
