@@ -75,6 +75,7 @@ def measure(root: Path) -> dict[str, float]:
     found = {}
     for words in (
         ["status"], ["top"], ["top", "--by", "prompt"], ["top", "--by", "day"], ["why", image], ["show", image],
+        ["search", "red", "4999"], ["search", "nothing"], ["search", "кошка"],
         ["show", "keep/not-there.png"], ["stats"], ["reroute", "--keep", "7", "--dry-run"],
     ):  # fmt: skip
         best = float("inf")

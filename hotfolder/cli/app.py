@@ -154,6 +154,25 @@ def top(
 
 
 @app.command()
+def search(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="All of them; 'cat' finds 'cats'. \"red car\" in quotation marks is one."),
+    ] = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="So many.")] = 20,
+    verdict: Annotated[str | None, typer.Option(help="Only what is kept, or rejected.")] = None,
+    since: Since = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Find images by words of their prompts, file names and notes."""
+    from hotfolder.cli.search import Wanted, run_search
+
+    run_search(root or context.obj, words or [], Wanted(most, verdict, since), as_json=as_json)
+
+
+@app.command()
 def stats(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
     """Show how scores are spread, and how much is kept by model, prompt and day."""
     from hotfolder.cli.top import show_stats

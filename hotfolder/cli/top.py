@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,7 @@ def show_top(
     given: Path | None, most: int, by: str, verdict: str | None, since: str | None, *, as_json: bool
 ) -> None:
     """Raises UsageError for a `by`, `verdict` or `since` that is not known."""
-    for what, value, known in (
-        ("--by", by, ("score", "prompt", "day")),
-        ("--verdict", verdict, ("keep", "reject")),
-    ):
-        if value is not None and value not in known:
-            raise UsageError(f"{what} {value} is not known", f"use one of {', '.join(known)}")
+    check_one_of(("--by", by, ("score", "prompt", "day")), ("--verdict", verdict, ("keep", "reject")))
     moment = times.since(since)
     with Reader(Layout(find_root(given)).database) as reader:
         if by == "score":
@@ -47,6 +43,13 @@ def show_top(
         columns = ("best", "mean", "images", "kept", by)
         lines = [(r["best"], r["mean"], r["images"], _share(r), r[by]) for r in rows]
         table.show(columns, lines, right=columns[:4])
+
+
+def check_one_of(*options: tuple[str, str | None, Sequence[str]]) -> None:
+    """Raises UsageError for an option (its name, its value, what is known) with another value."""
+    for what, value, known in options:
+        if value is not None and value not in known:
+            raise UsageError(f"{what} {value} is not known", f"use one of {', '.join(known)}")
 
 
 def show_stats(given: Path | None, *, as_json: bool) -> None:

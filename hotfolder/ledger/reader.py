@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hotfolder.errors import LedgerError, UsageError
 from hotfolder.ledger.connection import open_reader
@@ -23,7 +23,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._connection = open_reader(path)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,6 +15,7 @@ MAY_SCAN = {
     "drops_waited_for",
     "cancel_drop", "mark_cancelled", "cancel_jobs",
     "known_files", "placed_files", "restored_drops", "dropped_images",
+    "images_written_of",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history"}
 
@@ -25,7 +26,7 @@ def test_looks_things_up(name, tmp_path):
     ledger.close()
     connection = sqlite3.connect(tmp_path / "ledger.db")
     sql = queries()[name]
-    values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", sql), None) | {"ids": "[1, 2]"}
+    values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", sql), None) | {"ids": "[1, 2]", "patterns": "[]"}
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     scans = [step for step in plan if (found := re.match(r"SCAN (\w+)", step)) and found[1] in TABLES]
     assert not scans
