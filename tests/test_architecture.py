@@ -61,7 +61,20 @@ ALLOWED: dict[str, set[str]] = {
     }
     | {"status", "system"},
     "demo": {"folders"},
-    "cli": {"__init__", "bench", "config", "core", "daemon", "demo", "executors", "files", "folders", "imaging"}
+    "documents": {"__init__", "core", "files", "folders", "ledger", "status"},
+    "cli": {
+        "__init__",
+        "bench",
+        "config",
+        "core",
+        "daemon",
+        "demo",
+        "documents",
+        "executors",
+        "files",
+        "folders",
+        "imaging",
+    }
     | {"ledger", "models", "oneshot", "prompt_files", "status", "system"},
     "__main__": {"cli"},
 }

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from hotfolder.cli.times import span
+from hotfolder.core.times import span
 from hotfolder.status.live import Snapshot
 
 #: Without a terminal, one line so often, in seconds.

@@ -13,7 +13,8 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.times import seconds_of, utc
+from hotfolder.cli.times import seconds_of
+from hotfolder.core.times import utc
 from hotfolder.errors import AlreadyRunning, HotfolderError, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
@@ -63,9 +64,9 @@ def ask_or_do(layout: Layout, command: Mapping[str, Any], *, moves: int) -> dict
 
     Raises UsageError also for what the daemon refuses; HotfolderError.
     """
-    from hotfolder.cli.withdraw import described
     from hotfolder.config import loading
     from hotfolder.daemon.loop import Daemon
+    from hotfolder.documents.commands import described
     from hotfolder.executors.stand_in import StandInExecutor
 
     settings = loading.load(layout.root)

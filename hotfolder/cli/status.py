@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -13,123 +12,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hotfolder import __version__
-from hotfolder.cli.times import span, utc
-from hotfolder.cli.withdraw import as_document
 from hotfolder.config.root import find_root
+from hotfolder.core.times import span
+from hotfolder.documents.status import STATES, gather
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.lock import holder, taken_at
-from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
-from hotfolder.status import mailbox
 from hotfolder.status.live import Snapshot, read
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
-#: Seconds whose jobs make the pace, and between two looks.
-_PACE_SECONDS, _WATCH_EVERY = 600, 1.0
-_HOUR = 3600
+#: Seconds between two looks.
+_WATCH_EVERY = 1.0
 #: Commands that are named.
 _SOME = 5
-
-
-def gather(layout: Layout) -> dict[str, Any]:
-    """Everything that `status` tells, as JSON: times in UTC."""
-    pid, now = holder(layout.lock), time.time()
-    live = read(layout.live_status) if pid is not None else None
-    queue: dict[str, dict[str, int]] = {}
-    images = today = {"keep": 0, "reject": 0, "upscaled": 0}
-    pace: dict[str, float] = {}
-    running: list[dict[str, Any]] = []
-    failures: list[dict[str, Any]] = []
-    failed_lately = 0
-    if layout.database.exists():
-        with Reader(layout.database) as reader:
-            queue, images = reader.counts(), reader.outcome_counts()
-            running, failures = reader.running(), reader.recent_failures()
-            today, pace = reader.outcome_counts(_midnight()), reader.pace(now - _PACE_SECONDS)
-            failed_lately = reader.failures_since(now - _HOUR)
-    kinds = ("generate", "score", "upscale")
-    return {
-        "schema_version": 1,
-        "root": str(layout.root),
-        "daemon": {
-            "running": pid is not None,
-            "pid": pid,
-            "started_at": utc(live.started_at) if live else None,
-            "watcher": live.watcher if live else None,
-            "stage": live.stage if live else None,
-            "step": live.step if live else None,
-            "steps": live.steps if live else None,
-            "paused": live.paused if live else None,
-            "unsettled": live.unsettled if live else None,
-            "taking": live.taking if live else None,
-            "unplaced": live.unplaced if live else None,
-            "left_alone": dict(live.left_alone) if live else None,
-            "eta_seconds": _step_eta(live),
-            "device": live.device or None if live else None,
-            "memory_used": live.memory_used or None if live else None,
-            "memory_total": live.memory_total or None if live else None,
-            "refused_configuration": live.refused if live else None,
-            "version": live.version or None if live else None,
-        },
-        "heartbeat_seconds": _since(live.updated_at, now) if live else None,
-        "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
-        "status_is_readable": not os.path.lexists(layout.live_status) or os.access(layout.live_status, os.R_OK),
-        "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
-        "commands": [as_document(layout, each) for each in _commands(layout)],
-        "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},
-        "images": images,
-        "today": today,
-        "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
-        "eta_seconds": _left(live),
-        "running": [
-            {
-                "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
-                "attempt": row["attempt"], "started_at": utc(row["started_at"]),
-            }
-            for row in running
-        ],
-        "failures_last_hour": failed_lately,
-        "recent_failures": [
-            {
-                "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
-                "error": {"kind": row["error_kind"], "message": row["error"], "fix": row["fix"]},
-                "finished_at": utc(row["finished_at"]),
-            }
-            for row in failures
-        ],
-    }  # fmt: skip
-
-
-def _since(moment: float | None, now: float) -> float | None:
-    """Seconds; a clock that was set back makes none of them negative."""
-    return None if moment is None else round(max(0.0, now - moment), 1)
-
-
-def _commands(layout: Layout) -> list[mailbox.Waiting]:
-    """What was asked of a daemon and is not carried out yet."""
-    with contextlib.suppress(OSError):  # another user's: `doctor` tells of it
-        return list(mailbox.waiting(layout))
-    return []
-
-
-def _midnight() -> float:
-    """When today began here, in seconds since the epoch."""
-    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-
-
-def _left(live: Snapshot | None) -> float | None:
-    """Seconds until nothing is left, as the daemon estimates it; None where it does not know, or waits."""
-    if live is None or live.paused or live.left_seconds is None:
-        return None
-    return round(max(0.0, live.left_seconds - (time.time() - live.updated_at)), 1)
-
-
-def _step_eta(live: Snapshot | None) -> float | None:
-    """Seconds until the last step of what is in work."""
-    if live is None or not live.step or not live.steps:
-        return None
-    return round((live.steps - live.step) * (live.updated_at - live.stage_since) / live.step, 1)
 
 
 def one_of(**wanted: bool) -> None:
@@ -148,7 +42,7 @@ def check_status(given: Path | None, *, most_failures: int, as_json: bool) -> in
 
 def export_status(given: Path | None, target: str) -> None:
     """For Prometheus, to a file or with '-' to stdout. Raises UsageError where it cannot be written."""
-    from hotfolder.cli.prometheus import write
+    from hotfolder.documents.prometheus import write
 
     write(gather(Layout(find_root(given))), time.time(), target)
 

@@ -1,31 +1,15 @@
-"""Moments and lengths of time, as commands tell them and as people write them."""
+"""Moments and lengths of time, as people write them."""
 
 from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hotfolder.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _LONGEST = 366 * 86_400
-
-
-def utc(moment: float | None) -> str | None:
-    """A moment (seconds since the epoch) for JSON."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def span(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def seconds_of(text: str, option: str = "--for", longest: float = _LONGEST) -> float:

@@ -12,9 +12,9 @@ from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.finding import find_result
 from hotfolder.cli.queue import ask_or_do, later
-from hotfolder.cli.times import utc
-from hotfolder.cli.withdraw import described
 from hotfolder.core.places import place_of, why_not_judged
+from hotfolder.core.times import utc
+from hotfolder.documents.commands import described
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.times import span, utc
 from hotfolder.config.root import find_root
+from hotfolder.core.times import span
+from hotfolder.documents.commands import as_document, described
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
-from hotfolder.ledger.reader import Reader
-from hotfolder.printable import printable
 from hotfolder.status import mailbox
 
 
@@ -71,56 +69,3 @@ def lines(layout: Layout, waits: Sequence[mailbox.Waiting]) -> list[str]:
         + (", begun" if each.is_begun else "")
         for each in waits
     ]
-
-
-def as_document(layout: Layout, waits: mailbox.Waiting) -> dict[str, Any]:
-    """A command that waits, for JSON."""
-    return {
-        "id": waits.id, "do": str(waits.command.get("do")), "command": described(layout, waits.command),
-        "asked_at": utc(waits.asked_at), "begun": waits.is_begun,
-    }  # fmt: skip
-
-
-def described(layout: Layout, command: Mapping[str, Any]) -> str:
-    """A command as a person gave it."""
-    do = printable(str(command.get("do")))
-    match do:
-        case "cancel" | "first" | "retry":
-            return f"{do} {_what(layout, command)}"
-        case "pause" if isinstance(command.get("seconds"), int | float):
-            return f"pause for {span(command['seconds'])}"
-        case "reroute" if isinstance(command.get("keep"), int | float):
-            return f"reroute --keep {command['keep']:g}" + " --also-mine" * (command.get("also_mine") is True)
-        case "undo":
-            return f"undo {command['last']}" if isinstance(command.get("last"), int) else "reroute --undo"
-        case "verdict":
-            return f"{printable(str(command.get('verdict')))} {_images(layout, command)}"
-        case "enlarge":
-            return f"upscale {_images(layout, command)}"
-        case "restore":
-            return f"restore {_what(layout, command)}"
-    return do
-
-
-def _images(layout: Layout, command: Mapping[str, Any]) -> str:
-    ids = command.get("images") or []
-    if len(ids) == 1 and layout.database.exists():
-        with Reader(layout.database) as reader:
-            row = reader.image_row(ids[0])
-        if row is not None:
-            return printable(row["path"])
-    return f"{len(ids)} images"
-
-
-def _what(layout: Layout, command: Mapping[str, Any]) -> str:
-    if command.get("all") is True:
-        return "--all"
-    drops, jobs = command.get("drops") or [], command.get("jobs") or []
-    line = f" --line {command['line']}" if isinstance(command.get("line"), int) else ""
-    if len(drops) == 1 and not jobs and layout.database.exists():
-        with Reader(layout.database) as reader:
-            path = reader.drop_path(drops[0])
-        if path is not None:
-            return f"{printable(path)}{line}"
-    counts = [f"{len(drops)} files"] * bool(drops) + [f"{len(jobs)} jobs"] * bool(jobs)
-    return (" and ".join(counts) or "nothing") + line

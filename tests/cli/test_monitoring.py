@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from hotfolder import __version__
 from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
-from hotfolder.cli.prometheus import exposition
-from hotfolder.cli.status import gather, show_status
+from hotfolder.cli.status import show_status
+from hotfolder.documents.prometheus import exposition
+from hotfolder.documents.status import gather
 from hotfolder.errors import BadInput
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hotfolder.cli.status import gather
+from hotfolder.documents.status import gather
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock, holder
 from hotfolder.ledger import health

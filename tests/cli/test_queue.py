@@ -14,7 +14,7 @@ import pytest
 from hotfolder.cli import queue
 from hotfolder.cli.app import app
 from hotfolder.cli.times import seconds_of
-from hotfolder.cli.withdraw import described
+from hotfolder.documents.commands import described
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
