@@ -62,20 +62,10 @@ ALLOWED: dict[str, set[str]] = {
     | {"status", "system"},
     "demo": {"folders"},
     "documents": {"__init__", "core", "files", "folders", "ledger", "status"},
-    "cli": {
-        "__init__",
-        "bench",
-        "config",
-        "core",
-        "daemon",
-        "demo",
-        "documents",
-        "executors",
-        "files",
-        "folders",
-        "imaging",
-    }
-    | {"ledger", "models", "oneshot", "prompt_files", "status", "system"},
+    "gallery": {"__init__", "config", "core", "documents", "files", "folders", "imaging", "ledger"}
+    | {"prompt_files", "status"},
+    "cli": {"__init__", "bench", "config", "core", "daemon", "demo", "documents", "executors", "files"}
+    | {"folders", "gallery", "imaging", "ledger", "models", "oneshot", "prompt_files", "status", "system"},
     "__main__": {"cli"},
 }
 #: What the pure parts may use of the standard library: nothing that reads a file, a clock or a socket.

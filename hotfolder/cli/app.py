@@ -427,6 +427,31 @@ def restore(
 
 
 @app.command()
+def gallery(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option(help="Where it listens; else gallery.host: this machine alone.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0: a free one; else gallery.port.")] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Only who has the token in this file is let in; made if it is not there."),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be changed.")] = False,
+    with_daemon: Annotated[bool, typer.Option("--with-daemon", help="Run the daemon, too.")] = False,
+    opened: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    root: Root = None,
+) -> None:
+    """Look at what came out, keep and reject by keys, and steer: a page in the browser."""
+    from hotfolder.cli.gallery import run_gallery
+
+    code = run_gallery(
+        root or context.obj, host, port, token_file, read_only=read_only, with_daemon=with_daemon, opened=opened
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],

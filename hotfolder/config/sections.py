@@ -437,6 +437,27 @@ class HookSettings(Section):
     )
 
 
+class GallerySettings(Section):
+    """The page in a browser: hotfolder gallery."""
+
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Where it listens; beyond this machine only with --token-file."
+    )
+    port: int = Field(8642, ge=0, le=65_535, description="On which port; 0: a free one.")
+    names: tuple[str, ...] = Field(
+        (),
+        description="Names that browsers know it by beside host: this machine's in the network, or a reverse proxy's, "
+        "such as pictures.example.net.",
+    )
+    thumbnails_mb: int = Field(
+        2048, ge=64, description="Small pictures are kept up to so many MiB; the oldest go first."
+    )
+    upload_mb: int = Field(
+        512, ge=1, le=65_536, description="A file that is dropped on the page has at most so many MiB."
+    )
+    metrics: bool = Field(False, description="Whether it answers /metrics (Prometheus) and /healthz.")
+
+
 class NotifySettings(Section):
     """Messages to a phone, a chat, a desktop, by apprise: uv pip install 'hotfolder[notify]'."""
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from hotfolder.config.sections import (
     ExecutorSettings,
+    GallerySettings,
     GateSettings,
     GenerateSettings,
     HookSettings,
@@ -55,6 +56,7 @@ class Settings(Section):
     models: ModelSettings = ModelSettings()
     hooks: HookSettings = HookSettings()
     notify: NotifySettings = NotifySettings()
+    gallery: GallerySettings = GallerySettings()
     inbox: tuple[InboxSettings, ...] = Field((), description="Inboxes beside the three that are always there.")
     model: tuple[ModelEntry, ...] = Field(
         (), description="Models that the registry does not know, or knows otherwise."

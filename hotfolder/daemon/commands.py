@@ -84,6 +84,8 @@ class Commands:
             "enlarge": self._enlarge,
             "verdict": self._verdict,
             "restore": self._restore,
+            "seen": self._seen,
+            "forget_seen": self._forget_seen,
         }
 
     def obey(self) -> Iterator[Asked | None]:
@@ -149,8 +151,10 @@ class Commands:
         return (yield from self._verdicts.reroute(keep, asked, also_mine=command.get("also_mine") is True))
 
     def _undo(self, command: dict[str, Any], asked: str) -> Steps:
-        """Without a number, the last reroute."""
-        last = command.get("last")
+        """So many of the last actions, or what one command has done; without either, the last reroute."""
+        last, name = command.get("last"), command.get("asked")
+        if isinstance(name, str):
+            return {"undone": (yield from self._undoing.undo_asked(mailbox.begun(name), asked))}
         if last is None:
             return (yield from self._undoing.undo_reroute(asked))
         if not isinstance(last, int) or last < 1:
@@ -166,6 +170,18 @@ class Commands:
 
     def _restore(self, command: dict[str, Any], asked: str) -> Steps:
         return {"files": (yield from self._restoring.restore(command.get("drops", []), asked))}
+
+    def _seen(self, command: dict[str, Any], asked: str) -> Steps:
+        """What a person looked at and left as it was; `milliseconds` has how long, for each."""
+        images, lengths = command.get("images", []), command.get("milliseconds")
+        if not isinstance(lengths, list) or len(lengths) != len(images) or not all(map(_is_length, lengths)):
+            return {"error": "for each image a length in milliseconds is wanted"}
+        seen = yield from self._verdicts.seen(dict(zip(images, lengths, strict=True)))
+        return {"seen": seen}
+
+    def _forget_seen(self, command: dict[str, Any], asked: str) -> Steps:
+        yield None
+        return {"forgotten": self._ledger.verdicts.forget_looks(command.get("images"))}
 
     def _cancel(self, command: dict[str, Any], asked: str) -> Steps:
         """Nothing more is begun of what was dropped, of a line of it, or of some jobs.
@@ -217,6 +233,10 @@ class Commands:
             answers.append(self._enlarging.ask(image_id, scale, format_, model))
             yield None
         return {"images": answers}
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LONGEST * 1000
 
 
 def _is_scale(value: object) -> bool:

@@ -46,6 +46,14 @@ class Undoing:
             told += [_told(action, files)]
         return told
 
+    def undo_asked(self, name: str, asked: str) -> Generator[None, None, list[dict[str, Any]]]:
+        """The same of what one command has done, whatever was done since; nothing where that was taken back."""
+        before = self._ledger.actions.undone_by(asked)
+        action = self._ledger.actions.asked(name)
+        if before or action is None:
+            return [_told(each, []) for each in before]
+        return [_told(action, (yield from self._take_back(action, asked)))]
+
     def undo_reroute(self, asked: str) -> Generator[None, None, dict[str, int]]:
         """The last reroute is taken back, whatever was done since. How many images went where."""
         if self._ledger.actions.undone_by(asked):

@@ -74,6 +74,20 @@ class Verdicts:
         log.info("%d images: %s, as you asked for", len(told), verdict)
         return told
 
+    def seen(self, looks: Mapping[int, int]) -> Generator[None, None, int]:
+        """A person looked at images, so many milliseconds at each, and left them as they are. How many have a verdict.
+
+        Nothing is moved. It is no verdict: a new threshold still sorts them anew.
+        """
+        count, ids = 0, list(looks)
+        for start in range(0, len(ids), _PAGE):
+            images = self._ledger.images.many(ids[start : start + _PAGE])
+            keeps = {each.id: self._settings.policy(each.source_file or "").gate.keep for each in images}
+            lengths = {image_id: looks[image_id] for image_id in keeps}
+            count += self._ledger.verdicts.seen(lengths, keeps, self._clock())
+            yield
+        return count
+
     def reroute(self, keep: float, asked: str, *, also_mine: bool) -> Generator[None, None, dict[str, int]]:
         """Sorts what was judged by another threshold, from its stored score. How many went where.
 

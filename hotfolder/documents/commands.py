@@ -30,12 +30,18 @@ def described(layout: Layout, command: Mapping[str, Any]) -> str:
             return f"pause for {span(command['seconds'])}"
         case "reroute" if isinstance(command.get("keep"), int | float):
             return f"reroute --keep {command['keep']:g}" + " --also-mine" * (command.get("also_mine") is True)
+        case "undo" if isinstance(command.get("asked"), str):
+            return "undo of what was asked before"
         case "undo":
             return f"undo {command['last']}" if isinstance(command.get("last"), int) else "reroute --undo"
         case "verdict":
             return f"{printable(str(command.get('verdict')))} {_images(layout, command)}"
         case "enlarge":
             return f"upscale {_images(layout, command)}"
+        case "seen":
+            return f"seen: {_images(layout, command)}"
+        case "forget_seen":
+            return "forget what was looked at"
         case "restore":
             return f"restore {_what(layout, command)}"
     return do

@@ -110,6 +110,12 @@ class Beneath:
                 raise
             return regular_from(handle, self.full(path))
 
+    def create(self, path: str) -> BinaryIO:
+        """A new file for writing; folders that are missing are made. Raises FileExistsError, OSError."""
+        folder, name = self._split(path, make=True)
+        with self._named(path):
+            return open(os.open(name, _WRITE, 0o666, dir_fd=folder), "wb")  # noqa: PTH123
+
     def rename(self, src: str, dst: str) -> bool:
         """Moves a file; raises FileExistsError where `dst` is taken. Folders of `dst` that are missing are made.
 
@@ -184,7 +190,13 @@ class Beneath:
             os.rmdir(name, dir_fd=above)
 
     def write(
-        self, path: str, content: str | bytes, *, like: bool = False, instead_of: FileIdentity | None = None
+        self,
+        path: str,
+        content: str | bytes,
+        *,
+        like: bool = False,
+        instead_of: FileIdentity | None = None,
+        durable: bool = True,
     ) -> None:
         """Writes a file so that it is there whole or not at all, and durable; replaces one of the same name.
 
@@ -202,7 +214,8 @@ class Beneath:
                         _take_after(folder, name, file.fileno())
                     file.write(content.encode() if isinstance(content, str) else content)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 if instead_of is not None and identity_from(os.stat(name, dir_fd=folder)) != instead_of:
                     raise OSError(errno.EBUSY, "it is being changed by somebody")
                 os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -210,7 +223,8 @@ class Beneath:
                 with contextlib.suppress(OSError):
                     os.unlink(partial, dir_fd=folder)
                 raise
-            fsync_handle(folder)
+            if durable:
+                fsync_handle(folder)
 
     def fsync(self, folders: Collection[str]) -> None:
         """Makes the names in these folders durable, at the same time: the file system may do it in one go."""

@@ -57,6 +57,11 @@ class Layout:
         return self.private / "hold.json"
 
     @cached_property
+    def thumbnails(self) -> Path:
+        """Small pictures of results, by their content; they may be removed at any time."""
+        return self.private / "thumbnails"
+
+    @cached_property
     def last_read(self) -> Path:
         """Which file the daemon reads itself just now."""
         return self.private / "reading.json"

@@ -42,6 +42,11 @@ class Actions:
         """The newest that were not taken back, of one kind or of any."""
         return [_to_action(row) for row in self._database.run("last_actions", most=most, kind=kind).rows]
 
+    def asked(self, name: str) -> Action | None:
+        """What this command has done, unless it was taken back."""
+        row = self._database.one("action_asked", name=name)
+        return _to_action(row) if row is not None else None
+
     def undone_by(self, asked: str) -> list[Action]:
         """What this command has taken back, before a crash kept it from saying so."""
         return [_to_action(row) for row in self._database.run("actions_undone_by", asked=asked).rows]

@@ -427,3 +427,49 @@ def _history_of_reroutes(db: Database) -> None:
         WHERE reroutes.undone_at IS NULL ORDER BY reroutes.id, images.id""")
     db.conn.execute("DROP TABLE reroute_moves")
     db.conn.execute("DROP TABLE reroutes")
+
+
+@steps()
+def m011_changes_and_looks(db: Database) -> None:
+    """`changed` grows with each change of an image, so that whoever watches asks for what is new alone.
+
+    `looks`: images that a person looked at and left as they were. They are no verdicts: nothing is moved, and none is
+    kept from being sorted anew. Of an image and a verdict there is one.
+    """
+    time = _TIME.format
+    db.conn.execute("ALTER TABLE images ADD COLUMN changed INTEGER NOT NULL DEFAULT 0")
+    db.conn.execute("CREATE INDEX images_changed ON images (changed) WHERE changed > 0")
+    for name, event in (
+        ("image_added", "INSERT"),
+        ("image_changed", "UPDATE OF path, sha256, verdict, verdict_by, score, gone_at"),
+    ):
+        db.conn.execute(f"""
+            CREATE TRIGGER {name} AFTER {event} ON images BEGIN
+                UPDATE images SET changed = coalesce((SELECT max(changed) FROM images WHERE changed > 0), 0) + 1
+                WHERE id = NEW.id;
+            END""")
+    db.conn.execute("""
+        CREATE TABLE looks (
+            id INTEGER PRIMARY KEY,
+            image_id INTEGER NOT NULL REFERENCES images (id),
+            verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'reject')),
+            score REAL,
+            gate_keep REAL,
+            weight REAL NOT NULL,
+            milliseconds INTEGER NOT NULL,
+            created_at REAL NOT NULL,
+            UNIQUE (image_id, verdict)
+        ) STRICT""")
+    db.conn.execute("DROP VIEW verdicts")
+    place = "CASE WHEN images.gone_at IS NULL THEN images.path END"
+    db.conn.execute(f"""
+        CREATE VIEW verdicts AS
+        SELECT verdict_history.image_id, {place} AS path, verdict_history.verdict,
+               verdict_history.given_by AS "by", verdict_history.how, verdict_history.score,
+               verdict_history.gate_keep, {time("verdict_history.created_at")} AS created_at, 1.0 AS weight
+        FROM verdict_history JOIN images ON images.id = verdict_history.image_id
+        WHERE verdict_history.undone_at IS NULL
+        UNION ALL
+        SELECT looks.image_id, {place} AS path, looks.verdict, 'person' AS "by", 'seen' AS how, looks.score,
+               looks.gate_keep, {time("looks.created_at")} AS created_at, looks.weight
+        FROM looks JOIN images ON images.id = looks.image_id""")

@@ -795,3 +795,84 @@ SELECT coalesce(made_sha256, sha256) AS sha256 FROM images WHERE path = :path AN
 -- The same pixels in another file.
 INSERT OR IGNORE INTO embeddings (sha256, encoder, vector)
 SELECT :sha256, encoder, vector FROM embeddings WHERE sha256 = :before;
+
+-- name: action_asked
+-- What a command has done, unless it was taken back.
+SELECT * FROM actions WHERE asked = :name AND undone_at IS NULL;
+
+-- name: add_look
+-- A person looked at an image that has a verdict, and left it so. Once for each verdict; the longest look counts.
+INSERT INTO looks (image_id, verdict, score, gate_keep, weight, milliseconds, created_at)
+SELECT id, verdict, score, :gate_keep, :weight, :milliseconds, :now FROM images
+WHERE id = :image_id AND verdict IS NOT NULL
+ON CONFLICT (image_id, verdict) DO UPDATE SET score = excluded.score, gate_keep = excluded.gate_keep,
+    milliseconds = max(milliseconds, excluded.milliseconds), created_at = excluded.created_at;
+
+-- name: forget_looks
+DELETE FROM looks WHERE image_id IN (SELECT value FROM json_each(:ids));
+
+-- name: forget_all_looks
+DELETE FROM looks;
+
+-- name: newest_change
+SELECT coalesce(max(changed), 0) AS changed FROM images WHERE changed > 0;
+
+-- name: shown_images
+-- Every image that is there, with what a grid has to know of it.
+SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder, substr(sha256, 1, 8) AS version
+FROM images WHERE gone_at IS NULL ORDER BY id;
+
+-- name: changed_images
+-- The same of those that have changed since, also of what is gone.
+SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder,
+    substr(sha256, 1, 8) AS version, gone_at IS NOT NULL AS is_gone, changed
+FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
+
+-- name: ordered_images
+-- Which of them are wanted, in which order. What is null does not matter. `words` is a JSON list in lower case, each of
+-- which is in the prompt or in the path; `folders` and `verdicts` are lists.
+SELECT id FROM images
+WHERE gone_at IS NULL
+  AND (:folders IS NULL OR substr(path, 1, instr(path, '/') - 1) IN (SELECT value FROM json_each(:folders)))
+  AND (:verdicts IS NULL OR coalesce(verdict, 'none') IN (SELECT value FROM json_each(:verdicts)))
+  AND (:by IS NULL OR verdict_by = :by)
+  AND (:role IS NULL OR role = :role)
+  AND (:lowest IS NULL OR score >= :lowest) AND (:highest IS NULL OR score <= :highest)
+  AND (:stars IS NULL OR (score IS NOT NULL
+      AND CASE verdict WHEN 'reject' THEN -1 ELSE CAST(score / 2 + 0.5 AS INTEGER) END = :stars))
+  AND (:model IS NULL OR model = :model) AND (:seed IS NULL OR seed = :seed)
+  AND (:source IS NULL OR source_file = :source)
+  AND (:below IS NULL OR substr(path, instr(path, '/') + 1, length(:below)) = :below)
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:words IS NULL OR NOT EXISTS (
+      SELECT 1 FROM json_each(:words) WHERE instr(lower(coalesce(images.prompt, '') || ' ' || images.path), value) = 0))
+  AND (:lowest_gain IS NULL OR (role = 'upscaled' AND score - (
+      SELECT parents.score FROM images AS parents
+      WHERE parents.id = images.parent_id AND parents.scorer = images.scorer) >= :lowest_gain))
+ORDER BY
+  CASE WHEN :sort IN ('best', 'worst') THEN score IS NULL WHEN :sort = 'gain' THEN role <> 'upscaled' END,
+  CASE :sort WHEN 'best' THEN -score WHEN 'worst' THEN score WHEN 'oldest' THEN created_at WHEN 'gain' THEN (
+      SELECT parents.score - images.score FROM images AS parents
+      WHERE parents.id = images.parent_id AND parents.scorer = images.scorer)
+  ELSE -created_at END,
+  CASE WHEN :sort = 'oldest' THEN id ELSE -id END;
+
+-- name: names_of_images
+SELECT id, path, prompt, width, height FROM images WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: shown_sources
+-- Dropped files that something came of, the newest first, for who chooses one.
+SELECT path FROM drops WHERE state IN ('placed', 'open') ORDER BY id DESC LIMIT 300;
+
+-- name: shown_jobs
+-- What is in work, and what waits first.
+SELECT id, kind, state, drop_id, source_file, attempt, not_before, error, fix FROM jobs WHERE state = 'running'
+UNION ALL
+SELECT * FROM (
+    SELECT id, kind, state, drop_id, source_file, attempt, not_before, error, fix FROM jobs
+    WHERE state = 'queued' ORDER BY id LIMIT :most);
+
+-- name: shown_failures
+-- The newest failed jobs.
+SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
+WHERE state = 'failed' ORDER BY finished_at DESC LIMIT :most;

@@ -7,7 +7,7 @@ import sqlite3
 from hotfolder.errors import LedgerError
 
 #: The name of the last step in migrations.py. Names are in order.
-NEWEST = "m010_verdicts"
+NEWEST = "m011_changes_and_looks"
 
 
 def refuse_newer(connection: sqlite3.Connection) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hotfolder.ledger.database import Database
 from hotfolder.types import How, Judge, Verdict
+
+#: Of an image that was looked at large, and left: as much as a verdict that was given.
+LOOK_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,26 @@ class Verdicts:
     def is_given(self, image_id: int, action_id: int) -> bool:
         """Whether the action was carried out for this image."""
         return self._database.one("has_verdict_of", image_id=image_id, action_id=action_id) is not None
+
+    def seen(self, lengths: Mapping[int, int], keeps: Mapping[int, float], now: float) -> int:
+        """Images that were looked at for so many milliseconds, with the gate's threshold of each. How many count.
+
+        An image without a verdict does not.
+        """
+        with self._database.transaction():
+            return sum(
+                self._database.run(
+                    "add_look", image_id=image_id, gate_keep=keeps[image_id], weight=LOOK_WEIGHT,
+                    milliseconds=milliseconds, now=now,
+                ).changed
+                for image_id, milliseconds in lengths.items()
+            )  # fmt: skip
+
+    def forget_looks(self, image_ids: Sequence[int] | None) -> int:
+        """Of these images, or of all. How many were forgotten."""
+        if image_ids is None:
+            return self._database.run("forget_all_looks").changed
+        return self._database.run("forget_looks", ids=json.dumps(list(image_ids))).changed
 
     def misplaced(self, keep: float, after: int, most: int, *, also_mine: bool) -> list[int]:
         """Images with a higher id than `after` whose verdict would be another with this threshold, by id.

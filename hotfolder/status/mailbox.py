@@ -107,6 +107,11 @@ def waiting(layout: Layout) -> Iterator[Waiting]:
                 yield Waiting(number, asked_at, path.suffix == _BEGUN, command, path)
 
 
+def begun(name: str) -> str:
+    """What the file of a command is called while it is carried out, and in the ledger."""
+    return f"{name.removesuffix(_WAITS)}{_BEGUN}"
+
+
 def withdraw(path: Path) -> bool:
     """Takes a command back; whether it still waited. Raises OSError."""
     try:

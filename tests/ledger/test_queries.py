@@ -14,10 +14,11 @@ MAY_SCAN = {
     "outcome_counts", "unrated", "drop_placed_at", "images_called", "histogram", "score_summary",
     "drops_waited_for",
     "cancel_drop", "mark_cancelled", "cancel_jobs",
+    "shown_images", "ordered_images", "shown_sources", "forget_all_looks",
     "known_files", "placed_files", "restored_drops", "dropped_images",
     "images_written_of",
 }  # fmt: skip
-TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history"}
+TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history", "looks"}
 
 
 @pytest.mark.parametrize("name", sorted(queries().keys() - MAY_SCAN))

@@ -1,0 +1,107 @@
+// Verdicts and the rest: asked of the daemon, shown at once as not carried out yet, taken back as one.
+import {post} from "./api.js";
+import {KEEP, REJECT} from "./store.js";
+import {ask, failed, many, tell} from "./toast.js";
+
+const WORDS = {keep: "kept", reject: "rejected"};
+const MOST = 500;  // steps that are remembered
+
+export class Actions {
+  constructor(store, grid) {
+    this.store = store;
+    this.grid = grid;
+    this.done = [];  // {command, address, asked, label, ids}
+    this.undone = [];
+    this.readOnly = false;
+    this.chain = Promise.resolve();
+  }
+
+  // One after the other: what was pressed first is asked first.
+  queue(work) {
+    const result = this.chain.then(work);
+    this.chain = result.catch(() => {});
+    return result;
+  }
+
+  async verdict(ids, verdict) {
+    if (this.readOnly) { tell("This gallery only shows."); return false; }
+    const wanted = ids.filter((id) => this.store.has(id));
+    if (!wanted.length) return false;
+    if (wanted.length > 1 && !await ask(`${verdict === "keep" ? "Keep" : "Reject"} ${many(wanted.length)}? It can be undone as one.`, verdict === "keep" ? "Keep them" : "Reject them")) return false;
+    const label = wanted.length === 1 ? `${this.name(wanted[0])} ${WORDS[verdict]}` : `${many(wanted.length)} ${WORDS[verdict]}`;
+    return this.perform("/api/verdict", {images: wanted, verdict}, label, wanted);
+  }
+
+  name(id) {
+    const known = this.grid.names.get(id);
+    return known ? known.path.split("/").pop() : `picture ${id}`;
+  }
+
+  perform(address, asked, label, ids = [], isAgain = false) {
+    const value = asked.verdict === "keep" ? KEEP : asked.verdict === "reject" ? REJECT : 0;
+    if (value) this.store.setPending(ids, value);
+    if (!isAgain) this.undone.length = 0;
+    // At once, so that an undo that is pressed next is about this one.
+    const step = {address, asked, label, ids, command: null};
+    this.done.push(step);
+    if (this.done.length > MOST) this.done.shift();
+    return this.queue(async () => {
+      try {
+        const answer = await post(address, asked);
+        step.command = answer.command;
+        const later = answer.daemon_is_running ? "" : " as soon as a daemon runs";
+        tell(`${label}${later}`, {action: "Undo", does: () => this.undo()});
+        return true;
+      } catch (error) {
+        this.done.splice(this.done.indexOf(step), 1);
+        this.store.setPending(ids, 0);
+        failed(error);
+        return false;
+      }
+    });
+  }
+
+  undo() {
+    if (this.readOnly) return Promise.resolve();
+    const step = this.done.pop();
+    return this.queue(async () => {
+      try {
+        if (!step) {
+          const answer = await post("/api/undo", {});
+          const what = answer.undoes?.[0];
+          tell(answer.withdrawn ? "Taken back: it had not been begun" : `Undone: ${what ? `${what.action}, ${many(what.files, "file")}` : "the last action"}`);
+          return;
+        }
+        if (!step.command) return;
+        await post("/api/undo", {command: step.command});
+        this.store.setPending(step.ids, 0);
+        this.undone.push(step);
+        tell(`Undone: ${step.label}`, {action: "Redo", does: () => this.redo()});
+        const first = step.ids[0];
+        if (first !== undefined) this.onUndone?.(first);
+      } catch (error) { failed(error); }
+    });
+  }
+
+  redo() {
+    const step = this.undone.pop();
+    if (!step) { tell("There is nothing to redo."); return Promise.resolve(); }
+    return this.perform(step.address, step.asked, step.label, step.ids, true);
+  }
+
+  // What became of a command.
+  answered(answer) {
+    if (answer.error) { failed(new Error(answer.error)); return; }
+    if (answer.left) failed(new Error(`${many(answer.left, "file")} left as they are: ${answer.errors.join("; ")}`));
+    else if (answer.do === "reroute") tell(`${many(answer.kept)} went to keep/, ${many(answer.rejected)} to reject/`, {action: "Undo", does: () => this.undo()});
+  }
+
+  async simple(address, asked, told) {
+    if (this.readOnly) { tell("This gallery only shows."); return null; }
+    try {
+      const answer = await post(address, asked);
+      if (told) tell(told + (answer.daemon_is_running === false ? " It waits for a daemon." : ""));
+      return answer;
+    } catch (error) { failed(error); return null; }
+  }
+}

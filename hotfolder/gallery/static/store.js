@@ -1,0 +1,134 @@
+// All images, in columns: 17 bytes each. What the grid shows, and what a threshold would change, is read from here.
+import {getBytes} from "./api.js";
+
+export const KEEP = 1, REJECT = 2, MINE = 4;
+const ROLE = 24, FOLDER = 224;
+export const DROPPED = 8, UPSCALED = 16;
+export const IN_KEEP = 32, IN_REJECT = 64;
+
+const QUIET = 1500;  // ms
+
+export class Store extends EventTarget {
+  constructor() {
+    super();
+    this.changed = 0;
+    this.count = 0;
+    this.slots = new Map();
+    this.scores = new Float64Array(0);
+    this.ids = new Uint32Array(0);
+    this.versions = new Uint32Array(0);
+    this.flags = new Uint8Array(0);
+    this.gone = new Set();
+    this.pending = new Map();  // id -> verdict that is asked for and not carried out yet
+  }
+
+  async load() {
+    const data = await getBytes("/api/columns");
+    const [count, changed] = new Uint32Array(data, 0, 2);
+    let at = 8;
+    const column = (Type) => {
+      const found = new Type(data, at, count);
+      at += found.byteLength;
+      return found;
+    };
+    // In the order of the server: eight bytes, four, four, one.
+    this.scores = column(Float64Array);
+    this.ids = column(Uint32Array);
+    this.versions = column(Uint32Array);
+    this.flags = column(Uint8Array);
+    this.count = count;
+    this.changed = changed;
+    this.gone.clear();
+    this.slots = new Map();
+    for (let slot = 0; slot < count; slot += 1) this.slots.set(this.ids[slot], slot);
+  }
+
+  has(id) { return this.slots.has(id) && !this.gone.has(id); }
+  score(id) { return this.scores[this.slots.get(id)]; }
+  flag(id) { return this.flags[this.slots.get(id)] || 0; }
+  verdict(id) { return this.flag(id) & 3; }
+  isMine(id) { return (this.flag(id) & MINE) !== 0; }
+  isUpscaled(id) { return (this.flag(id) & ROLE) === UPSCALED; }
+  address(id, size) { return `/thumbnail/${size}/${id}/${this.version(id)}`; }
+  original(id) { return `/original/${id}/${this.version(id)}`; }
+  version(id) { return (this.versions[this.slots.get(id)] || 0).toString(16); }
+
+  // What an event tells. Gives the ids that were not known before.
+  apply(rows, gone, changed) {
+    const added = [];
+    for (const [id, score, flags, version] of rows) {
+      let slot = this.slots.get(id);
+      if (slot === undefined) {
+        slot = this.count;
+        this.grow(slot + 1);
+        this.count += 1;
+        this.slots.set(id, slot);
+        this.ids[slot] = id;
+        added.push(id);
+      }
+      this.gone.delete(id);
+      this.scores[slot] = score === null ? NaN : score;
+      this.flags[slot] = flags;
+      this.versions[slot] = version;
+      const wanted = this.pending.get(id);
+      if (wanted !== undefined && (flags & MINE) && (flags & 3) === wanted) this.pending.delete(id);
+    }
+    for (const id of gone) this.gone.add(id);
+    this.changed = changed;
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids: rows.map((row) => row[0]), gone, added}}));
+    return added;
+  }
+
+  grow(needed) {
+    if (needed <= this.ids.length) return;
+    const size = Math.max(1024, needed * 2);
+    for (const name of ["scores", "ids", "versions", "flags"]) {
+      const larger = new this[name].constructor(size);
+      larger.set(this[name].subarray(0, this.count));
+      this[name] = larger;
+    }
+  }
+
+  setPending(ids, verdict) {
+    for (const id of ids) {
+      if (verdict) this.pending.set(id, verdict);
+      else this.pending.delete(id);
+    }
+    this.touched = performance.now();
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: [], added: []}}));
+  }
+
+  // What the mailbox has, as the server saw it. What was asked for a moment ago may not be in it yet.
+  mailbox(found) {
+    if (performance.now() - (this.touched ?? -QUIET) < QUIET) return;
+    const now = new Map(found), ids = [...new Set([...now.keys(), ...this.pending.keys()])].filter((id) => now.get(id) !== this.pending.get(id));
+    if (!ids.length) return;
+    this.pending = now;
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: [], added: []}}));
+  }
+
+  // What `reroute --keep` would move, by the same rule as the ledger's: the score's last bit counts.
+  flips(keep, alsoMine) {
+    const toKeep = [], toReject = [];
+    for (let slot = 0; slot < this.count; slot += 1) {
+      const flags = this.flags[slot], score = this.scores[slot];
+      if ((flags & ROLE) === UPSCALED || (!alsoMine && (flags & MINE)) || this.gone.has(this.ids[slot])) continue;
+      const verdict = flags & 3, folder = flags & FOLDER;
+      if (verdict === KEEP && score < keep && folder === IN_KEEP) toReject.push(this.ids[slot]);
+      else if (verdict === REJECT && score >= keep && folder === IN_REJECT) toKeep.push(this.ids[slot]);
+    }
+    return {toKeep, toReject};
+  }
+
+  // How many of each score, in steps of a tenth: kept, rejected, neither. Enlarged images count no second time.
+  histogram() {
+    const bins = Array.from({length: 90}, () => [0, 0, 0]);
+    for (let slot = 0; slot < this.count; slot += 1) {
+      const flags = this.flags[slot], score = this.scores[slot];
+      if (Number.isNaN(score) || (flags & ROLE) === UPSCALED || this.gone.has(this.ids[slot])) continue;
+      const bin = Math.max(0, Math.min(89, Math.floor((score - 1) * 10)));
+      bins[bin][(flags & 3) === KEEP ? 0 : (flags & 3) === REJECT ? 1 : 2] += 1;
+    }
+    return bins;
+  }
+}

@@ -1,0 +1,142 @@
+"""What the gallery asks of the ledger: all images in a few bytes each, and what has changed since."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotfolder.ledger.queries import queries
+from hotfolder.ledger.reader import Reader
+from hotfolder.ledger.trouble import told
+
+#: Orders of a grid.
+SORTS = ("newest", "oldest", "best", "worst", "gain")
+#: How `flags` of an image are put together: verdict, in whose name, role, folder.
+VERDICTS = {"keep": 1, "reject": 2}
+BY_PERSON = 4
+ROLES = {"generated": 0, "dropped": 8, "upscaled": 16}
+FOLDERS = {"keep": 32, "reject": 64, "upscaled": 96, "archive": 128}
+_NO_SCORE = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Images in columns. `changed` is the number of the newest change that is in them."""
+
+    changed: int
+    scores: array[float]
+    ids: array[int]
+    versions: array[int]  # the first 32 bits of the sha256
+    flags: array[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which images are wanted; None: whatever they are."""
+
+    folders: tuple[str, ...] | None = None
+    verdicts: tuple[str, ...] | None = None  # 'keep', 'reject' or 'none'
+    by: str | None = None
+    role: str | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    stars: int | None = None
+    model: str | None = None
+    seed: int | None = None
+    source: str | None = None  # the dropped file, relative to the root
+    below: str | None = None  # a sub-folder of the folders of results, with '/' at its end
+    since: float | None = None  # seconds since the epoch
+    until: float | None = None
+    words: tuple[str, ...] | None = None
+    lowest_gain: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Rows of `id, score, flags, version`, ids of what is gone, and the number of the newest change in them."""
+
+    changed: int
+    rows: list[tuple[int, float | None, int, int]] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+
+
+class Shown(Reader):
+    """Read-only, as every Reader."""
+
+    def columns(self) -> Columns:
+        """Every image that is there, by id."""
+        changed = self.newest_change()  # first: what is changed meanwhile is told again
+        scores, ids, versions, flags = array("d"), array("I"), array("I"), array("B")
+        with told("read"):
+            for id_, score, verdict, by, role, folder, version in self._connection.execute(
+                queries()["shown_images"]
+            ):
+                ids.append(id_)
+                scores.append(_NO_SCORE if score is None else score)
+                versions.append(int(version, 16))
+                flags.append(_flags(verdict, by, role, folder))
+        return Columns(changed, scores, ids, versions, flags)
+
+    def ordered(self, filters: Filters, sort: str) -> array[int]:
+        """Ids of the images that are wanted, in one of SORTS."""
+        values = {
+            "folders": _list(filters.folders), "verdicts": _list(filters.verdicts), "by": filters.by,
+            "role": filters.role, "lowest": filters.lowest, "highest": filters.highest, "stars": filters.stars,
+            "model": filters.model, "seed": filters.seed, "source": filters.source, "below": filters.below,
+            "since": filters.since, "until": filters.until, "lowest_gain": filters.lowest_gain,
+            "words": _list([word.lower() for word in filters.words] if filters.words else None), "sort": sort,
+        }  # fmt: skip
+        with told("read"):
+            return array("I", (row[0] for row in self._connection.execute(queries()["ordered_images"], values)))
+
+    def newest_change(self) -> int:
+        return int(self._all("newest_change")[0]["changed"])
+
+    def changes(self, after: int, most: int) -> Changes:
+        """What has changed after the change of this number, at most so many images."""
+        found = Changes(after)
+        last = after
+        for row in self._all("changed_images", after=after, most=most):
+            last = row["changed"]
+            if row["is_gone"]:
+                found.gone.append(row["id"])
+            else:
+                found.rows.append(_row(row))
+        return Changes(last, found.rows, found.gone)
+
+    def data_version(self) -> int:
+        """Another number whenever another connection has committed something."""
+        with told("read"):
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def names(self, ids: Collection[int]) -> list[dict[str, Any]]:
+        """id, path, prompt, width and height."""
+        return self._all("names_of_images", ids=json.dumps(list(ids)))
+
+    def sources(self) -> list[str]:
+        """Dropped files, the newest first."""
+        return list(dict.fromkeys(row["path"] for row in self._all("shown_sources")))
+
+    def shown_jobs(self, most: int) -> list[dict[str, Any]]:
+        """What is in work, and at most so many of what waits."""
+        return self._all("shown_jobs", most=most)
+
+    def shown_failures(self, most: int) -> list[dict[str, Any]]:
+        return self._all("shown_failures", most=most)
+
+
+def _row(row: Mapping[str, Any]) -> tuple[int, float | None, int, int]:
+    flags = _flags(row["verdict"], row["verdict_by"], row["role"], row["folder"])
+    return row["id"], row["score"], flags, int(row["version"], 16)
+
+
+def _flags(verdict: str | None, by: str | None, role: str, folder: str) -> int:
+    mine = BY_PERSON if by == "person" else 0
+    return VERDICTS.get(verdict or "", 0) | mine | ROLES[role] | FOLDERS.get(folder, 0)
+
+
+def _list(values: Collection[str] | None) -> str | None:
+    return json.dumps(list(values)) if values is not None else None
