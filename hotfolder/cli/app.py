@@ -592,6 +592,9 @@ def upscale(
     picture_format: Annotated[str | None, typer.Option("--format", help="png, webp, jpeg, tiff or avif.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles, in input pixels; 0: by the memory.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Of results: above 0, before what waits with a lower one.")
+    ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -599,8 +602,9 @@ def upscale(
     from hotfolder.cli.upscale import Options, run_upscale
 
     options = Options(
-        scale, long_edge, megapixels, paper, dpi, model, denoise, picture_format, tile, out, recursive, top, since
-    )
+        scale, long_edge, megapixels, paper, dpi, model, denoise, picture_format, tile, out, recursive, top, since,
+        priority,
+    )  # fmt: skip
     raise typer.Exit(run_upscale(root or context.obj, paths or [], options, as_json=as_json))
 
 

@@ -51,6 +51,7 @@ class Options:
     recursive: bool = False
     top: int | None = None  # of the results of the root, so many
     since: str | None = None  # and only those since then
+    priority: int | None = None  # of results: above 0, before what waits with a lower one
 
     @property
     def is_export(self) -> bool:
@@ -79,6 +80,10 @@ class Options:
             raise UsageError("--dpi is of a print", "say how large that is, for example --print A3 --dpi 300")
         if self.paper is not None:
             _sheet(self.paper)
+        if self.priority is not None and self.is_export:
+            raise UsageError(
+                "--priority is of results that the line enlarges, and this is done here and now", "leave it out"
+            )
 
 
 def _sheet(text: str) -> tuple[float, float]:
@@ -120,7 +125,11 @@ def run_upscale(given: Path | None, paths: Sequence[str], options: Options, *, a
     with told_at_the_end(tell, as_json=as_json):
         if root is not None and not options.is_export:
             results = results_among(Layout(root), files)
-            how = {"format": options.format, "model": name if options.model is not None else None}
+            model = name if options.model is not None else None
+            how = {"format": options.format, "model": model, "priority": options.priority}
+            if options.priority is not None and len(results) < len(files):
+                other = next(file for index, file in enumerate(files) if index not in results)
+                raise UsageError(f"--priority is of results, and {other} is none", "leave it out")
             rows |= enlarge_results(Layout(root), settings, results, files, options.size, how)
         rest = {index: file for index, file in enumerate(files) if index not in rows}
         _work(root, settings, spec, rest, options, rows)

@@ -55,11 +55,11 @@ def enlarge_results(
     results: Mapping[int, dict[str, Any]],
     files: Sequence[Path],
     size: Mapping[str, Any],
-    how: Mapping[str, str | None],
+    how: Mapping[str, Any],
 ) -> dict[int, dict[str, Any]]:
     """Asks the daemon for it; a row for each, by its place: queued, done before, or why not.
 
-    `how` are the format and the model that the command line asks for, if any.
+    `how` are the format, the model and the priority that the command line asks for, if any.
     """
     rows: dict[int, dict[str, Any]] = {}
     scales: dict[int, float | None] = {}

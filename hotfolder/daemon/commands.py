@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hotfolder.core.prompts.converters import MAX_PRIORITY
 from hotfolder.core.sizes import MOST_SCALE
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
@@ -228,9 +229,12 @@ class Commands:
         format_, model = command.get("format"), command.get("model")
         if not (format_ is None or format_ in ENDINGS) or not (model is None or isinstance(model, str)):
             return {"error": f"a format ({', '.join(ENDINGS)}) and the name of a model are wanted"}
+        priority = command.get("priority") or 0
+        if not isinstance(priority, int) or not 0 <= priority <= MAX_PRIORITY:
+            return {"error": f"a priority from 0 to {MAX_PRIORITY} is wanted, not {priority}"}
         answers = []
         for image_id, scale in zip(images, scales, strict=True):
-            answers.append(self._enlarging.ask(image_id, scale, format_, model))
+            answers.append(self._enlarging.ask(image_id, scale, format_, model, priority))
             yield None
         return {"images": answers}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,24 +36,30 @@ class Enlarging:
         self._router = router
         self._clock = clock
 
-    def ask(self, image_id: int, scale: float | None, format_: str | None, model: str | None) -> dict[str, Any]:
+    def ask(
+        self, image_id: int, scale: float | None, format_: str | None, model: str | None, priority: int = 0
+    ) -> dict[str, Any]:
         """Queues one; what became of that, for the asker: queued, or done before, or why it cannot be.
 
-        None leaves the choice to the settings of the file that the image came of.
+        None leaves the choice to the settings of the file that the image came of. `priority` is 0 to 100; what is
+        queued already gets it, too.
         """
         image = self._ledger.images.get(image_id)
         if image is None:
             return {"error": Vanished(f"there is no image {image_id}", "look with: hotfolder top").info().told()}
         answer: dict[str, Any] = {"image": image.path}
         try:
-            job = self._router.enlarging(image, scale, format_, model)
+            job = replace(self._router.enlarging(image, scale, format_, model), priority=priority)
             self._check(image, job)
         except HotfolderError as error:
             return {**answer, "error": error.info().told()}
         done = self._done_before(image, job)
         if done is not None:
             return {**answer, "done": done}
-        if not any(_is_enough(other, job) for other in self._ledger.jobs.enlarging(image_id)):
+        queued = [other.id for other in self._ledger.jobs.enlarging(image_id) if _is_enough(other, job)]
+        if queued:
+            self._ledger.jobs.bring_forward(queued, priority)
+        else:
             assert image.drop_id is not None
             about = (image_id, image.path)
             self._ledger.jobs.add(job, image.drop_id, image.source_file or image.path, about, self._clock())

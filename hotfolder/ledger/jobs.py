@@ -105,6 +105,10 @@ class Jobs:
         rows = self._database.run("go_first", drops=drops, ids=json.dumps(list(ids)), place=place).rows
         return [(row["id"], row["drop_id"], row["source"] or row["source_file"]) for row in rows]
 
+    def bring_forward(self, ids: Sequence[int], priority: int) -> None:
+        """Queued jobs that wait for their turn get this priority, unless they have a higher one."""
+        self._database.run("bring_forward", ids=json.dumps(list(ids)), place=-priority)
+
     def following(self, job_id: int | None, image_id: int | None) -> Following:
         """What holds for jobs that follow from one that ends, or from the one that made an image."""
         row = self._database.one("place_of_job", id=job_id) if job_id is not None else None

@@ -167,6 +167,11 @@ WHERE state IN ('queued', 'running')
   AND (drop_id IN (SELECT value FROM json_each(:drops)) OR id IN (SELECT value FROM json_each(:ids)))
 RETURNING id, drop_id, source_file, source;
 
+-- name: bring_forward
+-- Jobs that wait for nothing but their turn get a priority, unless they have a higher one.
+UPDATE jobs SET not_before = :place
+WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids)) AND not_before > :place AND not_before <= 0;
+
 -- name: place_of_job
 SELECT not_before AS place, error_kind FROM jobs WHERE id = :id;
 
@@ -215,7 +220,7 @@ SELECT * FROM jobs WHERE state = 'queued' AND deaths >= :deaths ORDER BY id;
 
 -- name: failed_jobs
 -- Every job that failed and has not been tried again, with where its file is now.
-SELECT jobs.*, drops.placed_path, drops.state AS drop_state, images.path AS image_path
+SELECT jobs.*, drops.placed_path, drops.state AS drop_state, drops.restored_at, images.path AS image_path
 FROM jobs JOIN drops ON drops.id = jobs.drop_id LEFT JOIN images ON images.id = jobs.image_id
 WHERE jobs.state = 'failed' ORDER BY jobs.id;
 

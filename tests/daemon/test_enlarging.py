@@ -142,3 +142,37 @@ def test_either_files_or_the_best(worked: Layout) -> None:
     for paths, options in (((), Options()), (("keep",), Options(top=3))):
         with pytest.raises(UsageError, match="either name images"):
             run_upscale(worked.root, paths, options, as_json=True)
+
+
+def test_what_is_asked_for_with_a_priority_goes_before_what_waits(
+    worked: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(worked.root / "keep/set/good.png")
+    for number in range(3):
+        picture(worked.inbox(Kind.UPSCALE) / f"better{number}.png", 10 + number)
+    upscale(worked, capsys, top=2)  # without
+    upscale(worked, capsys, good, priority=7)  # and one of them again, sooner than the other
+    upscale(worked, capsys, good, priority=3)  # which does not put it back
+    executor = ScriptedExecutor(script)
+    daemon(worked, executor, **NEVER).run(once=True)
+    order = rows(worked, "SELECT source, not_before FROM jobs WHERE kind = 'upscale' ORDER BY started_at, id")
+    assert dict(order)["keep/set/good.png"] == -7
+    assert {place for source, place in order if source != "keep/set/good.png"} == {0}
+    began = [str(item.source) for batch in executor.batches for item in batch.items if batch.kind is Kind.UPSCALE]
+    assert began[0].endswith("keep/set/good.png")
+    assert len(began) == 5
+    measured = "SELECT min(not_before) FROM jobs WHERE kind = 'score' AND source LIKE '%good_4x%'"
+    assert rows(worked, measured)[0][0] < -7  # its score, too
+    for wrong in (-1, 101, "high"):
+        assert "priority" in asked(worked, images=[1], scales=[None], priority=wrong)["error"]
+
+
+def test_a_priority_of_what_is_no_result_is_refused(
+    worked: Layout, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = picture(tmp_path / "other.png", 20)
+    with pytest.raises(UsageError, match=r"other\.png is none"):
+        upscale(worked, capsys, str(other), priority=5)
+    with pytest.raises(UsageError, match="here and now"):
+        upscale(worked, capsys, top=1, priority=5, out=tmp_path)
+    assert not list(tmp_path.glob("other_*"))
