@@ -37,13 +37,16 @@ def run_reload(given: Path | None, *, as_json: bool) -> None:
     Raises ConfigError or ModelMissing where the daemon refuses them, HotfolderError where none runs or none answers.
     """
     layout = acting_on(given)
+    not_running = NotRunning(
+        f"no daemon works on {layout.root}", "its settings are read when it starts: hotfolder run"
+    )
     if holder(layout.lock) is None:
-        raise NotRunning(
-            f"no daemon works on {layout.root}", "its settings are read when it starts: hotfolder run"
-        )
+        raise not_running
     answer = ask(layout, {"do": "reload"}, patience=_TO_RELOAD, withdrawn=True)
     if answer is None:
         raise HotfolderError("the daemon does not answer", "does it get on? See: hotfolder status --check")
+    if answer.get("kind") == NotRunning.kind:
+        raise not_running  # a command that works without a daemon had the lock, and has ended
     if "error" in answer:
         refusal = ModelMissing if answer.get("kind") == ModelMissing.kind else ConfigError
         raise refusal(f"refused, the daemon goes on as before: {answer['error']}", answer.get("fix", ""))

@@ -24,6 +24,8 @@ def run_retry(given: Path | None, files: Sequence[Path], *, everything: bool, as
         raise UsageError("either name what is to be tried again, or say --all", "hotfolder retry failed/cat.png")
     with Reader(layout.database) as reader:
         failed = reader.failed_jobs()
+    if everything:  # what went back to where it was dropped is a person's again
+        failed = [job for job in failed if job["restored_at"] is None]
     jobs = failed if everything else _meant(layout, files, failed)
     ids = sorted({job["id"] for job in jobs})
     answer = None

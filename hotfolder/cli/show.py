@@ -23,7 +23,7 @@ def run_show(given: Path | None, image: Path, *, as_json: bool) -> None:
         found = find_image(reader, layout, image)
         answer = {**image_document(reader, layout, found.row), "note": found.note}
     if as_json:
-        table.write_json(answer)
+        table.write_json({"root": str(layout.root), **answer})
     else:
         sys.stdout.write(_text(answer))
 

@@ -26,7 +26,8 @@ def show_top(
     """Raises UsageError for a `by`, `verdict` or `since` that is not known."""
     check_one_of(("--by", by, ("score", "prompt", "day")), ("--verdict", verdict, ("keep", "reject")))
     moment = times.since(since)
-    with Reader(Layout(find_root(given)).database) as reader:
+    root = find_root(given)
+    with Reader(Layout(root).database) as reader:
         if by == "score":
             rows = reader.best_images(most, verdict, moment)
         elif by == "prompt":
@@ -34,7 +35,7 @@ def show_top(
         else:
             rows = [_judged(row) for row in _days(reader, most, moment)]
     if as_json:
-        table.write_json({"by": by, "top": rows})
+        table.write_json({"root": str(root), "by": by, "top": rows})
     elif by == "score":
         columns = ("score", "verdict", "image", "seed", "prompt")
         lines = [(r["score"], r["verdict"] or r["role"], r["path"], r["seed"], r["prompt"]) for r in rows]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli import table
 from hotfolder.cli.finding import GONE, find_image
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
@@ -43,7 +44,7 @@ def show_why(given: Path | None, file: Path, *, as_json: bool) -> None:
     layout = Layout(find_root(given))
     answer = explain(layout, file)
     if as_json:
-        sys.stdout.write(json.dumps({"schema_version": 1, **answer}) + "\n")
+        table.write_json({"root": str(layout.root), **answer})
     else:
         sys.stdout.write(f"{printable(answer['file'])}: {printable(answer['reason'])}\n")
         if answer["fix"]:

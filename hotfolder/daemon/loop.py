@@ -124,8 +124,9 @@ class Daemon:
         self._layout.make(self._settings.of_root.inboxes)
         with self._opened():
             self._scan_results(self._clock())
-            for _ in self._parts.commands.obey():
-                pass
+            for asked in self._parts.commands.obey():
+                if asked is not None and asked.what == "reload":
+                    asked.answer = {"kind": "not_running", "error": "no daemon runs that could read them"}
             self._parts.completion.finish_sources()
 
     @contextlib.contextmanager

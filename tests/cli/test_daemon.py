@@ -176,3 +176,25 @@ def test_a_daemon_that_was_changed_under_its_feet_ends_and_says_so(layout: Layou
     assert rows(layout, "SELECT state, attempt FROM queue") == [("queued", 0)]
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert (layout.root / "keep/a.png").exists()
+
+
+def test_a_reload_while_a_command_works_without_a_daemon_is_told_that_none_runs(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keep` and `undo` hold the lock for a moment, and obey what is in the mailbox."""
+
+    class Late(Daemon):
+        asked: Path
+
+        def _scan_results(self, now: float) -> None:
+            self.asked = mailbox.ask(layout, {"do": "reload"})
+            super()._scan_results(now)
+
+    line = Late(layout.root, settings(layout), ScriptedExecutor(always(6.2)))
+    line.obey()
+    answer = mailbox.answer_to(line.asked, 0)
+    assert answer is not None and answer["kind"] == NotRunning.kind
+    monkeypatch.setattr(commands, "holder", lambda _: 1)
+    monkeypatch.setattr(commands, "ask", lambda *_, **__: answer)
+    with pytest.raises(NotRunning, match="no daemon works on"):
+        run_reload(layout.root, as_json=True)

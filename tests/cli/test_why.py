@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hotfolder.cli.show import run_show
+from hotfolder.cli.top import show_top
 from hotfolder.cli.verdicts import run_verdict
-from hotfolder.cli.why import explain
+from hotfolder.cli.why import explain, show_why
 from hotfolder.errors import BadInput, DiskFull, HotfolderError, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -109,3 +111,14 @@ def test_a_command_that_waits_is_known(layout: Layout, monkeypatch: pytest.Monke
     ((drop_id,),) = rows(layout, "SELECT id FROM drops WHERE state = 'open'")
     mailbox.ask(layout, {"do": "cancel", "drops": [drop_id]})
     assert "it is cancelled as soon as a daemon runs" in reason(layout, "inbox/score/a.png")
+
+
+def test_documents_name_the_root_that_they_are_about(worked: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    show_why(worked.root, Path("keep/a.png"), as_json=True)
+    run_show(worked.root, Path("keep/a.png"), as_json=True)
+    show_top(worked.root, 5, "score", None, None, as_json=True)
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [document["root"] for document in documents] == [str(worked.root)] * 3
+    assert {document["schema_version"] for document in documents} == {1}
+    assert (documents[0]["file"], documents[1]["path"]) == ("keep/a.png", "keep/a.png")
+    assert documents[2]["top"][0]["score"] == 6.6

@@ -340,6 +340,22 @@ def test_an_undone_retry_has_failed_as_before(
     assert files_in(layout, "inbox") == []
 
 
+def test_retry_all_leaves_what_was_restored(
+    layout: Layout, hand: Hand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad", "worse"):
+        (layout.inbox(Kind.SCORE) / f"{name}.png").write_bytes(f"{name}: no picture".encode())
+    work(layout, ScriptedExecutor(always(6.6)))
+    before = files_in(layout, "failed")
+    code, _ = hand.restore(str(layout.root / "failed/bad.png"))
+    assert code == ExitCode.DONE
+    assert "failed/bad.png" not in files_in(layout, "failed")
+    assert "failed/bad.png" in before
+    capsys.readouterr()
+    run_retry(layout.root, [], everything=True, as_json=True)
+    assert json.loads(capsys.readouterr().out)["jobs"] == 1
+
+
 def told(layout: Layout, path: str) -> dict[str, Any]:
     return {**json.loads((layout.root / path).read_bytes()), "failed_at": None}
 
