@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "files": set(),
     "imaging": {"__init__", "core", "files"},
-    "models": set(),
+    "models": {"core"},
     "engines": {"__init__", "core", "files", "imaging", "models"},
     "system": set(),
     "ledger": {"core"},

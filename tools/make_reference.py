@@ -18,6 +18,7 @@ from hotfolder.cli.app import app
 from hotfolder.config import presets
 from hotfolder.config.sections import OVERRIDES
 from hotfolder.config.settings import ARRAYS, sections
+from hotfolder.core.families import FAMILIES, Family
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.models.entry import FileEntry
 
@@ -250,11 +251,46 @@ def views() -> str:
     return _MADE + "\n".join(lines)
 
 
+def families() -> str:
+    """docs/reference/families.md."""
+    lines = [
+        "# Families of generators\n",
+        "What is known of each kind of pipeline beside what its files say",
+        "([hotfolder/core/families.py](../../hotfolder/core/families.py)). Any other text-to-image pipeline of",
+        "diffusers is used as its signature allows, one picture at a time, with a note in the picture's settings.",
+        "A folder is known by `_class_name` in its `model_index.json`, and by what *told by* says.\n",
+        "| family | told by | steps | guidance | negative prompt | size | sampler | init-image | LoRA |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *map(_family, FAMILIES.values()),
+        "",
+        "*Guidance*: its default; `CFG above N` weighs the prompt against the negative one as soon as it is more",
+        "than N, `a number` is one that the network reads, `none` has no effect and is refused. Z-Image and Krea 2",
+        "count from 0: their 1 is what others call 2. *Size*: the default; both sides are multiples of what",
+        "follows. *Trained sizes*: the nearest one that it knows is drawn and resized, which the picture's settings",
+        "say. *Init-image*: `start` is drawn over by `strength`; a `reference` is looked at, and has no strength.\n",
+    ]
+    return _MADE + "\n".join(lines)
+
+
+def _family(family: Family) -> str:
+    marks = [f"`{mark.key}`" + ("" if mark.value is ... else f" = {mark.value}") for mark in family.marks]
+    told = [f"`{family.pipeline}`", *marks, *([f"`{family.called}` in its name"] if family.called else [])]
+    guidance = {"cfg": f"CFG above {family.off:g}", "embedded": "a number", "none": "none"}[family.guidance]
+    size = f"{family.defaults['width']}², {family.grid}"
+    more = ", trained sizes" if family.bins else ", always about that many pixels" if family.fixed_area else ""
+    cells = (
+        f"`{family.name}`: {family.title}", ", ".join(told), family.defaults["steps"],
+        f"{family.defaults['guidance']:g}, {guidance}", "yes" if family.negative else "no", size + more,
+        "any" if family.samplers else "its own", family.picture, "yes" if family.lora else "no",
+    )  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"commands.md": commands, "settings.md": settings, "views.md": views}
+PAGES = {"commands.md": commands, "families.md": families, "settings.md": settings, "views.md": views}
 
 
 def main() -> None:

@@ -23,16 +23,17 @@ class MemoryPlan(StrEnum):
     NF4 = "nf4"  # in 4 bits
 
 
-def begin_on(steps: Sequence[MemoryPlan], free: int, weights: int, largest: int) -> MemoryPlan:
-    """The first step that should fit. `free`, and the bytes of all weights and of the largest part at half precision.
+def begin_on(steps: Sequence[MemoryPlan], free: int, weights: int, denoiser: int, other: int = 0) -> MemoryPlan:
+    """The first step that should fit. `free`, and the bytes of all weights, of the denoiser, and of the largest other
+    part (a text encoder, mostly) at half precision. In 8 bits are the denoiser's alone.
 
     `steps` are those that are possible, in order.
     """
     needs = {
         MemoryPlan.FULL: _ROOM * weights + _WHOLE_PICTURE,
         MemoryPlan.TILED: _ROOM * weights + _WORKING,
-        MemoryPlan.OFFLOAD: _ROOM * largest + _WORKING,
-        MemoryPlan.FP8: _ROOM * largest / 2 + _WORKING,
+        MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + _WORKING,
+        MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + _WORKING,
         MemoryPlan.NF4: 0.0,
     }
     return next((step for step in steps if needs[step] <= free), steps[-1])

@@ -92,6 +92,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """A genuine one only: other errors of CUDA do not go away with a smaller batch."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
+    if isinstance(error, UnboundLocalError) and "'image'" in str(error):
+        return True  # Sana's pipeline catches what its VAE raises, says so in a warning, and goes on without a picture
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 

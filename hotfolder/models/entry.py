@@ -65,8 +65,8 @@ class ModelEntry(BaseModel):
     )
     family: str = Field(
         "",
-        description="The architecture. Of a generator it gives what `defaults` leaves out: sd15, sdxl, flux or "
-        "flux-schnell; empty: found from its files.",
+        description="The architecture. Of a generator it gives what `defaults` leaves out, and how it is asked: a "
+        "name of docs/reference/families.md; empty: found from its files.",
     )
     about: str = Field("", description="A sentence, for people.")
     licence: str = Field("", description="The licence of the weights.")

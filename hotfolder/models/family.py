@@ -1,4 +1,4 @@
-"""Families of generators: which one a pipeline folder, or a file, belongs to, and what is usual there."""
+"""Which family of generators (hotfolder/core/families.py) a pipeline folder, or a file, belongs to."""
 
 from __future__ import annotations
 
@@ -7,29 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hotfolder.core.families import family_with
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.checkpoint import family_in, has_guidance, read_header
-
-#: What a generator of a family is asked for unless it says otherwise: the values of its makers' examples (the model
-#: cards of stable-diffusion-v1-5/stable-diffusion-v1-5, stabilityai/stable-diffusion-xl-base-1.0,
-#: black-forest-labs/FLUX.1-dev and FLUX.1-schnell). `max_sequence_length` is in tokens.
-FAMILY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "sd15": {"steps": 30, "guidance": 7.5, "width": 512, "height": 512},
-    "sdxl": {"steps": 30, "guidance": 5.0, "width": 1024, "height": 1024},
-    "flux": {"steps": 28, "guidance": 3.5, "width": 1024, "height": 1024, "max_sequence_length": 512},
-    "flux-schnell": {"steps": 4, "guidance": 0.0, "width": 1024, "height": 1024, "max_sequence_length": 256},
-}
-_PIPELINES = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl", "FluxPipeline": "flux"}
-
-
-def is_flux(family: str) -> bool:
-    """FLUX.1: a scheduler of its own, and no negative prompt."""
-    return family.startswith("flux")
-
-
-def reads_weights(family: str) -> bool:
-    """Whether it reads with CLIP alone, so that (red:1.4) can be done; others read plain language."""
-    return family in ("sd15", "sdxl")
 
 
 def family_of(path: Path) -> str:
@@ -38,15 +18,21 @@ def family_of(path: Path) -> str:
     Raises ModelDamaged for what cannot be read, UsageError for a file that is not supported.
     """
     if path.is_dir():
-        family = _PIPELINES.get(str(read_config(path / "model_index.json").get("_class_name")), "")
-        guided = family == "flux" and bool(
-            read_config(path / "transformer" / "config.json").get("guidance_embeds")
-        )
-    else:
-        header = read_header(path)
-        family = family_in(path, header)
-        guided = family == "flux" and has_guidance(header)
-    return "flux-schnell" if family == "flux" and not guided else family
+        index = read_config(path / "model_index.json")
+
+        def read(file: str) -> Mapping[str, Any]:
+            return index if file == "model_index.json" else read_config(path / file)
+
+        family = family_with(str(index.get("_class_name")), read, _called(path))
+        return family.name if family else ""
+    header = read_header(path)
+    found = family_in(path, header)
+    return "flux-schnell" if found == "flux" and not has_guidance(header) else found
+
+
+def _called(folder: Path) -> str:
+    """The folder's name; in the hub's cache, where that is a commit, the repository's."""
+    return folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name
 
 
 def variant_of(folder: Path) -> str | None:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hotfolder.core.families import family_called
 from hotfolder.home import user_folder
-from hotfolder.models.family import is_flux
 from hotfolder.models.registry import ModelSpec, sha256_of
 
 #: What of a pipeline folder is part of the model.
@@ -18,7 +18,7 @@ _ENDINGS = (".safetensors", ".json", ".txt", ".model")
 
 
 def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
-    """In hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'; FLUX.1's with its base.
+    """In hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'; a denoiser's with its base.
 
     Of a pipeline folder that of its files' names and digests; what is known from when they came is not read again,
     and the rest only once, unless it changes: `cache` remembers it (the usual one is in $XDG_CACHE_HOME).
@@ -30,7 +30,7 @@ def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
         path = spec.files[0].path
         digest = known.get(path) or remembered.digest(path)
         remembered.write()
-        if spec.base is None or not is_flux(spec.family):  # else only shapes and words come from it
+        if spec.base is None or family_called(spec.family).whole_files:  # else only shapes and words come from it
             return digest
         return hashlib.sha256(f"{digest} {fingerprint(spec.base, cache)}".encode()).hexdigest()
     lines = []

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hotfolder.core.families import family_called
 from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.home import expanded
 from hotfolder.models import records
 from hotfolder.models.entry import is_weights, slug
-from hotfolder.models.family import family_of, is_flux
+from hotfolder.models.family import family_of
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, sha256_of, usual_folder
 
 _WEIGHTS = {".safetensors", ".pth", ".pt"}
@@ -96,7 +97,7 @@ def _link_checkpoint(path: Path, catalogue: Catalogue) -> Found:
         family = family_of(path)
     except HotfolderError as error:
         return Found(path, "", error.message.removeprefix(f"{path} "))
-    base = {"base": "flux-dev" if family == "flux" else family} if is_flux(family) else {}
+    base = {} if family_called(family).whole_files else {"base": "flux-dev" if family == "flux" else family}
     return _link_new(path, path.stem, "generate", catalogue, family=family, **base)
 
 

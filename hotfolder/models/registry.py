@@ -18,11 +18,12 @@ from typing import Any
 import tomli
 from pydantic import ValidationError
 
+from hotfolder.core.families import FAMILIES, family_called
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.home import user_folder
 from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry, is_weights
-from hotfolder.models.family import FAMILY_DEFAULTS, family_of
+from hotfolder.models.family import family_of
 from hotfolder.types import Kind
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class ModelSpec:
     encoder: ModelSpec | None = None  # what turns a picture into what this model reads
     twin: ModelSpec | None = None  # the same network trained to keep noise; only where it was asked for
     base: ModelSpec | None = None  # of a generator that is one file: where its other parts come from
-    family: str = ""  # of a generator: see hotfolder.models.family
+    family: str = ""  # of a generator: see hotfolder.core.families
 
     def verify(self) -> str:
         """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
@@ -279,8 +280,8 @@ class Catalogue:
 def _with_family(spec: ModelSpec) -> ModelSpec:
     """With its family, from its files where nobody says it, and the family's defaults below its own."""
     path = spec.folder if spec.loader == "diffusers" else spec.files[0].path
-    family = spec.family or family_of(path)
-    return replace(spec, family=family, defaults={**FAMILY_DEFAULTS.get(family, {}), **spec.defaults})
+    family = spec.family if spec.family in FAMILIES else family_of(path)
+    return replace(spec, family=family, defaults={**family_called(family).defaults, **spec.defaults})
 
 
 def _linked_entry(record: records.Record) -> ModelEntry | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hotfolder.config.settings import Settings
+from hotfolder.core.families import Family, Guidance, Picture, family_called
 from hotfolder.core.prompts.emphasis import editing_in
 from hotfolder.core.prompts.tags import embeddings_in
 from hotfolder.errors import (
@@ -21,7 +22,6 @@ from hotfolder.errors import (
 )
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
-from hotfolder.models.family import is_flux, reads_weights
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, ModelSpec
 from hotfolder.prompt_files.adapting import Lookup, with_what_is_here, without_unused
 from hotfolder.types import Kind, PromptSpec
@@ -62,11 +62,11 @@ class PromptCheck:
         try:
             spec = self._adapted(self._known(spec))
             model = self._model(spec.model)
-            family = model.family if model else ""
+            family = family_called(model.family if model else "")
             for name, _ in spec.lora:
                 self._added_file(name, LORA)
             for name in embeddings_in(f"{spec.prompt} {spec.negative_prompt or ''}"):
-                if model is not None and not reads_weights(family):
+                if model is not None and not family.reads_weights:
                     raise UsageError(
                         f"{model.name} cannot use the textual inversion '{name}'",
                         "leave it out, or use a model of Stable Diffusion 1.5 or SDXL",
@@ -78,14 +78,14 @@ class PromptCheck:
                 raise
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
         if model is not None:
-            spec = self._fitting(place, spec, model)
+            spec = self._fitting(place, spec, model, family)
         if spec.exact:
             return replace(spec, init_image=image)
-        flux = is_flux(family)
         whole = spec.init_image is None  # an init-image brings its own size
-        guidance = defaults.guidance if spec.guidance is None else spec.guidance
-        unwanted = "" if flux or not _is_guided(guidance, model) else defaults.negative_prompt
-        return replace(
+        usual = defaults.guidance if family.guidance is not Guidance.NONE else None
+        guidance = usual if spec.guidance is None else spec.guidance
+        unwanted = defaults.negative_prompt if family.is_guided(_effective(guidance, model)) else ""
+        completed = replace(
             spec,
             init_image=image,
             negative_prompt=spec.negative_prompt or unwanted,
@@ -93,8 +93,11 @@ class PromptCheck:
             guidance=guidance,
             width=defaults.width if spec.width is None and whole else spec.width,
             height=defaults.height if spec.height is None and whole else spec.height,
-            sampler=defaults.sampler if spec.sampler is None and not flux else spec.sampler,
+            sampler=defaults.sampler if spec.sampler is None and family.samplers else spec.sampler,
         )
+        if model is not None:
+            _check_size(place, completed, model, family)
+        return completed
 
     def _adapted(self, spec: PromptSpec) -> PromptSpec:
         """That of a picture with what is here in the place of what is not, where the settings want it so."""
@@ -108,17 +111,18 @@ class PromptCheck:
         )
         return with_what_is_here(spec, lookup, self._settings.generate.model)
 
-    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec) -> PromptSpec:
+    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec, family: Family) -> PromptSpec:
         """Without what this model would leave out: an error, or a note. Raises PromptSyntax.
 
         A negative prompt that had no effect on a picture has none on the same picture.
         """
         generate = self._settings.generate
         usual = None if spec.exact else generate.guidance
-        is_idle = spec.exact and not _is_guided(spec.guidance, model)
+        is_idle = spec.exact and not family.is_guided(_effective(spec.guidance, model))
 
         def check(asked: PromptSpec) -> None:
-            _check_fits(place, replace(asked, negative_prompt="") if is_idle else asked, model, usual)
+            asked = replace(asked, negative_prompt="") if is_idle else asked
+            _check_fits(place, asked, model, family, usual)
 
         note = generate.unused_options == "ignore" or (spec.exact and generate.adapt)
         return without_unused(spec, check, note=note)
@@ -190,42 +194,51 @@ class PromptCheck:
         return os.path.join(*parts) if parts else real  # noqa: PTH118
 
 
-def _is_guided(guidance: float | None, model: ModelSpec | None) -> bool:
-    """Whether a negative prompt has any effect: the guidance is what weighs it against the prompt."""
-    usual = model.defaults.get("guidance") if model else None
-    effective = usual if guidance is None else guidance
-    return effective is None or effective > 1
+def _effective(guidance: float | None, model: ModelSpec | None) -> float | None:
+    """The guidance, or the model's usual one; None where neither is known."""
+    return model.defaults.get("guidance") if guidance is None and model else guidance
 
 
-def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
+def _check_fits(
+    place: str, spec: PromptSpec, model: ModelSpec, family: Family, usual_guidance: float | None
+) -> None:
     """What this model would take and leave out is an error."""
-    if is_flux(model.family):
-        kind = f"{model.name} is a FLUX.1 model"
-        if spec.sampler:
-            raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
-        if spec.negative_prompt:
-            raise PromptSyntax(f"{place} {kind}, which takes no negative prompt", "leave the negative prompt out")
-        if spec.guidance and model.family == "flux-schnell":
-            raise PromptSyntax(f"{place} {kind} of the sort that takes no guidance", "leave the guidance out")
-        for what, side in (("width", spec.width), ("height", spec.height)):
-            if side is not None and side % _FLUX_STEP:
-                near = round(side / _FLUX_STEP) * _FLUX_STEP or _FLUX_STEP
-                raise PromptSyntax(f"{place} {kind}, whose {what} is a multiple of {_FLUX_STEP}", f"use {near}")
-    editing = editing_in(spec.prompt) or editing_in(spec.negative_prompt) if reads_weights(model.family) else None
+    kind = f"{model.name} is a {family.title} model"
+    if spec.sampler and not family.samplers:
+        raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
+    if spec.negative_prompt and not family.negative:
+        raise PromptSyntax(f"{place} {kind}, which takes no negative prompt", "leave the negative prompt out")
+    if spec.guidance is not None and not family.takes_guidance(spec.guidance):
+        raise PromptSyntax(f"{place} {kind} of the sort that takes no guidance", "leave the guidance out")
+    if spec.init_image is not None and family.picture is Picture.NO:
+        raise PromptSyntax(f"{place} {kind}, which cannot begin from a picture", "leave the init-image out")
+    if spec.strength is not None and family.picture is Picture.REFERENCE:
+        raise PromptSyntax(
+            f"{place} {kind}, which looks at the init-image and draws from noise: there is no strength",
+            "leave the strength out",
+        )
+    editing = editing_in(spec.prompt) or editing_in(spec.negative_prompt) if family.reads_weights else None
     if editing:
         raise PromptSyntax(
             f"{place} {editing[:60]} would change the prompt while the picture is drawn, which is not done here",
             "write \\[ for the bracket itself, or leave it out",
         )
-    has_negative = spec.negative_prompt and not is_flux(model.family)
-    if has_negative and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
+    guidance = _effective(usual_guidance if spec.guidance is None else spec.guidance, model)
+    if spec.negative_prompt and not family.is_guided(guidance):
         raise PromptSyntax(
-            f"{place} a negative prompt has no effect on {model.name} with a guidance of 1 or less",
+            f"{place} a negative prompt has no effect on {model.name} with a guidance of {family.off:g} or less",
             "leave it out, or raise the guidance",
         )
 
 
+def _check_size(place: str, spec: PromptSpec, model: ModelSpec, family: Family) -> None:
+    for what, side in (("width", spec.width), ("height", spec.height)):
+        if side is not None and side % family.grid:
+            raise PromptSyntax(
+                f"{place} {model.name} is a {family.title} model, whose {what} is a multiple of {family.grid}",
+                f"use {family.near(side)}",
+            )
+
+
 #: Digits of a sha256 by which a model is looked for.
 _TELLING = 10
-#: FLUX.1 packs its latents in pairs: 16 pixels.
-_FLUX_STEP = 16

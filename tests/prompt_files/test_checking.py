@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +128,69 @@ def test_what_would_change_the_prompt_meanwhile_is_refused(check: PromptCheck) -
     with pytest.raises(PromptSyntax, match=r"^p\.txt: \[cat:dog:0\.5\] would change the prompt"):
         check.completed("p.txt:", PromptSpec("a [cat:dog:0.5]", "", 1, model="shapes"))
     assert check.completed("p.txt:", PromptSpec("a [cat] (dog:1.2)", "", 1, model="shapes"))
+
+
+#: Of a folder: its class and what else its files say.
+_FOLDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "z-turbo": ("ZImagePipeline", {"shift": 3.0}),
+    "klein": ("Flux2KleinPipeline", {"is_distilled": True}),
+    "sana": ("SanaPipeline", {}),
+    "sdxl": ("StableDiffusionXLPipeline", {}),
+    "other": ("AuraFlowPipeline", {}),
+}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    for name, (pipeline, said) in _FOLDERS.items():
+        (tmp_path / "models" / name / "scheduler").mkdir(parents=True)
+        index = {"_class_name": pipeline, **said}
+        (tmp_path / "models" / name / "model_index.json").write_text(json.dumps(index))
+        (tmp_path / "models" / name / "scheduler/scheduler_config.json").write_text(json.dumps(said))
+    return tmp_path / "models"
+
+
+def _checked(models: Path, name: str, generate: dict[str, Any] | None = None, **asked: Any) -> PromptSpec:
+    settings = Settings(generate=generate or {})
+    check = PromptCheck(None, settings.catalogue(), settings)
+    asked = {"negative_prompt": "", **asked}
+    return check.completed("p.txt:1:", PromptSpec("a", seed=1, model=str(models / name), **asked))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "message", "fix"),
+    [
+        ("z-turbo", {"sampler": "Euler"}, "z-turbo is a Z-Image-Turbo model, which has one sampler", "leave"),
+        ("klein", {"negative_prompt": "b"}, "klein] model, which takes no negative prompt", "leave"),
+        ("klein", {"guidance": 4.0}, "of the sort that takes no guidance", "leave the guidance out"),
+        ("klein", {"width": 1000}, "whose width is a multiple of 16", "use 992"),
+        ("sana", {"height": 1000}, "whose height is a multiple of 32", "use 992"),
+        ("z-turbo", {"negative_prompt": "b"}, "with a guidance of 0 or less", "raise the guidance"),
+        ("sdxl", {"negative_prompt": "b", "guidance": 1.0}, "with a guidance of 1 or less", "raise the guidance"),
+    ],
+)
+def test_what_a_family_has_no_use_for_is_a_mistake(
+    models: Path, name: str, asked: dict[str, Any], message: str, fix: str
+) -> None:
+    with pytest.raises(PromptSyntax, match=message.replace("]", r"\]")) as caught:
+        _checked(models, name, **asked)
+    assert fix in caught.value.fix
+
+
+def test_what_a_family_can_do_is_let_through(models: Path) -> None:
+    assert _checked(models, "z-turbo", negative_prompt="b", guidance=0.5).negative_prompt == "b"
+    assert _checked(models, "klein", guidance=1.0).guidance == 1.0
+    assert _checked(models, "sdxl", sampler="Euler", width=1000).width == 1000
+    assert _checked(models, "other", negative_prompt="b", sampler="Euler").negative_prompt == "b"
+
+
+def test_the_configurations_defaults_are_left_out_where_they_have_no_use(models: Path) -> None:
+    usual = {"negative_prompt": "blurred", "guidance": 5.0, "sampler": "Euler"}
+    found = {name: _checked(models, name, usual) for name in _FOLDERS}
+    assert {name: spec.negative_prompt for name, spec in found.items()} == {
+        "z-turbo": "blurred", "klein": "", "sana": "blurred", "sdxl": "blurred", "other": "blurred",
+    }  # fmt: skip
+    assert found["klein"].guidance is None
+    assert [name for name, spec in found.items() if spec.sampler] == ["sdxl", "other"]
+    with pytest.raises(PromptSyntax, match="whose width is a multiple of 16"):
+        _checked(models, "klein", {"width": 1000})

@@ -107,7 +107,7 @@ def flux_width(width: int = 32) -> Iterator[None]:
 
 
 def lora_file(
-    pipeline: StableDiffusionPipeline | StableDiffusionXLPipeline | FluxPipeline,
+    pipeline: Any,
     path: Path,
     *,
     seed: int = 0,
@@ -115,7 +115,7 @@ def lora_file(
     strength: float = 1.0,
 ) -> Path:
     """A LoRA for the UNet or the transformer, as `save_lora_weights` writes it."""
-    prefix = "transformer" if isinstance(pipeline, FluxPipeline) else "unet"
+    prefix = "unet" if hasattr(pipeline, "unet") else "transformer"
     weights: Weights = {}
     for name, (down, up) in _lora(getattr(pipeline, prefix), seed, rank, strength).items():
         weights |= {f"{prefix}.{name}.lora_A.weight": down, f"{prefix}.{name}.lora_B.weight": up}
@@ -135,12 +135,16 @@ def kohya_lora_file(
     return _save(weights, path)
 
 
+#: Layers of the blocks; of those that are not called so, what attends.
+_BLOCK_LAYER = re.compile(r"transformer_blocks\.|(layers|stream_blocks)\.\d+\..*(attn|attention)")
+
+
 def _lora(model: Any, seed: int, rank: int, strength: float) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Down and up for each linear layer of the blocks; at strength 1 they outweigh what is there fourfold."""
     generator = torch.Generator().manual_seed(seed)
     pairs = {}
     for name, layer in model.named_modules():
-        if isinstance(layer, torch.nn.Linear) and "transformer_blocks." in name:
+        if isinstance(layer, torch.nn.Linear) and _BLOCK_LAYER.search(name):
             down = torch.randn(rank, layer.in_features, generator=generator)
             up = torch.randn(layer.out_features, rank, generator=generator)
             up *= 4 * strength * layer.weight.detach().float().cpu().std() / (up @ down).std()

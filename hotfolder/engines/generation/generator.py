@@ -7,7 +7,6 @@ import logging
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -17,17 +16,19 @@ from PIL import Image
 
 from hotfolder import __version__
 from hotfolder.core.batch_key import batch_key
+from hotfolder.core.families import UNKNOWN, Family, Guidance, Picture, Together
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.samplers import name_of
 from hotfolder.engines.device import is_out_of_memory, precision_name
+from hotfolder.engines.generation.asked import asked_of
+from hotfolder.engines.generation.call import shared_arguments
 from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
-from hotfolder.engines.generation.picture import init_image, is_failed, to_picture
+from hotfolder.engines.generation.picture import is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
-from hotfolder.engines.generation.words import without_effect
-from hotfolder.engines.sources import opener_below
+from hotfolder.engines.generation.steps import Steps
+from hotfolder.engines.generation.words import count_tokens, without_effect
 from hotfolder.errors import BadInput, FailedPicture
-from hotfolder.models.family import is_flux
 from hotfolder.models.fingerprint import fingerprint, is_called
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
@@ -65,6 +66,10 @@ class Generator:
         self._resident = LoadedPipeline(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
 
     @property
+    def _family(self) -> Family:
+        return self._resident.family
+
+    @property
     def step(self) -> MemoryPlan:
         """Of the memory ladder: where it fits."""
         return self._resident.step
@@ -88,7 +93,7 @@ class Generator:
         readable = []
         for order in orders:
             try:
-                readable.append((order, (batch_key(order.params), self._pieces(order.params))))
+                readable.append((order, (batch_key(order.params), self._length(order.params))))
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this order's outcome
                 yield GenerationResult(order.key, error=error)
         for _, group in itertools.groupby(readable, key=lambda each: each[1]):
@@ -99,7 +104,7 @@ class Generator:
                 yield GenerationResult(order.key, error=self._another_model(order))
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
-                batch = rest[: 1 if alone else self._together]
+                batch = rest[: 1 if alone or self._family.together is Together.ALONE else self._together]
                 if not batch:
                     break
                 drawn: list[GenerationResult] = []
@@ -135,12 +140,29 @@ class Generator:
         """As the tokenizers read it."""
         return self._resident.with_inversions(params.get(key) or "", self.hooks.embedding)
 
-    def _notes(self, params: Mapping[str, Any]) -> list[str]:
-        """What of a prompt has no effect on this model."""
-        noted = list(params.get("notes") or ())
-        if self._resident.words is not None:
-            return noted
-        return [*noted, *without_effect(self._resident.pipeline, params["prompt"], self._spec)]
+    def _length(self, params: Mapping[str, Any]) -> int:
+        """Of a prompt, where only those of one length may be drawn together; 0 where that does not matter."""
+        if self._family.together is Together.EQUAL_LENGTH:
+            self._resident.ensure()
+            return count_tokens(self._resident.pipeline, self._family, params.get("prompt") or "")
+        return self._pieces(params)
+
+    def _notes(self, order: GenerationRequest, asked: Mapping[str, Any], image: Image.Image) -> list[str]:
+        """What of a prompt has no effect on this model, and what was drawn in another way than was asked."""
+        notes = list(order.params.get("notes") or ())
+        if self._resident.words is None:
+            notes += without_effect(self._resident.pipeline, order.params["prompt"], self._family, self._spec)
+        if self._family is UNKNOWN:
+            notes.append(f"nothing is known of {type(self._resident.pipeline).__name__} but its signature")
+        if asked["width"] and asked["height"] and image.size != (asked["width"], asked["height"]):
+            wanted = f"{asked['width']}x{asked['height']}"
+            notes.append(f"drawn at {image.width}x{image.height}, where {wanted} was asked")
+        elif asked.get("drawn") not in (None, image.size):
+            width, height = asked["drawn"]
+            notes.append(f"drawn at {width}x{height}, the nearest size that it knows, and resized")
+        if self._resident.fixed_steps not in (None, asked["steps"]):
+            notes.append(f"drawn in its own {self._resident.fixed_steps} steps, not in {asked['steps']}")
+        return notes
 
     def _is_meant(self, digest: str | None) -> bool:
         """Whether a prompt that names this digest, or the beginning of one, means this model."""
@@ -174,9 +196,9 @@ class Generator:
 
     def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()
-        asked = self._asked(batch[0].params)
+        asked = asked_of(self.name, self._spec.defaults, self._family, self._settings, batch[0].params)
         pipeline, arguments = self._prepare(asked)
-        pixels = self._run(pipeline, arguments, batch)
+        pixels = self._run(pipeline, arguments, asked, batch)
         for index, order in enumerate(batch):
             if self.hooks.is_cancelled(order.key):
                 continue
@@ -190,7 +212,7 @@ class Generator:
                     yield GenerationResult(order.key, error=error)
                     continue
             try:
-                image = to_picture(picture)
+                image = to_picture(picture, self._settings.background)
                 how = {"precision": precision_name(precision), "batch_index": index, "batch_size": len(batch)}
                 recorded = {**self._record(order, asked, pipeline, image), **how}
             except Exception as error:  # noqa: BLE001 - of this one alone
@@ -198,73 +220,36 @@ class Generator:
                 continue
             yield GenerationResult(order.key, image, recorded)
 
-    def _asked(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What holds for every picture of a batch, with the model's defaults filled in. Raises BadInput."""
-        defaults = self._spec.defaults
-        asked = {
-            key: defaults.get(key) if params.get(key) is None else params[key] for key in ("steps", "guidance")
-        }
-        asked["sampler"] = params.get("sampler")
-        # In one order: the last digit of a sum depends on it.
-        asked["lora"] = dict(sorted((str(name), float(weight)) for name, weight in params.get("lora") or ()))
-        asked["init_image"], asked["strength"] = params.get("init_image"), None
-        if asked["init_image"] is None:
-            asked |= {key: params.get(key) or defaults.get(key) for key in ("width", "height")}
-            return asked
-        asked["strength"] = strength = params.get("strength") or _STRENGTH
-        asked["picture"], asked["init_image_sha256"] = init_image(
-            Path(params.get("init_file") or asked["init_image"]),
-            (params.get("width"), params.get("height")),
-            (defaults.get("width") or 512, defaults.get("height") or 512),
-            max_pixels=self._settings.max_pixels,
-            max_bytes=self._settings.max_file_bytes,
-            background=self._settings.background,
-            opens=opener_below(params.get("init_root")),
-        )
-        if params.get("init_image_sha256") not in (None, asked["init_image_sha256"]):
-            raise BadInput(
-                f"the init-image {asked['init_image']} is not the one that this was made from",
-                "put that one back, or write a prompt file",
-            )
-        steps = asked["steps"]
-        if steps is not None and int(steps * strength) < 1:
-            raise BadInput(
-                f"{steps} steps with strength {strength:g} leave no step to draw",
-                f"use at least {-(-1 // strength):.0f} steps, or more strength",
-            )
-        return asked
-
     def _prepare(self, asked: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The pipeline for this work, with its LoRA and its scheduler, and the arguments that all pictures share."""
-        if asked["sampler"] is not None and is_flux(self._spec.family):
+        if asked["sampler"] is not None and not self._resident.takes_samplers:
             raise BadInput(f"{self.name} draws with a sampler of its own only", "leave --sampler out")
         loras = {self.hooks.lora(name): weight for name, weight in asked["lora"].items()}
-        picture = asked.get("picture")
-        pipeline = self._resident.made_up(loras, asked["sampler"], from_image=picture is not None)
-        arguments: dict[str, Any] = {"num_inference_steps": asked["steps"], "guidance_scale": asked["guidance"]}
-        if picture is not None:
-            arguments |= {"image": picture, "strength": asked["strength"]}
-            if is_flux(self._spec.family):  # the others take the picture's size
-                arguments["width"], arguments["height"] = picture.size
-        else:
-            arguments |= {"width": asked["width"], "height": asked["height"]}
-        arguments["max_sequence_length"] = self._spec.defaults.get("max_sequence_length")
-        return pipeline, {key: value for key, value in arguments.items() if value is not None}
+        pipeline = self._resident.made_up(loras, asked["sampler"], from_image="picture" in asked)
+        length = self._spec.defaults.get("max_sequence_length")
+        return pipeline, shared_arguments(pipeline, self._family, asked, length)
 
     def _run(
-        self, pipeline: Any, arguments: Mapping[str, Any], batch: Sequence[GenerationRequest]
+        self,
+        pipeline: Any,
+        arguments: Mapping[str, Any],
+        asked: dict[str, Any],
+        batch: Sequence[GenerationRequest],
     ) -> torch.Tensor:
-        """(n, 3, h, w), 0 to 1 where all went well."""
+        """(n, 3 or 4, h, w), 0 to 1 where all went well. How it was drawn is added to `asked`."""
 
-        def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def before_step() -> None:
             if all(self.hooks.is_cancelled(order.key) for order in batch):
                 raise _NobodyWants
+
+        def after_step(step: int, total: int) -> None:
             for order in batch:
-                self.hooks.report(order.key, step + 1, pipe.num_timesteps)
-            return tensors
+                self.hooks.report(order.key, step, total)
 
         prompts = [self._text(order.params, "prompt") for order in batch]
-        negative = "" if is_flux(self._spec.family) else self._text(batch[0].params, "negative_prompt")
+        negative = self._text(batch[0].params, "negative_prompt")
+        if not negative and self._family.no_negative and self._family.is_guided(asked["guidance"]):
+            negative = self._family.no_negative
         words = self._resident.words
         pieces = self._pieces(batch[0].params)
         more: dict[str, Any] = {}
@@ -273,23 +258,30 @@ class Generator:
             more["prompt"] = [plain(prompt) for prompt in prompts]
             if negative:
                 more["negative_prompt"] = [plain(negative)] * len(batch)
-        if "image" in arguments:
-            more["image"] = [arguments["image"]] * len(batch)
+        if "picture" in asked:
+            # A list is a set of references, for every prompt; of pictures to begin from, it is one for each.
+            is_one = self._family.picture is Picture.REFERENCE
+            more["image"] = asked["picture"] if is_one else [asked["picture"]] * len(batch)
         seeds = [torch.Generator("cpu").manual_seed(order.params["seed"]) for order in batch]
+        steps = Steps(pipeline, before_step, after_step)
         try:
             with torch.inference_mode():
                 if words is not None and pieces:
                     more |= words.embedded(pipeline, prompts, negative, pieces)
-                result = pipeline(
-                    **{**arguments, **more}, generator=seeds, callback_on_step_end=after_step, output_type="pt"
-                )
+                result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:
             self._resident.tidy()
             raise
-        pixels: torch.Tensor = result.images
+        asked["steps_drawn"] = steps.total
+        if self._family.bins and steps.latents is not None:
+            height, width = (side * pipeline.vae_scale_factor for side in steps.latents)
+            asked["drawn"] = (width, height)
+        pixels: torch.Tensor | None = getattr(result, "images", None)
+        if pixels is None:
+            raise BadInput(f"{type(pipeline).__name__} gives no pictures", "use a text-to-image model")
         return pixels
 
-    def _again_in_float32(self, asked: Mapping[str, Any], order: GenerationRequest) -> torch.Tensor:
+    def _again_in_float32(self, asked: dict[str, Any], order: GenerationRequest) -> torch.Tensor:
         """The picture drawn once more, alone, in full precision. Raises FailedPicture when that fails, too."""
         failed = FailedPicture(
             f"model '{self.name}' gave a black picture, or none, for seed {order.params['seed']}",
@@ -301,7 +293,7 @@ class Generator:
         try:
             with self._resident.in_float32():
                 pipeline, arguments = self._prepare(asked)
-                (pixels,) = self._run(pipeline, arguments, [order])
+                (pixels,) = self._run(pipeline, arguments, asked, [order])
         except Exception as error:
             if is_out_of_memory(error):
                 raise failed from error
@@ -315,16 +307,17 @@ class Generator:
     ) -> dict[str, Any]:
         """Everything that shaped the picture, but for its precision and its place in the batch."""
         scheduler, usual = pipeline.scheduler, self._resident.usual_guidance
+        is_unused = self._family.guidance is Guidance.NONE
         settings: dict[str, Any] = {
             "prompt": order.params["prompt"],
-            "negative_prompt": "" if is_flux(self._spec.family) else order.params.get("negative_prompt") or "",
+            "negative_prompt": order.params.get("negative_prompt") or "",
             "seed": order.params["seed"],
             "model": self.name,
             "model_sha256": self._sha256,
             "family": self._spec.family,
             "sampler": name_of(type(scheduler).__name__, scheduler.config),
-            "steps": asked["steps"] or pipeline.num_timesteps,
-            "guidance": float(usual if asked["guidance"] is None else asked["guidance"]),
+            "steps": self._resident.fixed_steps or asked["steps"] or asked["steps_drawn"],
+            "guidance": float(usual if asked["guidance"] is None or is_unused else asked["guidance"]),
             "width": image.width,
             "height": image.height,
             "memory": str(self.step),
@@ -334,18 +327,15 @@ class Generator:
             "transformers": transformers.__version__,
             "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
         }
-        if notes := self._notes(order.params):
+        if notes := self._notes(order, asked, image):
             settings["notes"] = notes
             log.warning("%s: %s", self.name, "; ".join(notes))
         if asked["lora"]:
             settings["lora"] = asked["lora"]
         if asked["init_image"] is not None:
-            settings |= {key: asked[key] for key in ("init_image", "init_image_sha256", "strength")}
+            used = ("init_image", "init_image_sha256", "strength")
+            settings |= {key: asked[key] for key in used if asked[key] is not None}
         return settings
-
-
-#: How much of an init-image is drawn anew unless it is said: what the Stable Diffusion web UI begins with.
-_STRENGTH = 0.75
 
 
 def _device_name(device: torch.device) -> str:

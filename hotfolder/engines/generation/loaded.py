@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import diffusers
 import torch
 
+from hotfolder.core.families import Family, Guidance, Picture, family_called
 from hotfolder.core.memory_plan import MemoryPlan, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.device import free_memory, is_out_of_memory, memory_of
@@ -28,11 +30,12 @@ from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.engines.generation.words import ClipWords
-from hotfolder.models.family import reads_weights
+from hotfolder.errors import BadInput
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
 
 log = logging.getLogger(__name__)
+_NARROW = (torch.float16, torch.bfloat16)
 
 
 class LoadedPipeline:
@@ -53,6 +56,7 @@ class LoadedPipeline:
         self._settings = settings
         self._make_room = make_room
         self.dtype = pick_generator_dtype(device, settings.precision)
+        self.family: Family = family_called(spec.family)
         self._steps = possible_steps(spec, device)
         self.pipeline: Any = None
         self._from_image: Any = None  # the same parts, for work that begins from a picture
@@ -93,9 +97,11 @@ class LoadedPipeline:
             self._own_scheduler = self.pipeline.scheduler
             self._adapters = LoraAdapters(self.pipeline, self.dtype)
             self._inversions = TextualInversions(self.pipeline, self._spec)
-            self.words = ClipWords(self.pipeline) if reads_weights(self._spec.family) else None
-            usual = inspect.signature(self.pipeline.__call__).parameters.get("guidance_scale")
-            self.usual_guidance = usual.default if usual is not None else 0.0
+            self.words = ClipWords(self.pipeline) if self.family.reads_weights else None
+            usual = inspect.signature(self.pipeline.__call__).parameters.get(self.family.argument)
+            self.usual_guidance = (usual.default if usual is not None else None) or 0.0
+            if self.family.guidance is Guidance.NONE:
+                self.usual_guidance = self.family.defaults["guidance"]
             if self._settings.compile and self._device.type == "cuda":
                 denoiser_of(self.pipeline).compile_repeated_blocks()
 
@@ -123,11 +129,13 @@ class LoadedPipeline:
 
     def made_up(self, loras: Mapping[Path, float], sampler: str | None, *, from_image: bool) -> Any:
         """The pipeline with just these LoRA and this sampler. Raises BadInput for a LoRA that does not fit."""
+        if loras and not hasattr(self.pipeline, "load_lora_weights"):
+            raise BadInput(f"{self._name} takes no LoRA", "leave it out")
         self._adapters.activate(loras)
         pipeline = self.pipeline
-        if from_image:
+        if from_image and self.family.picture is not Picture.REFERENCE:
             if self._from_image is None:
-                self._from_image = from_picture(pipeline)
+                self._from_image = from_picture(pipeline, self.family)
                 self._from_image.set_progress_bar_config(disable=True)
                 place(self._from_image, self._device, self.step)
             pipeline = self._from_image
@@ -147,6 +155,18 @@ class LoadedPipeline:
         return text
 
     @property
+    def takes_samplers(self) -> bool:
+        """Whether others than its own scheduler may be used: some models of flow draw garbage with them."""
+        predicts = self._own_scheduler.config.get("prediction_type")
+        return self.family.samplers and predicts in ("epsilon", "v_prediction")
+
+    @property
+    def fixed_steps(self) -> int | None:
+        """So many steps are drawn, whatever is asked; None where the number is free."""
+        sigmas = self.pipeline.config.get("sample_sigmas")
+        return len(sigmas) if sigmas else None
+
+    @property
     def can_be_float32(self) -> bool:
         """Whether more precision is to be had."""
         return self.dtype is not torch.float32 and self.step not in (MemoryPlan.FP8, MemoryPlan.NF4)
@@ -154,8 +174,14 @@ class LoadedPipeline:
     @contextmanager
     def in_float32(self) -> Iterator[None]:
         """All of it in full precision, for a while."""
+        parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        tensors = itertools.chain.from_iterable((*part.parameters(), *part.buffers()) for part in parts)
+        # Not by its `to`: on the way back that would also round what was float32 before, such as frequencies.
+        narrow = [(tensor, tensor.dtype) for tensor in tensors if tensor.dtype in _NARROW]
         try:
-            self.pipeline.to(dtype=torch.float32)
+            for tensor, _ in narrow:
+                tensor.data = tensor.data.float()
             yield
         finally:
-            self.pipeline.to(dtype=self.dtype)  # exact: every value was one of these before
+            for tensor, dtype in narrow:
+                tensor.data = tensor.data.to(dtype)  # exact: every value was one of these before

@@ -12,9 +12,10 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 
+from hotfolder.core.families import family_called
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.device import pick_dtype
-from hotfolder.engines.generation.pipelines import pipeline_class
+from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import variant_of
 from hotfolder.models.registry import ModelSpec
@@ -23,8 +24,10 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.set_verbosity_error()
 log = logging.getLogger(__name__)
-#: The parts of a pipeline that hold nearly all of its weights, and lose least with fewer bits.
-_LARGE = ("transformer", "unet", "text_encoder_2")
+#: The parts of a pipeline that take the noise away, by their usual names.
+_DENOISERS = ("unet", "transformer")
+#: A part with this share of all bytes is kept in 4 bits; not the VAE, which would show it.
+_LARGE = 1 / 8
 
 
 def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
@@ -43,17 +46,28 @@ def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[MemoryPlan, .
     return (*steps, MemoryPlan.NF4) if has_nf4 else steps
 
 
-def weights_of(spec: ModelSpec) -> tuple[int, int]:
-    """Bytes of all weights, and of the largest part, by the files: as they are at the precision they are kept in."""
+def weights_of(spec: ModelSpec) -> tuple[int, int, int]:
+    """Bytes of all weights, of the denoiser, and of the largest other part, by the files.
+
+    They are as large as at the precision that they are kept in. The other part is a text encoder, mostly.
+    """
+    parts = _part_sizes(spec.folder) if spec.loader == "diffusers" else {}
     if spec.loader != "diffusers":
-        size = spec.files[0].path.stat().st_size
-        return size + (weights_of(spec.base)[0] // 4 if spec.base else 0), size
-    variant = variant_of(spec.folder)
+        if spec.base is not None and not family_called(spec.family).whole_files:
+            parts = _part_sizes(spec.base.folder)
+            parts = {name: size for name, size in parts.items() if name not in _DENOISERS}
+        parts["unet"] = spec.files[0].path.stat().st_size
+    denoiser = sum(parts.pop(name, 0) for name in _DENOISERS)
+    return denoiser + sum(parts.values()), denoiser, max(parts.values(), default=0)
+
+
+def _part_sizes(folder: Path) -> dict[str, int]:
+    variant = variant_of(folder)
     parts: dict[str, int] = {}
-    for path in spec.folder.glob("*/*.safetensors"):
+    for path in folder.glob("*/*.safetensors"):
         if variant is None or f".{variant}." in path.name:
             parts[path.parent.name] = parts.get(path.parent.name, 0) + path.stat().st_size
-    return sum(parts.values()), max(parts.values(), default=0)
+    return parts
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:
@@ -76,8 +90,9 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Memory
 def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
     """Onto the device as this step says; also for a second pipeline of the same parts."""
     if step is not MemoryPlan.FULL:
-        pipeline.vae.enable_tiling()
-        pipeline.vae.enable_slicing()
+        for name in ("enable_tiling", "enable_slicing"):
+            if hasattr(pipeline.vae, name):
+                getattr(pipeline.vae, name)()
     if device.type == "cuda" and step not in (MemoryPlan.FULL, MemoryPlan.TILED):
         pipeline.enable_model_cpu_offload(device=device)
     else:
@@ -100,12 +115,18 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
     try:
         # No checker: it makes pictures black, and says nothing.
         index = DiffusionPipeline.load_config(spec.folder, local_files_only=True)
+        check_no_code(spec.folder, index)
         if "safety_checker" in index:
             more |= {"safety_checker": None, "requires_safety_checker": False}
         return pipeline_class(index.get("_class_name")).from_pretrained(
             spec.folder, dtype=dtype, variant=variant_of(spec.folder), local_files_only=True, **more
         )
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise UsageError(
+                f"a part of {spec.folder} is code that lies beside it, which is not run",
+                "use a model whose parts are of diffusers and transformers",
+            ) from error
         raise ModelDamaged(f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again") from error
 
 
@@ -115,14 +136,21 @@ def _four_bits(folder: Path, dtype: torch.dtype) -> Any:
             "generate.memory = 'nf4' needs a GPU and bitsandbytes",
             "uv pip install 'hotfolder[nf4]'; or set generate.memory to 'auto'",
         )
-    present = [name for name in _LARGE if (folder / name).is_dir()]
+    sizes = _part_sizes(folder)
+    large = [name for name, size in sizes.items() if name != "vae" and size >= _LARGE * sum(sizes.values())]
     return diffusers.PipelineQuantizationConfig(
         quant_backend="bitsandbytes_4bit",
         quant_kwargs={"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype},
-        components_to_quantize=present,
+        components_to_quantize=large,
     )
 
 
 def denoiser_of(pipeline: Any) -> Any:
     """The network that takes the noise away: a UNet, or a transformer."""
-    return getattr(pipeline, "unet", None) or pipeline.transformer
+    found = next((part for name in _DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)
+    if found is None:
+        raise UsageError(
+            f"{type(pipeline).__name__} has no part that is known to take the noise away",
+            "set generate.memory to 'full' or 'offload'",
+        )
+    return found

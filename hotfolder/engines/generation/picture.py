@@ -16,19 +16,23 @@ from hotfolder.imaging.modes import to_rgb
 
 #: A picture no value of which is above this, of 1, is taken for one that failed.
 _BLACK = 1.5 / 255
-#: Sides are multiples of it, and at most so long: as in prompts.
-_GRID, _LONGEST = 8, 8192
+#: Sides are at most so long: as in prompts.
+_LONGEST = 8192
 
 
 def is_failed(pixels: torch.Tensor) -> bool:
-    """Whether (3, h, w), 0 to 1, is no picture: not a number somewhere, or black all over."""
-    return not bool(torch.isfinite(pixels).all()) or float(pixels.max()) <= _BLACK
+    """Whether (3 or 4, h, w), 0 to 1, is no picture: not a number somewhere, or black all over."""
+    return not bool(torch.isfinite(pixels).all()) or float(pixels[:3].max()) <= _BLACK
 
 
-def to_picture(pixels: torch.Tensor) -> Image.Image:
-    """(3, h, w), 0 to 1, as RGB with 8 bits, rounded as diffusers does."""
+def to_picture(pixels: torch.Tensor, background: str = "white") -> Image.Image:
+    """(3 or 4, h, w), 0 to 1, as RGB with 8 bits, rounded as diffusers does.
+
+    The fourth is how opaque it is: what is transparent is laid over `background`.
+    """
     array = pixels.permute(1, 2, 0).float().cpu().numpy()
-    return Image.fromarray((array * 255).round().astype(np.uint8))
+    picture = Image.fromarray((array * 255).round().astype(np.uint8))
+    return picture if picture.mode == "RGB" else to_rgb(picture, background)
 
 
 def init_image(
@@ -39,13 +43,14 @@ def init_image(
     max_pixels: int,
     max_bytes: int,
     background: str,
+    grid: int = 8,
     opens: Opens,
 ) -> tuple[Image.Image, str]:
     """The picture to begin from, as RGB of the size that is wanted, and the sha256 of its pixels as RGB.
 
     With both sides given it covers them, and what is too much is cut off evenly. Otherwise its own proportions stay:
-    it is made smaller, never larger, to about the `usual` number of pixels, its sides multiples of 8. What is
-    transparent is laid over `background`.
+    it is made smaller, never larger, to about the `usual` number of pixels, its sides multiples of `grid`. What
+    is transparent is laid over `background`.
     Raises what decoding raises, and BadInput for one that is not there.
     """
     if not path.is_file():
@@ -57,13 +62,13 @@ def init_image(
     if width is None or height is None:
         known = (width and width / picture.width) or (height and height / picture.height)
         scale = known or min(1.0, (usual[0] * usual[1] / (picture.width * picture.height)) ** 0.5)
-        width = width or _side(picture.width * scale)
-        height = height or _side(picture.height * scale)
+        width = width or _side(picture.width * scale, grid)
+        height = height or _side(picture.height * scale, grid)
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     return picture, digest
 
 
-def _side(wanted: float) -> int:
+def _side(wanted: float, grid: int) -> int:
     """The nearest side that a prompt could ask for."""
-    return min(_LONGEST, max(_GRID, round(wanted / _GRID) * _GRID))
+    return min(_LONGEST, max(grid, round(wanted / grid) * grid))

@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from hotfolder.core.families import family_called
 from hotfolder.core.prompts.tags import with_embeddings
 from hotfolder.engines.generation.files import stamp
 from hotfolder.errors import BadInput
-from hotfolder.models.family import reads_weights
 from hotfolder.models.registry import ModelSpec
 
 #: Names of the vectors for each of SDXL's two encoders, in order; files for Stable Diffusion 1.5 have one tensor.
@@ -54,7 +54,7 @@ class TextualInversions:
         return known.words
 
     def _load(self, path: Path) -> str:
-        if not reads_weights(self._spec.family):
+        if not family_called(self._spec.family).reads_weights:
             raise BadInput(
                 f"{self._spec.name} cannot use the textual inversion {path.stem}",
                 "use a model of Stable Diffusion 1.5 or SDXL, or leave it out",

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hotfolder.core.families import Family
 from hotfolder.core.prompts.emphasis import Sections, is_plain, parse, plain_text
 from hotfolder.models.registry import ModelSpec
 
@@ -116,15 +117,23 @@ def _pooled(provider: Any, text: str, device: Any) -> torch.Tensor:
     return summary
 
 
-def without_effect(pipeline: Any, prompt: str, spec: ModelSpec) -> list[str]:
+def count_tokens(pipeline: Any, family: Family, prompt: str) -> int:
+    """As its own tokenizer reads it, without what the family's template adds."""
+    tokenizer = getattr(pipeline, family.tokenizer)
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor, which also reads pictures
+    return len(tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+
+
+def without_effect(pipeline: Any, prompt: str, family: Family, spec: ModelSpec) -> list[str]:
     """What of a prompt a model that reads plain language takes otherwise than it may be meant, or does not read."""
     notes = []
     if not is_plain(sections := parse(prompt)):
         strong = next((each.text for section in sections for each in section if each.weight != 1), "BREAK")
         notes.append(f"weights and BREAK are words to {spec.name}, as in '{strong.strip()[:40]}'")
-    tokenizer, most = getattr(pipeline, "tokenizer_2", None), spec.defaults.get("max_sequence_length")
-    if tokenizer is not None and most:
-        tokens = tokenizer(prompt, truncation=False, add_special_tokens=True)["input_ids"]
+    most = spec.defaults.get("max_sequence_length")
+    if most and (tokenizer := getattr(pipeline, family.tokenizer, None)) is not None:
+        tokenizer, most = getattr(tokenizer, "tokenizer", tokenizer), most - family.template
+        tokens = tokenizer(prompt, truncation=False, add_special_tokens=True, verbose=False)["input_ids"]
         if len(tokens) > most:
             rest = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True)
             notes.append(f"{spec.name} reads {most} tokens of the prompt's {len(tokens)}: not '{rest[:60]}'")
