@@ -42,7 +42,7 @@ def check_status(given: Path | None, *, most_failures: int, as_json: bool) -> in
 
 def export_status(given: Path | None, target: str) -> None:
     """For Prometheus, to a file or with '-' to stdout. Raises UsageError where it cannot be written."""
-    from hotfolder.documents.prometheus import write
+    from hotfolder.status.prometheus import write
 
     write(gather(Layout(find_root(given))), time.time(), target)
 

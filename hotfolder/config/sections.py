@@ -354,6 +354,17 @@ class OutputSettings(Section):
         return 0o044 & ~int(self.umask, 8) if self.umask else 0
 
 
+class MetricsSettings(Section):
+    """For monitoring, beside `hotfolder status --check` and `--prometheus`."""
+
+    textfile: str = Field(
+        "",
+        pattern=r"^(~?/.*\.prom)?$",
+        description="A file that the daemon writes every 15 seconds for node_exporter's textfile collector, which "
+        "reads *.prom: /var/lib/node_exporter/hotfolder.prom. Empty: none.",
+    )
+
+
 class ModelSettings(Section):
     """Where models are found."""
 

@@ -20,6 +20,7 @@ from hotfolder.config.sections import (
     GenerateSettings,
     HookSettings,
     InboxSettings,
+    MetricsSettings,
     ModelSettings,
     NotifySettings,
     OutputSettings,
@@ -57,6 +58,7 @@ class Settings(Section):
     hooks: HookSettings = HookSettings()
     notify: NotifySettings = NotifySettings()
     gallery: GallerySettings = GallerySettings()
+    metrics: MetricsSettings = MetricsSettings()
     inbox: tuple[InboxSettings, ...] = Field((), description="Inboxes beside the three that are always there.")
     model: tuple[ModelEntry, ...] = Field(
         (), description="Models that the registry does not know, or knows otherwise."

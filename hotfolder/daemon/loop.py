@@ -59,7 +59,7 @@ class Daemon:
         self._settings = FolderSettings(root, settings)
         self._executor = executor
         self._clock = clock
-        self._reporter = Reporter(root, self._layout.live_status, settings, show)
+        self._reporter = Reporter(self._layout, settings, show)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._to_reload = threading.Event()

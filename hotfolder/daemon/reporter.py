@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hotfolder.config.settings import Settings
+from hotfolder.daemon.metrics import Metrics
 from hotfolder.daemon.notifications import Notifications
 from hotfolder.daemon.outbox import Event
 from hotfolder.daemon.pauses import gist
 from hotfolder.errors import EnvironmentTrouble
+from hotfolder.folders.layout import Layout
 from hotfolder.printable import printable
 from hotfolder.status import live
 from hotfolder.system.logs import brief
@@ -44,12 +45,11 @@ class Report:
 class Reporter:
     """`show` is a display on a terminal, if there is one."""
 
-    def __init__(
-        self, root: Path, file: Path, settings: Settings, show: Callable[[live.Snapshot], None] | None
-    ) -> None:
+    def __init__(self, layout: Layout, settings: Settings, show: Callable[[live.Snapshot], None] | None) -> None:
         self._notifier = Notifier()
-        self._notifications = Notifications(str(root), settings.hooks, settings.notify)
-        self._live = live.Live(file, show, lambda told: self._notifier.status(live.line(told)))
+        self._notifications = Notifications(str(layout.root), settings.hooks, settings.notify)
+        self._metrics = Metrics(layout.root, layout.database, settings.metrics.textfile)
+        self._live = live.Live(layout.live_status, show, lambda told: self._notifier.status(live.line(told)))
         self._told_pauses: dict[str, float] = {}  # why it was paused -> when somebody was told
         self._told_idle_at = 0  # jobs that had ended, when it was told last that all is done
 
@@ -60,6 +60,7 @@ class Reporter:
 
     def settings_changed(self, settings: Settings) -> None:
         self._notifications.change(settings.hooks, settings.notify)
+        self._metrics.change(settings.metrics.textfile)
 
     def starting(self) -> None:
         """A long step of the start is going on."""
@@ -94,6 +95,7 @@ class Reporter:
     def snapshot(self, now: float, make: Callable[[], live.Snapshot], *, force: bool = False) -> None:
         with contextlib.suppress(EnvironmentTrouble):  # of the database; whoever writes it next says so
             self._live.update(now, make, force=force)
+            self._metrics.update(now, make, force=force)
 
     def events(self, events: list[Event]) -> None:
         """What was kept, and what failed."""
@@ -119,4 +121,5 @@ class Reporter:
     def close(self, *, orderly: bool) -> None:
         if orderly:  # else it may be another daemon's by now
             self._live.clear()
+            self._metrics.close(time.time())
         self._notifications.close(_END_SECONDS if orderly else 0)

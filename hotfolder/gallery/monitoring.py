@@ -8,10 +8,10 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from hotfolder.documents.prometheus import exposition
 from hotfolder.documents.status import gather
 from hotfolder.errors import HotfolderError
 from hotfolder.gallery.site import not_found, site_of
+from hotfolder.status.prometheus import exposition
 
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

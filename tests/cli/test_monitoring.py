@@ -17,17 +17,18 @@ from hotfolder import __version__
 from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
 from hotfolder.cli.status import show_status
-from hotfolder.documents.prometheus import exposition
+from hotfolder.daemon import metrics
 from hotfolder.documents.status import gather
-from hotfolder.errors import BadInput
+from hotfolder.errors import BadInput, ConfigError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.status.live import HEARTBEAT_EVERY, Live, Snapshot, read, snapshot
+from hotfolder.status.prometheus import exposition
 from hotfolder.types import Kind
 from tests.faults.disks import working
 from tests.support.live import wait_for
 from tests.support.roots import daemon, picture
-from tests.support.scripted import ScriptedExecutor
+from tests.support.scripted import ScriptedExecutor, always
 
 NOW = 1_800_000_000.0
 
@@ -223,3 +224,31 @@ def test_failures_of_the_last_hour_are_counted(layout: Layout, capsys: pytest.Ca
     found = json.loads(capsys.readouterr().out)
     assert found["daemon"]["version"] == __version__
     assert found["heartbeat_seconds"] < 15
+
+
+def test_the_daemon_writes_the_metrics_itself(layout: Layout, tmp_path: Path) -> None:
+    target = tmp_path / "metrics" / "hotfolder.prom"
+    target.parent.mkdir()
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    up = f'hotfolder_up{{root="{layout.root}"}}'
+    with working(daemon(layout, ScriptedExecutor(always(6.6)), METRICS__TEXTFILE=str(target))):
+        wait_for(target.exists, 20, "it is written")
+        assert f"{up} 1\n" in target.read_text()
+        wait_for(lambda: list((layout.root / "keep").iterdir()) != [], 20, "the picture is kept")
+    told = target.read_text()
+    assert f"{up} 0\n" in told  # it ended in order, and what it did stands there
+    assert f'hotfolder_images{{root="{layout.root}",result="keep"}} 1\n' in told
+    assert f'hotfolder_jobs_completed_total{{root="{layout.root}",kind="score"}} 1\n' in told
+    assert [path.name for path in target.parent.iterdir()] == ["hotfolder.prom"]
+
+
+def test_metrics_that_cannot_be_written_hinder_nothing(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "EVERY", 0.0)
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    line = daemon(layout, ScriptedExecutor(always(6.6)), METRICS__TEXTFILE="/proc/none/x.prom")
+    assert line.run(once=True).done == 1
+    assert caplog.text.count("no metrics") == 1
+    with pytest.raises(ConfigError, match="textfile"):
+        daemon(layout, ScriptedExecutor(always(6.6)), METRICS__TEXTFILE="metrics.txt")

@@ -1,4 +1,4 @@
-"""`hotfolder status --prometheus`: what `status` tells, for node_exporter's textfile collector.
+"""What `status` tells, for node_exporter's textfile collector: `status --prometheus`, and `metrics.textfile`.
 
 https://prometheus.io/docs/practices/naming/ and https://prometheus.io/docs/instrumenting/exposition_formats/
 """
