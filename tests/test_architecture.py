@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "imaging": {"__init__", "core", "files"},
     "models": {"core"},
-    "engines": {"__init__", "core", "files", "imaging", "models"},
+    "similarity": set(),
+    "engines": {"__init__", "core", "files", "imaging", "models", "similarity"},
     "system": set(),
     "ledger": {"core"},
     "folders": {"core", "files"},
@@ -65,7 +66,18 @@ ALLOWED: dict[str, set[str]] = {
     "gallery": {"__init__", "config", "core", "documents", "files", "folders", "imaging", "ledger"}
     | {"prompt_files", "status"},
     "cli": {"__init__", "bench", "config", "core", "daemon", "demo", "documents", "executors", "files"}
-    | {"folders", "gallery", "imaging", "ledger", "models", "oneshot", "prompt_files", "status", "system"},
+    | {
+        "folders",
+        "gallery",
+        "imaging",
+        "ledger",
+        "models",
+        "oneshot",
+        "prompt_files",
+        "similarity",
+        "status",
+        "system",
+    },
     "__main__": {"cli"},
 }
 #: What the pure parts may use of the standard library: nothing that reads a file, a clock or a socket.

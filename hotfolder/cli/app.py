@@ -160,16 +160,23 @@ def search(
         list[str] | None,
         typer.Argument(help="All of them; 'cat' finds 'cats'. \"red car\" in quotation marks is one."),
     ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Images like this one: a result, its image_id, or any image file.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="words: of prompts, file names and notes; picture: of what is seen, by CLIP.")
+    ] = "words",
     most: Annotated[int, typer.Option("--limit", min=1, help="So many.")] = 20,
     verdict: Annotated[str | None, typer.Option(help="Only what is kept, or rejected.")] = None,
     since: Since = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Find images by words of their prompts, file names and notes."""
+    """Find images by words of their prompts, file names and notes, by what they show, or by another image."""
     from hotfolder.cli.search import Wanted, run_search
 
-    run_search(root or context.obj, words or [], Wanted(most, verdict, since), as_json=as_json)
+    wanted = Wanted(most, verdict, since)
+    run_search(root or context.obj, words or [], like, by, wanted, as_json=as_json)
 
 
 @app.command()
@@ -392,6 +399,27 @@ def reject(
     from hotfolder.types import Verdict
 
     raise typer.Exit(run_verdict(root or context.obj, Verdict.REJECT, files, dry_run=dry_run, as_json=as_json))
+
+
+@app.command()
+def duplicates(
+    context: typer.Context,
+    move_to: Annotated[
+        str | None, typer.Option(help="reject: all but the best of each go there; hotfolder undo takes it back.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="How alike copies are, 0.6 to 1; 0.9 without it.")
+    ] = None,
+    rejected_too: Annotated[bool, typer.Option("--rejected", help="Look through reject/, too.")] = False,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Find copies of one picture among what is kept: re-encoded, of another size, cropped a little."""
+    from hotfolder.cli.duplicates import run_duplicates
+
+    raise typer.Exit(
+        run_duplicates(root or context.obj, threshold, move_to, rejected_too=rejected_too, as_json=as_json)
+    )
 
 
 @app.command()

@@ -72,8 +72,14 @@ def _pages(reader: Reader) -> Iterator[list[dict[str, Any]]]:
 
 
 def _item(layout: Layout, row: Mapping[str, Any]) -> Item:
-    # The content is named, so that a known one is not even read.
-    return Item(row["id"], 1, str(layout.root / row["path"]), "", {"measure": True, "sha256": row["sha256"]})
+    # The content is named, so that a known one is not even read; but for its layout, where it has none yet.
+    return Item(
+        row["id"],
+        1,
+        str(layout.root / row["path"]),
+        "",
+        {"measure": True, "sha256": row["sha256"], "layout": True},
+    )
 
 
 def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judged:

@@ -288,8 +288,18 @@ class ModelRunner:
         def fail(item: Item, error: Exception) -> None:
             tell(_failed(item, error))
 
+        pictures = []
+        for item in batch.items:
+            if "words" not in item.params:
+                pictures.append(item)
+                continue
+            try:
+                embeddings = ensemble.embed_words(item.params["words"])
+                tell(Outcome(item.job_id, item.claim, embeddings=embeddings))
+            except Exception as error:  # noqa: BLE001 - the edge around one job
+                fail(item, error)
         look = Looker(ensemble, self._settings, self._memory)
-        judge_all(ensemble, batch.items, look, self._decoders, tell, fail, should_stop, is_cancelled)
+        judge_all(ensemble, pictures, look, self._decoders, tell, fail, should_stop, is_cancelled)
 
 
 def _target(params: Mapping[str, Any], settings: RunnerSettings) -> Target:

@@ -565,6 +565,26 @@ WHERE gone_at IS NULL AND (:verdict IS NULL OR verdict = :verdict) AND (:since I
     OR coalesce(settings LIKE '%"notes"%' AND settings ->> '$.notes' LIKE wanted.value ESCAPE '\', 0)))
 ORDER BY +score DESC, id;
 
+-- name: embedded
+-- Images that are there, by id, each with its embedding by one encoder; and whether it has this verdict, and is so new.
+SELECT images.id, images.path, embeddings.vector,
+    (:verdict IS NULL OR coalesce(verdict = :verdict, 0)) AND (:since IS NULL OR created_at >= :since) AS is_wanted
+FROM images JOIN embeddings ON embeddings.sha256 = images.sha256 AND embeddings.encoder = :encoder
+WHERE gone_at IS NULL ORDER BY images.id;
+
+-- name: encoders
+-- Of how many images that are there an encoder's embeddings are stored.
+SELECT embeddings.encoder, count(*) AS images FROM images JOIN embeddings ON embeddings.sha256 = images.sha256
+WHERE images.gone_at IS NULL GROUP BY embeddings.encoder;
+
+-- name: image_count_in
+SELECT count(*) AS images FROM images
+WHERE gone_at IS NULL AND substr(path, 1, instr(path, '/') - 1) IN (SELECT value FROM json_each(:folders));
+
+-- name: enlarged
+-- Every enlarged image, and what it was enlarged from.
+SELECT id, parent_id FROM images WHERE parent_id IS NOT NULL;
+
 -- name: found_image
 -- As it is told where images are listed.
 SELECT image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at FROM results WHERE image_id = :id;

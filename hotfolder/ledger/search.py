@@ -36,3 +36,28 @@ class SearchReader(Reader):
     def found(self, image_id: int) -> dict[str, Any]:
         """image_id, path, score, scorer, verdict, role, prompt, seed, model, created_at of an image that there is."""
         return self._all("found_image", id=image_id)[0]
+
+    def encoders(self) -> dict[str, int]:
+        """Of how many images each encoder's embeddings are stored."""
+        return {row["encoder"]: row["images"] for row in self._all("encoders")}
+
+    def embedded(
+        self, encoder: str, verdict: str | None = None, since: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """id, path and vector (float16, little-endian) of each image that this encoder has seen, by id.
+
+        `is_wanted`: whether it has this verdict, and was made since then.
+        """
+        return self._each("embedded", {"encoder": encoder, "verdict": verdict, "since": since})
+
+    def embeddings_of(self, sha256: str) -> dict[str, bytes]:
+        """What encoders made of a content."""
+        return {row["encoder"]: row["vector"] for row in self._all("embeddings_of_content", sha256=sha256)}
+
+    def parents(self) -> dict[int, int]:
+        """Of each enlarged image, what it was enlarged from."""
+        return {row["id"]: row["parent_id"] for row in self._all("enlarged")}
+
+    def image_count_in(self, folders: Sequence[str]) -> int:
+        """How many images lie in these top folders."""
+        return int(self._all("image_count_in", folders=json.dumps(list(folders)))[0]["images"])

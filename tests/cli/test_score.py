@@ -213,9 +213,25 @@ def judged(layout: Layout) -> Layout:
 def test_embeddings_are_kept_with_the_scores(judged: Layout) -> None:
     found = rows(judged, "SELECT encoder, length(vector) FROM embeddings")
     images = rows(judged, "SELECT DISTINCT sha256 FROM results")
-    assert len(found) == len(images) >= 3
-    assert {length for _, length in found} == {2 * 192}
-    assert all(encoder.startswith("technical/") for encoder, _ in found)
+    assert len(found) == 2 * len(images) >= 6
+    assert {(encoder.partition("/")[0], length) for encoder, length in found} == {
+        ("technical", 2 * 192),
+        ("layout", 2 * 384),
+    }
+
+
+def test_rescoring_looks_at_what_has_no_layout_yet(judged: Layout) -> None:
+    import sqlite3
+
+    before = rows(judged, "SELECT sha256, vector FROM embeddings WHERE encoder LIKE 'layout/%' ORDER BY 1")
+    with sqlite3.connect(judged.database) as connection:
+        connection.execute("DELETE FROM embeddings WHERE encoder LIKE 'layout/%'")
+    gone, sha256 = rows(judged, "SELECT path, sha256 FROM results WHERE role = 'dropped' LIMIT 1")[0]
+    (judged.root / gone).unlink()  # it has its score still
+    done = hotfolder("rescore", "--root", judged.root, "--json")
+    assert (done.returncode, json.loads(done.stdout)["errors"]) == (0, [])
+    after = rows(judged, "SELECT sha256, vector FROM embeddings WHERE encoder LIKE 'layout/%' ORDER BY 1")
+    assert after == [row for row in before if row[0] != sha256]
 
 
 def test_rescoring_needs_no_pictures_and_writes_nothing_twice(judged: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from hotfolder.bench.weights import save_random_clip, save_random_head
 from hotfolder.core.gate import ALL_PRECISE
 from hotfolder.demo.pictures import draw_landscape
+from hotfolder.engines.model_runner import ModelRunner
 from hotfolder.engines.scoring import clip
 from hotfolder.engines.scoring.base import Bench
 from hotfolder.engines.scoring.ensemble import Judgement, ScorerEnsemble
@@ -26,7 +28,7 @@ from hotfolder.engines.scoring.laion import HeadScorer, golden_embedding, load_h
 from hotfolder.errors import DeviceTrouble, ModelDamaged
 from hotfolder.models import registry
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Kind, Precise, RunnerSettings
+from hotfolder.types import Batch, Item, Kind, Outcome, Precise, Progress, RunnerSettings
 
 pytestmark = pytest.mark.slow
 
@@ -354,6 +356,28 @@ def test_clip_prompt_tells_like_from_unlike(models: Path, precision: str) -> Non
     bound = 1e-3 if precision == "float32" else scorer.slope * scorer.encoder.half_error
     assert bound < 0.1
     assert judged.score.value == pytest.approx(1 + 9 * sum(pairs) / 2, abs=bound)
+
+
+def test_words_lie_where_the_pictures_do(models: Path) -> None:
+    """Through the runner, as `search --by picture` asks; a scorer without CLIP knows no words."""
+    found: list[Outcome] = []
+    runner = ModelRunner(RunnerSettings(model_folders=(str(models),), precision="float32", device="cpu"))
+    item = Item(1, 1, None, "", {"words": "a red car"})
+
+    def emit(event: Outcome | Progress) -> None:
+        if isinstance(event, Outcome):
+            found.append(event)
+
+    for number, scorer in enumerate(("laion-v2", "technical")):
+        runner.work(Batch(number, Kind.SCORE, scorer, (item,)), emit, lambda: False)
+    runner.close()
+    seen, nothing = found
+    assert nothing.embeddings == () and nothing.error is None
+    (embedding,) = seen.embeddings
+    expected = clip.embed_texts(models / TOWER, ["a red car"])[0]
+    vector = np.frombuffer(base64.b64decode(embedding.vector), "<f2").astype(np.float32)
+    assert embedding.encoder.startswith("clip-vit-l-14/")
+    assert np.abs(vector - expected.numpy()).max() < 1e-3
 
 
 def test_a_tower_without_quickgelu_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ MAY_SCAN = {
     "cancel_drop", "mark_cancelled", "cancel_jobs",
     "shown_images", "ordered_images", "shown_sources", "forget_all_looks",
     "known_files", "placed_files", "restored_drops", "dropped_images",
-    "images_written_of",
+    "images_written_of", "embedded", "encoders", "image_count_in",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history", "looks"}
 
@@ -27,7 +27,11 @@ def test_looks_things_up(name, tmp_path):
     ledger.close()
     connection = sqlite3.connect(tmp_path / "ledger.db")
     sql = queries()[name]
-    values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", sql), None) | {"ids": "[1, 2]", "patterns": "[]"}
+    values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", sql), None) | {
+        "ids": "[1, 2]",
+        "patterns": "[]",
+        "folders": "[]",
+    }
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     scans = [step for step in plan if (found := re.match(r"SCAN (\w+)", step)) and found[1] in TABLES]
     assert not scans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.files.trouble import explain
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.encode import stage
-from hotfolder.types import Batch, Item, Kind, Outcome, RunnerSettings, Score
+from hotfolder.similarity import layout
+from hotfolder.types import Batch, Embedding, Item, Kind, Outcome, RunnerSettings, Score
 
 #: A script looks at an item and its kind: a number is the score, an error is the outcome, a text is the
 #: reason why the worker died on it.
@@ -74,7 +76,9 @@ class ScriptedExecutor(StandInExecutor):
             return Outcome(item.job_id, item.claim, error=error.info())
         if kind is Kind.SCORE:
             score = Score(answer, "scripted", "0" * 64, "none", "float64")
-            return Outcome(item.job_id, item.claim, score=score, source=found.facts)
+            vector = layout.layout_of(found.image.convert("RGB")).astype("<f2").tobytes()
+            seen = (Embedding(layout.ENCODER, base64.b64encode(vector).decode()),)
+            return Outcome(item.job_id, item.claim, score=score, embeddings=seen, source=found.facts)
         width, height = found.image.size
         enlarged = found.image.resize((width * 4, height * 4), Image.Resampling.NEAREST)
         staged = stage(enlarged, Path(item.staging), "output", "png", settings={"scale": 4})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,17 @@ class Encoder(Protocol):
 
     def embed_precisely(self, views: Sequence[View]) -> torch.Tensor:
         """The same in float32 from end to end."""
+        ...
+
+
+@runtime_checkable
+class WordEncoder(Protocol):
+    """An encoder that puts words where the pictures lie that show what they say."""
+
+    id: str
+
+    def embed_words(self, words: str) -> torch.Tensor:
+        """(d,) float32, on the CPU."""
         ...
 
 

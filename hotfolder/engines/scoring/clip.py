@@ -185,6 +185,9 @@ class ClipEncoder:
     def embed_precisely(self, views: Sequence[View]) -> torch.Tensor:
         return self._through(self._full, views)
 
+    def embed_words(self, words: str) -> torch.Tensor:
+        return embed_texts(self.weights, [words])[0]
+
     @torch.inference_mode()
     def _through(self, tower: Any, views: Sequence[View]) -> torch.Tensor:
         pixels = torch.from_numpy(np.stack(views))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from hotfolder.core import formula
 from hotfolder.engines.device import pick_dtype, precision_name
 from hotfolder.engines.scoring import load_scorer
-from hotfolder.engines.scoring.base import Bench, Encoder, Scorer, View
+from hotfolder.engines.scoring.base import Bench, Encoder, Scorer, View, WordEncoder
 from hotfolder.engines.scoring.runner import Runner
 from hotfolder.errors import ScoreFailed
 from hotfolder.models.registry import Catalogue
@@ -40,6 +41,7 @@ class Look:
     spare: Mapping[str, View] = field(default_factory=dict)
     recalled: Mapping[str, Score] = field(default_factory=dict)  # scorer -> what is known
     precise: Precise = _DEVICES_OWN
+    made: tuple[Embedding, ...] = ()  # of the picture, without a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,11 @@ class ScorerEnsemble:
         error = scorer.slope * scorer.encoder.half_error * (_RECORDED_FACTOR if recorded else 1)
         return error + (_STORED_ERROR if precision == _STORED else 0)
 
+    def embed_words(self, words: str) -> tuple[Embedding, ...]:
+        """By every encoder that knows words. Raises ModelDamaged for weights without them."""
+        knowing = [encoder for encoder in self.encoders.values() if isinstance(encoder, WordEncoder)]
+        return tuple(Embedding(encoder.id, _packed(encoder.embed_words(words))) for encoder in knowing)
+
     def judge(self, images: Sequence[Image.Image]) -> list[Judgement]:
         """RGB images to judgements, at once. Raises ScoreFailed."""
         found = []
@@ -258,7 +265,12 @@ def _version(scorer: Scorer) -> tuple[str, str, str]:
 
 
 def _packed(row: torch.Tensor) -> str:
-    return base64.b64encode(row.numpy().astype("<f2").tobytes()).decode()
+    return packed(row.numpy())
+
+
+def packed(row: NDArray[np.float32]) -> str:
+    """An embedding as it is recorded: float16, in base64."""
+    return base64.b64encode(row.astype("<f2").tobytes()).decode()
 
 
 def _unpacked(vector: str) -> torch.Tensor:

@@ -7,16 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started
+from PIL import Image
+
+from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started, packed
 from hotfolder.engines.sources import opener
-from hotfolder.errors import BadInput
+from hotfolder.errors import BadInput, HotfolderError
 from hotfolder.imaging.decode import OWN_PIXELS, open_image
 from hotfolder.imaging.modes import to_rgb
 from hotfolder.imaging.source import read
-from hotfolder.types import Item, Outcome, Remembered, RunnerSettings, SourceFacts
+from hotfolder.similarity import layout
+from hotfolder.types import Embedding, Item, Outcome, Remembered, RunnerSettings, SourceFacts
 
 #: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
 _HELD_PIXELS = 128_000_000
@@ -68,7 +72,10 @@ class Looker:
         """Raises what decoding raises. `sha256` among the item's parameters: the content that is to be judged."""
         wanted, precise = item.params.get("sha256"), item.precise
         if wanted is not None and (known := self._recall(wanted)) and not self._ensemble.missing(known, precise):
-            return SourceFacts(wanted, known.width, known.height), self._ensemble.look(None, known, precise)
+            look = self._ensemble.look(None, known, precise)
+            if item.params.get("layout") and not _has_layout(known):
+                look = replace(look, made=self._layout_alone(item, wanted))
+            return SourceFacts(wanted, known.width, known.height), look
         named = bool(item.params.get("named"))
         source = read(Path(item.source or ""), self._settings.max_file_bytes, opener(item))
         if wanted not in (None, source.sha256):
@@ -82,10 +89,31 @@ class Looker:
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)
-            return decoded.facts, self._ensemble.look(rgb, known, precise)
+            look = self._ensemble.look(rgb, known, precise)
+            return decoded.facts, look if _has_layout(known) else replace(look, made=_layout(rgb))
+
+    def _layout_alone(self, item: Item, sha256: str) -> tuple[Embedding, ...]:
+        """Of a picture about which all else is known; none where its file is not there any more, or cannot be read."""
+        try:
+            source = read(Path(item.source or ""), self._settings.max_file_bytes, opener(item))
+            if source.sha256 != sha256:
+                return ()
+            opened = open_image(source, self._settings.max_pixels * OWN_PIXELS)
+            with self._budget.hold(opened.pixels):
+                return _layout(to_rgb(opened.decode().image, self._settings.background))
+        except (HotfolderError, OSError):
+            return ()
 
     def _recall(self, sha256: str) -> Remembered | None:
         return self._memory.recall(sha256) if self._memory is not None else None
+
+
+def _has_layout(known: Remembered | None) -> bool:
+    return known is not None and any(each.encoder == layout.ENCODER for each in known.embeddings)
+
+
+def _layout(image: Image.Image) -> tuple[Embedding, ...]:
+    return (Embedding(layout.ENCODER, packed(layout.layout_of(image))),)
 
 
 def ahead(
@@ -170,13 +198,13 @@ def _end(ensemble: ScorerEnsemble, batch: _Batch, emit: Emit, fail: Fail) -> Non
         for item, _, _ in entries:
             fail(item, error)
         return
-    for (item, facts, _), judgement in zip(entries, judgements, strict=True):
+    for (item, facts, look), judgement in zip(entries, judgements, strict=True):
         if not isinstance(judgement, Judgement):
             fail(item, judgement)
             continue
         emit(
             Outcome(
                 item.job_id, item.claim, score=judgement.score, parts=judgement.parts,
-                embeddings=judgement.embeddings, source=facts,
+                embeddings=(*judgement.embeddings, *look.made), source=facts,
             )
         )  # fmt: skip
