@@ -45,7 +45,13 @@ def common(
 def init(
     context: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="The new root; else as for --root.")] = None,
-    preset: Annotated[str, typer.Option(help="tiny, cpu, sdxl-turbo or flux-schnell.")] = "tiny",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="tiny, cpu, z-image-turbo, flux2-klein, sdxl-turbo or flux-schnell; else tiny, and what fits is "
+            "said. A root that is there becomes it, but for what you changed."
+        ),
+    ] = None,
     umask: Annotated[
         str | None,
         typer.Option(help="Of all that is made, as output.umask: 027 lets your group look, 002 drop, too."),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from hotfolder import __version__
 from hotfolder.cli import table
+from hotfolder.cli.card import planned
 from hotfolder.cli.models import how_to_mend
 from hotfolder.cli.service import Manager
 from hotfolder.config import loading
@@ -170,6 +171,7 @@ def _devices(settings: Settings) -> Iterator[Check]:
             yield Check("device", "fail", f"{text}: {each['trouble']}", "does the driver fit? see: nvidia-smi")
         else:
             yield Check("device", "ok", f"{text}, used in {each['used']}")
+    yield from _plan(settings, devices)
     names = {each["device"] for each in devices}
     has_cuda = any(name.startswith("cuda") for name in names)
     if wanted.startswith("cuda") and (wanted if ":" in wanted else "cuda:0") not in names:
@@ -181,6 +183,21 @@ def _devices(settings: Settings) -> Iterator[Check]:
         )
         fix = "see: nvidia-smi; is torch built for a CUDA that the driver knows?" if driver else ""
         yield Check("device", "warn", why, fix or "nothing, for the presets tiny and cpu; the others need one")
+
+
+def _plan(settings: Settings, devices: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """How the configured generator goes onto the GPU, as far as its sizes are known."""
+    entry = settings.catalogue().entry(settings.generate.model)
+    wanted = settings.executor.device
+    cards = [each for each in devices if "memory_mb" in each and wanted in ("auto", "cuda", each["device"])]
+    if entry is None or not cards:
+        return
+    best = max(cards, key=lambda each: int(each["memory_mb"]))
+    found = planned(entry, best["memory_mb"] << 20, settings.generate.memory, best["name"])
+    if found is None:
+        return
+    fits, text = found
+    yield Check("plan", "ok" if fits else "warn", text, "hotfolder init --preset NAME; see docs/administration.md")
 
 
 def _folders(layout: Layout, settings: Settings) -> Iterator[Check]:

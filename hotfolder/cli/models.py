@@ -21,7 +21,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.errors import ExitCode, HotfolderError, ModelMissing, UsageError
 from hotfolder.executors.limits import machine_memory
 from hotfolder.models import records
-from hotfolder.models.entry import ModelEntry
+from hotfolder.models.entry import FIRST, ModelEntry
 from hotfolder.models.link import link
 from hotfolder.models.pull import Puller, remove
 from hotfolder.models.registry import ENCODER, Catalogue, ModelFile, usual_folder
@@ -143,11 +143,17 @@ def _pull(settings: Settings, names: Sequence[str], *, quiet: bool) -> list[dict
             else:
                 try:
                     folder = puller.pull(entry)
-                    done.append({"name": entry.name, "state": "fetched", "folder": str(folder)})
+                    done.append({"name": entry.name, "state": "fetched", "folder": str(folder), **_commit(entry)})
                 except HotfolderError as error:
                     done.append({"name": entry.name, "error": error.info().told()})
             _say(done[-1], sys.stderr if quiet else sys.stdout)
     return done
+
+
+def _commit(entry: ModelEntry) -> dict[str, str]:
+    """Of a model that no commit was named of: the one that was fetched, and will be from now on."""
+    record = records.read(usual_folder(), entry.name) if entry.revision == FIRST else None
+    return {"revision": record.revision} if record is not None else {}
 
 
 def _say(done: dict[str, Any], stream: Any) -> None:
@@ -157,7 +163,8 @@ def _say(done: dict[str, Any], stream: Any) -> None:
             sys.stderr.write(f"  fix: {done['error']['fix']}\n")
     else:
         where = f": {done['folder']}" if "folder" in done else ""
-        stream.write(f"{done['name']}: {done['state']}{where}\n")
+        pinned = f" (commit {done['revision'][:12]}, which is pinned now)" if "revision" in done else ""
+        stream.write(f"{done['name']}: {done['state']}{where}{pinned}\n")
 
 
 def _is_here(catalogue: Catalogue, entry: ModelEntry) -> bool:

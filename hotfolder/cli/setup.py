@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 import sys
 from pathlib import Path
 
 from hotfolder.cli.acting import name_root
+from hotfolder.cli.card import proposal
 from hotfolder.config import loading, presets
 from hotfolder.config.root import FILE_NAME, check_place
+from hotfolder.core import toml
 from hotfolder.errors import UsageError
+from hotfolder.files.moves import fsync_folder
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.home import expanded, home
@@ -51,18 +56,83 @@ def _write(path: Path, text: str, mode: int) -> None:
             raise
 
 
-def run_init(given: Path | None, preset: str, umask: str | None) -> None:
-    """Raises UsageError, also for a umask that is none."""
+def run_init(given: Path | None, preset: str | None, umask: str | None) -> None:
+    """Without a preset it is 'tiny', and what fits this machine is proposed.
+
+    A root that is there already becomes the preset that is named, as far as a person has not changed it. Raises
+    UsageError, also for a umask that is none.
+    """
     root = given or Path(os.environ.get("HOTFOLDER_ROOT") or home() / "hotfolder")
     root = expanded(root).absolute()
     settings = loading.load(None)
     if umask is not None:
         settings = settings.asked("output", {"umask": umask})
-    make_root(root, preset, umask=settings.output.umask, in_file=umask is not None)
+    if preset is not None and umask is None and (root / FILE_NAME).is_file():
+        _become(root, preset)
+        return
+    chosen = preset or "tiny"
+    make_root(root, chosen, umask=settings.output.umask, in_file=umask is not None)
     name_root(root)
+    sys.stdout.write(f"{root} is ready, preset '{chosen}': {presets.PRESETS[chosen][0]}\n")
+    if preset is None:
+        sys.stdout.write(f"{proposal(root)}\n")
     sys.stdout.write(
-        f"{root} is ready, preset '{preset}': {presets.PRESETS[preset][0]}\n\n"
-        + ("" if preset == "tiny" else f"  hotfolder models pull --root {root}\n")
+        ("\n" if chosen == "tiny" else f"\n  hotfolder models pull --root {root}\n")
         + f"  hotfolder run --root {root}\n\n"
         f"then drop prompts into {root / 'inbox' / 'generate'}, pictures into inbox/score or inbox/upscale.\n"
     )
+
+
+def _become(root: Path, preset: str) -> None:
+    """Raises UsageError, ConfigError for a file that cannot be read, DiskFull."""
+    if preset not in presets.PRESETS:
+        raise UsageError(f"no preset is called '{preset}'", f"use one of {', '.join(presets.PRESETS)}")
+    path = Path(os.path.realpath(root / FILE_NAME))
+    document = loading.read(path)
+    text = path.read_text(encoding="utf-8")
+    found = presets.differences(text, document, preset)
+    changes = [each for each in found if not each.is_mine]
+    try:
+        new = presets.changed(text, changes, preset)
+        wanted = {**document}
+        for each in changes:
+            wanted[each.section] = {**wanted.get(each.section, {}), each.key: each.then}
+        if toml.loads(new) != wanted:
+            raise ValueError("it is not written as usual")
+    except ValueError as error:
+        told = ", ".join(f"{each.section}.{each.key} = {each.then!r}" for each in changes)
+        raise UsageError(f"{path} is not changed: {error}", f"set it yourself: {told}") from None
+    name_root(root)
+    if new != text:
+        try:
+            _replace(path, new)
+        except OSError as error:
+            raise refused(error, f"{path} cannot be written", "may this user write there?") from None
+    for each in found:
+        now, then = (json.dumps(value, ensure_ascii=False) for value in (each.now, each.then))
+        how = f"yours, {now}, stays; the preset has {then}" if each.is_mine else f"{now} -> {then}"
+        sys.stdout.write(f"{each.section}.{each.key}: {how}\n")
+    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in ("models pull", "reload"))
+    sys.stdout.write(
+        f"{root} is of preset '{preset}' now.\n\n{commands}"
+        if changes
+        else f"{root} has all of preset '{preset}' that is not yours: nothing is changed.\n"
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all, and as readable as it was. Raises OSError."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        _write(staged, text, stat.S_IMODE(path.stat().st_mode))
+        _fsync(staged)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    """What was written reaches the disk before its name does. Raises OSError."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

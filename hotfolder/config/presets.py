@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.config.settings import ARRAYS, Settings, sections
+from hotfolder.core import toml
 from hotfolder.core.prompts import schema as prompts
 
 #: What each preset changes, and what it is for.
@@ -24,8 +28,24 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
             "executor": {"device": "cpu"},
         },
     ),
+    "z-image-turbo": (
+        "Z-Image-Turbo, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 16 GB.",
+        {
+            "generate": {"model": "z-image-turbo"},
+            "score": {"scorer": "laion-v2"},
+            "upscale": {"model": "realesrgan-x4plus"},
+        },
+    ),
+    "flux2-klein": (
+        "FLUX.2 [klein] 4B, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 12 GB, or 8 with 'nf4'.",
+        {
+            "generate": {"model": "flux2-klein"},
+            "score": {"scorer": "laion-v2"},
+            "upscale": {"model": "realesrgan-x4plus"},
+        },
+    ),
     "sdxl-turbo": (
-        "SDXL Turbo, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 12 GB.",
+        "SDXL Turbo, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 8 GB.",
         {
             "generate": {"model": "sdxl-turbo"},
             "score": {"scorer": "laion-v2"},
@@ -57,7 +77,7 @@ def render(preset: str, umask: str = "") -> str:
     """
     purpose, of_preset = PRESETS[preset]
     changes = {**of_preset, **({"output": {"umask": umask}} if umask else {})}
-    lines = [f"#:schema {SCHEMA}", f"# hotfolder.toml, preset '{preset}'.", f"# {purpose}", "#"]
+    lines = [f"#:schema {SCHEMA}", _heading(preset), f"# {purpose}", "#"]
     lines += ["# Keys that are commented out show the default. Any key can also be set by the environment:"]
     lines += [
         "# HOTFOLDER_GATE__KEEP=7 overrides gate.keep. To have a running daemon read this anew: hotfolder reload."
@@ -82,6 +102,10 @@ def render(preset: str, umask: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def _heading(preset: str) -> str:
+    return f"# hotfolder.toml, preset '{preset}'."
+
+
 def schema() -> str:
     """The JSON Schema of hotfolder.toml, for editors that complete and check it."""
     found = Settings.model_json_schema()
@@ -92,6 +116,83 @@ def schema() -> str:
         if name in inbox:
             inbox[name] = {"$ref": f"#/$defs/{section.__name__}", "description": inbox[name]["description"]}
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key that a preset has otherwise. `is_mine`: a person changed it, so that it stays."""
+
+    section: str
+    key: str
+    now: Any
+    then: Any
+    is_mine: bool
+
+
+def differences(text: str, document: Mapping[str, Any], preset: str) -> list[Difference]:
+    """What changes where this file, and what is written in it, become that preset.
+
+    A value that the file's own preset has (that of its heading; else 'tiny') is nobody's; any other is a person's.
+    """
+    made_as = re.search(r"^# hotfolder\.toml, preset '([\w-]+)'\.$", text, re.MULTILINE)
+    before = PRESETS[made_as[1] if made_as and made_as[1] in PRESETS else "tiny"][1]
+    after = PRESETS[preset][1]
+    defaults = {name: section.model_fields for name, section in sections()}
+    found = []
+    for section, key in dict.fromkeys(
+        (s, k) for each in (before, after) for s, keys in each.items() for k in keys
+    ):
+        default = defaults[section][key].default
+        was, then = (each.get(section, {}).get(key, default) for each in (before, after))
+        table = document.get(section)
+        now = table.get(key, default) if isinstance(table, Mapping) else default
+        if now != then:
+            found.append(Difference(section, key, now, then, is_mine=now != was))
+    return found
+
+
+def changed(text: str, changes: Iterable[Difference], preset: str) -> str:
+    """The file with these values, and the preset's heading; every other line stays as it is.
+
+    Raises ValueError where a key stands in a way that is not changed by itself, such as on several lines.
+    """
+    lines = text.split("\n")
+    for each in changes:
+        _set(lines, each.section, f"{each.key} = {_toml(each.then)}", each.key)
+    for at, line in enumerate(lines[:3]):
+        if re.fullmatch(r"# hotfolder\.toml, preset '[\w-]+'\.", line):
+            lines[at] = _heading(preset)
+            purposes = {f"# {purpose}" for purpose, _ in PRESETS.values()}
+            if at + 1 < len(lines) and lines[at + 1] in purposes:
+                lines[at + 1] = f"# {PRESETS[preset][0]}"
+    return "\n".join(lines)
+
+
+def _set(lines: list[str], section: str, line: str, key: str) -> None:
+    begin = next((n for n, each in enumerate(lines) if re.fullmatch(rf"\s*\[{section}\]\s*(#.*)?", each)), None)
+    if begin is None:
+        end = next((n for n, each in enumerate(lines) if re.match(r"\s*\[", each)), len(lines))
+        lines[end:end] = [f"[{section}]", line, ""]
+        return
+    inside = itertools.takewhile(lambda n: not re.match(r"\s*\[", lines[n]), range(begin + 1, len(lines)))
+    places = list(inside)
+    for pattern in (rf"\s*{key}\s*=\s*(.*)", rf"#\s?{key} = (.*)"):
+        for n in places:
+            found = re.fullmatch(pattern, lines[n])
+            if found is not None:
+                if not pattern.startswith("#") and not _is_whole(found[1]):
+                    raise ValueError(f"[{section}] {key} stands on several lines")
+                lines[n] = line
+                return
+    lines.insert(begin + 1, line)
+
+
+def _is_whole(value: str) -> bool:
+    try:
+        toml.loads(f"value = {value}")
+    except ValueError:
+        return False
+    return True
 
 
 def prompt_schema() -> str:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _SHA256 = r"^[0-9a-f]{64}$"
+#: In the place of a commit: the newest one, which the first pull pins.
+FIRST = "first"
 _LOADERS = {
     "generate": ("diffusers", "single_file"),
     "score": ("laion", "clip_prompt", "technical"),
@@ -77,7 +79,10 @@ class ModelEntry(BaseModel):
         None, pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the model hub, 'owner/name'."
     )
     revision: str | None = Field(
-        None, pattern=r"^[0-9a-f]{40}$", description="The commit of the repository: 40 hexadecimal digits."
+        None,
+        pattern=r"^([0-9a-f]{40}|first)$",
+        description="The commit of the repository: 40 hexadecimal digits; or first: the newest one at the first pull, "
+        "which is remembered.",
     )
     include: tuple[str, ...] = Field((), description="Patterns of the repository's files that are wanted.")
     files: tuple[FileEntry, ...] = Field((), description="Its files. A diffusers folder: model_index.json.")
@@ -93,6 +98,10 @@ class ModelEntry(BaseModel):
     defaults: Mapping[str, Any] = Field({}, description="For generators: steps, guidance, width, height, …")
     golden: Mapping[str, Any] = Field({}, description="A value that it has to give when it is loaded.")
     memory_mb: Mapping[str, int] = Field({}, description="MiB that the weights take, by precision.")
+    parts_mb: Mapping[Literal["denoiser", "text"], int] = Field(
+        {}, description="MiB of a generator's denoiser, and of its text encoders together, at half precision."
+    )
+    download_mb: int | None = Field(None, ge=1, description="MiB that are fetched, of a folder.")
 
     @model_validator(mode="after")
     def _sound(self) -> ModelEntry:
@@ -100,7 +109,9 @@ class ModelEntry(BaseModel):
         if self.loader and self.loader not in known:
             raise ValueError(f"loader '{self.loader}' does not {self.kind}: use {' or '.join(known)}")
         if self.repo and not self.revision:
-            raise ValueError(f"'{self.name}' has a repo, so it needs a revision (a commit of 40 hex digits), too")
+            raise ValueError(f"'{self.name}' has a repo, so it needs a revision (40 hex digits, or 'first'), too")
+        if self.revision == FIRST and not self.is_folder:
+            raise ValueError(f"'{self.name}' has files with a sha256, so its revision has to be a commit")
         if self.repo and not self.include and any(file.sha256 is None for file in self.files):
             raise ValueError(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
         if not self.files and not self.builtin and self.read_by != "clip_prompt":
@@ -132,6 +143,8 @@ class ModelEntry(BaseModel):
     @property
     def size(self) -> int | None:
         """Bytes of its files, where that is known."""
+        if self.download_mb is not None:
+            return self.download_mb << 20
         sizes = [file.size for file in self.files]
         return None if self.is_folder or not sizes or None in sizes else sum(s for s in sizes if s)
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from hotfolder.errors import DiskFull, DownloadFailed, ModelDamaged, UsageError
 from hotfolder.models import records
-from hotfolder.models.entry import FileEntry, ModelEntry
+from hotfolder.models.entry import FIRST, FileEntry, ModelEntry
 from hotfolder.models.registry import sha256_of, usual_folder
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Puller:
         from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
         from huggingface_hub.constants import HF_HUB_CACHE
 
+        entry = _pinned(HfApi(), entry, repo)
         wanted = _listing(HfApi(), entry, repo) if entry.is_folder else _listed(entry)
         cached = {
             remote.path
@@ -143,7 +144,7 @@ class Puller:
             local = Path(hf_hub_download(repo, remote.path, revision=entry.revision, tqdm_class=bar))
             installed.append(_checked(local, remote, repo))
             folder = local.parents[len(Path(remote.path).parts) - 1]
-        record = records.Record(entry.name, "pulled", str(folder), tuple(installed), {})
+        record = records.Record(entry.name, "pulled", str(folder), tuple(installed), {}, str(entry.revision))
         records.write(usual_folder(), record)
         return folder
 
@@ -166,7 +167,7 @@ def remove(entry: ModelEntry) -> int:
         from huggingface_hub.errors import CacheNotFound
 
         with contextlib.suppress(CacheNotFound):
-            strategy = scan_cache_dir().delete_revisions(str(entry.revision))
+            strategy = scan_cache_dir().delete_revisions(record.revision or str(entry.revision))
             freed += strategy.expected_freed_size
             strategy.execute()
     elif record.origin == "pulled":
@@ -256,6 +257,17 @@ def _digest_of(part: Path) -> tuple[Any, int]:
 
 def _listed(entry: ModelEntry) -> list[_Remote]:
     return [_Remote(file.hub_path or file.path, file.size or 0, file.sha256, None) for file in entry.files]
+
+
+def _pinned(api: HfApi, entry: ModelEntry, repo: str) -> ModelEntry:
+    """With the commit that was fetched before, or the newest one, where none is named."""
+    if entry.revision != FIRST:
+        return entry
+    record = records.read(usual_folder(), entry.name)
+    commit = record.revision if record is not None and record.revision else api.model_info(repo).sha
+    if not commit:
+        raise DownloadFailed(f"the hub names no commit of {repo}", "is HF_ENDPOINT right?")
+    return entry.model_copy(update={"revision": commit})
 
 
 def _listing(api: HfApi, entry: ModelEntry, repo: str) -> list[_Remote]:

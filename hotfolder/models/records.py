@@ -32,6 +32,7 @@ class Record:
     folder: str  # absolute
     files: tuple[InstalledFile, ...]
     entry: Mapping[str, Any]  # a ModelEntry's fields: of a linked model that no registry knows
+    revision: str = ""  # the commit of the hub's repository that was fetched
 
     @property
     def is_whole(self) -> bool:
@@ -48,7 +49,14 @@ def read(home: Path, name: str) -> Record | None:
     try:
         found = json.loads(path_of(home, name).read_text(encoding="utf-8"))
         files = tuple(InstalledFile(**file) for file in found["files"])
-        return Record(found["name"], found["origin"], found["folder"], files, found.get("entry") or {})
+        return Record(
+            found["name"],
+            found["origin"],
+            found["folder"],
+            files,
+            found.get("entry") or {},
+            found.get("revision") or "",
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:

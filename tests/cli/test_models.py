@@ -126,6 +126,26 @@ def test_pull_by_address_and_from_the_hub(home: Path, hub: Hub) -> None:
     assert {"small: ok", "drawer: ok", "one-file: ok", "shapes: ok"} <= set(verified.stdout.splitlines())
 
 
+def test_a_model_without_a_commit_is_pinned_at_the_first_pull(home: Path, hub: Hub) -> None:
+    configure(home, hub)
+    path = home / "root/hotfolder.toml"
+    path.write_text(path.read_text().replace(REVISION, "first", 1))
+    done = run(home, hub, "models", "pull", "drawer")
+    assert done.returncode == 0, done.stderr
+    assert f"(commit {REVISION[:12]}, which is pinned now)" in done.stdout
+    hub.repositories["owner/drawer"].revision = "9" * 40  # a newer one
+    record = home / ".local/share/hotfolder/models/drawer/installed.json"
+    for file in json.loads(record.read_text())["files"][:1]:
+        Path(file["path"]).resolve().unlink()
+    again = run(home, hub, "models", "pull", "drawer", "--json")
+    assert f"not {REVISION}" in again.stdout  # what was pinned is asked for, and this hub has it no more
+    assert again.returncode == 1
+    assert json.loads(record.read_text())["revision"] == REVISION
+    assert run(home, hub, "models", "rm", "drawer").returncode == 0
+    assert run(home, hub, "models", "pull", "drawer").returncode == 0
+    assert json.loads(record.read_text())["revision"] == "9" * 40
+
+
 @pytest.mark.parametrize("size", [len(SMALL), None])
 def test_an_interrupted_pull_goes_on_where_it_was_cut_off(home: Path, hub: Hub, size: int | None) -> None:
     configure(home, hub, size=size)

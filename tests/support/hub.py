@@ -86,7 +86,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
             path = self.path.partition("?")[0]
             hub.asked.append((self.command, path, self.headers.get("Range")))
             parts = path.strip("/").split("/")
-            if parts[:2] == ["api", "models"] and len(parts) == 6:
+            if parts[:2] == ["api", "models"] and len(parts) in (4, 6):  # the newest commit; or one that is named
                 repository = hub.repositories.get("/".join(parts[2:4]))
                 if repository is None or (repository.gated and not self.headers.get("Authorization")):
                     self._refuse(repository)

@@ -1,0 +1,80 @@
+"""`init`: which preset fits this machine, and a root that becomes another; `doctor`: how its generator fits."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hotfolder.cli.doctor import _plan
+from hotfolder.config.settings import Settings
+from tests.support.in_process import hotfolder
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a driver's tool in front that tells of these cards; without any, of none."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+
+    def tell(cards: str) -> None:
+        tool = tools / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\n{f'echo {cards!r}' if cards else 'exit 9'}\n")
+        tool.chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    return tell
+
+
+def test_init_without_a_preset_says_what_fits_and_why(tmp_path: Path, gpu: Callable[[str], None]) -> None:
+    gpu("")
+    done = hotfolder("init", tmp_path / "a")
+    assert done.returncode == 0
+    assert "There is no GPU" in done.stdout
+    assert "'tiny' fits" in done.stdout
+    gpu("8192, Small\n16376, NVIDIA RTX 4080")
+    done = hotfolder("init", tmp_path / "b")
+    assert "NVIDIA RTX 4080 has 16 GB: " in done.stdout
+    assert f"hotfolder init {tmp_path / 'b'} --preset " in done.stdout
+    assert tomllib.loads((tmp_path / "b/hotfolder.toml").read_text())["generate"]["model"] == "shapes"
+
+
+def test_a_root_becomes_another_preset_but_for_what_is_yours(tmp_path: Path) -> None:
+    root = tmp_path / "r"
+    hotfolder("init", root, "--preset", "tiny")
+    path = root / "hotfolder.toml"
+    path.write_text(path.read_text().replace('scorer = "technical"', 'scorer = "laion-v1"'))
+    path.chmod(0o640)
+    done = hotfolder("init", root, "--preset", "flux2-klein")
+    assert done.returncode == 0, done.stderr
+    assert 'generate.model: "shapes" -> "flux2-klein"' in done.stdout
+    assert 'score.scorer: yours, "laion-v1", stays; the preset has "laion-v2"' in done.stdout
+    told = tomllib.loads(path.read_text())
+    assert (told["generate"]["model"], told["score"]["scorer"]) == ("flux2-klein", "laion-v1")
+    assert path.stat().st_mode & 0o777 == 0o640
+    before = path.read_bytes()
+    again = hotfolder("init", root, "--preset", "flux2-klein")
+    assert "nothing is changed" in again.stdout
+    assert path.read_bytes() == before
+    path.write_text("[gate\n")
+    refused = hotfolder("init", root, "--preset", "tiny")
+    assert refused.returncode == 2
+    assert path.read_text() == "[gate\n"
+    assert [each.name for each in root.iterdir() if each.name.endswith(".part")] == []
+
+
+def test_doctor_tells_how_the_generator_goes_onto_the_card() -> None:
+    device = {"device": "cuda:0", "name": "RTX", "memory_mb": 16376}
+    settings = Settings().overridden({"generate": {"model": "z-image-turbo"}})
+    (found,) = _plan(settings, [device, {"device": "cpu", "name": "2 threads"}])
+    assert found.status == "ok"
+    assert "20.3 GB of weights" in found.message
+    (small,) = _plan(settings, [{**device, "memory_mb": 2048}])
+    assert (small.status, "do not fit" in small.message) == ("warn", True)
+    (asked,) = _plan(settings.overridden({"generate": {"memory": "nf4"}}), [device])
+    assert "generate.memory says so" in asked.message
+    assert list(_plan(settings, [])) == []
+    assert list(_plan(Settings(), [device])) == []
