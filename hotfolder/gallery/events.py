@@ -43,6 +43,7 @@ class Events:
         self._version = -1
         self._changed: int | None = None  # the newest change that was told
         self._told_panel = ""
+        self._has_changed = False
         self._next_panel = 0.0
 
     async def run(self) -> None:
@@ -113,24 +114,23 @@ class Events:
 
     def _look(self) -> list[str]:
         """What is to be told. A database that does not answer now is looked at again."""
-        # Asked for first and told last: what an answer is about is told before it.
-        answers = [_event("answer", answer) for answer in self._asking.answered()]
-        try:
-            has_changed, changes = self._changes()
-        except HotfolderError as error:
-            log.debug("the database does not answer: %s", error.message)
-            self._close()
-            return answers
-        told = [*changes, *answers]
+        # Asked for first and told last: what an answer, or the panel, knows of is told before it.
+        last = [_event("answer", answer) for answer in self._asking.answered()]
         now = time.monotonic()
-        if has_changed or now >= self._next_panel:
+        if self._has_changed or now >= self._next_panel:
             self._next_panel = now + _STATUS_EVERY
             with contextlib.suppress(HotfolderError):
                 text = _event("panel", self._panel())
                 if text != self._told_panel:
                     self._told_panel = text
-                    told.append(text)
-        return told
+                    last.append(text)
+        try:
+            self._has_changed, changes = self._changes()
+        except HotfolderError as error:
+            log.debug("the database does not answer: %s", error.message)
+            self._close()
+            return last
+        return [*changes, *last]
 
     def _changes(self) -> tuple[bool, list[str]]:
         """Raises HotfolderError."""

@@ -18,7 +18,11 @@ export class Actions {
 
   // One after the other: what was pressed first is asked first.
   queue(work) {
-    const result = this.chain.then(work);
+    this.store.asking += 1;
+    const result = this.chain.then(work).finally(() => {
+      this.store.asking -= 1;
+      this.store.touched = performance.now();
+    });
     this.chain = result.catch(() => {});
     return result;
   }

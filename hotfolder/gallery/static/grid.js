@@ -139,7 +139,9 @@ export class Grid extends EventTarget {
     const flip = this.flipped.get(id);
     node.flip.textContent = flip ? (flip === "keep" ? "→ keep" : "→ reject") : "";
     node.setAttribute("aria-selected", this.selected.has(id));
-    node.setAttribute("aria-label", this.words(id, kind, pending));
+    // What is seen comes first, word by word: people who speak to their machine say what they see.
+    const seen = [node.flip, node.mark, node.score, node.who].map((part) => part.textContent).filter(Boolean).join(" ");
+    node.setAttribute("aria-label", `${seen}, ${this.words(id, kind, pending)}`);
   }
 
   words(id, kind, pending) {
@@ -148,7 +150,6 @@ export class Grid extends EventTarget {
     const parts = [known ? known.path : `picture ${id}`, Number.isNaN(score) ? "no score" : `score ${score?.toFixed(2)}`, told];
     if (pending) parts.push("not carried out yet");
     else if (this.store.isMine(id)) parts.push("by you");
-    if (this.flipped.has(id)) parts.push(`would go to ${this.flipped.get(id)}`);
     return parts.join(", ");
   }
 

@@ -165,3 +165,4 @@ new Events(store, {
   connected: (is) => document.body.classList.toggle("away", !is),
 });
 document.body.dataset.ready = "yes";
+globalThis.gallery = {store, grid, loupe, actions, threshold};  // for whoever looks at the page with the browser's tools

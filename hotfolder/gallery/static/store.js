@@ -19,6 +19,7 @@ export class Store extends EventTarget {
     this.versions = new Uint32Array(0);
     this.flags = new Uint8Array(0);
     this.gone = new Set();
+    this.asking = 0;  // requests under way
     this.pending = new Map();  // id -> verdict that is asked for and not carried out yet
   }
 
@@ -100,7 +101,7 @@ export class Store extends EventTarget {
 
   // What the mailbox has, as the server saw it. What was asked for a moment ago may not be in it yet.
   mailbox(found) {
-    if (performance.now() - (this.touched ?? -QUIET) < QUIET) return;
+    if (this.asking || performance.now() - (this.touched ?? -QUIET) < QUIET) return;
     const now = new Map(found), ids = [...new Set([...now.keys(), ...this.pending.keys()])].filter((id) => now.get(id) !== this.pending.get(id));
     if (!ids.length) return;
     this.pending = now;

@@ -1,0 +1,314 @@
+"""The gallery in a real browser: keys, focus, undo, comparing, thresholds, arrivals, dropping, small screens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from hotfolder.folders.layout import Layout
+from hotfolder.ledger.reader import Reader
+from hotfolder.status import mailbox
+from hotfolder.types import Kind
+from tests.support.browser import SECONDS, Browser, axe, browser
+from tests.support.gallery import Client, serving
+from tests.support.live import wait_for
+from tests.support.roots import daemon, files_in, new_root, picture
+from tests.support.scripted import ScriptedExecutor
+
+pytestmark = pytest.mark.slow
+#: Scores of the pictures, by number: on both sides of the gate, some equal, one a hair below a threshold.
+SCORES = [6.5, 6.6, 6.6, 5.2, 7.5, 6.4999999, 3.0, 8.25, 6.9, 5.0]
+
+
+def work(layout: Layout) -> None:
+    executor = ScriptedExecutor(lambda _, item: SCORES[int(Path(str(item.source)).stem[1:]) % 10])
+    daemon(layout, executor, WATCH__MODE="polling", GATE__UPSCALE="never").run(once=True)
+
+
+def asked(layout: Layout) -> list[str]:
+    """Commands that wait, but for what was looked at: that is told when it suits."""
+    return [each.command["do"] for each in mailbox.waiting(layout) if each.command["do"] != "seen"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    layout = new_root(tmp_path_factory.mktemp("browser"))
+    for number in range(30):
+        picture(layout.inbox(Kind.SCORE) / f"p{number:02}.png", number, (320, 240))
+    work(layout)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def client(root: Layout) -> Iterator[Client]:
+    with serving(root) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(shared: Browser, client: Client) -> Iterator[Browser]:
+    """The page anew; afterwards nothing has gone wrong in it, and it has asked nobody else."""
+    shared.open(f"{client.address}/?sort=oldest")
+    shared.until("gallery.grid.order.length >= 30", "the grid")
+    yield shared
+    assert shared.errors() == []
+    assert shared.hosts() <= {f"127.0.0.1:{client.port}"}
+
+
+FOCUS = "gallery.grid.focus"
+
+
+def test_one_key_is_one_verdict_and_goes_on(page: Browser, root: Layout) -> None:
+    first, second, third = page.run("[...gallery.grid.order.slice(0, 3)]")
+    place = page.run("gallery.grid.box.scrollTop")
+    page.press("x")
+    assert page.run(FOCUS) == second
+    page.press("p")
+    assert page.run(FOCUS) == third
+    page.until("document.querySelectorAll('.cell.pending').length === 2", "two that wait for a daemon")
+    wait_for(lambda: len(asked(root)) == 2, SECONDS, "two commands")
+    work(root)
+    page.until("document.querySelectorAll('.cell.pending').length === 0", "both carried out")
+    assert page.run(f"gallery.store.verdict({first})") == 2
+    assert page.run(f"gallery.store.isMine({second})")
+    assert page.run(FOCUS) == third  # what came back moved nothing
+    assert page.run("gallery.grid.box.scrollTop") == place
+    assert page.run(f"document.querySelector('#cell-{first}').getAttribute('aria-label')").endswith(
+        "rejected, by you"
+    )
+
+    page.press("u", "u")
+    page.until("document.querySelector('#toast').textContent.startsWith('Undone')", "a word of it")
+    wait_for(lambda: len(asked(root)) == 2, SECONDS, "two commands to undo")
+    work(root)
+    page.until(f"gallery.store.verdict({first}) === 1 && !gallery.store.isMine({second})", "both taken back")
+    page.with_control("y")
+    page.until("document.querySelectorAll('.cell.pending').length === 1", "one done again")
+    page.press("u")
+    page.until("document.querySelectorAll('.cell.pending').length === 0", "withdrawn")
+    wait_for(lambda: asked(root) == [], SECONDS, "nothing to be carried out")
+
+
+def test_no_key_acts_while_one_writes(page: Browser, root: Layout) -> None:
+    page.press("/")
+    page.press("x", "p", "0", "1")
+    page.until("gallery.grid.order.length === 0", "the search for 'xp01'")
+    assert page.text("#empty h2") == "No picture is like that"
+    page.with_control("a")
+    page.press(*"p01")
+    page.until("gallery.grid.order.length === 1", "the search for 'p01'")
+    assert page.run("location.search") == "?words=p01&sort=oldest"
+    assert asked(root) == []
+
+
+def test_large_and_on_with_a_verdict(page: Browser, root: Layout) -> None:
+    first, second, third = page.run("[...gallery.grid.order.slice(0, 3)]")
+    page.press(Keys.ENTER)
+    page.until("gallery.loupe.isOpen && document.querySelector('.pane .large').complete", "the picture")
+    page.press("x")
+    assert page.run("gallery.loupe.id") == second
+    page.press("i")
+    page.until("document.querySelector('#side .path')", "why")
+    assert page.text("#side .path").startswith(("keep/", "reject/"))
+    page.press(Keys.ARROW_RIGHT)
+    page.until(f"gallery.loupe.id === {third}", "the next one")
+    page.press(Keys.ESCAPE, Keys.ESCAPE)
+    assert not page.run("gallery.loupe.isOpen")
+    assert page.run(FOCUS) == third
+    page.press("u")
+    page.until(f"!gallery.store.pending.has({first})", "undone")
+    wait_for(lambda: asked(root) == [], SECONDS, "nothing to be carried out")
+
+
+def test_side_by_side_in_step(page: Browser) -> None:
+    page.press("c")
+    assert page.run("gallery.loupe.panes.length") == 2
+    page.press("z")
+    page.until("gallery.loupe.panes.every((pane) => pane.viewer?.isOpen())", "both at 100 %")
+    page.run("new Promise((done) => setTimeout(done, 400))")
+    where = (
+        "gallery.loupe.panes.map((p) => [p.viewer.viewport.getCenter(true).x, p.viewer.viewport.getZoom(true)])"
+    )
+    page.run("void gallery.loupe.panes[0].viewer.viewport.panBy(new OpenSeadragon.Point(0.1, 0.05), true)")
+    page.run("void gallery.loupe.panes[0].viewer.viewport.zoomBy(1.5, undefined, true)")
+    page.until(f"Math.abs({where}[0][0] - {where}[1][0]) < 1e-6", "the same part")
+    page.until(f"Math.abs({where}[0][1] - {where}[1][1]) < 1e-6", "as large")
+    # One of them alone; then it stays off by that much.
+    page.run("void (gallery.loupe.isAlone = true)")
+    page.run("void gallery.loupe.panes[1].viewer.viewport.panBy(new OpenSeadragon.Point(0.07, 0), true)")
+    page.run("new Promise((done) => setTimeout(done, 300))")
+    page.run("void (gallery.loupe.isAlone = false)")
+    page.run("void gallery.loupe.panes[0].viewer.viewport.panBy(new OpenSeadragon.Point(-0.03, 0), true)")
+    page.until(f"Math.abs({where}[1][0] - {where}[0][0] - 0.07) < 1e-3", "off by what it was moved")
+    page.press(Keys.TAB)
+    assert page.run("gallery.loupe.active") == 1
+    left = page.run("gallery.loupe.panes[0].id")
+    page.press(Keys.ESCAPE, Keys.ARROW_RIGHT)
+    assert page.run("gallery.loupe.panes[0].id") == left  # the other side stays
+    assert page.run("gallery.loupe.panes[1].id") != left
+    page.press("n", "n")
+    assert page.run("new Set(gallery.loupe.panes.map((pane) => pane.id)).size") == 4
+
+
+def test_a_threshold_shows_exactly_what_reroute_would_move(page: Browser, root: Layout) -> None:
+    page.press("t")
+    for keep in (1, 5.0, 6.4999999, 6.5, 6.6, 6.9000001, 7.5, 10):
+        page.run(
+            "void ((field) => { field.value = arguments[0]; field.dispatchEvent(new Event('input')); })"
+            "(document.getElementById('threshold'))",
+            keep,
+        )
+        with Reader(root.database) as reader:
+            wanted = {each["path"] for each in reader.misplaced(keep, 1000)}
+            flips = [reader.image_row(i)["path"] for i in page.run("[...gallery.grid.flipped.keys()]")]  # type: ignore[index]
+            counts = reader.misplaced_counts(keep)
+        assert set(flips) == wanted, keep
+        told = page.run("({...document.getElementById('flips').dataset})")
+        assert (int(told["keep"]), int(told["reject"])) == (counts["reject"], counts["keep"])
+    page.run(
+        "void ((field) => { field.value = 7; field.dispatchEvent(new Event('input')); })"
+        "(document.getElementById('threshold'))"
+    )
+    before = files_in(root, "keep", "reject")
+    page.click("#apply")
+    wait_for(lambda: len(asked(root)) == 1, SECONDS, "a command")
+    work(root)
+    page.until("gallery.grid.flipped.size === 0", "nothing left to move")
+    assert files_in(root, "keep", "reject") != before
+    page.press("u")
+    wait_for(lambda: len(asked(root)) == 1, SECONDS, "a command to undo")
+    work(root)
+    assert files_in(root, "keep", "reject") == before
+
+
+def test_arrivals_move_nothing_until_they_are_asked_for(page: Browser, root: Layout) -> None:
+    order = page.run("[...gallery.grid.order]")
+    page.press("j", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    focus = page.run(FOCUS)
+    for number in (90, 91):
+        picture(root.inbox(Kind.SCORE) / f"p{number}.png", number, (320, 240))
+    work(root)
+    page.until("!document.getElementById('pill').hidden", "a word of it")
+    page.until("document.getElementById('pill').textContent === '2 new'", "both")
+    assert page.run("[...gallery.grid.order]") == order
+    page.click("#pill")
+    page.until(f"gallery.grid.order.length === {len(order) + 2}", "both shown")
+    assert page.run(FOCUS) == focus
+
+
+def test_several_are_counted_first_and_undone_as_one(page: Browser, root: Layout) -> None:
+    page.with_control("a")
+    count = page.run("gallery.grid.order.length")
+    page.press("x")
+    page.until("document.getElementById('sure').open", "a question")
+    assert f"{count} pictures" in page.text("#sure-text")
+    page.click("#sure-no")
+    assert asked(root) == []
+    page.press("x")
+    page.until("document.getElementById('sure').open", "a question")
+    page.press(Keys.ENTER)
+    wait_for(lambda: len(asked(root)) == 1, SECONDS, "one command")
+    page.until(f"gallery.store.pending.size === {count}", "all of them wait")
+    page.press("u")
+    page.until("gallery.store.pending.size === 0", "all taken back")
+    wait_for(lambda: asked(root) == [], SECONDS, "nothing to be carried out")
+
+
+def test_what_is_dropped_lands_in_the_inbox(page: Browser, root: Layout, tmp_path: Path) -> None:
+    page.press("l")
+    page.until("document.querySelector('#side[data-shows=line] .state')", "the line")
+    names = ["a b.png", "ü%2f.png"]
+    files = [str(picture(tmp_path / name, 70 + at)) for at, name in enumerate(names)]
+    page.driver.find_element("id", "files").send_keys("\n".join(files))
+    wait_for(lambda: len(files_in(root, "inbox/score")) == 2, SECONDS, "both")
+    assert files_in(root, "inbox/score") == [f"inbox/score/{name}" for name in names]
+    for name in names:
+        (root.root / "inbox/score" / name).unlink()
+    page.driver.find_element("id", "prompt").send_keys("a red circle --no-such-thing")
+    page.click(".prompt-box button.main")
+    page.until("document.querySelector('#toast.error')", "what is wrong")
+    assert "no-such-thing" in page.text("#toast")
+    page.driver.find_element("id", "prompt").clear()
+    page.driver.find_element("id", "prompt").send_keys("a red circle --count 2")
+    page.click(".prompt-box button.main")
+    wait_for(lambda: len(files_in(root, "inbox/generate")) == 1, SECONDS, "a prompt file")
+    for file in files_in(root, "inbox"):
+        (root.root / file).unlink()
+    # The browser tells of an answer that refuses.
+    assert all("422" in error for error in page.errors())
+
+
+def test_a_small_screen_and_a_finger(page: Browser, client: Client, root: Layout) -> None:
+    page.tell("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+    page.tell("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        page.open(f"{client.address}/?sort=oldest")
+        page.until("gallery.grid.order.length >= 30", "the grid")
+        assert page.run("document.documentElement.scrollWidth") <= 360
+        small = page.run(
+            "[...document.querySelectorAll('header button, header select')].filter((each) => each.offsetParent"
+            " && each.getBoundingClientRect().height < 36).map((each) => each.id)"
+        )
+        assert small == []
+        first, second = page.run("[...gallery.grid.order.slice(0, 2)]")
+        page.run("void document.querySelector('.cell').click()")
+        page.until("gallery.loupe.isOpen", "the picture, by a tap")
+        assert page.run("document.querySelector('#loupe .keep').getBoundingClientRect().right") <= 360
+
+        def swipe(start: int, end: int) -> None:
+            page.tell("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": start, "y": 300}])
+            page.tell("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": end, "y": 305}])
+            page.tell("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+        swipe(80, 300)
+        page.until(f"gallery.loupe.id === {second}", "the next one")
+        assert page.run(f"gallery.store.pending.get({first})") == 1
+        page.run("void gallery.actions.undo()")
+        wait_for(lambda: asked(root) == [], SECONDS, "nothing to be carried out")
+    finally:
+        page.tell("Emulation.clearDeviceMetricsOverride")
+        page.tell("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_keys_are_shown_and_set(page: Browser) -> None:
+    page.press("?")
+    page.until("document.getElementById('keys').open", "the card")
+    button = page.driver.find_element("xpath", "//th[.='Reject, and go on']/following-sibling::td/button")
+    button.click()
+    button.send_keys("d")
+    page.click("#keys-close")
+    page.press("x")
+    assert page.run("gallery.store.pending.size") == 0
+    page.press("d")
+    page.until("gallery.store.pending.size === 1", "the new key")
+    page.press("u")
+    page.until("gallery.store.pending.size === 0", "undone")
+    page.run("void localStorage.removeItem('keys')")
+
+
+@pytest.mark.parametrize("what", ["grid", "threshold", "line", "large", "keys"])
+def test_nothing_serious_is_in_the_way_of_anybody(page: Browser, what: str) -> None:
+    script = axe()
+    keys = {"grid": [], "threshold": ["t"], "line": ["l"], "large": [Keys.ENTER, "i"], "keys": ["?"]}[what]
+    page.press(*keys)
+    page.run("new Promise((done) => setTimeout(done, 700))")
+    page.driver.execute_script(script)
+    found = page.driver.execute_async_script(
+        "axe.run(document, {resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+    )
+    serious = [
+        (each["id"], node["html"][:200], node["failureSummary"][:300])
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+    assert serious == []

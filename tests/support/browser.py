@@ -1,0 +1,112 @@
+"""A real browser: Debian's chromium and its driver, headless, with a profile of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+
+from tests.support.live import wait_for
+
+_OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--no-first-run", "--window-size=1280,800", "--disable-dev-shm-usage",
+)  # fmt: skip
+SECONDS = 20
+
+
+def needs_chromium() -> tuple[str, str]:
+    """Skips the test where there is none."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium and its driver here: apt-get install chromium chromium-driver")
+    return chromium, driver
+
+
+def axe() -> str:
+    """The script of axe-core. Skips the test where it is not there."""
+    named = os.environ.get("HOTFOLDER_AXE")
+    if not named or not Path(named).is_file():
+        pytest.skip("no axe-core: npm install axe-core, and $HOTFOLDER_AXE is the path of its axe.min.js")
+    return Path(named).read_text(encoding="utf-8")
+
+
+class Browser:
+    """One page."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, address: str) -> None:
+        self.driver.get(address)
+        self.until(
+            "document.body.dataset.ready === 'yes' || document.body.classList.contains('login')", "the page"
+        )
+
+    def run(self, script: str, *values: Any) -> Any:
+        return self.driver.execute_script(f"return {script}", *values)
+
+    def until(self, script: str, what: str) -> None:
+        """Waits until it is true in the page."""
+        wait_for(lambda: bool(self.run(script)), SECONDS, f"{what}: {script}")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            ActionChains(self.driver).send_keys(key).perform()
+
+    def with_control(self, key: str) -> None:
+        from selenium.webdriver.common.keys import Keys
+
+        ActionChains(self.driver).key_down(Keys.CONTROL).send_keys(key).key_up(Keys.CONTROL).perform()
+
+    def click(self, css: str) -> None:
+        self.driver.find_element("css selector", css).click()
+
+    def text(self, css: str) -> str:
+        return str(self.run("document.querySelector(arguments[0]).textContent", css))
+
+    def errors(self) -> list[str]:
+        """What the console told since the last time."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def hosts(self) -> set[str]:
+        """Whom the page has asked since the last time."""
+        found = set()
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                address = urlsplit(message["params"]["request"]["url"])
+                if address.scheme in ("http", "https", "ws", "wss"):
+                    found.add(address.netloc)
+        return found
+
+    def tell(self, command: str, **values: Any) -> Any:
+        """A command of the DevTools protocol."""
+        return self.driver.execute_cdp_cmd(command, values)
+
+
+@contextlib.contextmanager
+def browser(profile: Path) -> Iterator[Browser]:
+    chromium, driver = needs_chromium()
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in (*_OPTIONS, f"--user-data-dir={profile}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    running = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        running.set_script_timeout(60)
+        running.set_page_load_timeout(60)
+        yield Browser(running)
+    finally:
+        running.quit()
