@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import tomli
 
+from hotfolder.cli.setup import make_root
 from hotfolder.config import loading
 from hotfolder.core import prompts
 from hotfolder.core.prompts import parse
+from hotfolder.executors.inline import InlineExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.models.registry import Catalogue
-from tests.support.roots import daemon, picture, rows
+from tests.support.roots import daemon, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 from tests.support.shell import Home, constant_tower, random_compact, random_head
 from tools import make_reference
@@ -129,7 +131,7 @@ RUN = [
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path, HOTFOLDER_OUTPUT__MIN_FREE_MB="1")
     home.fill()
     script = "\n".join(
@@ -137,7 +139,9 @@ def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
     )
     assert script
     if name != "docs/tutorial.md":  # which makes its own root
-        make_worked_root(home, with_laion="laion-v2" in script)
+        with monkeypatch.context() as patch:
+            patch.setenv("HOME", str(home.path))
+            make_worked_root(home, with_laion="laion-v2" in script)
     if name == "README.md":
         root = home.path / "hotfolder"
         lies = next(folder for folder in ("keep", "reject") if (root / folder / "stars-s7.png").exists())
@@ -157,8 +161,7 @@ def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
 def make_worked_root(home: Home, *, with_laion: bool) -> None:
     """A root of the preset 'tiny' with some results, and the models that pages name."""
     root, models = home.path / "hotfolder", home.path / ".local/share/hotfolder/models"
-    prepared = home.run("hotfolder init ~/hotfolder --preset tiny")
-    assert prepared.returncode == 0, prepared.stderr
+    make_root(root, "tiny")
     random_compact(models / "mine/general.pth")
     random_compact(models / "mine/wdn.pth", 1)
     random_compact(home.path / "ComfyUI/models/upscale_models/4x-UltraSharp.pth", 2)
@@ -170,8 +173,10 @@ def make_worked_root(home: Home, *, with_laion: bool) -> None:
         file.write(SMALL)
     picture(root / "inbox/score/IMG_0001.jpg", 9)
     (root / "inbox/generate/stars.txt").write_text("a small cyan star on a brown background --seed 7")
-    worked = home.run("hotfolder run --once")
-    assert worked.returncode == 0, worked.stderr
+    layout = Layout(root)
+    executor = InlineExecutor(settings(layout).runner(layout.database))  # which has its libraries already
+    report = daemon(layout, executor, OUTPUT__MIN_FREE_MB="1").run(once=True)
+    assert (report.failed, report.paused) == (0, None)
 
 
 def test_the_commands_that_measure_are_commands() -> None:
