@@ -22,6 +22,7 @@ import transformers
 from diffusers import AutoencoderKL, FluxTransformer2DModel, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import tokenization_utils_base
 
 from hotfolder import __version__
 from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on, next_step
@@ -1306,6 +1307,20 @@ def test_the_last_word_of_300_changes_the_picture(load: Load, family: str) -> No
         _pixels(generator, "a cat", negative_prompt=f"{WORDS} {word}", **LOUD) for word in ("red", "green")
     ]
     assert (unwanted[0] != unwanted[1]).any()
+
+
+@each_family
+def test_a_long_prompt_raises_no_false_alarm(models: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(tokenization_utils_base.logger, "warning", lambda text, *_, **__: said.append(text))
+    generator = _load(models, family)
+    generator.draw_one({"prompt": f"{WORDS} red", "seed": 7})
+    tokenizer = generator._resident.pipeline.tokenizer
+    generator.close()
+    assert [text for text in said if "indexing errors" in text] == []
+    tokenizer.deprecation_warnings.clear()  # which is what keeps it from being said
+    tokenizer(WORDS)
+    assert ["indexing errors" in text for text in said] == [True]
 
 
 @clip_families

@@ -29,7 +29,7 @@ from hotfolder.engines.generation.loading import (
 from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.engines.generation.textual_inversion import TextualInversions
-from hotfolder.engines.generation.words import ClipWords
+from hotfolder.engines.generation.words import ClipWords, without_false_alarm
 from hotfolder.errors import BadInput
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
@@ -94,6 +94,7 @@ class LoadedPipeline:
                 if not is_out_of_memory(error) or not (self._make_room() or self.step_down()):
                     raise
                 continue
+            without_false_alarm(self.pipeline)
             self._own_scheduler = self.pipeline.scheduler
             self._adapters = LoraAdapters(self.pipeline, self.dtype)
             self._inversions = TextualInversions(self.pipeline, self._spec)

@@ -20,6 +20,17 @@ from hotfolder.models.registry import ModelSpec
 _LAST, _LAST_BUT_ONE = "LAST_HIDDEN_STATES_NORMALIZED", "PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED"
 
 
+def without_false_alarm(pipeline: Any) -> None:
+    """transformers says of a long prompt that it "will result in indexing errors": here it never does.
+
+    CLIP gets it in pieces, and of what another model does not read the image's notes tell: see `without_effect`.
+    """
+    for name in ("tokenizer", "tokenizer_2"):
+        tokenizer = getattr(pipeline, name, None)
+        if tokenizer is not None:
+            tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+
+
 class ClipWords:
     """Of a pipeline with one CLIP (Stable Diffusion 1.5), or two (SDXL)."""
 
