@@ -11,6 +11,8 @@ from hotfolder.types import Kind
 _FEW = 0.2
 #: Each batch counts so much less than the one after it: a pace is that of about the last ten.
 _FADING = 0.9
+#: Jobs that end after the first one, each in more than this part of its time, were not worked together with it.
+_ONE_BY_ONE = 0.1
 #: What passes between two batches belongs to the first, whose results are put into their places; but no more seconds
 #: than that: then the line was paused.
 _LONGEST_GAP = 10.0
@@ -53,6 +55,10 @@ class Pace:
 
     seconds_per_job: float
     load_seconds: float = 0.0  # that its model still takes before the first of them
+
+
+#: How long jobs of a kind, and the loading of its model, usually take beside those of the others.
+_USUAL = {Kind.GENERATE: Pace(1.0, 1.0), Kind.SCORE: Pace(0.1, 0.3), Kind.UPSCALE: Pace(1.5, 0.5)}
 
 
 def shares(judged: Iterable[Judged]) -> Shares:
@@ -102,18 +108,26 @@ def _tries(again: float, most: int) -> float:
 
 
 def seconds_left(expected: Mapping[Kind, float], paces: Mapping[Kind, Pace]) -> float | None:
-    """Until nothing is left; None where no pace is known.
-
-    A kind that was never done is taken to be as slow as the slowest that was.
-    """
-    if not paces:
+    """Until nothing is left; None where the pace of something that is expected is not known."""
+    if any(jobs > 0 and kind not in paces for kind, jobs in expected.items()):
         return None
-    slowest = Pace(max(pace.seconds_per_job for pace in paces.values()))
-    left = 0.0
-    for kind, jobs in expected.items():
-        pace = paces.get(kind, slowest)
-        left += jobs * pace.seconds_per_job + pace.load_seconds * min(1.0, jobs)
-    return left
+    return sum(
+        jobs * paces[kind].seconds_per_job + paces[kind].load_seconds * min(1.0, jobs)
+        for kind, jobs in expected.items()
+        if jobs > 0
+    )
+
+
+def guessed(known: Mapping[Kind, Pace], loads: Mapping[Kind, float]) -> dict[Kind, Pace]:
+    """Of all kinds, by those that are known: as slow beside those as they usually are. Empty where none is.
+
+    `loads` are the seconds that models took to load, of kinds of which that is known.
+    """
+    if not known:
+        return {}
+    each = sum(pace.seconds_per_job / _USUAL[kind].seconds_per_job for kind, pace in known.items()) / len(known)
+    load = sum(seconds / _USUAL[kind].load_seconds for kind, seconds in loads.items()) / max(1, len(loads))
+    return {kind: Pace(each * pace.seconds_per_job, load * pace.load_seconds) for kind, pace in _USUAL.items()}
 
 
 def pace_of_batches(batches: Sequence[tuple[int, float]]) -> Pace | None:
@@ -131,15 +145,34 @@ def pace_of_batches(batches: Sequence[tuple[int, float]]) -> Pace | None:
     return Pace(each, max(0.0, slowest[1] - slowest[0] * each))
 
 
+@dataclass(slots=True)
+class _First:
+    """The first batch after a model was loaded."""
+
+    jobs: int = 0  # that have ended
+    seconds: float = 0.0
+    until_one: float = 0.0  # seconds until the first of them had ended
+
+    @property
+    def seconds_per_job(self) -> float:
+        """Without the first job, which also warms the model up, unless all were worked together."""
+        others = (self.seconds - self.until_one) / (self.jobs - 1) if self.jobs > 1 else 0.0
+        return others if others > _ONE_BY_ONE * self.until_one else self.seconds / self.jobs
+
+
 class Rates:
     """Learns from the batches of this run how long each kind takes. The clock (seconds) is an argument.
 
-    The first loading of a model is told apart; where models push each other out, every other one counts as work.
+    The first loading of a model is told apart; where models push each other out, every other one counts as work. So
+    is the first batch after it, as soon as there is another: its first job also warms the model up, and takes several
+    times as long as those that follow.
     """
 
     def __init__(self) -> None:
         self._jobs: dict[Kind, float] = {}
         self._seconds: dict[Kind, float] = {}
+        self._first: dict[Kind, _First] = {}
+        self._is_first = False  # the batch in work, or last in work, is such a one
         self._loads: dict[Kind, float] = {}
         self._loaded: set[Kind] = set()
         self._kind: Kind | None = None  # in work, or last in work
@@ -152,10 +185,13 @@ class Rates:
         """A batch goes to the executor."""
         if self._kind is not None and now - self._since <= _LONGEST_GAP:
             self._spend(now)
-        for each in (self._jobs, self._seconds):
-            each[kind] = each.get(kind, 0.0) * _FADING
         self._kind, self._since, self._left, self._is_over = kind, now, jobs, False
-        self._is_loading = kind not in self._loaded
+        self._is_loading = self._is_first = kind not in self._loaded
+        if self._is_first:
+            self._first[kind] = _First()
+        else:
+            for each in (self._jobs, self._seconds):
+                each[kind] = each.get(kind, 0.0) * _FADING
 
     def working(self, now: float) -> None:
         """The model is there, and the work itself begins."""
@@ -171,8 +207,7 @@ class Rates:
             if self._is_loading:  # nobody has told when the loading was over: all of it counts as work
                 self._is_loading = False
                 self._loaded.add(self._kind)
-            self._spend(now)
-            self._jobs[self._kind] = self._jobs.get(self._kind, 0.0) + 1
+            self._spend(now, jobs=1)
             self._left = max(0, self._left - 1)
 
     def over(self, now: float) -> None:
@@ -192,23 +227,36 @@ class Rates:
         if self._is_over:
             self._kind = None
 
-    def _spend(self, now: float) -> None:
+    def _spend(self, now: float, jobs: int = 0) -> None:
         assert self._kind is not None
-        self._seconds[self._kind] = self._seconds.get(self._kind, 0.0) + now - self._since
+        kind, seconds = self._kind, now - self._since
+        if self._is_first:
+            first = self._first[kind]
+            first.jobs, first.seconds = first.jobs + jobs, first.seconds + seconds
+            if jobs and first.jobs == jobs:
+                first.until_one = first.seconds
+        else:
+            self._jobs[kind] = self._jobs.get(kind, 0.0) + jobs
+            self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
         self._since = now
 
     def paces(self, earlier: Mapping[Kind, Pace]) -> dict[Kind, Pace]:
-        """Of each kind that is known; `earlier` are those of earlier runs, for kinds not done in this one."""
-        found = {}
+        """Of each kind, once one is known; `earlier` are those of earlier runs, for kinds not done in this one."""
+        found: dict[Kind, Pace] = {}
+        loads = {**{kind: pace.load_seconds for kind, pace in earlier.items()}, **self._loads}
         for kind in Kind:
             before = earlier.get(kind)
-            jobs, load = self._jobs.get(kind, 0.0), self._loads.get(kind, before.load_seconds if before else 0.0)
-            to_load = 0.0 if kind in self._loaded else load
-            if jobs > 0:
-                found[kind] = Pace(self._seconds[kind] / jobs, to_load)
+            jobs, load = self._jobs.get(kind, 0.0), loads.get(kind, 0.0)
+            first = self._first.get(kind, _First())
+            if jobs > 0 or first.jobs > 0:
+                each = self._seconds[kind] / jobs if jobs > 0 else first.seconds_per_job
+                load += max(0.0, first.seconds - first.jobs * each)
             elif before is not None:
-                found[kind] = Pace(before.seconds_per_job, to_load)
-        return found
+                each = before.seconds_per_job
+            else:
+                continue
+            found[kind] = Pace(each, 0.0 if kind in self._loaded else load)
+        return {**guessed(found, loads), **found}
 
     def spent(self, paces: Mapping[Kind, Pace], now: float) -> float:
         """Seconds of what is left that the batch in work has had already."""
