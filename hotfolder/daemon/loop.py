@@ -220,6 +220,8 @@ class Daemon:
             self._set_back = False
         if self._parts.results.more or self._results_schedule.is_due(time.monotonic(), woken=False):
             self._scan_results(now)
+            for _ in self._parts.given_stars.act():
+                self._alive()
         if self._schedule.is_due(time.monotonic(), woken=self._wake.is_set()):
             self._scan(now)
         try_again = self._parts.pauses.try_again_at()

@@ -11,6 +11,7 @@ from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
+from hotfolder.daemon.given_stars import GivenStars
 from hotfolder.daemon.intake import Intake
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pauses
@@ -42,6 +43,7 @@ class Parts:
     results: Results
     commands: Commands
     ratings: Ratings
+    given_stars: GivenStars
 
     @classmethod
     def made(
@@ -76,4 +78,5 @@ class Parts:
                 layout, ledger, completion, dispatcher, pauses, enlarging, verdicts, restoring, undoing, clock
             ),
             ratings=Ratings(layout, ledger),
+            given_stars=GivenStars(layout, settings, ledger, results, verdicts),
         )

@@ -12,10 +12,11 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hotfolder.core.stars import stars_for
+from hotfolder.core.stars import Rated, stars_for
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import identity_from
@@ -56,12 +57,18 @@ class Ratings:
 
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
         path, stars = row["path"], stars_for(row["score"], row["verdict"])
-        before = (row["rated"] or "").partition(":")[2]
+        known = Rated.of(row["rated"])
+        before = known.path if known else ""
         sha256, identity = row["sha256"], None
         with Beneath(self._layout.root) as beneath:
             try:
                 if before and before != path:
                     self._remove_sidecars(beneath, before)
+                if known is not None and self._is_a_persons(beneath, known, path):
+                    # Whether they are a verdict is for GivenStars to say.
+                    rated = str(replace(known, path=path))
+                    self._ledger.images.rated(row["id"], rated, sha256, sha256)
+                    return
                 if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars)):
                     sha256, identity = new, beneath.identity(path)
                 elif beneath.identity(path) is not None:
@@ -72,7 +79,12 @@ class Ratings:
                 log.info("%s is not rated: %s", path, error)
             except Exception as error:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
-        self._ledger.images.rated(row["id"], f"{stars}:{path}", row["sha256"], sha256, identity)
+        self._ledger.images.rated(row["id"], str(Rated(stars, path)), row["sha256"], sha256, identity)
+
+    def _is_a_persons(self, beneath: Beneath, known: Rated, path: str) -> bool:
+        """Whether the stars beside an image are not those that we wrote. Raises OSError."""
+        there = sidecars.rating_beside(beneath, path)
+        return there is not None and (known.is_mine or there != known.stars)
 
     def _in_place(self, beneath: Beneath, row: Mapping[str, Any], stars: int) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""

@@ -54,11 +54,17 @@ class Results:
         self._outbox = outbox
         self._sources = sources
         self._digests: dict[Sighting, str] = {}  # of files that are no known image's
+        self._found: Mapping[str, Sighting] = {}
 
     def is_in_place(self, beneath: Beneath, image: StoredImage) -> bool:
         """Whether the file of an image is where the ledger has it."""
         there = beneath.identity(image.path)
         return there is not None and is_same(image.identity, there)
+
+    def take_found(self) -> Mapping[str, Sighting]:
+        """Every file that the last look found, by its path; once."""
+        found, self._found = self._found, {}
+        return found
 
     def scan(self, now: float) -> Iterator[None]:
         """Looks at every file once, and reads those that may be a missing one. Yields again and again.
@@ -75,7 +81,8 @@ class Results:
         self._outbox.publish()
         self.more = False
         with Beneath(self._layout.root) as beneath:
-            found, unread = self._found()
+            found, unread = self._listed()
+            self._found = dict(found)
             yield
             held = self._outbox.held_paths
             known = [
@@ -107,7 +114,7 @@ class Results:
                 yield from self._lose(beneath, lost, now)
             return bool(lost)
 
-    def _found(self) -> tuple[dict[str, Sighting], tuple[str, ...]]:
+    def _listed(self) -> tuple[dict[str, Sighting], tuple[str, ...]]:
         """Every file of the folders by its path, and the beginnings of paths that could not be looked at."""
         found: dict[str, Sighting] = {}
         unread: list[str] = []

@@ -49,3 +49,20 @@ def rated(found: Mapping[str, bytes], ours: Sequence[str], stars: int) -> dict[s
     """
     made = {name: xmp.rated(found.get(name), stars, MOST_BYTES) for name in others_of(found) or ours}
     return {name: packet.decode() for name, packet in made.items() if packet != found.get(name)}
+
+
+def rating_in(packet: bytes) -> int | None:
+    """The stars of a sidecar, -1 to 5; None where it has none, or is not understood."""
+    try:
+        stars = xmp.rating_of(packet) if len(packet) <= MOST_BYTES else None
+    except ValueError:
+        return None
+    return stars if stars is not None and -1 <= stars <= 5 else None
+
+
+def rating_beside(beneath: Beneath, path: str) -> int | None:
+    """The stars that the sidecars of a picture have; another program's come first. Raises OSError."""
+    found = packets_of(beneath, sidecar_names(path))
+    others = others_of(found)
+    ratings = [rating_in(found[name]) for name in sorted(found, key=lambda name: name not in others)]
+    return next((rating for rating in ratings if rating is not None), None)

@@ -174,6 +174,15 @@ class Images:
             if sha256 != before:
                 self._database.run("same_embeddings", sha256=sha256, before=before)
 
+    def at(self, path: str) -> tuple[StoredImage, str | None] | None:
+        """The image that lies there, and what is known of its stars."""
+        row = self._database.one("image_at", path=path)
+        return (to_image(row), row["rated"]) if row else None
+
+    def given_stars(self, image_id: int, rated: str) -> None:
+        """A person gave an image these stars."""
+        self._database.run("given_stars", id=image_id, rated=rated)
+
     def made_sha256(self, path: str) -> str | None:
         """What the image under this path was before stars were written into it."""
         row = self._database.one("made_sha256", path=path)

@@ -796,7 +796,8 @@ WHERE unrated AND score IS NOT NULL AND substr(path, 1, 1) <> '.' AND path NOT L
 ORDER BY id LIMIT :most;
 
 -- name: rate_again
-UPDATE images SET unrated = 1 WHERE drop_id = :drop_id AND role = 'dropped';
+-- Stars that came with it late are no person's answer to ours; those that a person gave since stay known as such.
+UPDATE images SET unrated = 1, rated = CASE WHEN rated LIKE '*%' THEN rated END WHERE drop_id = :drop_id AND role = 'dropped';
 
 -- name: never_rated
 -- It is no result any more.
@@ -811,6 +812,12 @@ UPDATE images
 SET rated = :rated, unrated = 0, made_sha256 = coalesce(made_sha256, sha256), sha256 = :sha256,
     inode = coalesce(:inode, inode), size = coalesce(:size, size), mtime_ns = coalesce(:mtime_ns, mtime_ns)
 WHERE id = :id;
+
+-- name: image_at
+SELECT * FROM images WHERE path = :path AND gone_at IS NULL ORDER BY id DESC LIMIT 1;
+
+-- name: given_stars
+UPDATE images SET rated = :rated WHERE id = :id;
 
 -- name: made_sha256
 -- What the file under this path was before stars were written into it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli.show import run_show
+from hotfolder.cli.top import show_top
+from hotfolder.cli.verdicts import run_undo
 from hotfolder.cli.why import explain
 from hotfolder.daemon import results as results_module
 from hotfolder.daemon.results import Results
@@ -191,6 +195,34 @@ def test_what_is_moved_while_the_folders_are_listed_is_not_taken_for_gone(
     look(layout)
     assert gone == []
     assert results(layout) == [("keep/a.png", "keep"), ("keep/late.png", "keep")]
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("keep/a.png", "keep/other.png"), ("keep/a.png", "keep/best/a.png"), ("keep/a.png", "reject/a.png"),
+        ("keep/a.png", "archive/a.png"),
+    ],
+)  # fmt: skip
+def test_every_question_knows_the_new_place(
+    layout: Layout, capsys: pytest.CaptureFixture[str], before: str, now: str
+) -> None:
+    judged(layout, "a.png", "b.png")
+    move(layout, before, now)
+    look(layout)
+    show_top(layout.root, 10, "score", None, None, as_json=True)
+    assert {row["path"] for row in json.loads(capsys.readouterr().out)["top"]} == {now, "keep/b.png"}
+    run_show(layout.root, layout.root / now, as_json=True)
+    assert json.loads(capsys.readouterr().out)["path"] == now
+    assert now in explain(layout, layout.inbox(Kind.SCORE) / "a.png")["reason"]
+    mailbox.ask(layout, {"do": "reroute", "keep": 9.0})
+    look(layout)  # what is kept is sorted anew, where it is; what a person said stays
+    sorted_anew = {"keep/other.png": "reject/other.png", "keep/best/a.png": "reject/best/a.png"}
+    assert results(layout)[0] == (
+        sorted_anew.get(now, now), "reject" if now != "archive/a.png" else "keep",
+    )  # fmt: skip
+    run_undo(layout.root, 1, dry_run=False, as_json=True)
+    assert results(layout)[0][0] == now
 
 
 def test_sidecars_go_along(layout: Layout) -> None:
