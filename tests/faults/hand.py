@@ -1,6 +1,7 @@
 """A person who moves, renames, copies, edits and deletes results at random, and what the ledger makes of it.
 
-`python -m tests.faults.hand --files 500 --rounds 20` does it with as many.
+`python -m tests.faults.hand --files 500 --rounds 20` does it with as many; `--no-inodes` as on a file system whose
+inode numbers do not last, such as FAT.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from hotfolder.files import identity
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.support.live import REPOSITORY, wait_for
@@ -190,10 +192,10 @@ def while_stopped(layout: Layout, files: int, rounds: int, seed: int) -> str:
     return _told("stopped", layout, person)
 
 
-def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: bool) -> str:
+def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: bool, inodes: bool = True) -> str:
     """A daemon publishes meanwhile; with `kills`, it is killed and started anew in every round."""
     person = Person(layout, random.Random(seed))
-    process = _start(layout)
+    process = _start(layout, inodes=inodes)
     try:
         for turn in range(rounds):
             fill(layout, files // rounds, first=turn * (files // rounds))
@@ -204,7 +206,7 @@ def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: 
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 person.act(files // 10)
-                process = _start(layout)
+                process = _start(layout, inodes=inodes)
         wait_for(lambda: not list(layout.inbox(Kind.SCORE).rglob("*.png")), 120, "all are judged")
         wait_for(lambda: mismatch(layout) is None, 60, f"the ledger follows: {mismatch(layout)}")
     finally:
@@ -220,9 +222,10 @@ def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: 
     return _told("killed" if kills else "running", layout, person)
 
 
-def _start(layout: Layout) -> subprocess.Popen[bytes]:
+def _start(layout: Layout, *, inodes: bool) -> subprocess.Popen[bytes]:
     layout.live_status.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root)]
+    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "0"]
+    command += [] if inodes else ["--no-inodes"]
     process = subprocess.Popen(command, env=_ENVIRON, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
     wait_for(layout.live_status.exists, 60, "it watches")
     return process
@@ -241,14 +244,18 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-inodes", action="store_true")
     arguments = parser.parse_args()
+    inodes = not arguments.no_inodes
+    if not inodes:
+        identity.has_lasting_inodes = lambda device: False
     for how in ("stopped", "running", "killed"):
         with tempfile.TemporaryDirectory() as folder:
             layout, numbers = new_root(Path(folder)), (arguments.files, arguments.rounds, arguments.seed)
             if how == "stopped":
                 told = while_stopped(layout, *numbers)
             else:
-                told = while_running(layout, *numbers, kills=how == "killed")
+                told = while_running(layout, *numbers, kills=how == "killed", inodes=inodes)
             sys.stdout.write(f"{told}\n")
             sys.stdout.flush()
 

@@ -16,6 +16,11 @@ def test_while_no_daemon_runs(layout: Layout, lasting: bool, monkeypatch: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [False, True])
-def test_while_a_daemon_publishes(layout: Layout, kills: bool) -> None:
-    while_running(layout, 40, 2, 5, kills=kills)
+@pytest.mark.parametrize(("kills", "lasting"), [(False, True), (True, True), (True, False)])
+def test_while_a_daemon_publishes(
+    layout: Layout, kills: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        identity, "has_lasting_inodes", lambda device: lasting
+    )  # of the last look, in this process
+    while_running(layout, 40, 2, 5, kills=kills, inodes=lasting)

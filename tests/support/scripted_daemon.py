@@ -1,6 +1,7 @@
 """A daemon without models, as a process of its own: `python -m tests.support.scripted_daemon ROOT [SECONDS]`.
 
-Each job takes so many seconds; a negative number: the worker takes a batch and never ends it.
+Each job takes so many seconds; a negative number: the worker takes a batch and never ends it. With `--no-inodes`, as
+on a file system whose inode numbers do not last, such as FAT.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from hotfolder.config import loading
 from hotfolder.daemon.loop import Daemon
 from hotfolder.executors.base import Done
+from hotfolder.files import identity
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Item, Kind
 from tests.support.scripted import ScriptedExecutor
@@ -32,6 +34,8 @@ def main(root: Path, seconds: float) -> None:
         time.sleep(max(0.0, seconds))
         return 3.0 if "bad" in str(item.source) else 7.5
 
+    if "--no-inodes" in sys.argv:
+        identity.has_lasting_inodes = lambda device: False
     log_to_stderr(20, "%(message)s")
     executor = Never(work) if seconds < 0 else ScriptedExecutor(work)
     daemon = Daemon(root, loading.load(root), executor)
