@@ -486,6 +486,19 @@ def gallery(
 
 
 @app.command()
+def datasette(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="The file; else datasette.json in the root.")] = None,
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Write titles, descriptions and ready questions for Datasette, another program that shows the database."""
+    from hotfolder.cli.datasette import run_datasette
+
+    run_datasette(root or context.obj, file, as_json=as_json)
+
+
+@app.command()
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],

@@ -129,6 +129,8 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
         "Ask the database:\n"
         f"  sqlite3 {place}/hotfolder.db "
         '"SELECT path, score FROM results ORDER BY score DESC LIMIT 5"\n'
+        "Look at it all in the browser, and go on from there:\n"
+        f"  hotfolder gallery --root {place} --with-daemon --open\n"
         "Set up a root of your own:\n"
         "  hotfolder init ~/hotfolder --preset tiny",
         markup=False, highlight=False, soft_wrap=True,

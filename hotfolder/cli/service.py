@@ -75,13 +75,21 @@ class Manager:
 
 
 def run_install(
-    given: Path | None, *, system: bool, user: str | None, name: str, start: bool, as_json: bool
+    given: Path | None,
+    *,
+    system: bool,
+    user: str | None,
+    name: str,
+    start: bool,
+    as_json: bool,
+    gallery: bool = False,
 ) -> ExitCode:
-    """Writes the unit, has systemd check it, and starts it unless told not to.
+    """Writes the unit, has systemd check it, and starts it unless told not to. `gallery`: not the daemon's, but its.
 
     Raises UsageError for a root that is none, whose configuration is wrong, or that its user may not work on, and
     where the unit is another root's; HotfolderError where it cannot be written.
     """
+    name = f"{name}-gallery" if gallery else name
     whose = account(user) if system else None
     root = acting_on(given, trusted=not system, default=whose.home / "hotfolder" if whose else None).root
     loading.load(root)  # what would not start is not installed
@@ -89,13 +97,16 @@ def run_install(
     path, command = unit_path(name, system=system), _command()
     if whose is not None:
         _check_account(whose, root, command)
-        texts = {path: system_unit(command), drop_in_path(manager.unit): drop_in(manager.unit, str(root))}
+        texts = {
+            path: system_unit(command, gallery=gallery),
+            drop_in_path(manager.unit): drop_in(manager.unit, str(root)),
+        }
     else:
         if not os.access(root, os.W_OK | os.X_OK):
             raise UsageError(
                 f"this user may not write to {root}", "as the one who may, or with --system --user NAME"
             )
-        texts = {path: user_unit(command, str(root))}
+        texts = {path: user_unit(command, str(root), gallery=gallery)}
     for each in texts:
         _check_free(each, root)
     for each, text in texts.items():
@@ -116,7 +127,8 @@ def run_install(
             sys.stderr.write(f"{'' if system else '--user '}enable --now {manager.unit}\n")
         else:
             sys.stdout.write(
-                f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status\n"
+                f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status"
+                f"{f' --name {name}' if gallery else ''}\n"
             )
     return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
 

@@ -20,6 +20,9 @@ def service_install(
     system: System = False,
     user: User = None,
     name: Name = "hotfolder",
+    gallery: Annotated[
+        bool, typer.Option("--gallery", help="Of the gallery, beside the daemon's: NAME-gallery.")
+    ] = False,
     start: Annotated[bool, typer.Option(help="Start it now.")] = True,
     as_json: Json = False,
     root: Root = None,
@@ -28,7 +31,15 @@ def service_install(
     from hotfolder.cli.service import run_install
 
     raise typer.Exit(
-        run_install(root or context.obj, system=system, user=user, name=name, start=start, as_json=as_json)
+        run_install(
+            root or context.obj,
+            system=system,
+            user=user,
+            name=name,
+            start=start,
+            as_json=as_json,
+            gallery=gallery,
+        )
     )
 
 

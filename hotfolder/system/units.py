@@ -52,6 +52,33 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
+_GALLERY = """\
+Type=notify
+NotifyAccess=main
+ExecStart={command} gallery
+TimeoutStopSec=20
+Restart=on-failure
+RestartSec=5
+# 2: the configuration is wrong, or the address is taken.
+RestartPreventExitStatus=2
+
+Nice=5
+LimitNOFILE=8192
+LimitCORE=0
+TasksMax=256
+MemoryHigh=1G
+
+# It works no device: it draws small pictures and answers.
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+"""
 _USER = """\
 # User unit, written by `hotfolder service install`; by hand: copy it to ~/.config/systemd/user/, then
 #   systemctl --user daemon-reload && systemctl --user enable --now hotfolder
@@ -115,14 +142,19 @@ SYSTEM_FOLDER = Path("/etc/systemd/system")
 _BY_US = "written by `hotfolder service install"
 
 
-def user_unit(command: str, root: str) -> str:
-    """For the user's own systemd. `command` and `root` are absolute, or begin with %h/. Raises UsageError."""
-    return _USER.format(variable=_variable(root), common=_common(command))
+def user_unit(command: str, root: str, *, gallery: bool = False) -> str:
+    """For the user's own systemd: of the daemon, or of the gallery.
+
+    `command` and `root` are absolute, or begin with %h/. Raises UsageError.
+    """
+    text = _USER.format(variable=_variable(root), common=_common(command, gallery=gallery))
+    return _of_gallery(text) if gallery else text
 
 
-def system_unit(command: str) -> str:
+def system_unit(command: str, *, gallery: bool = False) -> str:
     """A template for the machine's systemd, for every user: hotfolder@USER. Raises UsageError."""
-    return _SYSTEM.format(common=_common(command))
+    text = _SYSTEM.format(common=_common(command, gallery=gallery))
+    return _of_gallery(text) if gallery else text
 
 
 def drop_in(unit: str, root: str) -> str:
@@ -167,9 +199,22 @@ def other_instances(name: str, unit: str) -> list[str]:
     return sorted({path.name.removesuffix(".d") for path in found} - {unit})
 
 
-def _common(command: str) -> str:
+def _of_gallery(text: str) -> str:
+    """Its name in the place of the daemon's, and how it is installed."""
+    names = (
+        ("hotfolder service install", "hotfolder service install --gallery"),
+        ("enable --now hotfolder", "enable --now hotfolder-gallery"),
+        ("hotfolder@USER.service.d", "hotfolder-gallery@USER.service.d"),
+        ("drop prompts and pictures, get the good ones", "the page in the browser"),
+    )
+    for old, new in names:
+        text = text.replace(old, new)
+    return text
+
+
+def _common(command: str, *, gallery: bool) -> str:
     # Only in a command '$' begins a variable.
-    return _COMMON.format(command=_quoted(_escaped(command).replace("$", "$$")))
+    return (_GALLERY if gallery else _COMMON).format(command=_quoted(_escaped(command).replace("$", "$$")))
 
 
 def _variable(root: str) -> str:

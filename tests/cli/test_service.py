@@ -129,3 +129,19 @@ def test_a_user_who_may_not_work_on_the_root_is_refused_before_anything_is_writt
         with pytest.raises(UsageError, match=f"user 'anna' {words}"):
             machine.install("anna")
     assert not machine.units.exists()
+
+
+def test_the_gallery_has_a_unit_of_its_own(machine: Machine, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    make_root(root, "tiny")
+    machine.install(None, root)
+    run_install(root, system=False, user=None, name="hotfolder", start=True, as_json=True, gallery=True)
+    units_of_me = machine.home / "me/.config/systemd/user"
+    gallery, daemon = (units_of_me / f"{name}.service" for name in ("hotfolder-gallery", "hotfolder"))
+    assert "hotfolder gallery\n" in gallery.read_text()
+    assert "hotfolder run\n" in daemon.read_text()
+    assert f"HOTFOLDER_ROOT={root}" in gallery.read_text()
+    assert "enable hotfolder-gallery.service" in machine.calls.read_text()
+    machine.uninstall(None, name="hotfolder-gallery")
+    assert daemon.exists()
+    assert not gallery.exists()

@@ -181,15 +181,18 @@ def test_the_committed_units_are_those_that_install_writes() -> None:
 def test_systemd_has_nothing_against_the_units(tmp_path: Path, root: str) -> None:
     for system, text, scope in (
         (False, user_unit("/bin/true", root), ["--user"]),
+        (False, user_unit("/bin/true", root, gallery=True), ["--user"]),
+        (True, system_unit("/bin/true", gallery=True), []),
         (True, system_unit("/bin/true"), []),
     ):
         path = tmp_path / unit_path("hotfolder", system=system).name
         path.write_text(text)
-        if system:
+        if system and not (tmp_path / "hotfolder@anna.service").exists():
             path = tmp_path / "hotfolder@anna.service"
             (tmp_path / "hotfolder@anna.service.d").mkdir()
             (tmp_path / "hotfolder@anna.service.d/root.conf").write_text(drop_in(path.name, root))
             path.symlink_to("hotfolder@.service")
+        path = tmp_path / "hotfolder@anna.service" if system else path
         told = verify(path, *scope, "--man=no", "verify")
         assert (told.returncode, told.stderr) == (0, "")
 

@@ -147,6 +147,7 @@ byId("selection").addEventListener("click", async (event) => {
 });
 
 await reload();
+requestAnimationFrame(() => performance.mark("first-grid"));
 new Events(store, {
   images(rows, gone, changed) {
     const added = store.apply(rows, gone, changed);
