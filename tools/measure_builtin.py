@@ -21,7 +21,7 @@ from tools.builtin import measure
 
 
 def main(
-    photos: Annotated[Path | None, typer.Option(help="a folder with photographs for x4-compact")] = None,
+    photos: Annotated[Path | None, typer.Option(help="a folder with photographs to enlarge")] = None,
     images: Annotated[int, typer.Option(help="how many images each figure is made of")] = 108,
 ) -> None:
     """Prints one JSON document with the figures that the model cards give."""
@@ -39,8 +39,11 @@ def main(
         "x4-compact": measure.measure_compact(upscaler, images // 2),
         "technical": asdict(measure.measure_technical(ensemble, images // 2)),
     }
-    if photos is not None:
-        figures["x4-compact"]["photographs"] = measure.measure_photographs(upscaler, photos)
+    found = {} if photos is None else measure.photographs(photos)
+    figures["x4-compact"]["photographs"] = {
+        name: measure.gain_over_bicubic(upscaler, image) for name, image in found.items()
+    }
+    figures["gain"] = asdict(measure.measure_gains(upscaler, ensemble, images, list(found.values())))
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
 
 

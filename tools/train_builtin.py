@@ -12,6 +12,7 @@ import typer
 from tools.builtin.seal import seal
 
 PACK = Path(__file__).parent.parent / "hotfolder" / "models" / "builtin"
+#: In the order of their training: `technical` learns from what `x4-compact` makes.
 NAMES = ("x4-compact", "technical", "shapes")
 
 

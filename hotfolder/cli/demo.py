@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 import tempfile
@@ -121,17 +122,19 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
         table.add_row(row["path"], score, difference, group or "original", style=styles[group])
     console.print(table)
     place = shlex.quote(str(root))
+    # Under `uv run` the command is not on the caller's PATH.
+    command = "uv run hotfolder" if "UV" in os.environ else "hotfolder"
     console.print(
-        f"\n{len(results)} images in {seconds:.0f} s. Look at them: {root / NAME}\n\n"
-        "Now drop your own prompts and pictures:\n"
-        f"  hotfolder run --root {place}\n"
+        f"\nThe gain of an enlarged image is its score less that of its original.\n"
+        f"{len(results)} images in {seconds:.0f} s. Look at them: {root / NAME}\n\n"
+        "Now drop prompts and pictures of your own, and have them worked:\n"
         f'  echo "a small cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'
+        f"  {command} run --once --root {place}\n"
         "Ask the database:\n"
-        f"  sqlite3 {place}/hotfolder.db "
-        '"SELECT path, score FROM results ORDER BY score DESC LIMIT 5"\n'
+        f'  {command} query "SELECT path, score FROM results ORDER BY score DESC LIMIT 5" --root {place}\n'
         "Look at it all in the browser, and go on from there:\n"
-        f"  hotfolder gallery --root {place} --with-daemon --open\n"
+        f"  {command} gallery --root {place} --with-daemon --open\n"
         "Set up a root of your own:\n"
-        "  hotfolder init ~/hotfolder --preset tiny",
+        f"  {command} init ~/hotfolder --preset tiny",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from hotfolder.demo.pictures import draw_landscape, spoil
 from hotfolder.engines.generation.generator import Generator
@@ -22,6 +23,9 @@ from hotfolder.models.registry import BUILTIN, Catalogue
 from hotfolder.types import Kind, RunnerSettings
 from tools import measure_best_of
 from tools.builtin import measure
+from tools.builtin.captions import SHAPES, SIZES, Spec
+from tools.builtin.outlines import shape_seen
+from tools.builtin.renders import draw_spec
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +51,19 @@ def test_the_pack_is_small() -> None:
     assert sum(path.stat().st_size for path in BUILTIN.rglob("*") if path.is_file()) <= 8_000_000
 
 
-def test_colours_come_out_as_asked(generator: Generator) -> None:
+def test_outlines_are_told_apart() -> None:
+    rng = random.Random(5)
+    for shape in SHAPES:
+        for size in SIZES:
+            drawn = draw_spec(Spec("red", shape, "white", size), rng)
+            assert shape_seen(drawn) == shape
+    blob = Image.new("RGB", (128, 128), "white")
+    ImageDraw.Draw(blob).polygon([(30, 60), (50, 20), (100, 40), (90, 90), (60, 70)], fill="red")
+    assert shape_seen(blob) is None
+    assert shape_seen(Image.new("RGB", (128, 128), "white")) is None
+
+
+def test_shapes_and_colours_come_out_as_asked(generator: Generator) -> None:
     def draw(prompt: str, seed: int) -> Image.Image:
         return generator.draw_one({"prompt": prompt, "seed": seed})[0]
 
@@ -75,7 +91,8 @@ def test_enlarging_beats_bicubic_on_unseen_renders(upscaler: Upscaler) -> None:
 
 
 def test_enlarging_is_not_worse_than_bicubic_on_photographs(upscaler: Upscaler, real_images: Path) -> None:
-    gains = measure.measure_photographs(upscaler, real_images)
+    found = measure.photographs(real_images)
+    gains = {name: measure.gain_over_bicubic(upscaler, image) for name, image in found.items()}
     assert len(gains) >= 4
     assert min(gains.values()) >= 0, gains
 
@@ -86,6 +103,16 @@ def test_the_score_falls_with_every_step_of_every_fault(ensemble: ScorerEnsemble
     assert min(figures.falling.values()) >= 0.9
     assert figures.lowest <= 3
     assert figures.highest >= 8
+
+
+def test_a_faithful_enlargement_gains_and_one_of_a_blurred_picture_loses(
+    upscaler: Upscaler, ensemble: ScorerEnsemble
+) -> None:
+    figures = measure.measure_gains(upscaler, ensemble, 16)
+    assert figures.clean >= 0
+    assert figures.clean_not_negative >= 0.7
+    assert figures.blurred < 0
+    assert figures.blurred_negative >= 0.8
 
 
 def test_scores_do_not_depend_on_the_company(ensemble: ScorerEnsemble) -> None:

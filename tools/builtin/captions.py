@@ -26,9 +26,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star", "ring", "diamond", "cross", "hexagon", "heart")
 #: Radius as a fraction of the image's side, from and to; None is the unnamed size.
 SIZES: dict[str | None, tuple[float, float]] = {
-    "small": (0.15, 0.21),
-    "large": (0.34, 0.42),
-    None: (0.20, 0.38),
+    "small": (0.16, 0.18),
+    "large": (0.36, 0.40),
+    None: (0.25, 0.29),
 }
 #: One combination in HELD_OUT_ONE_IN is never shown in training.
 HELD_OUT_ONE_IN = 8

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from spandrel.architectures.Compact import Compact
 
 from tools.builtin.captions import training_pairs
@@ -102,13 +102,31 @@ def fit_last_layer(net: Compact, pairs: list[Pair], rng: random.Random, batches:
     last.bias.copy_(solution[:, -1])
 
 
+def build_compact() -> Compact:
+    return Compact(num_in_ch=3, num_out_ch=3, num_feat=40, num_conv=10, upscale=SCALE, act_type="prelu")
+
+
+def load_compact(folder: Path) -> Compact:
+    """The trained network of a pack, in float32."""
+    net = build_compact()
+    net.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+    return net.eval()
+
+
+@torch.inference_mode()
+def enlarge(net: torch.nn.Module, image: Image.Image) -> Image.Image:
+    """An RGB picture, four times as large, in one piece."""
+    pixels = net(_tensor(image)[None].float() / 255)[0].clamp(0, 1).mul(255).round()
+    return Image.fromarray(pixels.permute(1, 2, 0).to(torch.uint8).numpy())
+
+
 def train(out: Path, *, seed: int, log: Log, steps: int = 1800, pictures: int = 500) -> None:
     """Trains and writes `model.safetensors` (float16, the layout spandrel reads) to `out`."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     pairs = _pictures(pictures, seed * 1_000_000)
     log(f"x4-compact: {len(pairs)} pictures drawn")
-    net = Compact(num_in_ch=3, num_out_ch=3, num_feat=40, num_conv=10, upscale=SCALE, act_type="prelu")
+    net = build_compact()
     _carry_pixels(net)
     fit_last_layer(net, pairs, rng, 12)
     net = net.to(memory_format=torch.channels_last)

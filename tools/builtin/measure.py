@@ -19,6 +19,7 @@ from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from tools.builtin.captions import COLOURS, Spec, held_out_specs
 from tools.builtin.compact import SCALE, reduce_by_four
+from tools.builtin.outlines import shape_seen
 from tools.builtin.renders import draw_scene, draw_spec
 from tools.builtin.technical import draw_clean
 
@@ -30,10 +31,11 @@ _PALETTE = np.array(list(COLOURS.values()), np.float32)
 
 @dataclass(frozen=True, slots=True)
 class ShapesFigures:
-    """How often colours came out as asked, and how long an image took."""
+    """How often shape and colours came out as asked, and how long an image took."""
 
     images: int
-    shape_colour: float  # share, 0 to 1
+    shape: float  # shares, 0 to 1
+    shape_colour: float
     background_colour: float
     both: float
     seconds_per_image: float
@@ -63,18 +65,20 @@ def colours_seen(image: Image.Image) -> tuple[str, str | None]:
 
 
 def measure_shapes(draw: Callable[[str, int], Image.Image], count: int, seed: int = 1) -> ShapesFigures:
-    """Draws `count` held-out combinations, each with its own seed, and looks at their colours."""
+    """Draws `count` held-out combinations, each with its own seed, and looks at their outlines and colours."""
     specs: Sequence[Spec] = held_out_specs(count, random.Random(seed))
-    shape = background = both = 0
     started = time.perf_counter()
     images = [draw(spec.caption(), HELD_OUT_SEED + i) for i, spec in enumerate(specs)]
     seconds = (time.perf_counter() - started) / count
-    for spec, image in zip(specs, images, strict=True):
-        seen_background, seen_shape = colours_seen(image)
-        shape += seen_shape == spec.colour
-        background += seen_background == spec.background
-        both += (seen_background, seen_shape) == (spec.background, spec.colour)
-    return ShapesFigures(count, shape / count, background / count, both / count, seconds)
+    outlines = [shape_seen(image) == spec.shape for spec, image in zip(specs, images, strict=True)]
+    colours = [colours_seen(image) for image in images]
+    backgrounds = [seen == spec.background for spec, (seen, _) in zip(specs, colours, strict=True)]
+    shapes = [seen == spec.colour for spec, (_, seen) in zip(specs, colours, strict=True)]
+    both = [a and b for a, b in zip(backgrounds, shapes, strict=True)]
+    outline_share, shape_share, background_share, both_share = (
+        float(np.mean(right)) for right in (outlines, shapes, backgrounds, both)
+    )
+    return ShapesFigures(count, outline_share, shape_share, background_share, both_share, seconds)
 
 
 def psnr(a: Image.Image, b: Image.Image) -> float:
@@ -104,13 +108,13 @@ def measure_compact(upscaler: Upscaler, count: int) -> dict[str, float]:
     }
 
 
-def measure_photographs(upscaler: Upscaler, folder: Path) -> dict[str, float]:
-    """Gain in dB for each photograph in a folder, transparency laid over white."""
+def photographs(folder: Path) -> dict[str, Image.Image]:
+    """The pictures in a folder by their names, RGB, transparency laid over white."""
     from hotfolder.imaging.decode import decode
     from hotfolder.imaging.modes import to_rgb
 
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png"))
-    return {p.name: gain_over_bicubic(upscaler, to_rgb(decode(p, 10**9).image, "white")) for p in found}
+    return {p.name: to_rgb(decode(p, 10**9).image, "white") for p in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +146,35 @@ def measure_technical(ensemble: ScorerEnsemble, count: int) -> TechnicalFigures:
             falling[fault] = float(np.mean(steps))
         originals = [judged.score.value for judged in ensemble.judge(clean)]
     return TechnicalFigures(falling, min(scores), max(scores), float(np.mean(originals)))
+
+
+@dataclass(frozen=True, slots=True)
+class GainFigures:
+    """What enlarging does to the score: medians over pictures, of the child's score less its parent's."""
+
+    clean: float
+    clean_not_negative: float  # share, 0 to 1
+    blurred: float
+    blurred_negative: float
+
+
+def measure_gains(
+    upscaler: Upscaler, ensemble: ScorerEnsemble, count: int, photographs: Sequence[Image.Image] = ()
+) -> GainFigures:
+    """Enlarges `count` held-out renders of 128² and the photographs; then the renders, blurred by 1 to 4 levels."""
+    rng = random.Random(HELD_OUT_SEED + 1)
+    renders = [draw_spec(spec, rng) for spec in held_out_specs(count // 2, rng)]
+    renders += [draw_scene(HELD_OUT_SEED + 10_000 + i, 128) for i in range(count - len(renders))]
+
+    def gain(image: Image.Image) -> float:
+        child = Image.fromarray(upscaler.enlarge_one(np.asarray(image)))
+        with torch.inference_mode():
+            parent_score, child_score = (judged.score.value for judged in ensemble.judge([image, child]))
+        return child_score - parent_score
+
+    clean = [gain(image) for image in (*renders, *photographs)]
+    blurred = [gain(spoil(image, "blur", rng.uniform(1, 4))) for image in renders]
+    return GainFigures(
+        float(np.median(clean)), float(np.mean(np.array(clean) >= 0)),
+        float(np.median(blurred)), float(np.mean(np.array(blurred) < 0)),
+    )  # fmt: skip
