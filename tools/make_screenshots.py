@@ -27,7 +27,7 @@ def main() -> None:
         root = asked.root or Path(folder) / "demo"
         if asked.root is None:
             subprocess.run([sys.executable, "-m", "hotfolder", "demo", str(root)], check=True)
-        command = [sys.executable, "-m", "hotfolder", "gallery", "--root", str(root), "--port", "0", "--read-only"]
+        command = [sys.executable, "-m", "hotfolder", "gallery", "--root", str(root), "--port", "0"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None

@@ -21,7 +21,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.gallery.access import Access
 from hotfolder.gallery.application import application
-from hotfolder.gallery.server import Server, hosts_of, is_loopback, listen, read_token, server, tidy
+from hotfolder.gallery.server import Server, address_of, hosts_of, is_loopback, listen, read_token, server, tidy
 from hotfolder.printable import printable
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.system.notification import Notifier
@@ -48,15 +48,15 @@ def run_gallery(
         os.umask(int(settings.output.umask, 8))
     own = settings.gallery
     wanted = host or own.host
+    if token_file is None and not is_loopback(address_of(wanted)):
+        raise UsageError(
+            f"whoever reaches {wanted} could look at everything, and move it",
+            "give it a token: --token-file ~/.config/hotfolder/token (made if it is not there); or use ssh: see "
+            "docs/gallery.md",
+        )
     listening = listen(wanted, own.port if port is None else port)
     with contextlib.closing(listening):
         address, number = listening.getsockname()[:2]
-        if token_file is None and not is_loopback(address):
-            raise UsageError(
-                f"whoever reaches {wanted} could look at everything, and move it",
-                "give it a token: --token-file ~/.config/hotfolder/token (made if it is not there); or use ssh: see "
-                "docs/gallery.md",
-            )
         token = read_token(token_file) if token_file is not None else None
         hosts = hosts_of(listening, wanted, own.names)
         tidy(layout)

@@ -75,15 +75,20 @@ def server(app: ASGIApp) -> Server:
     return Server(uvicorn.Config(app, **config))
 
 
+def address_of(host: str) -> str:
+    """The address, in numbers, that a name means. Raises UsageError."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError):
+        raise UsageError(f"'{host}' is no address", "name one of this machine: 127.0.0.1") from None
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Raises UsageError where that cannot be had."""
+    address = address_of(host)
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
-    except socket.gaierror as error:
-        raise UsageError(
-            f"'{host}' is no address: {error.strerror}", "name one of this machine: 127.0.0.1"
-        ) from None
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.create_server((address, port), family=family, backlog=128)
     except OSError as error:
         fix = "name another one: --port" if error.errno == errno.EADDRINUSE else "name another address: --host"
         raise UsageError(f"{host}, port {port}, cannot be had: {error.strerror}", fix) from None

@@ -123,7 +123,11 @@ export class Loupe {
     const by = this.store.pending.has(id) ? ", not carried out yet" : this.store.isMine(id) ? " by you" : "";
     const name = this.grid.names.get(id)?.path || "";
     const place = (this.grid.places.get(id) ?? 0) + 1;
-    this.caption.textContent = `${place.toLocaleString("en")} of ${this.grid.order.length.toLocaleString("en")}  ·  ${Number.isNaN(score) || score === undefined ? "no score" : score.toFixed(2)}  ·  ${mark}${by}  ·  ${name}`;
+    const parts = [
+      `${place.toLocaleString("en")} of ${this.grid.order.length.toLocaleString("en")}`,
+      Number.isNaN(score) || score === undefined ? "no score" : score.toFixed(2), `${mark}${by}`, name,
+    ];
+    this.caption.textContent = parts.filter(Boolean).join("  ·  ");
     this.box.dataset.verdict = ["none", "keep", "reject"][verdict];
     if (!name) this.grid.name();
   }

@@ -73,9 +73,9 @@ export class Why {
     const row = make("div", "", {class: "row"});
     if (told.prompt) {
       row.append(make("button", "Copy prompt", {onclick: () => copy(told.prompt)}));
-      row.append(make("button", "Draw more like this", {onclick: () => this.more(told)}));
+      if (!this.actions.readOnly) row.append(make("button", "Draw more like this", {onclick: () => this.more(told)}));
     }
-    if (told.role !== "upscaled" && !told.path.startsWith(".")) row.append(make("button", "Enlarge", {onclick: () => this.actions.simple("/api/enlarge", {images: [told.id]}, "It is to be enlarged.")}));
+    if (!this.actions.readOnly && told.role !== "upscaled" && !told.path.startsWith(".")) row.append(make("button", "Enlarge", {onclick: () => this.actions.simple("/api/enlarge", {images: [told.id]}, "It is to be enlarged.")}));
     return row;
   }
 
