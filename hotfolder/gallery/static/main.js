@@ -25,11 +25,14 @@ const threshold = new Threshold(store, grid, actions, settings.keep, showOnly);
 const arrivals = new Set();
 let asked = 0;
 
-async function order() {
+async function order(loaded = null) {
   asked += 1;
   const number = asked;
   try {
-    const found = new Uint32Array(await getBytes(`/api/order?${filters.query}`));
+    const answer = getBytes(`/api/order?${filters.query}`);
+    answer.catch(() => {});  // told below
+    if (loaded) await loaded;
+    const found = new Uint32Array(await answer);
     if (number !== asked) return;  // another order was asked for since
     arrivals.clear();
     pill();
@@ -60,10 +63,7 @@ function pill() {
 }
 
 async function reload() {
-  try {
-    await store.load();
-    await order();
-  } catch (error) { failed(error); }
+  await order(store.load());  // both are asked for at once
 }
 
 function wanted() {
@@ -120,7 +120,7 @@ const DO = {
 };
 const keys = new Keys((name, event) => (event.repeat && !["next", "previous", "up", "down"].includes(name) ? true : DO[name]()));
 
-filters.addEventListener("change", order);
+filters.addEventListener("change", () => order());
 grid.addEventListener("open", (event) => loupe.open(event.detail));
 grid.addEventListener("focus-moved", (event) => why.follow(event.detail));
 grid.addEventListener("selection", () => {
@@ -129,7 +129,7 @@ grid.addEventListener("selection", () => {
 });
 loupe.onSwipe = (verdict) => judge(verdict, false);
 actions.onUndone = (id) => { if (grid.places.has(id)) { if (loupe.isOpen) loupe.show(id); else grid.setFocus(id); } };
-byId("pill").addEventListener("click", order);
+byId("pill").addEventListener("click", () => order());
 byId("size").value = grid.side;
 byId("size").addEventListener("input", (event) => grid.setSide(Number(event.target.value)));
 byId("undo").addEventListener("click", () => actions.undo());
