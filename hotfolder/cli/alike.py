@@ -132,7 +132,7 @@ def _seeing(reader: SearchReader, settings: Settings) -> str | None:
 
 def _result(reader: SearchReader, layout: Layout, image: str) -> Mapping[str, Any] | None:
     """The row of the result that is meant; None for another file. Raises UsageError where there is neither."""
-    if image.isdigit() and not Path(image).exists():
+    if image.isascii() and image.isdigit() and not Path(image).exists():
         row = reader.image_row(int(image)) if len(image) < 19 else None
         if row is None:
             raise UsageError(f"there is no image {image}", "name an image file, or the image_id of a result")
@@ -152,8 +152,11 @@ def _of_file(
     error = not_a_file(file)
     if error is not None:
         raise UsageError(f"{file} cannot be looked at: {error.message}", error.fix)
-    with file.open("rb") as opened:
-        known = reader.embeddings_of(hashlib.file_digest(opened, "sha256").hexdigest())
+    try:
+        with file.open("rb") as opened:
+            known = reader.embeddings_of(hashlib.file_digest(opened, "sha256").hexdigest())
+    except OSError as problem:
+        raise UsageError(f"{file} cannot be read: {problem.strerror}", "let this user read it") from None
     made = _made(layout, settings, encoder, Item(1, 1, str(file.absolute()), "", {"named": True, "layout": True}))
     return {**known, **made}
 

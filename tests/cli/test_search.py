@@ -155,7 +155,11 @@ def test_images_like_a_result(landscapes: Layout, capsys: pytest.CaptureFixture[
 
 def test_what_is_not_known_is_not_like_anything(landscapes: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     search = Search(landscapes, capsys)
-    for like, said in (("nowhere.png", "not in the database"), ("4711", "there is no image 4711")):
+    for like, said in (
+        ("nowhere.png", "not in the database"),
+        ("4711", "there is no image 4711"),
+        ("²", "not in the database"),
+    ):
         with pytest.raises(UsageError, match=said):
             search(like=like)
     for options in ({"like": "keep/2.png", "by": "colour"}, {"by": "picture"}):
