@@ -59,7 +59,7 @@ class Judge(StrEnum):
 class How(StrEnum):
     """How a person gave a verdict."""
 
-    KEY = "key"
+    KEY = "key"  # one that gives a verdict, or stars in another program
     COMMAND = "command"
     MOVED = "moved"  # the file was moved to another folder, in whatever program
 
