@@ -28,7 +28,8 @@ _MOST_BYTES = 100 * 2**20
 _LORA = re.compile(r"(^|[._])(lora_|hada_|lokr_|oft_|dora_scale)")
 #: What a merge of fp8 weights with their scales, or of 4-bit ones, has beside each of them.
 _SCALES = re.compile(r"\.(scale_weight|weight_scale(_2)?|comfy_quant|absmax|quant_map)$|quant_state\.")
-_FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+#: The types of weights that are numbers as they stand.
+FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +80,21 @@ def unreadable(path: Path, error: Exception) -> ModelDamaged:
 
 
 def family_in(path: Path, header: Header) -> str:
-    """'sd15', 'sdxl' or 'flux'. Raises UsageError for another, with the name of what it is where that is known."""
+    """'sd15', 'sdxl' or 'flux', as a file says without a base. Raises UsageError for another, by its name
+    where that is known."""
     flux = flux_prefix(header)
     reads: tuple[str, ...]
     if flux is not None:
         family, reads = "flux", tuple(flux + part for part in FLUX)
-    elif f"{UNET}input_blocks.0.0.weight" in header.shapes:
+    elif is_whole(header):
         family = "sdxl" if f"{UNET}label_emb.0.0.weight" in header.shapes else "sd15"
         reads = (UNET, *VAE, CLIP[family], OPEN_CLIP)
     else:
         raise UsageError(f"{path} is {_other(header)}", KNOWN)
     weights = [name for name in header.shapes if name.startswith(reads) and not name.endswith(".position_ids")]
-    # Before the shapes are looked at: of packed weights they say nothing.
-    if any(_SCALES.search(name) or header.dtypes[name] not in _FLOATS for name in weights):
+    # Before the shapes are looked at: of packed weights they say nothing. Those of a denoiser alone are for
+    # hotfolder/models/quantised.py.
+    if flux is None and any(_SCALES.search(name) or header.dtypes[name] not in FLOATS for name in weights):
         raise UsageError(
             f"{path} has weights that are quantised with scales", "use it in fp16, bf16, or fp8 without scales"
         )
@@ -99,6 +102,11 @@ def family_in(path: Path, header: Header) -> str:
     if other:
         raise UsageError(f"{path} is {other}", KNOWN)
     return family
+
+
+def is_whole(header: Header) -> bool:
+    """Whether it has the parts of Stable Diffusion 1.5 or SDXL, as far as one name tells."""
+    return f"{UNET}input_blocks.0.0.weight" in header.shapes
 
 
 def flux_prefix(header: Header) -> str | None:

@@ -93,7 +93,7 @@ class ModelEntry(BaseModel):
     base: str | None = Field(
         None,
         description="For a generator of one file: the generator, or the pipeline folder, that it was made from. "
-        "FLUX.1 takes text encoders and VAE from it.",
+        "All but Stable Diffusion 1.5 and SDXL take text encoders and VAE from it.",
     )
     defaults: Mapping[str, Any] = Field({}, description="For generators: steps, guidance, width, height, …")
     golden: Mapping[str, Any] = Field({}, description="A value that it has to give when it is loaded.")
@@ -126,7 +126,7 @@ class ModelEntry(BaseModel):
     @property
     def read_by(self) -> str:
         """The loader, or the usual one of its kind."""
-        if not self.loader and self.kind == "generate" and self.files and is_weights(self.files[0].path):
+        if not self.loader and self.kind == "generate" and self.files and is_generator(self.files[0].path):
             return "single_file"
         return self.loader or _LOADERS[self.kind][0]
 
@@ -152,6 +152,11 @@ class ModelEntry(BaseModel):
 def is_weights(path: str) -> bool:
     """Whether it is a file of weights by its name; no pickle."""
     return path.lower().endswith((".safetensors", ".sft"))
+
+
+def is_generator(path: str) -> bool:
+    """Whether it is a generator's file by its name."""
+    return is_weights(path) or path.lower().endswith(".gguf")
 
 
 def slug(text: str) -> str:

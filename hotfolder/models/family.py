@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hotfolder.core.families import family_with
-from hotfolder.errors import ModelDamaged
-from hotfolder.models.checkpoint import family_in, has_guidance, read_header
+from hotfolder.core.families import family_called, family_with
+from hotfolder.errors import ModelDamaged, UsageError
+from hotfolder.models.checkpoint import family_in, flux_prefix, has_guidance, read_header
+from hotfolder.models.quantised import check_scales, is_gguf, read_gguf_header
 
 
-def family_of(path: Path) -> str:
+def family_of(path: Path, base: str = "") -> str:
     """The family of a pipeline folder, or of a checkpoint; empty for a pipeline that is of none of them.
 
-    Raises ModelDamaged for what cannot be read, UsageError for a file that is not supported.
+    `base` is the family of the folder that a file's other parts come from. Raises ModelDamaged for what cannot be
+    read, UsageError for a file that is not supported.
     """
     if path.is_dir():
         index = read_config(path / "model_index.json")
@@ -25,7 +27,20 @@ def family_of(path: Path) -> str:
 
         family = family_with(str(index.get("_class_name")), read, _called(path))
         return family.name if family else ""
+    if is_gguf(path):
+        read_gguf_header(path)
+        if not base or family_called(base).whole_files:
+            raise UsageError(
+                f"{path} is the denoiser of a model alone",
+                "name a base in a [[model]] entry: the pipeline folder whose text encoders and VAE it is used with",
+            )
+        return base
     header = read_header(path)
+    is_denoiser = bool(base) and not family_called(base).whole_files
+    if is_denoiser or flux_prefix(header) is not None:
+        check_scales(path, header)
+    if is_denoiser and flux_prefix(header) is None:
+        return base
     found = family_in(path, header)
     return "flux-schnell" if found == "flux" and not has_guidance(header) else found
 

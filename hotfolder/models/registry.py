@@ -22,7 +22,7 @@ from hotfolder.core.families import FAMILIES, family_called
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.home import user_folder
 from hotfolder.models import records
-from hotfolder.models.entry import FileEntry, ModelEntry, is_weights
+from hotfolder.models.entry import FileEntry, ModelEntry, is_generator, is_weights
 from hotfolder.models.family import family_of
 from hotfolder.types import Kind
 
@@ -238,7 +238,8 @@ class Catalogue:
             )
         if kind == Kind.GENERATE and os.path.isfile(path / "model_index.json"):  # noqa: PTH113
             return _with_family(ModelSpec(path.name, kind, "diffusers", path, ()))
-        if kind in (Kind.GENERATE, *_ADDED) and os.path.isfile(path) and is_weights(path.name):  # noqa: PTH113
+        is_known = is_generator(path.name) if kind == Kind.GENERATE else is_weights(path.name)
+        if kind in (Kind.GENERATE, *_ADDED) and os.path.isfile(path) and is_known:  # noqa: PTH113
             loader = kind if kind in _ADDED else "single_file"
             spec = ModelSpec(path.stem, kind, loader, path.parent, (ModelFile(path),))
             return spec if kind in _ADDED else _with_family(spec)
@@ -249,8 +250,8 @@ class Catalogue:
             return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
         raise UsageError(
             f"{path} is not a model that can {kind}",
-            "generate takes a diffusers folder (with model_index.json) or one .safetensors file, a LoRA and a textual "
-            "inversion are .safetensors files, score takes a head, upscale a weights file",
+            "generate takes a diffusers folder (with model_index.json) or one .safetensors or .gguf file, a LoRA "
+            "and a textual inversion are .safetensors files, score takes a head, upscale a weights file",
         )
 
     def _loose(self, name: str, kind: str) -> Path | None:
@@ -280,7 +281,7 @@ class Catalogue:
 def _with_family(spec: ModelSpec) -> ModelSpec:
     """With its family, from its files where nobody says it, and the family's defaults below its own."""
     path = spec.folder if spec.loader == "diffusers" else spec.files[0].path
-    family = spec.family if spec.family in FAMILIES else family_of(path)
+    family = spec.family if spec.family in FAMILIES else family_of(path, spec.base.family if spec.base else "")
     return replace(spec, family=family, defaults={**family_called(family).defaults, **spec.defaults})
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hotfolder.config.settings import Settings
-from hotfolder.core.families import Family, Guidance, Picture, family_called
+from hotfolder.core.families import Guidance, Picture, family_called
 from hotfolder.core.prompts.emphasis import editing_in
 from hotfolder.core.prompts.tags import embeddings_in
 from hotfolder.errors import (
@@ -78,13 +78,13 @@ class PromptCheck:
                 raise
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
         if model is not None:
-            spec = self._fitting(place, spec, model, family)
+            spec = self._fitting(place, spec, model)
         if spec.exact:
             return replace(spec, init_image=image)
         whole = spec.init_image is None  # an init-image brings its own size
         usual = defaults.guidance if family.guidance is not Guidance.NONE else None
         guidance = usual if spec.guidance is None else spec.guidance
-        unwanted = defaults.negative_prompt if family.is_guided(_effective(guidance, model)) else ""
+        unwanted = defaults.negative_prompt if _is_guided(guidance, model) else ""
         completed = replace(
             spec,
             init_image=image,
@@ -96,7 +96,7 @@ class PromptCheck:
             sampler=defaults.sampler if spec.sampler is None and family.samplers else spec.sampler,
         )
         if model is not None:
-            _check_size(place, completed, model, family)
+            _check_size(place, completed, model)
         return completed
 
     def _adapted(self, spec: PromptSpec) -> PromptSpec:
@@ -111,18 +111,18 @@ class PromptCheck:
         )
         return with_what_is_here(spec, lookup, self._settings.generate.model)
 
-    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec, family: Family) -> PromptSpec:
+    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec) -> PromptSpec:
         """Without what this model would leave out: an error, or a note. Raises PromptSyntax.
 
         A negative prompt that had no effect on a picture has none on the same picture.
         """
         generate = self._settings.generate
         usual = None if spec.exact else generate.guidance
-        is_idle = spec.exact and not family.is_guided(_effective(spec.guidance, model))
+        is_idle = spec.exact and not _is_guided(spec.guidance, model)
 
         def check(asked: PromptSpec) -> None:
             asked = replace(asked, negative_prompt="") if is_idle else asked
-            _check_fits(place, asked, model, family, usual)
+            _check_fits(place, asked, model, usual)
 
         note = generate.unused_options == "ignore" or (spec.exact and generate.adapt)
         return without_unused(spec, check, note=note)
@@ -194,15 +194,15 @@ class PromptCheck:
         return os.path.join(*parts) if parts else real  # noqa: PTH118
 
 
-def _effective(guidance: float | None, model: ModelSpec | None) -> float | None:
-    """The guidance, or the model's usual one; None where neither is known."""
-    return model.defaults.get("guidance") if guidance is None and model else guidance
+def _is_guided(guidance: float | None, model: ModelSpec | None) -> bool:
+    """Whether a negative prompt has any effect: the guidance is what weighs it against the prompt."""
+    usual = model.defaults.get("guidance") if model else None
+    return family_called(model.family if model else "").is_guided(usual if guidance is None else guidance)
 
 
-def _check_fits(
-    place: str, spec: PromptSpec, model: ModelSpec, family: Family, usual_guidance: float | None
-) -> None:
+def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
     """What this model would take and leave out is an error."""
+    family = family_called(model.family)
     kind = f"{model.name} is a {family.title} model"
     if spec.sampler and not family.samplers:
         raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
@@ -223,15 +223,15 @@ def _check_fits(
             f"{place} {editing[:60]} would change the prompt while the picture is drawn, which is not done here",
             "write \\[ for the bracket itself, or leave it out",
         )
-    guidance = _effective(usual_guidance if spec.guidance is None else spec.guidance, model)
-    if spec.negative_prompt and not family.is_guided(guidance):
+    if spec.negative_prompt and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
         raise PromptSyntax(
             f"{place} a negative prompt has no effect on {model.name} with a guidance of {family.off:g} or less",
             "leave it out, or raise the guidance",
         )
 
 
-def _check_size(place: str, spec: PromptSpec, model: ModelSpec, family: Family) -> None:
+def _check_size(place: str, spec: PromptSpec, model: ModelSpec) -> None:
+    family = family_called(model.family)
     for what, side in (("width", spec.width), ("height", spec.height)):
         if side is not None and side % family.grid:
             raise PromptSyntax(

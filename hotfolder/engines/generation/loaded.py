@@ -20,6 +20,7 @@ from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.device import free_memory, is_out_of_memory, memory_of
 from hotfolder.engines.generation.loading import (
     denoiser_of,
+    is_quantised,
     load,
     pick_generator_dtype,
     place,
@@ -170,7 +171,10 @@ class LoadedPipeline:
     @property
     def can_be_float32(self) -> bool:
         """Whether more precision is to be had."""
-        return self.dtype is not torch.float32 and self.step not in (MemoryPlan.FP8, MemoryPlan.NF4)
+        is_kept = any(map(is_quantised, self.pipeline.components.values()))
+        return (
+            self.dtype is not torch.float32 and self.step not in (MemoryPlan.FP8, MemoryPlan.NF4) and not is_kept
+        )
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:

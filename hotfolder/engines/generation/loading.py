@@ -18,6 +18,7 @@ from hotfolder.engines.device import pick_dtype
 from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import variant_of
+from hotfolder.models.quantised import is_gguf
 from hotfolder.models.registry import ModelSpec
 
 diffusers.utils.logging.disable_progress_bar()
@@ -39,6 +40,9 @@ def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
 
 def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[MemoryPlan, ...]:
     """The steps that make sense on this device. 4 bits need bitsandbytes, a GPU and a pipeline folder."""
+    if spec.loader != "diffusers" and is_gguf(spec.files[0].path):
+        kept = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD)
+        return kept if device.type == "cuda" else kept[:2]
     if device.type != "cuda":
         return MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8
     steps = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD, MemoryPlan.FP8)
@@ -81,7 +85,7 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Memory
         if isinstance(part, torch.nn.Module):
             # As a LoRA leaves them: torch adds in another order where gradients could be wanted.
             part.requires_grad_(False)
-    if step is MemoryPlan.FP8:
+    if step is MemoryPlan.FP8 and not is_quantised(denoiser_of(pipeline)):
         denoiser_of(pipeline).enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     place(pipeline, device, step)
     return pipeline
@@ -106,9 +110,15 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
                 f"{spec.files[0].path} is one file, and nf4 needs a diffusers folder",
                 "set generate.memory to 'auto' or 'fp8'",
             )
+        if step is MemoryPlan.FP8 and is_gguf(spec.files[0].path):
+            raise UsageError(
+                f"{spec.files[0].path} is in fewer bits already, and fp8 would change it",
+                "set generate.memory to 'auto' or 'offload'",
+            )
         from hotfolder.engines.generation.single_file import load_single_file  # it takes its time
 
-        return load_single_file(spec.files[0].path, spec.base.folder if spec.base else None, dtype)
+        base = spec.base.folder if spec.base else None
+        return load_single_file(spec.files[0].path, base, dtype, in_8_bits=step is MemoryPlan.FP8)
     more: dict[str, Any] = {}
     if step is MemoryPlan.NF4:
         more["quantization_config"] = _four_bits(spec.folder, dtype)
@@ -143,6 +153,11 @@ def _four_bits(folder: Path, dtype: torch.dtype) -> Any:
         quant_kwargs={"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype},
         components_to_quantize=large,
     )
+
+
+def is_quantised(network: Any) -> bool:
+    """Whether it is kept in fewer bits than it draws in, as its file has it."""
+    return getattr(network, "hf_quantizer", None) is not None
 
 
 def denoiser_of(pipeline: Any) -> Any:

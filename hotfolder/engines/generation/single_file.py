@@ -1,72 +1,74 @@
-"""Models that come as one .safetensors file, loaded without the hub.
+"""Models that come as one file, loaded without the hub.
 
 Stable Diffusion 1.5 and SDXL are whole checkpoints in the layout of the original code (github.com/CompVis/
-stable-diffusion, github.com/Stability-AI/generative-models); FLUX.1 is the transformer alone in that of
-github.com/black-forest-labs/flux, or with other parts beside it that are not read. What such a file does not say,
-the sizes of the networks and the scheduler, comes from a pipeline folder: hotfolder/models/families, or `base`.
+stable-diffusion, github.com/Stability-AI/generative-models); of other families it is the denoiser alone
+(denoiser_file.py). What such a file does not say, the sizes of the networks and the scheduler, comes from a pipeline
+folder: hotfolder/models/families, or `base`.
 """
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, FluxTransformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 from safetensors import SafetensorError, safe_open
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from hotfolder.engines.device import is_out_of_memory
+from hotfolder.core.families import family_called
+from hotfolder.engines.generation.denoiser_file import load_denoiser
+from hotfolder.engines.generation.fitting import fitting, whole
 from hotfolder.engines.generation.pipelines import pipeline_class
-from hotfolder.errors import HotfolderError, ModelDamaged, UsageError
+from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.checkpoint import (
     CLIP,
-    FLUX,
     OPEN_CLIP,
     UNET,
     VAE,
     Header,
     family_in,
-    flux_prefix,
-    has_guidance,
+    is_whole,
     read_header,
     unreadable,
 )
-from hotfolder.models.family import read_config, variant_of
+from hotfolder.models.family import read_config
+from hotfolder.models.quantised import is_gguf, read_gguf_header
 
 #: The configurations of stable-diffusion-v1-5/stable-diffusion-v1-5 and stabilityai/stable-diffusion-xl-base-1.0,
 #: without what diffusers and transformers have as their defaults anyway.
 FAMILIES = Path(str(files("hotfolder.models"))) / "families"
-_PIPELINES = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline"}
-_TITLES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX.1"}
-_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.")
 
 
-def load_single_file(path: Path, base: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
+def load_single_file(
+    path: Path, base: Path | None, dtype: torch.dtype, *, in_8_bits: bool = False
+) -> DiffusionPipeline:
     """The pipeline of this file, on the CPU; its weights in any precision become `dtype`.
 
-    `base` is a pipeline folder of the same family, for FLUX.1 with its text encoders and VAE. Raises ModelDamaged
-    for what cannot be read, UsageError for what is not supported, or does not fit its base.
+    `base` is a pipeline folder of the same family; of a denoiser alone, with the text encoders and VAE. `in_8_bits`
+    leaves weights that have 8 bits and scales so. Raises ModelDamaged for what cannot be read, UsageError for what is
+    not supported, or does not fit its base.
     """
-    header = read_header(path)
-    family = family_in(path, header)
-    if family == "flux":
-        if base is None:
+    header = read_gguf_header(path) if is_gguf(path) else read_header(path)
+    if base is None or is_gguf(path) or is_whole(header):
+        family = "" if is_gguf(path) else family_in(path, header)
+        if base is None and family in ("", "flux"):
+            what = "transformer of FLUX.1" if family else "denoiser of a model"
             raise UsageError(
-                f"{path} is the transformer of FLUX.1 alone",
-                "name a base: a FLUX.1 pipeline folder, whose text encoders and VAE it is used with",
+                f"{path} is the {what} alone",
+                "name a base: a pipeline folder of its family, whose text encoders and VAE it is used with",
             )
-        return _load_flux(path, header, base, dtype)
-    return _load_ldm(path, header, family, base, dtype)
+        if family not in ("", "flux"):
+            return _load_ldm(path, header, family, base, dtype)
+    assert base is not None
+    return load_denoiser(path, header, base, dtype, in_8_bits=in_8_bits)
 
 
 def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
@@ -77,7 +79,7 @@ def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype:
     if family == "sdxl":
         parts["tokenizer_2"] = _tokenizer(base, "tokenizer_2")
     # Each part is given its own weights alone: diffusers tells two text encoders apart by their width.
-    with _fitting(path, folder):
+    with fitting(path, folder, _title(folder)):
         weights = _read(path, header, dtype, CLIP[family])
         named = {_with_text_model(name, CLIP[family]): tensor for name, tensor in weights.items()}
         parts["text_encoder"] = _clip(CLIPTextModel, named, folder, "text_encoder", dtype)
@@ -85,7 +87,7 @@ def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype:
             weights = _read(path, header, dtype, OPEN_CLIP)
             parts["text_encoder_2"] = _clip(CLIPTextModelWithProjection, weights, folder, "text_encoder_2", dtype)
         for name, model, prefixes in (("vae", AutoencoderKL, VAE), ("unet", UNet2DConditionModel, (UNET,))):
-            parts[name] = _whole(
+            parts[name] = whole(
                 model.from_single_file(
                     _read(path, header, dtype, *prefixes),
                     config=str(folder),
@@ -94,57 +96,11 @@ def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype:
                     local_files_only=True,
                 )
             )
-    pipeline = pipeline_class(_PIPELINES[family])
+    pipeline = pipeline_class(family_called(family).pipeline)
     if family == "sdxl":
         empty_is_zero = index.get("force_zeros_for_empty_prompt", True)
         return pipeline(**parts, force_zeros_for_empty_prompt=empty_is_zero, add_watermarker=False)
     return pipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-
-
-def _load_flux(path: Path, header: Header, base: Path, dtype: torch.dtype) -> DiffusionPipeline:
-    index = _index(base, path, "flux")
-    taken = [name for name in ("text_encoder", "text_encoder_2", "vae") if index.get(name)]
-    if lacking := [name for name in taken if not any((base / name).glob("*.safetensors"))]:
-        raise UsageError(
-            f"{base} has no weights in {' and '.join(lacking)}",
-            "name a base with them: the file has the transformer alone",
-        )
-    guided = read_config(base / "transformer" / "config.json").get("guidance_embeds", False)
-    prefix = flux_prefix(header) or ""
-    if guided != has_guidance(header):
-        sorts = ("[dev]", "[schnell]") if guided else ("[schnell]", "[dev]")
-        raise UsageError(
-            f"{path} does not fit {base}: that is FLUX.1 {sorts[0]}", f"use a FLUX.1 {sorts[1]} as base"
-        )
-    names = [name.removeprefix(prefix) for name in header.shapes if name.startswith(prefix)]
-    numbers = [(found[1], int(found[2])) for name in names if (found := _BLOCK.match(name))]
-    with _fitting(path, base):
-        weights = _read(path, header, dtype, *(prefix + part for part in FLUX))
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-        transformer = _whole(
-            FluxTransformer2DModel.from_single_file(
-                weights,
-                config=str(base),
-                subfolder="transformer",
-                torch_dtype=dtype,
-                local_files_only=True,
-                # Some have fewer than FLUX.1 has.
-                num_layers=1 + max(number for kind, number in numbers if kind == "double"),
-                num_single_layers=1 + max(number for kind, number in numbers if kind == "single"),
-            )
-        )
-        del weights
-    try:
-        return pipeline_class(_PIPELINES["flux"]).from_pretrained(
-            str(base),
-            transformer=transformer,
-            dtype=dtype,
-            variant=variant_of(base),
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelDamaged(f"the pipeline in {base} cannot be loaded: {error}", "fetch it again") from error
 
 
 def _read(path: Path, header: Header, dtype: torch.dtype, *prefixes: str) -> dict[str, torch.Tensor]:
@@ -170,55 +126,27 @@ def _with_text_model(name: str, prefix: str) -> str:
 
 def _clip(model: Any, weights: dict[str, torch.Tensor], folder: Path, name: str, dtype: torch.dtype) -> Any:
     """A text encoder: CLIP of transformers as it is, or of open_clip with q, k and v in one matrix (3 w, w)."""
-    return _whole(
+    return whole(
         create_diffusers_clip_model_from_ldm(
             model, weights, subfolder=name, config=str(folder), torch_dtype=dtype, local_files_only=True
         )
     )
 
 
-def _whole(model: Any) -> Any:
-    """diffusers leaves what it was not given without a value, and does not say so."""
-    missing = [name for name, tensor in model.state_dict().items() if tensor.is_meta]
-    if missing:
-        raise ValueError(f"{len(missing)} weights of {type(model).__name__} are missing, such as {missing[0]}")
-    return model
-
-
-@contextmanager
-def _fitting(path: Path, folder: Path) -> Iterator[None]:
-    """Weights of other names or shapes than the configuration asks for fail in any way they like."""
-    try:
-        yield
-    except HotfolderError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        text = _reason(error)
-        if folder.is_relative_to(FAMILIES):
-            message = f"{path} is no {_TITLES[folder.name]} of the usual size, or is incomplete: {text}"
-            raise UsageError(message, "name a base: a pipeline folder of the same architecture") from error
-        raise UsageError(f"{path} does not fit {folder}: {text}", "name the folder it was made from") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, NotImplementedError):  # "Cannot copy out of meta tensor": one that got no value
-        return "some of its weights are missing"
-    if isinstance(error, KeyError):
-        return f"it has no {error.args[0]}"
-    return " ".join(str(error).partition(". ")[0].split()) or type(error).__name__
-
-
 def _index(folder: Path, path: Path, family: str) -> dict[str, Any]:
     """The folder's model_index.json, once it is one of this family."""
     index = read_config(folder / "model_index.json")
-    if index.get("_class_name") != _PIPELINES[family]:
+    if index.get("_class_name") != family_called(family).pipeline:
         raise UsageError(
-            f"{path} is {_TITLES[family]}, {folder} is a {index.get('_class_name')}",
+            f"{path} is {family_called(family).title}, {folder} is a {index.get('_class_name')}",
             "name a base of the same family",
         )
     return index
+
+
+def _title(folder: Path) -> str | None:
+    """Of a folder that is hotfolder's own, and not somebody's base."""
+    return family_called(folder.name).title if folder.is_relative_to(FAMILIES) else None
 
 
 def _scheduler(folder: Path, index: Mapping[str, Any]) -> Any:
