@@ -259,11 +259,11 @@ def run_rm(given: Path | None, names: Sequence[str], *, as_json: bool) -> None:
         table.write_json({"removed": removed})
 
 
-def run_link(given: Path | None, folder: Path, *, as_json: bool) -> ExitCode:
-    """Makes the models of another program's folder known. Exit 1 when there was none that can be used."""
+def run_link(given: Path | None, place: Path, kind: str | None, *, as_json: bool) -> ExitCode:
+    """Makes the models of another program's folder, or one file, known. Exit 1 when none of them can be used."""
     catalogue = loading.load(find_root_if_any(given)).catalogue()
     found = []
-    for each in link(folder, catalogue):
+    for each in link(place, catalogue, kind):
         found.append({"path": str(each.path), "name": each.name or None, "what": each.what})
         if not as_json:
             sys.stdout.write(
@@ -272,5 +272,5 @@ def run_link(given: Path | None, folder: Path, *, as_json: bool) -> ExitCode:
     if as_json:
         table.write_json({"found": found})
     elif not found:
-        sys.stdout.write(f"there are no models below {folder}\n")
+        sys.stdout.write(f"there are no models below {place}\n")
     return ExitCode.DONE if any(each["name"] for each in found) else ExitCode.FAILURE

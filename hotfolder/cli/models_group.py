@@ -58,11 +58,17 @@ def models_rm(
 @models.command("link")
 def models_link(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="The models folder of ComfyUI, A1111 or any other program.")],
+    folder: Annotated[
+        Path, typer.Argument(help="The models folder of ComfyUI, A1111 or any other program; or one file.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(help="upscale, lora, embedding or generate: what it is for, where no folder's name tells."),
+    ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
     """Use models where another program has them; nothing is copied."""
     from hotfolder.cli.models import run_link
 
-    raise typer.Exit(run_link(root or context.obj, folder, as_json=as_json))
+    raise typer.Exit(run_link(root or context.obj, folder, kind, as_json=as_json))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,32 @@ from hotfolder.core.families import family_called
 from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.home import expanded
 from hotfolder.models import records
+from hotfolder.models.checkpoint import read_header
 from hotfolder.models.entry import is_weights, slug
 from hotfolder.models.family import family_of
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, sha256_of, usual_folder
+from hotfolder.types import Kind
 
 _WEIGHTS = {".safetensors", ".pth", ".pt"}
-#: Folders of ComfyUI (models/…) and A1111 (models/…) that hold networks for enlarging, LoRA, textual inversions, and
-#: generators.
-_UPSCALERS = {"upscale_models", "esrgan", "realesrgan", "swinir", "dat"}
-_LORAS = {"loras", "lora", "lycoris"}
-_EMBEDDINGS = {"embeddings"}
-_CHECKPOINTS = {"checkpoints", "stable-diffusion", "diffusion_models", "unet"}
+#: What models are for, and the folders of ComfyUI (models/…) and A1111 (models/…) that hold such, in lower case.
+KINDS: Mapping[str, frozenset[str]] = {
+    Kind.UPSCALE: frozenset(("upscale_models", "esrgan", "realesrgan", "swinir", "dat")),
+    LORA: frozenset(("loras", "lora", "lycoris")),
+    EMBEDDING: frozenset(("embeddings",)),
+    Kind.GENERATE: frozenset(("checkpoints", "stable-diffusion", "diffusion_models", "unet")),
+}
+#: Of each the folder that people know.
+_FOLDER = {Kind.UPSCALE: "upscale_models", LORA: "loras", EMBEDDING: "embeddings", Kind.GENERATE: "checkpoints"}
+#: How the tensors of a textual inversion are called; and how those begin of generators, and of networks for enlarging.
+_INVERSIONS = {"emb_params", "clip_l", "clip_g", "string_to_param", "t5"}
+_DENOISERS = (
+    "model.diffusion_model.",
+    "first_stage_model.",
+    "double_blocks.",
+    "transformer_blocks.",
+    "down_blocks.",
+)
+_NETWORKS = ("body.", "conv_first.", "model.0.", "model.1.", "layers.", "conv_last.", "upsampler.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +50,26 @@ class Found:
     what: str  # in words
 
 
-def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
-    """Notes where the models below a folder lie; nothing is copied or changed there.
+def link(place: Path, catalogue: Catalogue, kind: str | None = None) -> Iterator[Found]:
+    """Notes where the models below a folder lie, or a single file; nothing is copied or changed there.
 
-    A file of the registry is known by its sha256, whatever it is called; other networks for enlarging, and diffusers
-    folders, can be named by their file's name. Raises UsageError for what is no folder, OSError.
+    A file of the registry is known by its sha256, whatever it is called; of others the folder that it lies in tells
+    what it is for, or `kind`, one of KINDS. Raises UsageError for what is no folder and no model, OSError.
     """
-    folder = expanded(folder).absolute()
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", "name the 'models' folder of ComfyUI or A1111")
+    place = expanded(place).absolute()
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"no kind of model is called '{kind}'", f"use one of {', '.join(KINDS)}")
+    if place.is_file() and place.suffix.lower() not in _WEIGHTS:
+        raise UsageError(f"{place} is no file of weights", f"name one that ends in {', '.join(sorted(_WEIGHTS))}")
+    if not place.is_dir() and not place.is_file():
+        raise UsageError(f"{place} is not there", "name the 'models' folder of ComfyUI or A1111, or a file in it")
+    folder = place if place.is_dir() else place.parent
     by_size: dict[int, list[tuple[str, str]]] = {}
     for entry in catalogue.entries():
         for file in entry.files[:1] if len(entry.files) == 1 else ():
             if file.size and file.sha256:
                 by_size.setdefault(file.size, []).append((entry.name, file.sha256))
-    for path in _candidates(folder):
+    for path in _candidates(place) if place.is_dir() else [place]:
         try:
             alike = by_size.get(path.stat().st_size, [])
             digest = sha256_of(path) if alike else ""
@@ -63,20 +84,37 @@ def link(folder: Path, catalogue: Catalogue) -> Iterator[Found]:
             yield Found(path, known, "known by its sha256")
         else:
             above = {part.lower() for part in path.relative_to(folder.parent).parts[:-1]}
-            if above & _UPSCALERS:
-                yield _link_new(path, path.stem, "upscale", catalogue)
-            elif above & _LORAS and is_weights(path.name):
-                yield _link_new(path, path.stem, LORA, catalogue)
-            elif above & _EMBEDDINGS and is_weights(path.name):
-                yield _link_new(path, path.stem, EMBEDDING, catalogue)
-            elif above & _CHECKPOINTS:
+            meant = kind or next((each for each, folders in KINDS.items() if above & folders), None)
+            if meant == Kind.GENERATE:
                 yield _link_checkpoint(path, catalogue)
+            elif meant is None or (meant in (LORA, EMBEDDING) and not is_weights(path.name)):
+                yield Found(path, "", _wanted(path))
             else:
-                yield Found(
-                    path,
-                    "",
-                    "in no folder of upscalers, LoRA, embeddings or checkpoints, and no file of the registry",
-                )
+                yield _link_new(path, path.stem, meant, catalogue)
+
+
+def _wanted(path: Path) -> str:
+    """What would have to be known of a file, and what it looks like, by the names of its tensors."""
+    kinds = _looks_like(path)
+    folders = " or ".join(f"'{_FOLDER[each]}' (--kind {each})" for each in kinds)
+    looks = "" if len(kinds) > 1 else ", by the names in it"
+    return f"what it is for is not known: it would have to lie in a folder {folders}{looks}"
+
+
+def _looks_like(path: Path) -> list[str]:
+    if not is_weights(path.name):  # others are refused: a pickle can run any program
+        return [Kind.UPSCALE]
+    try:
+        names = read_header(path).shapes
+    except HotfolderError:
+        return list(KINDS)
+    if any(re.search(r"lora_(?:up|down|A|B)\b|\.lora[._]|hada_w|lokr_w", name) for name in names):
+        return [LORA]
+    if set(names) <= _INVERSIONS or len(names) == 1:
+        return [EMBEDDING]
+    if any(name.startswith(_DENOISERS) for name in names):
+        return [Kind.GENERATE]
+    return [Kind.UPSCALE] if any(name.startswith(_NETWORKS) for name in names) else list(KINDS)
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

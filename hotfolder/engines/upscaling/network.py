@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import spandrel
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from torch.utils.checkpoint import checkpoint
 
 from hotfolder.engines.device import pick_dtype, precision_name
 from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.registry import ModelSpec
 from hotfolder.types import RunnerSettings
+
+#: A network has so many of a block at least, where it repeats it.
+_REPEATED = 3
 
 
 class Network:
@@ -94,6 +100,21 @@ class Network:
         """The same in float32 with gradients, for the probe of the receptive field."""
         return self._through(self._full, pixels)
 
+    @contextmanager
+    def remembering_little(self) -> Iterator[None]:
+        """Within it, gradients of `differentiable` are the same and take less memory: of each of the large blocks that
+        the network repeats only the input is kept, and the rest computed once more on the way back (Chen et al.,
+        'Training deep nets with sublinear memory cost', 2016).
+        """
+        blocks = _repeated_blocks(self._full)
+        for block in blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del block.forward  # the class's own is there again
+
     def forward_in(self, pixels: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
         """One pass in a memory layout, for the probe of the layout."""
         self._own.to(memory_format=memory_format)
@@ -141,6 +162,20 @@ def _pick(descriptor: spandrel.ImageModelDescriptor, dtype: torch.dtype) -> torc
     if dtype is torch.bfloat16 and not descriptor.supports_bfloat16:
         dtype = torch.float32
     return dtype
+
+
+def _repeated_blocks(net: torch.nn.Module) -> list[torch.nn.Module]:
+    """The outermost modules of one class that the network has at least three of, each made of layers."""
+    made = [(name, module) for name, module in net.named_modules() if any(True for _ in module.children())]
+    counts = Counter(type(module) for _, module in made)
+    often = {name: module for name, module in made if name and counts[type(module)] >= _REPEATED}
+    plain = (torch.nn.Sequential, torch.nn.ModuleList)
+    often = {name: module for name, module in often.items() if not isinstance(module, plain)}
+    return [
+        module
+        for name, module in often.items()
+        if not any(name.startswith(f"{other}.") for other in often if other != name)
+    ]
 
 
 def read_descriptor(path: Path) -> spandrel.ImageModelDescriptor:

@@ -89,14 +89,17 @@ def _whole(pixels: int, multiple: int) -> int:
 
 
 def _influence(network: Network, radius: int) -> torch.Tensor:
-    """(radius + 1,) how much the input at each distance moves the pixels of the output that lie at the centre."""
+    """(radius + 1,) how much the input at each distance moves the pixels of the output that lie at the centre.
+
+    All that a network of many layers makes of the pixels would be kept for the way back: gigabytes of RRDBNet's.
+    """
     side = _whole(2 * radius + network.multiple, network.multiple)
     centre = side // 2 // network.multiple * network.multiple
     found = torch.zeros(radius + 1, dtype=torch.float64)
     for seed in range(2):  # one picture might leave some activation switched off
         generator = torch.Generator().manual_seed(seed)
         pixels = torch.rand(1, 3, side, side, generator=generator).to(network.device).requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), network.remembering_little():
             enlarged = network.differentiable(pixels)
             s = network.scale
             own = enlarged[..., centre * s : (centre + network.multiple) * s, :]
