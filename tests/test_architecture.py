@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"routing", "status", "system"},
     "oneshot": {"core", "executors", "files", "imaging"},
     "bench": {
+        "__init__",
         "config",
         "core",
         "daemon",

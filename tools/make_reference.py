@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from typer.main import get_command
 
+from hotfolder.bench import document
 from hotfolder.cli.app import app
 from hotfolder.config import presets
 from hotfolder.config.sections import OVERRIDES
@@ -213,7 +214,13 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES = {"commands.md": commands, "families.md": families, "settings.md": settings, "views.md": views}
+PAGES = {
+    "commands.md": commands,
+    "families.md": families,
+    "settings.md": settings,
+    "views.md": views,
+    "bench-all.schema.json": document.schema,
+}
 
 
 def main() -> None:

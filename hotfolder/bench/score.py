@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from hotfolder.bench.document import rounded
 from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, seconds
 from hotfolder.bench.pictures import write_pictures
 from hotfolder.bench.weights import save_random_clip, save_random_head
@@ -29,6 +30,8 @@ Tell = Callable[[str, int, int], None]
 _ROUNDS = 3
 #: Pictures that are judged in each precision: where half precision is the device's own, and where it is slow.
 _COMPARED_FAST, _COMPARED_SLOW = 16, 2
+#: Of a card's scores, so many are compared with the CPU's.
+_COMPARED_CPU = 8
 
 
 class _Blind(ScorerEnsemble):
@@ -109,6 +112,8 @@ def _measure(
             tell("the naive loop", number * len(part), len(paths))
             theirs += seconds(partial(_naive_loop, bare, turn), device)
             done_plainly += len(turn)
+    peak = peak_memory(device)
+    exact = _off_from_cpu(scorer, settings, ensemble, paths, device)
     side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell)
     flops = sum(_flops(encoder) for encoder in ensemble.encoders.values())
     roof = peak_flops(device, dtype)
@@ -119,11 +124,11 @@ def _measure(
         "images": len(items),
         "micro_batch": ensemble.batch_size,
         "images_per_second": {
-            "decode_one_thread": round(one_thread, 2),
-            "decode_pool": round(decode_pool, 2),
-            "tower": round(tower, 3),
-            "end_to_end": round(whole, 3),
-            "naive_loop": round(naive_rate, 3),
+            "decode_one_thread": rounded(one_thread),
+            "decode_pool": rounded(decode_pool),
+            "tower": rounded(tower),
+            "end_to_end": rounded(whole),
+            "naive_loop": rounded(naive_rate),
         },
         "times_naive": round(whole / naive_rate, 2),
         "by_precision": side_by_side,
@@ -132,11 +137,42 @@ def _measure(
         "share_of_tower": round(whole / tower, 3),
         "roofline": {
             "gflop_per_image": round(flops / 1e9, 2),
-            "measured_peak_tflops": round(roof / 1e12, 3),
+            "measured_peak_tflops": rounded(roof / 1e12),
             "share": round(tower * flops / roof, 3),
         },
-        "peak_memory": peak_memory(device),
+        "against_float32_on_cpu": exact,
+        "peak_memory": peak,
     }
+
+
+def _off_from_cpu(
+    scorer: str,
+    settings: RunnerSettings,
+    ensemble: ScorerEnsemble,
+    paths: Sequence[Path],
+    device: torch.device,
+) -> dict[str, float]:
+    """How far scores are from those of float32 on the CPU, for a few pictures."""
+    pictures = _opened(paths[: _COMPARED_SLOW if device.type == "cpu" else _COMPARED_CPU])
+    if device.type == "cpu" and all(
+        e.precision == precision_name(torch.float32) for e in ensemble.encoders.values()
+    ):
+        return {"images": len(pictures), "largest_difference": 0.0}  # it is the same
+    cpu = torch.device("cpu")
+    on_cpu = ScorerEnsemble.load(scorer, replace(settings, precision="float32", compile=False), cpu)
+    off = [
+        abs(ours.score.value - exact.score.value)
+        for ours, exact in zip(ensemble.judge(pictures), on_cpu.judge(pictures), strict=True)
+    ]
+    return {"images": len(pictures), "largest_difference": round(max(off), 5)}
+
+
+def _opened(paths: Sequence[Path]) -> list[Image.Image]:
+    pictures = []
+    for path in paths:
+        with Image.open(path) as file:
+            pictures.append(file.convert("RGB"))
+    return pictures
 
 
 def _by_precision(
@@ -148,10 +184,7 @@ def _by_precision(
     tell: Tell,
 ) -> dict[str, Any]:
     """The same pictures in float32 and in half precision: images a second, and how far the scores are apart."""
-    pictures = []
-    for path in paths[: _COMPARED_FAST if own is not torch.float32 else _COMPARED_SLOW]:
-        with Image.open(path) as file:
-            pictures.append(file.convert("RGB"))
+    pictures = _opened(paths[: _COMPARED_FAST if own is not torch.float32 else _COMPARED_SLOW])
     found: dict[str, Any] = {}
     exact: list[float] = []
     for dtype in precisions(device, own):

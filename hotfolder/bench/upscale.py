@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from spandrel.architectures.ESRGAN import ESRGAN
 from torch.utils.flop_counter import FlopCounterMode
 
-from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, seconds
+from hotfolder.bench.document import rounded
+from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, psnr, seconds
 from hotfolder.bench.pictures import write_pictures
-from hotfolder.engines.device import pick_device, precision_name
+from hotfolder.bench.weights import save_random_upscaler
+from hotfolder.engines.device import is_out_of_memory, pick_device, precision_name
 from hotfolder.engines.upscaling.network import Network, read_descriptor
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.executors.base import Executor
@@ -30,6 +30,11 @@ from hotfolder.oneshot.work import work
 from hotfolder.types import Item, Kind, RunnerSettings
 
 Tell = Callable[[str, int, int], None]
+#: Side of the picture for the network alone; of that which is compared with float32 on the CPU.
+_SIDE = {"cuda": 1024, "cpu": 256}
+_COMPARED = {"cuda": 96, "cpu": 32}
+#: What random networks are called.
+_RANDOM = {"rrdb": "RRDBNet-23, random weights", "compact": "SRVGGNetCompact-32, random weights"}
 
 
 def bench_upscale(
@@ -39,13 +44,17 @@ def bench_upscale(
     images: int,
     size: int,
     naive: int,
-    random_rrdb: bool,
+    random: str | None = None,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Megapixels a second that go in; `naive` images go through the plain loop, in turns with ours."""
+    """Megapixels a second that go in; `naive` images go through the plain loop, in turns with ours.
+
+    `random`: a network with random weights, `rrdb` (of RealESRGAN_x4plus' size) or `compact` (of
+    realesr-general-x4v3's), in the place of `model`.
+    """
     with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
-        if random_rrdb:
-            model = str(_save_random_rrdb(Path(folder)))
+        if random is not None:
+            model = str(save_random_upscaler(Path(folder), random))
         settings = replace(settings, scale=None, denoise=None, format="png")
         paths = write_pictures(Path(folder) / "pictures", images, size, "png")
         executor = LocalExecutor(settings, 3600)
@@ -58,7 +67,7 @@ def bench_upscale(
     memory = {"ours_mb": round(worker)}
     if naive:
         memory["plain_loop_mb"] = round(peak_memory(torch.device("cpu"))["process_mb"])
-    name = "RRDBNet-23, random weights" if random_rrdb else model
+    name = model if random is None else _RANDOM[random]
     return {"model": name, "picture": f"{size}² png", **found, "peak_memory": memory}
 
 
@@ -86,20 +95,30 @@ def _measure(
         ours += seconds(partial(_ours, executor, model, turn), device)
         part = turn[: -(-naive // len(turns))]
         if part:
-            if not done_plainly:
-                plain.warm(small)
             tell("the plain loop", turn[0].job_id, len(paths))
-            theirs += seconds(partial(plain, [Path(item.source or "") for item in part]), device)
+            try:
+                if not done_plainly:
+                    plain.warm(small)
+                theirs += seconds(partial(plain, [Path(item.source or "") for item in part]), device)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                naive = done_plainly = 0  # it takes whole pictures: there is nothing to compare with
+                continue
             done_plainly += len(part)
     tell("the network alone", len(paths), len(paths))
     upscaler = Upscaler(
         Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE), device, settings
     )
     with Image.open(paths[0]) as file:
-        pixels = np.asarray(file.convert("RGB"))[:256, :256]
+        pixels = np.asarray(file.convert("RGB"))[: _SIDE[device.type], : _SIDE[device.type]]
+    begin_memory(device)
     upscaler.enlarge_one(pixels)
     alone = seconds(partial(upscaler.enlarge_one, pixels), device)
+    alone_memory = peak_memory(device)
     side_by_side = _by_precision(model, settings, device, upscaler.network.dtype, pixels)
+    compared = pixels[: _COMPARED[device.type], : _COMPARED[device.type]]
+    exact = _against_cpu(model, settings, upscaler, compared)
     flops = _flops_per_pixel(upscaler.network)
     roof = peak_flops(device, upscaler.network.dtype)
     megapixels = sum(_pixels(path) for path in paths) / 1e6
@@ -112,18 +131,20 @@ def _measure(
         "tile": upscaler.tiling.tile,
         "overlap": upscaler.tiling.overlap,
         "exact": upscaler.tiling.blend == 0,
-        "input_megapixels_per_second": {"network": round(network_rate, 4), "end_to_end": round(rate, 4)},
+        "input_megapixels_per_second": {"network": rounded(network_rate), "end_to_end": rounded(rate)},
         "by_precision": side_by_side,
         "share_of_network": round(rate / network_rate, 3),
         "roofline": {
             "mflop_per_input_pixel": round(flops / 1e6, 3),
-            "measured_peak_tflops": round(roof / 1e12, 3),
+            "measured_peak_tflops": rounded(roof / 1e12),
             "share": round(network_rate * 1e6 * flops / roof, 3),
         },
+        "against_float32_on_cpu": exact,
+        "network_peak_memory": alone_memory,
     }
     if done_plainly:
         plain_rate = megapixels / len(paths) * done_plainly / theirs
-        found["input_megapixels_per_second"]["plain_loop"] = round(plain_rate, 4)
+        found["input_megapixels_per_second"]["plain_loop"] = rounded(plain_rate)
         found["times_plain"] = round(rate / plain_rate, 2)
         found["psnr_against_plain_db"] = round(_worst_psnr(folder, items, done_plainly), 1)
     return found
@@ -142,16 +163,27 @@ def _by_precision(
         enlarged = np.asarray(upscaler.enlarge_one(pixels), np.float64)
         took = seconds(partial(upscaler.enlarge_one, pixels), device)
         exact = enlarged if exact is None else exact
-        error = float(((enlarged - exact) ** 2).mean())
         found[precision_name(dtype)] = {
             "worked_in": upscaler.precision,  # float32 where a network does not stand half precision
             "input_megapixels_per_second": round(pixels.shape[0] * pixels.shape[1] / 1e6 / took, 4),
-            "psnr_to_float32_db": round(99.0 if error == 0 else float(10 * np.log10(255**2 / error)), 1),
+            "psnr_to_float32_db": round(psnr(enlarged, exact), 1),
             "largest_difference_to_float32": int(np.abs(enlarged - exact).max()),  # in levels of 255
             "peak_memory_so_far": peak_memory(device),
         }
         del upscaler
     return found
+
+
+def _against_cpu(model: str, settings: RunnerSettings, upscaler: Upscaler, pixels: Any) -> dict[str, Any]:
+    """How far a small picture, (h, w, 3) uint8, is from what float32 makes of it on the CPU."""
+    spec = Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE)
+    on_cpu = Upscaler(spec, torch.device("cpu"), replace(settings, precision="float32", compile=False))
+    ours, exact = (np.asarray(each.enlarge_one(pixels), np.float64) for each in (upscaler, on_cpu))
+    return {
+        "side": pixels.shape[0],
+        "psnr_db": round(psnr(ours, exact), 1),
+        "largest_difference": int(np.abs(ours - exact).max()),  # in levels of 255
+    }
 
 
 def _ours(executor: Executor, model: str, items: Sequence[Item]) -> None:
@@ -191,8 +223,7 @@ def _worst_psnr(folder: Path, items: Sequence[Item], count: int) -> float:
             continue
         ours, plain = (np.asarray(Image.open(p), np.float64) for p in (Path(item.staging) / "output.png", path))
         if ours.shape == plain.shape:
-            error = float(((ours - plain) ** 2).mean())
-            worst = min(worst, 99.0 if error == 0 else 10 * np.log10(255**2 / error))
+            worst = min(worst, psnr(ours, plain))
     return worst
 
 
@@ -207,12 +238,3 @@ def _flops_per_pixel(network: Network) -> float:
     with FlopCounterMode(display=False) as counter:
         network.run(pixels)
     return float(counter.get_total_flops()) / side**2
-
-
-def _save_random_rrdb(folder: Path) -> Path:
-    """The architecture of RealESRGAN_x4plus (RRDBNet, 23 blocks) with seeded random weights."""
-    torch.manual_seed(0)
-    net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
-    path = folder / "random-rrdb.safetensors"
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
-    return path

@@ -7,6 +7,8 @@ from pathlib import Path
 import open_clip
 import torch
 from safetensors.torch import save_file
+from spandrel.architectures.Compact import Compact
+from spandrel.architectures.ESRGAN import ESRGAN
 
 
 def save_random_clip(folder: Path, seed: int = 0, *, with_text: bool = False) -> Path:
@@ -26,4 +28,18 @@ def save_random_head(folder: Path, seed: int = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "random-head.safetensors"
     save_file({"weight": torch.randn(1, 768, generator=generator), "bias": torch.tensor([5.5])}, path)
+    return path
+
+
+def save_random_upscaler(folder: Path, architecture: str, seed: int = 0) -> Path:
+    """RealESRGAN_x4plus' network ('rrdb', RRDBNet with 23 blocks), or realesr-general-x4v3's ('compact')."""
+    torch.manual_seed(seed)
+    net: torch.nn.Module
+    if architecture == "rrdb":
+        net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
+    else:
+        net = Compact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"random-{architecture}.safetensors"
+    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
     return path

@@ -74,7 +74,7 @@ def run_bench_upscale(
             images=images,
             size=size,
             naive=naive,
-            random_rrdb=random_rrdb,
+            random="rrdb" if random_rrdb else None,
             tell=display.update,
         )
     _tell(found, as_json=as_json)

@@ -15,6 +15,30 @@ bench = typer.Typer(
 )  # fmt: skip
 
 
+@bench.command("all")
+def bench_all(
+    context: typer.Context,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes and scaled-down networks: to see that all of it runs.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=1440, help="How long all of it may take; parts get more time with it.")
+    ] = 9.0,
+    only: Annotated[list[str] | None, typer.Option(help="This part alone; may be given again.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the document lies; it is written anew after each part.")] = Path(
+        "hotfolder-bench.json"
+    ),
+    as_json: Json = False,
+    root: Root = None,
+) -> None:
+    """Everything on this machine's device, with random weights: the record of a card."""
+    from hotfolder.cli.bench_all import run_bench_all
+
+    raise typer.Exit(
+        run_bench_all(root or context.obj, quick=quick, only=only or [], out=out, minutes=minutes, as_json=as_json)
+    )
+
+
 @bench.command("generate")
 def bench_generate(
     context: typer.Context,

@@ -1,0 +1,88 @@
+"""One part of `bench all`, as a process: `python -m hotfolder.bench.part NAME`, settings on stdin, findings on stdout.
+
+Each finding is a line of JSON, written as soon as it is known: what a process that is killed has found is not lost.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hotfolder.bench.document import Measurement
+from hotfolder.errors import HotfolderError
+from hotfolder.types import RunnerSettings
+
+Give = Callable[[Measurement], None]
+_PR_SET_PDEATHSIG = 1
+
+
+def measure(name: str, settings: RunnerSettings, quick: bool, give: Give) -> None:
+    """Runs a part. Raises KeyError for one that does not exist, and whatever goes wrong in it."""
+    match name.rpartition("-"):
+        case (("rrdb" | "compact") as architecture, _, size):
+            from hotfolder.bench.part_upscale import measure_upscale
+
+            measure_upscale(architecture, int(size), settings, quick, give)
+            return
+    if name == "score":
+        from hotfolder.bench.part_score import measure_score
+
+        measure_score(settings, quick, give)
+    elif name in ("sdxl", "flux", "z-image"):
+        from hotfolder.bench.part_denoise import measure_denoiser
+
+        measure_denoiser(name, settings, quick, give)
+    elif name == "line":
+        from hotfolder.bench.part_line import measure_line
+
+        measure_line(quick, give)
+    elif name == "whole-line":
+        from hotfolder.bench.part_line import measure_whole_line
+
+        measure_whole_line(settings, quick, give)
+    else:
+        raise KeyError(name)
+
+
+def main(name: str) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever measures may be killed
+    settings, quick = pickle.load(sys.stdin.buffer)
+    # What libraries print goes to the log: stdout is ours.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**finding: Any) -> None:
+        out.write(json.dumps(finding) + "\n")
+        out.flush()
+
+    def give(measurement: Measurement) -> None:
+        say(measurement=measurement.model_dump(mode="json"))
+
+    try:
+        if name == "machine":
+            from hotfolder.bench.part_machine import describe, measure_machine, versions
+
+            say(machine=describe(settings).model_dump(mode="json"), versions=versions())
+            measure_machine(settings, quick, give)
+        else:
+            measure(name, settings, quick, give)
+    except Exception as error:  # whatever it is, the other parts go on
+        say(error=_told(error))
+        raise SystemExit(1) from error
+
+
+def _told(error: Exception) -> dict[str, str]:
+    from hotfolder.engines.device import classify
+
+    ours = error if isinstance(error, HotfolderError) else classify(error)
+    return ours.info().told()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
