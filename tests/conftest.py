@@ -32,6 +32,22 @@ _SLOW_SECONDS = 4.0
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def why_no_card() -> str | None:
+    """Why nothing can be tested on a card here; None where it can."""
+    import torch
+
+    return None if torch.cuda.is_available() else "torch finds no NVIDIA GPU on this machine"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that are marked 'cuda' are skipped where there is no card."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    reason = why_no_card() if marked else None  # torch is imported only where it is asked for
+    for item in marked:
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is found out about networks is remembered for this run of the tests, not in the user's cache."""

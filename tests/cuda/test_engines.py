@@ -1,0 +1,138 @@
+"""Each engine on a card, in each precision, against float32 on the CPU; compiled, and on each step of memory."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hotfolder.bench.document import LEAST_PSNR, MOST_LEVELS, MOST_SCORE
+from hotfolder.bench.measure import psnr
+from hotfolder.bench.part_denoise import compared
+from hotfolder.core import formula
+from hotfolder.core.memory_plan import MemoryPlan
+from hotfolder.engines.generation.generator import Generator
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
+from hotfolder.engines.upscaling.upscaler import Upscaler
+from hotfolder.models.registry import Catalogue
+from hotfolder.types import Kind, RunnerSettings
+
+pytestmark = [pytest.mark.cuda, pytest.mark.slow]
+
+CPU = torch.device("cpu")
+EXACT = RunnerSettings(device="cpu", precision="float32")
+each_precision = pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+#: Drawing adds up the rounding of every step, of networks that were never trained: of half precision a picture of the
+#: same thing is asked here, and of float32 the same picture.
+_DRAWN_PSNR = {"float32": LEAST_PSNR, "float16": 30.0, "bfloat16": 25.0}
+
+
+def on_card(**more: Any) -> RunnerSettings:
+    return RunnerSettings(device="cuda", **more)
+
+
+def opened(paths: list[Path]) -> list[Image.Image]:
+    found = []
+    for path in paths:
+        with Image.open(path) as file:
+            found.append(file.convert("RGB"))
+    return found
+
+
+@each_precision
+@pytest.mark.parametrize("scorer", ["technical", "random-head"])
+def test_scores_are_those_of_the_cpu(
+    scorer: str, precision: str, models: Path, pictures: list[Path], card: torch.device
+) -> None:
+    text = scorer if scorer == "technical" else formula.of(str(models / "random-head.safetensors")).text
+    folders = (str(models),)
+    ours = ScorerEnsemble.load(text, on_card(precision=precision, model_folders=folders), card)
+    exact = ScorerEnsemble.load(text, replace(EXACT, model_folders=folders), CPU)
+    off = [
+        abs(one.score.value - other.score.value)
+        for one, other in zip(ours.judge(opened(pictures)), exact.judge(opened(pictures)), strict=True)
+    ]
+    assert max(off) <= MOST_SCORE
+
+
+@each_precision
+@pytest.mark.parametrize("name", ["x4-compact", "random-rrdb.safetensors", "random-compact.safetensors"])
+def test_enlarged_pictures_are_those_of_the_cpu(
+    name: str, precision: str, models: Path, pictures: list[Path], card: torch.device
+) -> None:
+    model = name if name == "x4-compact" else str(models / name)
+    pixels = np.asarray(opened(pictures[:1])[0])[:96, :80]
+    ours = enlarged(model, card, on_card(precision=precision), pixels)
+    exact = enlarged(model, CPU, EXACT, pixels)
+    assert psnr(ours, exact) >= LEAST_PSNR
+    assert np.abs(ours - exact).max() <= MOST_LEVELS
+
+
+def enlarged(model: str, device: torch.device, settings: RunnerSettings, pixels: Any) -> Any:
+    spec = Catalogue().resolve(model, Kind.UPSCALE)
+    return np.asarray(Upscaler(spec, device, settings).enlarge_one(pixels), np.float64)
+
+
+def test_tiles_on_a_card_leave_no_seams(models: Path, pictures: list[Path], card: torch.device) -> None:
+    model, pixels = str(models / "random-compact.safetensors"), np.asarray(opened(pictures[:1])[0])
+    whole, tiled = (enlarged(model, card, on_card(precision="float32", tile=tile), pixels) for tile in (512, 96))
+    assert np.abs(whole - tiled).max() <= MOST_LEVELS
+
+
+@pytest.mark.parametrize("name", ["sdxl", "flux", "z-image"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_denoisers_are_those_of_the_cpu(name: str, dtype: torch.dtype, card: torch.device) -> None:
+    found = compared(name, card, dtype)
+    assert found.ok, found
+
+
+def drawn(model: Path, device: torch.device, settings: RunnerSettings) -> tuple[Any, Mapping[str, Any]]:
+    spec = Catalogue().resolve(str(model), Kind.GENERATE)
+    generator = Generator(spec, device, settings)
+    image, how = generator.draw_one({"prompt": "a red circle", "seed": 5, "steps": 3, "width": 64, "height": 64})
+    generator.close()
+    return np.asarray(image, np.float64), how
+
+
+@each_precision
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_drawn_pictures_are_those_of_the_cpu(
+    family: str, precision: str, models: Path, card: torch.device
+) -> None:
+    ours, how = drawn(models / family, card, on_card(precision=precision, memory="full"))
+    exact, _ = drawn(models / family, CPU, replace(EXACT, memory="full"))
+    assert how["memory"] == "full"
+    assert psnr(ours, exact) >= _DRAWN_PSNR[precision]
+
+
+@pytest.mark.parametrize("step", list(MemoryPlan))
+@pytest.mark.parametrize("family", ["sdxl", "flux"])
+def test_each_step_of_memory_draws(step: MemoryPlan, family: str, models: Path, card: torch.device) -> None:
+    if step is MemoryPlan.NF4 and importlib.util.find_spec("bitsandbytes") is None:
+        pytest.skip("bitsandbytes is not installed (extra 'nf4')")
+    ours, how = drawn(models / family, card, on_card(memory=str(step)))
+    assert how["memory"] == str(step)
+    assert ours.shape == (64, 64, 3)
+    if step in (MemoryPlan.TILED, MemoryPlan.OFFLOAD):  # no bit of the weights is lost
+        exact, _ = drawn(models / family, card, on_card(memory="full"))
+        assert np.abs(ours - exact).max() <= MOST_LEVELS
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_compiled_networks_give_the_same(
+    compiled: bool, models: Path, pictures: list[Path], card: torch.device
+) -> None:
+    settings = on_card(compile=compiled, tile=64)
+    pixels = np.asarray(opened(pictures[:1])[0])[:64, :64]
+    ours = enlarged("x4-compact", card, settings, pixels)
+    assert psnr(ours, enlarged("x4-compact", CPU, EXACT, pixels)) >= LEAST_PSNR
+    drawn_so, _ = drawn(models / "sdxl", card, on_card(compile=compiled, precision="float32", memory="full"))
+    exact, _ = drawn(models / "sdxl", CPU, replace(EXACT, memory="full"))
+    assert psnr(drawn_so, exact) >= LEAST_PSNR
