@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,3 +35,41 @@ def test_without_a_card_they_are_skipped_with_a_reason(
     conftest.pytest_collection_modifyitems([item, other])
     assert [mark.kwargs["reason"] for mark in item.iter_markers("skip")] == ["there is no card here"]
     assert list(other.iter_markers("skip")) == []
+
+
+def carry(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """tools/gpu_run.sh, from another folder."""
+    script = Path(__file__).resolve().parents[2] / "tools/gpu_run.sh"
+    environment = {**os.environ, "PYTHON": sys.executable, **more}
+    return subprocess.run(
+        [str(script), *words], cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_what_carries_it_says_how_it_is_used(tmp_path: Path) -> None:
+    told = carry()
+    assert told.returncode == 2
+    assert "tools/gpu_run.sh pack" in told.stdout and "set -euo" not in told.stdout
+    without = carry("tests", str(tmp_path / "none"), OUT=str(tmp_path / "out"))
+    assert without.returncode != 0
+    assert "there is no wheel" in without.stderr and "pack" in without.stderr
+
+
+def test_what_carries_it_measures_tests_and_keeps_what_comes_of_it(tmp_path: Path) -> None:
+    """With wheels of which one is a stand-in for all that would be measured."""
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels/some-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried.py", "")
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = - ] && exec {sys.executable} "$@"\n'
+        f'{sys.executable} -c "import carried" || exit 9\necho "$HF_HUB_OFFLINE $@"\n'
+        '[ "$2" = hotfolder ] && exit 3\nexit 0\n'
+    )
+    python.chmod(0o755)
+    out = tmp_path / "out"
+    told = carry("all", str(tmp_path), OUT=str(out), PYTHON=str(python), BENCH="--quick --only line")
+    assert told.returncode == 3, told.stderr  # of what was measured a part is missing; the tests ran all the same
+    measured = (out / "bench-all.txt").read_text()
+    assert measured == f"1 -m hotfolder bench all --out {out}/bench-all.json --quick --only line\n"
+    assert "-m pytest" in (out / "cuda-tests.txt").read_text()
