@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -38,6 +39,7 @@ CPU = torch.device("cpu")
 ANIME, GENERAL, KEEPS_NOISE = (
     "realesr-animevideov3.pth", "realesr-general-x4v3.safetensors", "realesr-general-wdn-x4v3.safetensors",
 )  # fmt: skip
+PHOTOGRAPHS, DRAWINGS = "realesrgan-x4plus.safetensors", "realesrgan-x4plus-anime-6b.safetensors"
 Pixels = NDArray[Any]
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 in_every_precision = pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16])
@@ -62,6 +64,13 @@ def builtin() -> Upscaler:
 @pytest.fixture(scope="module")
 def photograph(real_images: Path) -> Pixels:
     return np.asarray(decode(real_images / "children-alpha.png", 10**9).image.convert("RGB"))
+
+
+@pytest.fixture
+def known_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the probes find of RRDBNet, which takes minutes of a CPU: it reaches far beyond 64 pixels."""
+    found = probes.Findings(64, exact=False, channels_last=True, bytes_per_pixel=50_000, near_float32=True)
+    monkeypatch.setattr("hotfolder.engines.upscaling.upscaler.probe", lambda network: found)
 
 
 def save_compact(path: Path, seed: int = 0, convolutions: int = 2) -> Path:
@@ -146,6 +155,67 @@ def test_a_far_reaching_network_is_blended_within_its_bound(
     assert np.ptp(whole) > 100
     assert difference(blended, whole) <= most
     assert np.abs(blended.astype(int) - whole).mean() < mean
+
+
+def test_the_field_is_found_with_little_memory_and_is_the_same(tmp_path: Path) -> None:
+    """Of RRDBNet's blocks only the inputs are kept: all that is in them took gigabytes when it was loaded first."""
+    torch.manual_seed(0)
+    net = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=4, scale=4)
+    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, tmp_path / "rrdb.safetensors")
+    spec = Catalogue(()).resolve(str(tmp_path / "rrdb.safetensors"), Kind.UPSCALE)
+    network = Network(spec, CPU, RunnerSettings(precision=FLOAT32))
+    pixels = torch.rand(1, 3, 12, 12, requires_grad=True)
+    gradients, kept = [], []
+    for manager in (contextlib.nullcontext, network.remembering_little):
+        sizes: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:
+            sizes[tensor.data_ptr()] = tensor.numel()
+            return tensor
+
+        with manager():
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+                enlarged = network.differentiable(pixels)
+            (found,) = torch.autograd.grad(enlarged.sum(), pixels)
+        gradients.append(found)
+        kept.append(sum(sizes.values()))
+    assert torch.equal(*gradients)
+    assert kept[1] < kept[0] / 2
+    assert all("forward" not in vars(module) for module in network._full.modules())
+
+
+@pytest.mark.parametrize("name", [PHOTOGRAPHS, DRAWINGS])
+@in_every_precision
+def test_real_esrgan_is_near_the_plain_run(
+    real_weights: Path, photograph: Pixels, known_field: None, name: str, precision: str
+) -> None:
+    """The enlarger that most people use: a crop that takes no minutes, whole and in tiles."""
+    pixels = np.ascontiguousarray(photograph[80:92, 120:132])
+    net = read_descriptor(real_weights / name).model.eval().float()
+    with torch.inference_mode():
+        plain = net(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
+    expected = (plain.clamp(0, 1) * 255).permute(1, 2, 0).numpy()
+    upscaler = load(real_weights / name, tile=64, precision=precision)
+    assert (upscaler.scale, upscaler.precision) == (4, precision)
+    ours = upscaler.enlarge_one(pixels)
+    off = np.abs(ours - expected)
+    mean, most = {FLOAT32: (0.0, 0.0), BFLOAT16: (probes.HALF_MEAN, probes.HALF_MOST)}[precision]
+    assert off.mean() <= mean + 0.5
+    assert np.quantile(off, 0.999) <= most + 0.51
+
+
+@pytest.mark.parametrize("name", [PHOTOGRAPHS, DRAWINGS])
+def test_real_esrgan_keeps_alpha_and_every_size(
+    real_weights: Path, photograph: Pixels, known_field: None, name: str
+) -> None:
+    upscaler = load(real_weights / name, tile=64)
+    for height, width in ((1, 1), (3, 17)):
+        alpha = np.full((height, width, 1), 200, np.uint8)
+        pixels = np.concatenate([photograph[:height, :width], alpha], axis=2)
+        (answer,) = upscaler.enlarge([Request(None, pixels, Target())], lambda *_: None)
+        assert answer.pixels is not None
+        assert answer.pixels.shape == (4 * height, 4 * width, 4)
+        assert np.abs(answer.pixels[..., 3].astype(int) - 200).max() <= 1
 
 
 def test_a_network_that_half_precision_is_too_little_for_works_in_float32(
