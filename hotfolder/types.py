@@ -152,6 +152,7 @@ class PromptSpec:
     upscale: bool | float | None = None  # what is kept is enlarged, in any case (to that scale) or in none
     priority: int | None = None  # above 0: before others
     exact: bool = False  # what it leaves open is the model's, not the configuration's
+    is_plain_cfg: bool = False  # its guidance is off at 1, whatever the model's is; True until the model is known
     model_sha256: str | None = None  # what the model has to be
     init_image_sha256: str | None = None  # what the pixels of the init-image have to be
     notes: tuple[str, ...] = ()  # what was asked for otherwise, and is told with the image

@@ -86,6 +86,14 @@ class Family:
         """Whether a negative prompt has an effect with this guidance; None is one that is not known."""
         return self.guidance is Guidance.CFG and self.negative and (guidance is None or guidance > self.off)
 
+    def from_plain_cfg(self, cfg: float) -> float:
+        """The guidance that draws as another program does with this CFG scale, which is off at 1.
+
+        Two families weigh the difference of both prompts on top of the prompt (`off` is 0), the others the other way
+        round: the same picture, and a number that is less by one. A model that is told its guidance takes it as it is.
+        """
+        return cfg if self.guidance is Guidance.EMBEDDED else cfg - 1 + self.off
+
     def near(self, side: int) -> int:
         """The nearest side that it draws."""
         return max(self.grid, round(side / self.grid) * self.grid)

@@ -77,6 +77,10 @@ class PromptCheck:
             if self._layout is None and isinstance(error, ModelMissing):
                 raise
             raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+        if spec.is_plain_cfg:
+            cfg = spec.guidance
+            guidance = None if cfg is None else family.from_plain_cfg(cfg)
+            spec = replace(spec, guidance=guidance, is_plain_cfg=False)
         if model is not None:
             spec = self._fitting(place, spec, model)
         if spec.exact:

@@ -68,3 +68,11 @@ def test_guidance_counts_from_where_it_is_off() -> None:
 def test_the_nearest_side_is_one() -> None:
     assert [FAMILIES["flux"].near(side) for side in (1, 23, 25, 1000)] == [16, 16, 32, 992]
     assert FAMILIES["sana"].near(1000) == 992
+
+
+@pytest.mark.parametrize(
+    ("name", "cfg", "guidance"),
+    [("z-image", 4.0, 3.0), ("krea2", 1.0, 0.0), ("sdxl", 7.0, 7.0), ("flux", 3.5, 3.5), ("qwen-image", 1.0, 1.0)],
+)
+def test_another_programs_cfg_scale_draws_the_same_here(name: str, cfg: float, guidance: float) -> None:
+    assert family_called(name).from_plain_cfg(cfg) == guidance

@@ -248,7 +248,7 @@ A1111 = (
 
 
 def spec(prompt: str, negative: str, seed: int, **more: Any) -> PromptSpec:
-    return PromptSpec(prompt, negative, seed, exact=True, **more)
+    return PromptSpec(prompt, negative, seed, exact=True, is_plain_cfg=True, **more)
 
 
 #: How each file is written, and what it says.

@@ -538,7 +538,7 @@ def test_no_prompt_is_longer_than_a_model_could_read(name: str, text: str) -> No
 
 def test_what_an_image_leaves_open_is_left_to_the_model() -> None:
     spec = parameters("a\nSteps: 3, Seed: 5, Size: 64x32, Model: m")
-    assert spec == PromptSpec("a", "", 5, None, "m", 64, 32, 3, exact=True)
+    assert spec == PromptSpec("a", "", 5, None, "m", 64, 32, 3, exact=True, is_plain_cfg=True)
     told = {"prompt": "a", "seed": 5, "steps": 3, "model_sha256": "ab", "sampler": "FlowMatchEulerDiscrete"}
     assert from_metadata("a.png", {"hotfolder": json.dumps(told)}) == PromptSpec(
         "a", "", 5, steps=3, exact=True, model_sha256="ab"
@@ -616,7 +616,20 @@ RECIPE = (
 
 def test_the_text_beside_an_image_of_the_web_ui_is_its_recipe() -> None:
     assert specs(RECIPE) == [
-        PromptSpec("a red circle", "gray, brown", 7, None, "shapes", 64, 64, 6, 4.0, sampler="Euler", exact=True)
+        PromptSpec(
+            "a red circle",
+            "gray, brown",
+            7,
+            None,
+            "shapes",
+            64,
+            64,
+            6,
+            4.0,
+            sampler="Euler",
+            exact=True,
+            is_plain_cfg=True,
+        )
     ]
     with pytest.raises(PromptSyntax, match=r"p\.txt:6: a second recipe"):
         specs(RECIPE * 2)

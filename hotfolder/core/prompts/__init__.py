@@ -157,8 +157,9 @@ def images_of(spec: PromptSpec) -> Iterator[PromptSpec]:
 def said(spec: PromptSpec) -> dict[str, Any]:
     """The fields that say something, by name: what a worker is told, and what the ledger keeps."""
     found = {key: value for key in _FIELDS if (value := getattr(spec, key)) not in (None, ())}
-    if not spec.exact:
-        del found["exact"]
+    for key in ("exact", "is_plain_cfg"):
+        if not found[key]:
+            del found[key]
     return found
 
 

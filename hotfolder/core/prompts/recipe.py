@@ -52,12 +52,13 @@ def spec_of(name: str, recipe: Recipe, *, adapt: bool) -> PromptSpec:
             mistakes.append(error)
         if mistakes:
             raise together(mistakes)
-        return replace(spec, model_sha256=recipe.model_sha256)
+        return replace(spec, model_sha256=recipe.model_sha256, is_plain_cfg=True)
     by = f"made by {recipe.program} with" if recipe.program else "made with"
     notes = [f"{by} {gap.what}: {gap.instead}" for gap in recipe.gaps]
     values, more = nearest(asked)
     spec = exact_spec(name, recipe.prompt, values)
-    return replace(spec, model_sha256=recipe.model_sha256, notes=_shortened([*notes, *more]))
+    told = _shortened([*notes, *more])
+    return replace(spec, model_sha256=recipe.model_sha256, notes=told, is_plain_cfg=True)
 
 
 def _shortened(notes: Sequence[str]) -> tuple[str, ...]:
