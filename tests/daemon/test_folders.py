@@ -171,7 +171,7 @@ def test_what_reaches_out_of_a_folder_is_refused_with_its_line(layout: Layout) -
     assert allowed == {
         *(f"gate.{key}" for key in GateSettings.model_fields),
         *(f"generate.{key}" for key in ("model", "negative_prompt", "steps", "guidance", "width", "height")),
-        "generate.sampler",
+        *(f"generate.{key}" for key in ("sampler", "unused_options", "adapt")),
         *(f"upscale.{key}" for key in ("model", "scale", "format", "min_gain")),
     }  # fmt: skip
     for text in ("[[inbox]]\nname = 'x'\nkind = 'score'", "[[model]]\nname = 'x'", "hooks.on_keep = ['sh']"):

@@ -65,7 +65,10 @@ def facts(root: Path) -> dict[str, Any]:
         "scores": rows(
             "SELECT path, scores.score, scores.scorer, gate FROM scores JOIN images ON images.id = image_id"
         ),
-        "embeddings": rows("SELECT encoder, hex(vector) AS vector FROM embeddings"),
+        # Layouts are newer than the stored roots, whose scores that are still to be made get one now.
+        "embeddings": rows(
+            "SELECT encoder, hex(vector) AS vector FROM embeddings WHERE encoder NOT LIKE 'layout/%'"
+        ),
         "reroutes": rows(
             "SELECT images.path, substr(path_before, 1, instr(path_before, '/') - 1) AS verdict "
             "FROM verdict_history JOIN images ON images.id = image_id WHERE action_id IS NOT NULL"
