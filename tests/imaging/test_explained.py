@@ -139,7 +139,7 @@ def test_what_is_said_is_read_back(tmp_path: Path, format_: str, kind: str) -> N
     assert from_metadata("made", found) == replace(asked, model_sha256=told["model_sha256"])
     # And by those who know only of the web UI's text.
     assert from_metadata("made", {"parameters": found["parameters"]}) == replace(
-        asked, model_sha256=told["model_sha256"][:10]
+        asked, model_sha256=told["model_sha256"][:10], is_plain_cfg=True
     )
 
 
@@ -639,7 +639,7 @@ def test_a_text_of_the_web_ui_is_a_prompt() -> None:
     assert from_metadata("a.png", {"parameters": WEB_UI}) == PromptSpec(
         'masterpiece, "best", (a cat:1.2)\nby the sea', "ugly, bad\nvery bad", 2406373834, None,
         "v1-5-pruned-emaonly", 512, 768, 20, 7.0, sampler="DPM++ 2M Karras", lora=(("pixel", 0.8),),
-        exact=True, model_sha256="6ce0161689",
+        exact=True, is_plain_cfg=True, model_sha256="6ce0161689",
     )  # fmt: skip
 
 
@@ -823,7 +823,7 @@ def test_an_image_of_another_program_is_a_prompt(tmp_path: Path, program: str) -
     lora = () if program in ("NovelAI", "Fooocus") else (("a", 0.5),)
     assert found == PromptSpec(
         "a red circle", "gray", 2**50, None, None if program == "NovelAI" else "shapes", 64, 48, 6, 4.0,
-        sampler="DPM++ 2M Karras", lora=lora, exact=True,
+        sampler="DPM++ 2M Karras", lora=lora, exact=True, is_plain_cfg=True,
     )  # fmt: skip
 
 
