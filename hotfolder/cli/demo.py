@@ -128,7 +128,7 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
         f"\nThe gain of an enlarged image is its score less that of its original.\n"
         f"{len(results)} images in {seconds:.0f} s. Look at them: {root / NAME}\n\n"
         "Now drop prompts and pictures of your own, and have them worked:\n"
-        f'  echo "a small cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'
+        f'  echo "a large cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'
         f"  {command} run --once --root {place}\n"
         "Ask the database:\n"
         f'  {command} query "SELECT path, score FROM results ORDER BY score DESC LIMIT 5" --root {place}\n'

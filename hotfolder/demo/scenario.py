@@ -12,7 +12,7 @@ PROMPTS = {
     "shapes.txt": """\
 # One prompt a line; lines like this one are comments.
 a red circle on a blue background --seed 7 --count 2
-a small cyan star on a brown background --seed 7 --count 4
+a large cyan star on a brown background --seed 7 --count 4
 a large yellow star on a purple background --seed 21
 a small green heart on a white background --seed 3
 """,

@@ -172,7 +172,7 @@ def make_worked_root(home: Home, *, with_laion: bool) -> None:
     with (root / "hotfolder.toml").open("a") as file:
         file.write(SMALL)
     picture(root / "inbox/score/IMG_0001.jpg", 9)
-    (root / "inbox/generate/stars.txt").write_text("a small cyan star on a brown background --seed 7")
+    (root / "inbox/generate/stars.txt").write_text("a large cyan star on a brown background --seed 7")
     layout = Layout(root)
     executor = InlineExecutor(settings(layout).runner(layout.database))  # which has its libraries already
     report = daemon(layout, executor, OUTPUT__MIN_FREE_MB="1").run(once=True)

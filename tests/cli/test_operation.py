@@ -297,7 +297,9 @@ def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
     assert 4 < found["jobs_per_second"]["score"] < 7  # 0.15 s each, and nothing but the time at work counts
     left = found["queue"]["score"]["queued"] + found["queue"]["score"]["running"]
     pace = found["jobs_per_second"]["score"]  # a loaded machine takes longer
-    assert found["eta_seconds"] == pytest.approx(left / pace, abs=1.5)  # it is found out anew each second
+    assert found["eta_seconds"] == pytest.approx(
+        left / pace, abs=2.5
+    )  # up to a second old, and a few may be enlarged
     assert found["today"]["keep"] == found["images"]["keep"]
     assert re.search(r"today +\d+ kept", text)
     assert re.search(r"done in +about \d+ s", text)
