@@ -21,7 +21,7 @@ def main(
     out: Annotated[Path, typer.Option(help="the folder that holds the pack")] = PACK,
     seed: Annotated[int, typer.Option(help="seeds the pictures, the weights and the order")] = 0,
 ) -> None:
-    """Trains one built-in model, or all three, on the CPU; about an hour on two cores."""
+    """Trains one built-in model, or all three, on the CPU; about an hour and a half on two cores."""
     if name != "all" and name not in NAMES:
         raise typer.BadParameter(f"{name!r} is not one of all, {', '.join(NAMES)}")
     started = time.monotonic()
