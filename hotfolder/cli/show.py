@@ -21,7 +21,7 @@ def run_show(given: Path | None, image: Path, *, as_json: bool) -> None:
     layout = Layout(find_root(given))
     with Reader(layout.database) as reader:
         found = find_image(reader, layout, image)
-        answer = {**image_document(reader, layout, found.row), "note": found.note}
+        answer = {**image_document(reader, found.row, layout.root), "note": found.note}
     if as_json:
         table.write_json({"root": str(layout.root), **answer})
     else:

@@ -22,9 +22,6 @@ from hotfolder.printable import printable
 from hotfolder.status import mailbox
 from hotfolder.types import Role, Verdict
 
-#: Commands of which something can be undone.
-_UNDONE = ("verdict", "reroute", "retry", "restore")
-
 
 def run_verdict(
     given: Path | None, verdict: Verdict, files: Sequence[Path], *, dry_run: bool, as_json: bool
@@ -98,7 +95,7 @@ def run_undo(given: Path | None, count: int, *, dry_run: bool, as_json: bool) ->
 def _check_that_none_waits(layout: Layout) -> None:
     """Raises UsageError where what a person did last has not been begun: it would be done first, to be undone then."""
     for each in mailbox.waiting(layout):
-        if each.command.get("do") in _UNDONE and not each.is_begun:
+        if each.command.get("do") in mailbox.UNDOABLE and not each.is_begun:
             raise UsageError(
                 f"{described(layout, each.command)} waits for a daemon, and has done nothing yet",
                 f"take it back with: hotfolder withdraw {each.id}",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 from hotfolder.core.samplers import sampler_called
 from hotfolder.core.times import utc
-from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
 
 #: So many tries of one prompt are listed.
@@ -18,8 +18,11 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def image_document(reader: Reader, layout: Layout, row: dict[str, Any]) -> dict[str, Any]:
-    """Where an image comes from, what came of it, who judged it, and how to make it again."""
+def image_document(reader: Reader, row: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Where an image comes from, what came of it, who judged it, and how to make it again.
+
+    `root` is the root as the command that makes it again is to call it.
+    """
     ancestors: list[dict[str, Any]] = []
     above = row
     while above["parent_id"] is not None and (parent := reader.image_row(above["parent_id"])) is not None:
@@ -41,7 +44,7 @@ def image_document(reader: Reader, layout: Layout, row: dict[str, Any]) -> dict[
             {**each, "created_at": utc(each["created_at"])} for each in reader.verdicts_of_image(row["id"])
         ],
         "lineage": [_branch(reader, image_id) for image_id in tries],
-        "reproduce": _reproduce(layout, row, parent_row),
+        "reproduce": _reproduce(root, row, parent_row),
     }
 
 
@@ -61,11 +64,11 @@ def _branch(reader: Reader, image_id: int) -> dict[str, Any]:
     return {**_facts(reader, row), "became": [_branch(reader, child) for child in reader.children(image_id)]}
 
 
-def _reproduce(layout: Layout, row: dict[str, Any], parent: dict[str, Any] | None) -> str | None:
+def _reproduce(root: Path, row: dict[str, Any], parent: dict[str, Any] | None) -> str | None:
     """A command that makes the same image again; None for one that was dropped."""
     if row["role"] == "upscaled" and parent is not None:
         settings = json.loads(row["settings"])
-        source = shlex.quote(str(layout.root / parent["path"]))
+        source = shlex.quote(str(root / parent["path"]))
         return (
             f"hotfolder upscale {source} --model {shlex.quote(row['model'])} --scale {settings.get('scale', 4):g}"
         )
@@ -75,12 +78,12 @@ def _reproduce(layout: Layout, row: dict[str, Any], parent: dict[str, Any] | Non
     settings["negative_prompt"] = row["negative_prompt"]
     if sampler_called(str(settings.get("sampler"))) is None:
         settings["sampler"] = None  # the model's own, which has no name
-    words = ["hotfolder", "generate", "--root", str(layout.root), "--exact"]
+    words = ["hotfolder", "generate", "--root", str(root), "--exact"]
     for key in _FLAGS:
         if settings.get(key) not in (None, ""):
             words += [f"--{key.replace('_', '-')}", str(settings[key])]
     for name, weight in (settings.get("lora") or {}).items():
         words += ["--lora", f"{name}:{weight}"]
     if settings.get("init_image"):
-        words += ["--init-image", str(layout.root / settings["init_image"])]
+        words += ["--init-image", str(root / settings["init_image"])]
     return shlex.join([*words, "--", row["prompt"]])

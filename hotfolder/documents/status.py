@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.status import mailbox
 from hotfolder.status.live import Snapshot, read
 
+_KINDS = ("generate", "score", "upscale")
 STATES = ("queued", "running", "done", "failed", "cancelled")
 #: Seconds whose jobs make the pace.
 _PACE_SECONDS = 600
@@ -36,42 +38,22 @@ def gather(layout: Layout) -> dict[str, Any]:
         with Reader(layout.database) as reader:
             queue, images = reader.counts(), reader.outcome_counts()
             running, failures = reader.running(), reader.recent_failures()
-            today, pace = reader.outcome_counts(_midnight()), reader.pace(now - _PACE_SECONDS)
+            today, pace = reader.outcome_counts(midnight()), reader.pace(now - _PACE_SECONDS)
             failed_lately = reader.failures_since(now - _HOUR)
-    kinds = ("generate", "score", "upscale")
     return {
         "schema_version": 1,
         "root": str(layout.root),
-        "daemon": {
-            "running": pid is not None,
-            "pid": pid,
-            "started_at": utc(live.started_at) if live else None,
-            "watcher": live.watcher if live else None,
-            "stage": live.stage if live else None,
-            "step": live.step if live else None,
-            "steps": live.steps if live else None,
-            "paused": live.paused if live else None,
-            "unsettled": live.unsettled if live else None,
-            "taking": live.taking if live else None,
-            "unplaced": live.unplaced if live else None,
-            "left_alone": dict(live.left_alone) if live else None,
-            "eta_seconds": _step_eta(live),
-            "device": live.device or None if live else None,
-            "memory_used": live.memory_used or None if live else None,
-            "memory_total": live.memory_total or None if live else None,
-            "refused_configuration": live.refused if live else None,
-            "version": live.version or None if live else None,
-        },
+        "daemon": of_daemon(pid, live),
         "heartbeat_seconds": _since(live.updated_at, now) if live else None,
         "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
         "status_is_readable": not os.path.lexists(layout.live_status) or os.access(layout.live_status, os.R_OK),
         "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
         "commands": [as_document(layout, each) for each in _commands(layout)],
-        "queue": {k: {s: queue.get(k, {}).get(s, 0) for s in STATES} for k in kinds},
+        "queue": of_queue(queue),
         "images": images,
         "today": today,
         "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
-        "eta_seconds": _left(live),
+        "eta_seconds": left(live),
         "running": [
             {
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
@@ -91,6 +73,35 @@ def gather(layout: Layout) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_daemon(pid: int | None, live: Snapshot | None) -> dict[str, Any]:
+    """What the daemon does just now; None where nothing is known of it."""
+    return {
+        "running": pid is not None,
+        "pid": pid,
+        "started_at": utc(live.started_at) if live else None,
+        "watcher": live.watcher if live else None,
+        "stage": live.stage if live else None,
+        "step": live.step if live else None,
+        "steps": live.steps if live else None,
+        "paused": live.paused if live else None,
+        "unsettled": live.unsettled if live else None,
+        "taking": live.taking if live else None,
+        "unplaced": live.unplaced if live else None,
+        "left_alone": dict(live.left_alone) if live else None,
+        "eta_seconds": _step_eta(live),
+        "device": live.device or None if live else None,
+        "memory_used": live.memory_used or None if live else None,
+        "memory_total": live.memory_total or None if live else None,
+        "refused_configuration": live.refused if live else None,
+        "version": live.version or None if live else None,
+    }
+
+
+def of_queue(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Every kind and state, also those of which there is no job."""
+    return {kind: {state: counts.get(kind, {}).get(state, 0) for state in STATES} for kind in _KINDS}
+
+
 def _since(moment: float | None, now: float) -> float | None:
     """Seconds; a clock that was set back makes none of them negative."""
     return None if moment is None else round(max(0.0, now - moment), 1)
@@ -103,12 +114,12 @@ def _commands(layout: Layout) -> list[mailbox.Waiting]:
     return []
 
 
-def _midnight() -> float:
+def midnight() -> float:
     """When today began here, in seconds since the epoch."""
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
-def _left(live: Snapshot | None) -> float | None:
+def left(live: Snapshot | None) -> float | None:
     """Seconds until nothing is left, as the daemon estimates it; None where it does not know, or waits."""
     if live is None or live.paused or live.left_seconds is None:
         return None

@@ -17,6 +17,8 @@ PRIVATE = ".hotfolder"
 OF_A_ROOT = (INBOX, KEEP, REJECT, UPSCALED, FAILED, ARCHIVE, PRIVATE)
 #: Generated images wait here for their score.
 UNSCORED = ".hotfolder/unscored"
+#: Where a file lies while it arrives from the gallery.
+ARRIVING = ".hotfolder/arriving"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from hotfolder.folders.lock import holder
 from hotfolder.gallery.access import Refused, json_object
 from hotfolder.gallery.site import MOST_ID, Site, site_of
+from hotfolder.status import mailbox
 from hotfolder.types import How
 
 _MOST_IMAGES = 500_000
@@ -130,7 +131,11 @@ async def undo(request: Request) -> Response:
 
 def _undo(site: Site, name: str | None) -> Response:
     if name is None:
-        waits = [each for each in site.asking.waiting() if not each.is_begun and each.command.get("do") in _UNDONE]
+        waits = [
+            each
+            for each in site.asking.waiting()
+            if not each.is_begun and each.command.get("do") in mailbox.UNDOABLE
+        ]
         name = waits[-1].path.name if waits else None
     if name is not None and site.asking.withdraw(name):
         return JSONResponse({"schema_version": 1, "withdrawn": name})
@@ -143,10 +148,6 @@ def _undo(site: Site, name: str | None) -> Response:
     command = {"do": "undo", "last": 1} if name is None else {"do": "undo", "asked": name}
     told = [{"action": each["kind"], "files": each["files"]} for each in last]
     return JSONResponse({"schema_version": 1, "command": site.asking.ask(command), "undoes": told}, 202)
-
-
-#: Commands of which something can be undone.
-_UNDONE = ("verdict", "reroute", "retry", "restore")
 
 
 def _ids(asked: Mapping[str, Any], key: str) -> list[int]:

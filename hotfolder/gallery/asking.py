@@ -52,9 +52,10 @@ class Asking:
         """What was answered since the last time: `command`, `do`, and what became of it, briefly."""
         with self._lock:
             asked = dict(self._asked)
+        there = mailbox.answered(self._layout) if asked else set()
         told = []
         for name, command in asked.items():
-            if not self._path(name).with_suffix(".answer").exists():
+            if name not in there:
                 continue
             answer = mailbox.answer_to(self._path(name), 0)
             if answer is not None:
@@ -78,13 +79,13 @@ def _brief(answer: Mapping[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         return {"error": answer["error"]}
     files = [*answer.get("files", []), *answer.get("images", []), *answer.get("retried", [])]
-    files += [file for action in answer.get("undone", []) if isinstance(action, dict) for file in action["files"]]
+    files += [file for action in answer.get("undone", []) for file in action["files"]]
     left = [file for file in files if "error" in file]
     brief: dict[str, Any] = {
         "files": len(files), "left": len(left),
         "errors": [f"{file.get('file', 'an image')}: {file['error']}" for file in left[:_SOME]],
     }  # fmt: skip
     brief |= {key: value for key, value in answer.items() if isinstance(value, int | float | str | None)}
-    if isinstance(answer.get("undone"), list):
+    if "undone" in answer:
         brief["undone"] = [action["action"] for action in answer["undone"]]
     return brief

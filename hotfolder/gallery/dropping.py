@@ -21,7 +21,8 @@ from hotfolder.core.pictures import PLAIN, RAW, ending_of
 from hotfolder.core.prompts import ENDINGS, parse
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath
-from hotfolder.folders.layout import INBOX
+from hotfolder.files.trouble import is_full
+from hotfolder.folders.layout import ARRIVING, INBOX
 from hotfolder.gallery.access import Refused, json_object
 from hotfolder.gallery.site import Site, site_of
 from hotfolder.prompt_files.checking import PromptCheck
@@ -29,8 +30,6 @@ from hotfolder.prompt_files.reading import draw_seed
 from hotfolder.prompt_files.wildcards import WildcardLists
 from hotfolder.types import Kind
 
-#: Where a file lies while it arrives.
-_ARRIVING = ".hotfolder/arriving"
 _MOST_PROMPT = 64 * 1024
 _LONGEST_NAME, _MOST_SAME = 180, 1000
 #: How mistakes call what was written.
@@ -105,7 +104,7 @@ def _inbox(site: Site, name: str) -> tuple[str, Kind]:
 
 async def _arrive(site: Site, body: AsyncIterator[bytes], path: str) -> str:
     """Writes it under a temporary name and renames it; gives the path that was free. Raises Refused."""
-    partial = f"{_ARRIVING}/{secrets.token_hex(16)}"
+    partial = f"{ARRIVING}/{secrets.token_hex(16)}"
     beneath = Beneath(site.layout.root)
     try:
         file = await anyio.to_thread.run_sync(beneath.create, partial)
@@ -122,7 +121,7 @@ async def _arrive(site: Site, body: AsyncIterator[bytes], path: str) -> str:
     except ClientDisconnect:
         raise Refused(400, "cut_off", "the file did not come to its end") from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = is_full(error) or error.errno == errno.EFBIG
         status, told = (507, "the disk is full") if full else (500, f"it cannot be written: {error.strerror}")
         raise Refused(status, "not_written", told, "see: hotfolder doctor") from None
     finally:

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
@@ -168,10 +169,8 @@ async def why(request: Request) -> Response:
     def found() -> dict[str, Any]:
         row = site.row(image_id)
         with site.reading() as reader:
-            document = image_document(reader, site.layout, row)
+            document = image_document(reader, row, Path())  # the root's own path is nothing for a page
             larger = [child for child in reader.children(image_id) if _is_there(reader.image_row(child))]
-        if document["reproduce"]:
-            document["reproduce"] = document["reproduce"].replace(str(site.layout.root), ".")
         settings = site.settings.gate
         return {
             "schema_version": 1, "id": image_id, **document, "parent_id": row["parent_id"], "larger": larger,

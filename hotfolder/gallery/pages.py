@@ -13,7 +13,6 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from hotfolder import __version__
 from hotfolder.gallery.access import COOKIE, Refused, is_token, json_object
 from hotfolder.gallery.site import Site, not_found, site_of
 
@@ -29,7 +28,7 @@ def _environment() -> Environment:
 
 def _page(template: str, **values: object) -> HTMLResponse:
     text = (files("hotfolder.gallery") / "templates" / template).read_text(encoding="utf-8")
-    return HTMLResponse(_environment().from_string(text).render(version=__version__, **values))
+    return HTMLResponse(_environment().from_string(text).render(**values))
 
 
 async def index(request: Request) -> Response:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hotfolder.errors import UsageError
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import ARRIVING, Layout
 
 #: Seconds for the head of a request; connections at a time; bytes of a head.
 _PATIENCE, _MOST_CONNECTIONS, _MOST_HEAD = 20.0, 256, 32_768
@@ -138,9 +138,8 @@ def read_token(path: Path) -> str:
 
 def tidy(layout: Layout) -> None:
     """Removes files that began to arrive long ago and never did."""
-    folder = layout.private / "arriving"
     with contextlib.suppress(OSError):
-        for file in os.scandir(folder):
+        for file in os.scandir(layout.root / ARRIVING):
             with contextlib.suppress(OSError):
                 if time.time() - file.stat(follow_symlinks=False).st_mtime > _OLD:
                     os.unlink(file.path)  # noqa: PTH108

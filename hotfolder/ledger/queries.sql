@@ -528,7 +528,7 @@ GROUP BY started_at HAVING max(finished_at) > started_at;
 
 -- name: recent_failures
 SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
-WHERE state = 'failed' ORDER BY finished_at DESC LIMIT 5;
+WHERE state = 'failed' ORDER BY finished_at DESC LIMIT :most;
 
 -- name: failures_since
 -- How many jobs have failed of late, and not been tried again.
@@ -904,7 +904,3 @@ SELECT * FROM (
     SELECT id, kind, state, drop_id, source_file, attempt, not_before, error, fix FROM jobs
     WHERE state = 'queued' ORDER BY id LIMIT :most);
 
--- name: shown_failures
--- The newest failed jobs.
-SELECT id, kind, source_file, error_kind, error, fix, finished_at FROM jobs
-WHERE state = 'failed' ORDER BY finished_at DESC LIMIT :most;

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from hotfolder.errors import LedgerError, UsageError
+from hotfolder.errors import UsageError
 from hotfolder.ledger.connection import open_reader
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.trouble import told
@@ -28,15 +28,6 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-
-    def _rows(self, name: str, /, **values: Any) -> Iterator[dict[str, Any]]:
-        """Raises LedgerError where the disk fails, or the database is of another version, or half made."""
-        try:
-            for row in self._connection.execute(queries()[name], values):
-                yield dict(row)
-        except sqlite3.Error as error:
-            fix = "start hotfolder run, which brings it up to date or makes it anew"
-            raise LedgerError(f"the database cannot be read: {error}", fix) from None
 
     def _all(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         return list(self._each(name, values))
@@ -76,8 +67,8 @@ class Reader:
     def running(self) -> list[dict[str, Any]]:
         return self._all("running")
 
-    def recent_failures(self) -> list[dict[str, Any]]:
-        return self._all("recent_failures")
+    def recent_failures(self, most: int = 5) -> list[dict[str, Any]]:
+        return self._all("recent_failures", most=most)
 
     def failures_since(self, since: float) -> int:
         """How many jobs have failed since a moment (seconds since the epoch), and not been tried again."""

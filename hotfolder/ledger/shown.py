@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hotfolder.ledger.queries import queries
@@ -59,8 +59,8 @@ class Changes:
     """Rows of `id, score, flags, version`, ids of what is gone, and the number of the newest change in them."""
 
     changed: int
-    rows: list[tuple[int, float | None, int, int]] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
+    rows: list[tuple[int, float | None, int, int]]
+    gone: list[int]
 
 
 class Shown(Reader):
@@ -83,10 +83,7 @@ class Shown(Reader):
     def ordered(self, filters: Filters, sort: str) -> array[int]:
         """Ids of the images that are wanted, in one of SORTS."""
         values = {
-            "folders": _list(filters.folders), "verdicts": _list(filters.verdicts), "by": filters.by,
-            "role": filters.role, "lowest": filters.lowest, "highest": filters.highest, "stars": filters.stars,
-            "model": filters.model, "seed": filters.seed, "source": filters.source, "below": filters.below,
-            "since": filters.since, "until": filters.until, "lowest_gain": filters.lowest_gain,
+            **asdict(filters), "folders": _list(filters.folders), "verdicts": _list(filters.verdicts),
             "words": _list([word.lower() for word in filters.words] if filters.words else None), "sort": sort,
         }  # fmt: skip
         with told("read"):
@@ -97,15 +94,16 @@ class Shown(Reader):
 
     def changes(self, after: int, most: int) -> Changes:
         """What has changed after the change of this number, at most so many images."""
-        found = Changes(after)
         last = after
+        rows: list[tuple[int, float | None, int, int]] = []
+        gone: list[int] = []
         for row in self._all("changed_images", after=after, most=most):
             last = row["changed"]
             if row["is_gone"]:
-                found.gone.append(row["id"])
+                gone.append(row["id"])
             else:
-                found.rows.append(_row(row))
-        return Changes(last, found.rows, found.gone)
+                rows.append(_row(row))
+        return Changes(last, rows, gone)
 
     def data_version(self) -> int:
         """Another number whenever another connection has committed something."""
@@ -123,9 +121,6 @@ class Shown(Reader):
     def shown_jobs(self, most: int) -> list[dict[str, Any]]:
         """What is in work, and at most so many of what waits."""
         return self._all("shown_jobs", most=most)
-
-    def shown_failures(self, most: int) -> list[dict[str, Any]]:
-        return self._all("shown_failures", most=most)
 
 
 def _row(row: Mapping[str, Any]) -> tuple[int, float | None, int, int]:

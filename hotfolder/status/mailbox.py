@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _ANSWER = ".answer"
 #: A command that waits, and one that is being carried out: that one cannot be withdrawn any more.
 _WAITS, _BEGUN = ".json", ".begun"
+#: What a command does of which something can be undone.
+UNDOABLE = ("verdict", "reroute", "retry", "restore")
 _MOST_BYTES = 64 * 2**20
 _POLL = 0.05
 
@@ -105,6 +107,13 @@ def waiting(layout: Layout) -> Iterator[Waiting]:
                 asked_at = int(path.stem.partition("-")[0]) / 1e9
                 number = f"{zlib.crc32(path.stem.encode()):08x}"[:6]
                 yield Waiting(number, asked_at, path.suffix == _BEGUN, command, path)
+
+
+def answered(layout: Layout) -> set[str]:
+    """The names of the commands whose answers lie there."""
+    with contextlib.suppress(OSError):
+        return {f"{path.stem}{_WAITS}" for path in layout.control.glob(f"*{_ANSWER}")}
+    return set()
 
 
 def begun(name: str) -> str:

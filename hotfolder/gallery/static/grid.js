@@ -79,8 +79,6 @@ export class Grid extends EventTarget {
     for (let index = first; index < last; index += 1) {
       if (!this.cells.has(index)) this.place(index, !isQuick);
     }
-    this.first = first;
-    this.last = last;
   }
 
   settle() {
@@ -129,14 +127,14 @@ export class Grid extends EventTarget {
     const pending = store.pending.get(id), verdict = pending || store.verdict(id), score = store.score(id);
     const kind = store.gone.has(id) ? "gone" : verdict === KEEP ? "keep" : verdict === REJECT ? "reject" : store.isUpscaled(id) ? "upscaled" : "none";
     node.dataset.kind = kind;
-    node.dataset.flip = this.flipped.get(id) || "";
+    const flip = this.flipped.get(id);
+    node.dataset.flip = flip || "";
     node.classList.toggle("focus", id === this.focus);
     node.classList.toggle("selected", this.selected.has(id));
     node.classList.toggle("pending", pending !== undefined);
     node.score.textContent = Number.isNaN(score) || score === undefined ? "–" : score.toFixed(2);
     node.mark.textContent = {keep: "✓", reject: "✕", upscaled: "⤢", gone: "∅", none: "·"}[kind];
     node.who.textContent = pending ? "…" : store.isMine(id) ? "●" : "";
-    const flip = this.flipped.get(id);
     node.flip.textContent = flip ? (flip === "keep" ? "→ keep" : "→ reject") : "";
     node.setAttribute("aria-selected", this.selected.has(id));
     // What is seen comes first, word by word: people who speak to their machine say what they see.

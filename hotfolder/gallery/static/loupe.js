@@ -2,7 +2,6 @@
 import {getJson} from "./api.js";
 import {Pane} from "./pane.js";
 
-const PREFETCHED = 3;
 const SWIPE = 70;  // pixels
 const LOOKED = 400;  // ms that count as a look
 
@@ -134,7 +133,7 @@ export class Loupe {
 
   prefetch(id) {
     this.kept = [];
-    for (const step of [1, 2, -1].slice(0, PREFETCHED)) {
+    for (const step of [1, 2, -1]) {
       const near = this.grid.at(id, step);
       if (near === null || near === id) continue;
       const picture = new Image();

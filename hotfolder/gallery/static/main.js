@@ -9,7 +9,7 @@ import {Line} from "./line.js";
 import {Looks} from "./looks.js";
 import {Loupe} from "./loupe.js";
 import {hideSide, sideShows} from "./side.js";
-import {Store} from "./store.js";
+import {KEEP, REJECT, Store} from "./store.js";
 import {Threshold} from "./threshold.js";
 import {failed, many} from "./toast.js";
 import {Why} from "./why.js";
@@ -160,7 +160,7 @@ new Events(store, {
   reload,
   panel(found) {
     line.update(found);
-    store.mailbox(found.pending.map(([id, verdict]) => [id, verdict === "keep" ? 1 : 2]));
+    store.mailbox(found.pending.map(([id, verdict]) => [id, verdict === "keep" ? KEEP : REJECT]));
   },
   answer: (answer) => actions.answered(answer),
   connected: (is) => document.body.classList.toggle("away", !is),

@@ -47,8 +47,8 @@ export class Pane {
     this.picture.hidden = false;
   }
 
-  // `at`: where in the picture, 0 to 1 in both directions; 'zoom' in pixels of the screen for one of the picture.
-  zoom(at, ratio = 1) {
+  // `at`: where in the picture, 0 to 1 in both directions; one pixel of the screen for one of the picture.
+  zoom(at) {
     if (this.viewer || this.id === null) return;
     this.stage.hidden = false;
     this.viewer = OpenSeadragon({
@@ -63,7 +63,7 @@ export class Pane {
       this.picture.hidden = true;
       const size = viewer.world.getItemAt(0).getContentSize();
       this.aspect = size.y / size.x;
-      viewer.viewport.zoomTo(viewer.viewport.imageToViewportZoom(ratio / devicePixelRatio), undefined, true);
+      viewer.viewport.zoomTo(viewer.viewport.imageToViewportZoom(1 / devicePixelRatio), undefined, true);
       viewer.viewport.panTo(new OpenSeadragon.Point(at.x, at.y * this.aspect), true);
       viewer.addHandler("viewport-change", () => this.moved(this));
     });

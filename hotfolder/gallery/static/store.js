@@ -3,7 +3,7 @@ import {getBytes} from "./api.js";
 
 export const KEEP = 1, REJECT = 2, MINE = 4;
 const ROLE = 24, FOLDER = 224;
-export const DROPPED = 8, UPSCALED = 16;
+export const UPSCALED = 16;
 export const IN_KEEP = 32, IN_REJECT = 64;
 
 const QUIET = 1500;  // ms
@@ -76,7 +76,7 @@ export class Store extends EventTarget {
     }
     for (const id of gone) this.gone.add(id);
     this.changed = changed;
-    this.dispatchEvent(new CustomEvent("change", {detail: {ids: rows.map((row) => row[0]), gone, added}}));
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids: rows.map((row) => row[0]), gone}}));
     return added;
   }
 
@@ -96,7 +96,7 @@ export class Store extends EventTarget {
       else this.pending.delete(id);
     }
     this.touched = performance.now();
-    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: [], added: []}}));
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: []}}));
   }
 
   // What the mailbox has, as the server saw it. What was asked for a moment ago may not be in it yet.
@@ -105,7 +105,7 @@ export class Store extends EventTarget {
     const now = new Map(found), ids = [...new Set([...now.keys(), ...this.pending.keys()])].filter((id) => now.get(id) !== this.pending.get(id));
     if (!ids.length) return;
     this.pending = now;
-    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: [], added: []}}));
+    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: []}}));
   }
 
   // What `reroute --keep` would move, by the same rule as the ledger's: the score's last bit counts.

@@ -6,9 +6,8 @@ import {failed, tell} from "./toast.js";
 const HOW = {key: "by key", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
 
 export class Why {
-  constructor(actions, go) {
+  constructor(actions) {
     this.actions = actions;
-    this.go = go;
     this.id = null;
   }
 
