@@ -18,11 +18,11 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
+from hotfolder.bench.measure import psnr
 from hotfolder.engines.upscaling.network import read_descriptor
-from hotfolder.imaging.decode import decode
-from hotfolder.imaging.modes import to_rgb
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind
+from tools.builtin.measure import photographs
 
 _FACTOR = 4
 Pixels = NDArray[np.float64]
@@ -37,11 +37,11 @@ def main(
     ways: dict[str, Callable[[Image.Image], Pixels]] = {"bicubic": _bicubic}
     ways |= {Path(model).stem: _network(model) for model in models}
     found: dict[str, Any] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".png")):
-        whole = _middle(to_rgb(decode(path, 10**9).image, "white"), side)
+    for name_of_it, photograph in photographs(folder).items():
+        whole = _middle(photograph, side)
         small = whole.resize((whole.width // _FACTOR, whole.height // _FACTOR), Image.Resampling.BOX)
         there = np.asarray(whole, np.float64)
-        found[path.name] = {name: _compared(way(small), there) for name, way in ways.items()}
+        found[name_of_it] = {name: _compared(way(small), there) for name, way in ways.items()}
     means = {
         name: {
             key: round(float(np.mean([each[name][key] for each in found.values()])), 2)
@@ -60,9 +60,8 @@ def _middle(image: Image.Image, side: int) -> Image.Image:
 
 def _compared(enlarged: Pixels, there: Pixels) -> dict[str, float]:
     """`detail`: the mean step between neighbours, as a share of the photograph's own; 1 is as sharp as that."""
-    error = float(((enlarged - there) ** 2).mean())
     return {
-        "psnr_db": round(99.0 if error == 0 else float(10 * np.log10(255**2 / error)), 2),
+        "psnr_db": round(psnr(enlarged, there), 2),
         "detail": round(_steps(enlarged) / max(_steps(there), 1e-9), 2),
     }
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
 #: How far results may be from float32's on a CPU.
 MOST_SCORE, LEAST_PSNR, MOST_LEVELS = 0.02, 50.0, 1.0
 

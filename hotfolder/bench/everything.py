@@ -6,14 +6,13 @@ memory of a part is then its own.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,9 +77,12 @@ def bench_all(
         left = longest - keeper.seconds - _END
         if left < _LEAST:
             continue  # it stays missing, and the document says so
-        with keeper.part(part.name) as done:
-            seconds = min(part.seconds * max(1.0, longest / LONGEST), left)
-            (run or _run)(part, settings, quick, seconds).into(done)
+        seconds = min(part.seconds * max(1.0, longest / LONGEST), left)
+        ran, began = _interrupted(), time.monotonic()
+        try:
+            ran = (run or _run)(part, settings, quick, seconds)
+        finally:
+            keeper.keep(part.name, ran, time.monotonic() - began)
     tell("done", len(wanted), len(wanted))
     return keeper.write(finished=True)
 
@@ -101,27 +103,17 @@ class _Keeper:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[_Ran]:
-        """What is put into it is kept, also when this is interrupted."""
-        ran, began = _Ran(), time.monotonic()
-        ran.status, ran.error = (
-            Status.FAILED,
-            Problem(kind="interrupted", message="it was stopped", fix="run it again"),
+    def keep(self, name: str, ran: _Ran, seconds: float) -> None:
+        self._machine = ran.machine or self._machine
+        self._versions = ran.versions or self._versions
+        self._parts[name] = Part(
+            name=name,
+            status=ran.status,
+            seconds=round(seconds, 2),
+            error=ran.error,
+            measurements=tuple(ran.measurements),
         )
-        try:
-            yield ran
-        finally:
-            self._machine = ran.machine or self._machine
-            self._versions = ran.versions or self._versions
-            self._parts[name] = Part(
-                name=name,
-                status=ran.status,
-                seconds=round(time.monotonic() - began, 2),
-                error=ran.error,
-                measurements=tuple(ran.measurements),
-            )
-            self.write()
+        self.write()
 
     def write(self, *, finished: bool = False) -> BenchAll:
         document = BenchAll(
@@ -153,9 +145,6 @@ class _Ran:
         self.machine: Machine | None = None
         self.versions: dict[str, str] = {}
 
-    def into(self, other: _Ran) -> None:
-        other.__dict__.update(vars(self))
-
     def read(self, line: str) -> None:
         """One line of the process: an object with one key. Half a line, of a process that was killed, is left out."""
         try:
@@ -173,6 +162,14 @@ class _Ran:
                 self.error = Problem(
                     kind="failed", message=f"it said something that is not understood: {str(error)[:200]}", fix=""
                 )
+
+
+def _interrupted() -> _Ran:
+    """What stands of a part that did not come to its end."""
+    ran = _Ran()
+    ran.status = Status.FAILED
+    ran.error = Problem(kind="interrupted", message="it was stopped", fix="run it again")
+    return ran
 
 
 def _run(part: PartSpec, settings: RunnerSettings, quick: bool, seconds: float) -> _Ran:

@@ -5,7 +5,6 @@ At its end it writes one line of JSON to stdout: what the run came to, how long 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import logging
@@ -17,11 +16,10 @@ from pathlib import Path
 
 from hotfolder.config import loading
 from hotfolder.daemon.loop import Daemon
+from hotfolder.executors.limits import die_with_parent
 from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Item, Kind, Outcome, Score, SourceFacts
-
-_PR_SET_PDEATHSIG = 1
 
 
 def judge(_: Kind, item: Item) -> Outcome:
@@ -42,7 +40,7 @@ def peak_memory_mb(status: Path = Path("/proc/self/status")) -> float:
 
 
 def main(root: Path, mode: str) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever measures may be killed
+    die_with_parent()  # whoever measures may be killed
     log_to_stderr(logging.INFO, "%(asctime)s %(levelname)-7s %(message)s")
     daemon = Daemon(root, loading.load(root, {}), StandInExecutor(judge))
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())

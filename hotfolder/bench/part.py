@@ -5,21 +5,19 @@ Each finding is a line of JSON, written as soon as it is known: what a process t
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from hotfolder.bench.document import Measurement
 from hotfolder.errors import HotfolderError
+from hotfolder.executors.limits import die_with_parent
 from hotfolder.types import RunnerSettings
 
 Give = Callable[[Measurement], None]
-_PR_SET_PDEATHSIG = 1
 
 
 def measure(name: str, settings: RunnerSettings, quick: bool, give: Give) -> None:
@@ -51,7 +49,7 @@ def measure(name: str, settings: RunnerSettings, quick: bool, give: Give) -> Non
 
 
 def main(name: str) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever measures may be killed
+    die_with_parent()  # whoever measures may be killed
     settings, quick = pickle.load(sys.stdin.buffer)
     # What libraries print goes to the log: stdout is ours.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")

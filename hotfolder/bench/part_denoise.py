@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hotfolder.bench.denoisers import DESIGNS, Denoiser
 from hotfolder.bench.document import Correctness, Limit, Measurement, correct, limited, rounded
-from hotfolder.bench.measure import bandwidth, begin_memory, peak_flops, peak_memory, seconds
+from hotfolder.bench.measure import bandwidth, begin_memory, peak_flops, peak_memory, psnr, seconds
 from hotfolder.bench.part import Give
 from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device, precision_name
 from hotfolder.engines.generation.loading import pick_generator_dtype
@@ -83,8 +83,8 @@ def compared(name: str, device: torch.device, dtype: torch.dtype) -> Correctness
     rounded_inputs = denoiser.inputs(1, _SMALL_SIDE)
     exact = _levels(denoiser.to(cpu, torch.float32).step(_in_float32(rounded_inputs)))
     ours = _levels(denoiser.to(device, dtype).step(denoiser.inputs(1, _SMALL_SIDE)))
-    error = float((((ours - exact) / max(float(np.ptp(exact)), 1e-9)) ** 2).mean())
-    value = 99.0 if error == 0 else min(99.0, float(-10 * np.log10(error)))
+    white = 255 / max(float(np.ptp(exact)), 1e-9)
+    value = min(99.0, psnr(ours * white, exact * white))
     return correct("psnr_db", value, f"a scaled-down network in {precision_name(dtype)}, {_SMALL_SIDE}²")
 
 

@@ -27,7 +27,7 @@ def describe(settings: RunnerSettings) -> Machine:
     """Raises DeviceTrouble for a device that is not there."""
     device = pick_device(settings.device)
     is_card = device.type == "cuda"
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    memory = memory_of(torch.device("cpu"))[1] / 2**20
     return Machine(
         device=torch.cuda.get_device_name(device) if is_card else _processor(),
         device_type="cuda" if is_card else "cpu",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import not_a_file
-from hotfolder.cli.finding import find_image
+from hotfolder.cli.finding import digest_of, find_image
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
 from hotfolder.config import loading
@@ -152,11 +151,7 @@ def _of_file(
     error = not_a_file(file)
     if error is not None:
         raise UsageError(f"{file} cannot be looked at: {error.message}", error.fix)
-    try:
-        with file.open("rb") as opened:
-            known = reader.embeddings_of(hashlib.file_digest(opened, "sha256").hexdigest())
-    except OSError as problem:
-        raise UsageError(f"{file} cannot be read: {problem.strerror}", "let this user read it") from None
+    known = reader.embeddings_of(digest_of(file))
     made = _made(layout, settings, encoder, Item(1, 1, str(file.absolute()), "", {"named": True, "layout": True}))
     return {**known, **made}
 

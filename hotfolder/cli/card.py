@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from hotfolder.core.card import Card, Parts, plan_of, propose
@@ -33,15 +32,12 @@ def card() -> Card | None:
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
         memory, name = max(
-            (int(memory), name.strip()) for memory, _, name in map(_parted, told.strip().splitlines())
+            (int(memory), name.strip())
+            for memory, _, name in (line.partition(",") for line in told.strip().splitlines())
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return Card(name, memory << 20, machine_memory(), has_nf4())
-
-
-def _parted(line: str) -> tuple[str, str, str]:
-    return line.partition(",")
 
 
 def has_nf4() -> bool:
@@ -55,9 +51,9 @@ def parts_of(entry: ModelEntry) -> Parts | None:
     return Parts(entry.parts_mb["denoiser"] << 20, entry.parts_mb.get("text", 0) << 20)
 
 
-def proposal(root: Path, found: Callable[[], Card | None] = card) -> str:
+def proposal(root: Path) -> str:
     """Which preset fits, why, what is fetched for it, and how to have it."""
-    here = found()
+    here = card()
     entries = {entry.name: entry for entry in Catalogue().entries()}
     known = {name: parts for name, entry in entries.items() if (parts := parts_of(entry)) is not None}
     best = propose(here, known)

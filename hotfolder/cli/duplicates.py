@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def run_duplicates(
     told = [_told(group, pictures, move_to is not None) for group in found]
     moved: list[dict[str, Any]] | None = []
     if move_to is not None:
-        images = [image_id for each in told for copy in each["copies"] for image_id in copy.pop("moving")]
+        images = _to_be_moved(found, pictures)
         name_root(layout.root)
         if images:
             command = {"do": "verdict", "verdict": Verdict.REJECT, "images": images}
@@ -124,20 +124,27 @@ def _original(image_id: int, parents: Mapping[int, int]) -> int:
 
 
 def _told(group: Group, pictures: Mapping[int, _Picture], is_moved: bool) -> dict[str, Any]:
-    """A group as it is told; `moving`: the images that are to be moved."""
+    """A group as it is told."""
     copies = []
     for image_id, cosine in group.others.items():
         picture = pictures[image_id]
         told = {**_facts(picture), "alike": round(cosine, 3)}
-        if is_moved:
-            stays = picture.is_mine
-            told["moving"] = [
-                row["id"] for row in picture.rows if not stays and not row["path"].startswith(f"{REJECT}/")
-            ]
-            if stays:
-                told["stays"] = "you kept it"
+        if is_moved and picture.is_mine:
+            told["stays"] = "you kept it"
         copies.append(told)
     return {"best": {**_facts(pictures[group.best]), "why": group.why}, "copies": copies}
+
+
+def _to_be_moved(found: Iterable[Group], pictures: Mapping[int, _Picture]) -> list[int]:
+    """Ids of all copies but those that a person kept, and those that are rejected already."""
+    copies = (pictures[each] for group in found for each in group.others)
+    return [
+        row["id"]
+        for picture in copies
+        if not picture.is_mine
+        for row in picture.rows
+        if not row["path"].startswith(f"{REJECT}/")
+    ]
 
 
 def _facts(picture: _Picture) -> dict[str, Any]:

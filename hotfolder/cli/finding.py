@@ -64,17 +64,23 @@ def find_result(reader: Reader, layout: Layout, image: Path) -> dict[str, Any]:
     return found.row
 
 
+def digest_of(file: Path) -> str:
+    """The sha256 of a file's content. Raises UsageError where it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", "let this user read it") from None
+
+
 def _by_content(reader: Reader, layout: Layout, places: list[Path]) -> FoundImage | None:
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         return None
-    try:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}", "let this user read it") from None
     rows = [
-        row for image_id in reader.images_of_content(digest) if (row := reader.image_row(image_id)) is not None
+        row
+        for image_id in reader.images_of_content(digest_of(file))
+        if (row := reader.image_row(image_id)) is not None
     ]
     if not rows:
         return None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from hotfolder.cli import table
+from hotfolder.cli.card import card
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
 from hotfolder.config.settings import Settings
@@ -88,17 +87,10 @@ def _size(size: int | None) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def device_memory() -> int | None:
-    """MiB of the largest GPU, else of the machine. Asks the driver's own tool: torch would take seconds."""
-    tool = shutil.which("nvidia-smi")
-    if tool:
-        command = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.split()
-            return max(int(line) for line in told)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            pass
-    return machine_memory() >> 20
+def device_memory() -> int:
+    """MiB of the largest GPU, else of the machine."""
+    found = card()
+    return (machine_memory() if found is None else found.memory) >> 20
 
 
 def run_pull(given: Path | None, names: Sequence[str], *, as_json: bool) -> ExitCode:

@@ -14,6 +14,7 @@ Root = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
+Csv = Annotated[bool, typer.Option("--csv", help="A table for spreadsheets on stdout.")]
 Since = Annotated[
     str | None, typer.Option(help="Only what was made since then: 12h, 7d, 2w, or a day such as 2026-11-01.")
 ]

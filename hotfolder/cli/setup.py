@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hotfolder.config import loading, presets
 from hotfolder.config.root import FILE_NAME, check_place
 from hotfolder.core import toml
 from hotfolder.errors import UsageError
-from hotfolder.files.moves import fsync_folder
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.home import expanded, home
@@ -26,8 +25,7 @@ def make_root(root: Path, preset: str, *, umask: str = "", in_file: bool = False
     Nothing is made inside of what another root works on. `umask` is as for output.umask: what is made gets none of
     these permissions; with `in_file`, the configuration says so, too.
     """
-    if preset not in presets.PRESETS:
-        raise UsageError(f"no preset is called '{preset}'", f"use one of {', '.join(presets.PRESETS)}")
+    _check_preset(preset)
     check_place(root)
     path = root / FILE_NAME
     before = os.umask(int(umask, 8)) if umask else None
@@ -43,6 +41,12 @@ def make_root(root: Path, preset: str, *, umask: str = "", in_file: bool = False
     finally:
         if before is not None:
             os.umask(before)
+
+
+def _check_preset(preset: str) -> None:
+    """Raises UsageError."""
+    if preset not in presets.PRESETS:
+        raise UsageError(f"no preset is called '{preset}'", f"use one of {', '.join(presets.PRESETS)}")
 
 
 def _write(path: Path, text: str, mode: int) -> None:
@@ -85,8 +89,7 @@ def run_init(given: Path | None, preset: str | None, umask: str | None) -> None:
 
 def _become(root: Path, preset: str) -> None:
     """Raises UsageError, ConfigError for a file that cannot be read, DiskFull."""
-    if preset not in presets.PRESETS:
-        raise UsageError(f"no preset is called '{preset}'", f"use one of {', '.join(presets.PRESETS)}")
+    _check_preset(preset)
     path = Path(os.path.realpath(root / FILE_NAME))
     document = loading.read(path)
     text = path.read_text(encoding="utf-8")
@@ -105,7 +108,8 @@ def _become(root: Path, preset: str) -> None:
     name_root(root)
     if new != text:
         try:
-            _replace(path, new)
+            with Beneath(path.parent) as folder:
+                folder.write(path.name, new, like=True)
         except OSError as error:
             raise refused(error, f"{path} cannot be written", "may this user write there?") from None
     for each in found:
@@ -118,21 +122,3 @@ def _become(root: Path, preset: str) -> None:
         if changes
         else f"{root} has all of preset '{preset}' that is not yours: nothing is changed.\n"
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all, and as readable as it was. Raises OSError."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        _write(staged, text, stat.S_IMODE(path.stat().st_mode))
-        _fsync(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
-    fsync_folder(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    """What was written reaches the disk before its name does. Raises OSError."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -91,6 +91,10 @@ class FolderSettings:
             log.warning("the settings for %s: unexpected %s", source_file, type(error).__name__, exc_info=error)
             return self._plain.policy
 
+    def keep_at(self, source_file: str | None) -> float:
+        """From which score on the gate keeps what comes of a dropped file, or of none."""
+        return self.policy(source_file or "").gate.keep
+
     def _merged(self, source_file: str, *, lenient: bool) -> _Merged:
         parts = source_file.split("/")
         if len(parts) < 3 or parts[0] != INBOX:

@@ -14,6 +14,16 @@ from hotfolder.config.settings import ARRAYS, Settings, sections
 from hotfolder.core import toml
 from hotfolder.core.prompts import schema as prompts
 
+
+def _on_gpu(model: str) -> dict[str, dict[str, str]]:
+    """What presets for a GPU have alike, around the model that draws."""
+    return {
+        "generate": {"model": model},
+        "score": {"scorer": "laion-v2"},
+        "upscale": {"model": "realesrgan-x4plus"},
+    }
+
+
 #: What each preset changes, and what it is for.
 PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     "tiny": (
@@ -30,35 +40,19 @@ PRESETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     ),
     "z-image-turbo": (
         "Z-Image-Turbo, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 16 GB.",
-        {
-            "generate": {"model": "z-image-turbo"},
-            "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus"},
-        },
+        _on_gpu("z-image-turbo"),
     ),
     "flux2-klein": (
         "FLUX.2 [klein] 4B, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 12 GB, or 8 with 'nf4'.",
-        {
-            "generate": {"model": "flux2-klein"},
-            "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus"},
-        },
+        _on_gpu("flux2-klein"),
     ),
     "sdxl-turbo": (
         "SDXL Turbo, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 8 GB.",
-        {
-            "generate": {"model": "sdxl-turbo"},
-            "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus"},
-        },
+        _on_gpu("sdxl-turbo"),
     ),
     "flux-schnell": (
         "FLUX.1 schnell, the LAION aesthetic predictor and Real-ESRGAN: for a GPU with 40 GB.",
-        {
-            "generate": {"model": "flux-schnell"},
-            "score": {"scorer": "laion-v2"},
-            "upscale": {"model": "realesrgan-x4plus"},
-        },
+        _on_gpu("flux-schnell"),
     ),
 }
 _WIDTH = 100

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on
+from hotfolder.core.memory_plan import WORKING, MemoryPlan, begin_on
 
 #: Of a card's memory; the rest is the driver's and the desktop's.
 _SHARE = 0.97
-#: What working takes beside the largest part, as in `begin_on`.
-_WORKING = 2 * GIB
 #: Bits of a weight in 4 bits with its scales, of 16; and room for what is not kept so.
 _FOUR_BITS = 1.1 * 4.5 / 16
 #: Parts that wait for their turn lie in the machine's memory.
@@ -62,16 +60,13 @@ def plan_of(parts: Parts, card: Card) -> MemoryPlan | None:
     In 8 bits is the denoiser alone; in 4 bits are the text encoders, too.
     """
     free = int(card.memory * _SHARE)
+    weights = parts.denoiser + parts.text
+    plan = begin_on((*_WHOLE, MemoryPlan.FP8, MemoryPlan.NF4), free, weights, parts.denoiser, parts.text)
+    in_ram = card.ram is None or card.ram >= _RAM * weights
+    if plan in (MemoryPlan.FULL, MemoryPlan.TILED) or (plan is not MemoryPlan.NF4 and in_ram):
+        return plan
     largest = max(parts.denoiser, parts.text)
-    whole = begin_on((*_WHOLE, MemoryPlan.NF4), free, parts.denoiser + parts.text, largest)
-    in_ram = card.ram is None or card.ram >= _RAM * (parts.denoiser + parts.text)
-    if whole in (MemoryPlan.FULL, MemoryPlan.TILED) or (whole is MemoryPlan.OFFLOAD and in_ram):
-        return whole
-    # The text encoders keep their 16 bits there.
-    fewer = begin_on((MemoryPlan.FP8, MemoryPlan.NF4), free, 0, max(parts.denoiser, 2 * parts.text))
-    if fewer is MemoryPlan.FP8 and in_ram:
-        return fewer
-    return MemoryPlan.NF4 if card.has_nf4 and _FOUR_BITS * largest + _WORKING <= free else None
+    return MemoryPlan.NF4 if card.has_nf4 and _FOUR_BITS * largest + WORKING <= free else None
 
 
 def propose(card: Card | None, parts: Mapping[str, Parts]) -> Proposal:
@@ -93,5 +88,5 @@ def _first(card: Card, parts: Mapping[str, Parts]) -> Proposal | None:
 def _with_nf4(card: Card | None, parts: Mapping[str, Parts], without: str) -> str | None:
     if card is None or card.has_nf4:
         return None
-    better = _first(Card(card.name, card.memory, card.ram, has_nf4=True), parts)
+    better = _first(replace(card, has_nf4=True), parts)
     return better.preset if better is not None and better.preset != without else None

@@ -8,7 +8,7 @@ from enum import StrEnum
 GIB = 2**30
 #: What working takes beside the weights of the part in work, and with a picture decoded in one piece. Rough: a step
 #: that was chosen too high is left when the memory runs out.
-_WORKING, _WHOLE_PICTURE = 2 * GIB, 6 * GIB
+WORKING, _WHOLE_PICTURE = 2 * GIB, 6 * GIB
 #: Room above the weights' own bytes: the allocator's, and the CUDA context's.
 _ROOM = 1.1
 
@@ -31,9 +31,9 @@ def begin_on(steps: Sequence[MemoryPlan], free: int, weights: int, denoiser: int
     """
     needs = {
         MemoryPlan.FULL: _ROOM * weights + _WHOLE_PICTURE,
-        MemoryPlan.TILED: _ROOM * weights + _WORKING,
-        MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + _WORKING,
-        MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + _WORKING,
+        MemoryPlan.TILED: _ROOM * weights + WORKING,
+        MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + WORKING,
+        MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + WORKING,
         MemoryPlan.NF4: 0.0,
     }
     return next((step for step in steps if needs[step] <= free), steps[-1])

@@ -82,7 +82,7 @@ class GivenStars:
                 stars = rating_in(packet) if packet is not None else None
                 if stars is not None and stars != known.stars:
                     image = stored[0]
-                    keep = self._settings.policy(image.source_file or "").gate.keep
+                    keep = self._settings.keep_at(image.source_file)
                     yield _Given(image, stars, verdict_of(stars, keep))
 
     def _carry_out(self, given: Iterable[_Given]) -> Generator[None, None, None]:

@@ -218,7 +218,7 @@ class Results:
         verdict = verdict_by_place(image.path, path)
         if verdict is None:
             return None
-        keep = self._settings.policy(image.source_file or "").gate.keep
+        keep = self._settings.keep_at(image.source_file)
         return Given(verdict, Judge.PERSON, How.MOVED, gate_keep=keep, path_before=image.path)
 
     def _moved_at(self, beneath: Beneath, there: Sighting, now: float) -> float:

@@ -64,7 +64,7 @@ class Verdicts:
                 elif self._ledger.verdicts.is_given(image_id, action_id):
                     told.append({"file": image.path, "path": image.path})  # before a crash
                 else:
-                    keep = self._settings.policy(image.source_file or "").gate.keep
+                    keep = self._settings.keep_at(image.source_file)
                     transitions.append(verdict_given(image, verdict, how, keep, action_id))
             places = {image.id: image.path for image in images.values()}
             for published in self._outbox.publish_now(transitions):
@@ -82,7 +82,7 @@ class Verdicts:
         count, ids = 0, list(looks)
         for start in range(0, len(ids), _PAGE):
             images = self._ledger.images.many(ids[start : start + _PAGE])
-            keeps = {each.id: self._settings.policy(each.source_file or "").gate.keep for each in images}
+            keeps = {each.id: self._settings.keep_at(each.source_file) for each in images}
             lengths = {image_id: looks[image_id] for image_id in keeps}
             count += self._ledger.verdicts.seen(lengths, keeps, self._clock())
             yield

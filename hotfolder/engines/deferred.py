@@ -18,29 +18,23 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, UnionType
 from typing import Any
 
-#: What these answer while nothing is compiled; asked of the module that is named, or of one below it.
-_WITHOUT: dict[str, Callable[..., Any]] = {}
 
-
-def _answers(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def keep(answer: Callable[..., Any]) -> Callable[..., Any]:
-        _WITHOUT[name] = answer
-        return answer
-
-    return keep
-
-
-@_answers("torch._dynamo.allow_in_graph")
-@_answers("torch._dynamo.assume_constant_result")
-@_answers("torch._dynamo.disable")
 def _unchanged(function: Any = None, *args: Any, **kwargs: Any) -> Any:
     """As a decorator, with arguments of its own or without."""
     return (lambda found: found) if function is None else function
 
 
-@_answers("torch._dynamo.is_compiling")
 def _no() -> bool:
     return False
+
+
+#: What these answer while nothing is compiled; asked of the module that is named, or of one below it.
+_WITHOUT: dict[str, Callable[..., Any]] = {
+    "torch._dynamo.allow_in_graph": _unchanged,
+    "torch._dynamo.assume_constant_result": _unchanged,
+    "torch._dynamo.disable": _unchanged,
+    "torch._dynamo.is_compiling": _no,
+}
 
 
 class _Finder(MetaPathFinder, Loader):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import resource
+import signal
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 _SHARE = 0.9
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """The kernel kills this process when the one that started it ends, however that ends; prctl(2)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def limit_worker(memory_mb: int, *, on_cpu: bool) -> None:

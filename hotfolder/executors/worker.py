@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import queue
@@ -15,12 +14,10 @@ from multiprocessing.connection import Connection
 from hotfolder.engines.deferred import defer_unused
 from hotfolder.engines.imports import without_collection
 from hotfolder.errors import DeviceLost, HotfolderError
-from hotfolder.executors.limits import limit_worker
+from hotfolder.executors.limits import die_with_parent, limit_worker
 from hotfolder.executors.wire import CANCEL, FINISHED, OTHER_VERSION, READY, STOP, VERSION
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(handle: int, parent: int, version: str) -> None:
@@ -28,7 +25,7 @@ def main(handle: int, parent: int, version: str) -> None:
     # The daemon decides when to stop; a Ctrl-C in the terminal reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != parent:
         return  # it died before the line above could take effect
     log_to_stderr(logging.WARNING, "worker: %(message)s")

@@ -20,15 +20,14 @@ from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, sha256_of, usu
 from hotfolder.types import Kind
 
 _WEIGHTS = {".safetensors", ".pth", ".pt"}
-#: What models are for, and the folders of ComfyUI (models/…) and A1111 (models/…) that hold such, in lower case.
-KINDS: Mapping[str, frozenset[str]] = {
-    Kind.UPSCALE: frozenset(("upscale_models", "esrgan", "realesrgan", "swinir", "dat")),
-    LORA: frozenset(("loras", "lora", "lycoris")),
-    EMBEDDING: frozenset(("embeddings",)),
-    Kind.GENERATE: frozenset(("checkpoints", "stable-diffusion", "diffusion_models", "unet")),
+#: What models are for, and the folders of ComfyUI (models/…) and A1111 (models/…) that hold such, in lower case; the
+#: first is the one that people know.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    Kind.UPSCALE: ("upscale_models", "esrgan", "realesrgan", "swinir", "dat"),
+    LORA: ("loras", "lora", "lycoris"),
+    EMBEDDING: ("embeddings",),
+    Kind.GENERATE: ("checkpoints", "stable-diffusion", "diffusion_models", "unet"),
 }
-#: Of each the folder that people know.
-_FOLDER = {Kind.UPSCALE: "upscale_models", LORA: "loras", EMBEDDING: "embeddings", Kind.GENERATE: "checkpoints"}
 #: How the tensors of a textual inversion are called; and how those begin of generators, and of networks for enlarging.
 _INVERSIONS = {"emb_params", "clip_l", "clip_g", "string_to_param", "t5"}
 _DENOISERS = (
@@ -84,7 +83,7 @@ def link(place: Path, catalogue: Catalogue, kind: str | None = None) -> Iterator
             yield Found(path, known, "known by its sha256")
         else:
             above = {part.lower() for part in path.relative_to(folder.parent).parts[:-1]}
-            meant = kind or next((each for each, folders in KINDS.items() if above & folders), None)
+            meant = kind or next((each for each, folders in KINDS.items() if above.intersection(folders)), None)
             if meant == Kind.GENERATE:
                 yield _link_checkpoint(path, catalogue)
             elif meant is None or (meant in (LORA, EMBEDDING) and not is_weights(path.name)):
@@ -96,7 +95,7 @@ def link(place: Path, catalogue: Catalogue, kind: str | None = None) -> Iterator
 def _wanted(path: Path) -> str:
     """What would have to be known of a file, and what it looks like, by the names of its tensors."""
     kinds = _looks_like(path)
-    folders = " or ".join(f"'{_FOLDER[each]}' (--kind {each})" for each in kinds)
+    folders = " or ".join(f"'{KINDS[each][0]}' (--kind {each})" for each in kinds)
     looks = "" if len(kinds) > 1 else ", by the names in it"
     return f"what it is for is not known: it would have to lie in a folder {folders}{looks}"
 

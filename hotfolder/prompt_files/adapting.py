@@ -77,7 +77,7 @@ def without_unused(spec: PromptSpec, check: Callable[[PromptSpec], object], *, n
     Without `note` each is an error, but for a sampler of a picture that is the model's only one. Which option the
     error is about is found by leaving each out.
     """
-    for _ in _OPTIONAL:
+    while True:  # each time one of _OPTIONAL goes, or the error is raised
         try:
             check(spec)
         except PromptSyntax as error:
@@ -89,8 +89,8 @@ def without_unused(spec: PromptSpec, check: Callable[[PromptSpec], object], *, n
             if not is_the_one:
                 notes += (f"its {_OPTIONAL[key]} ({str(getattr(spec, key))[:60]}) has no use here: left out",)
             spec = replace(spec, notes=notes, **_without(key))
-    check(spec)
-    return spec
+        else:
+            return spec
 
 
 def _mends(spec: PromptSpec, key: str, check: Callable[[PromptSpec], object], error: PromptSyntax) -> bool:

@@ -80,11 +80,11 @@ SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
 _USER = """\
-# User unit, written by `hotfolder service install`; by hand: copy it to ~/.config/systemd/user/, then
-#   systemctl --user daemon-reload && systemctl --user enable --now hotfolder
+# User unit, written by `hotfolder {install}`; by hand: copy it to ~/.config/systemd/user/, then
+#   systemctl --user daemon-reload && systemctl --user enable --now {name}
 # It starts with your session; to start with the machine: loginctl enable-linger
 [Unit]
-Description=hotfolder: drop prompts and pictures, get the good ones
+Description=hotfolder: {about}
 StartLimitIntervalSec=600
 StartLimitBurst=5
 
@@ -95,13 +95,13 @@ Environment={variable}
 WantedBy=default.target
 """
 _SYSTEM = """\
-# System unit for any user, written by `hotfolder service install --system`; by hand: copy it to /etc/systemd/system/,
+# System unit for any user, written by `hotfolder {install} --system`; by hand: copy it to /etc/systemd/system/,
 # mend the path of the program, then
-#   systemctl daemon-reload && systemctl enable --now hotfolder@$USER
+#   systemctl daemon-reload && systemctl enable --now {name}@$USER
 # It works on the root of its user, ~/hotfolder. Another one stands in a drop-in of that user alone, as `--user` and
-# `--root` write it: hotfolder@USER.service.d/root.conf
+# `--root` write it: {name}@USER.service.d/root.conf
 [Unit]
-Description=hotfolder of %i: drop prompts and pictures, get the good ones
+Description=hotfolder of %i: {about}
 After=local-fs.target remote-fs.target
 StartLimitIntervalSec=600
 StartLimitBurst=5
@@ -147,14 +147,13 @@ def user_unit(command: str, root: str, *, gallery: bool = False) -> str:
 
     `command` and `root` are absolute, or begin with %h/. Raises UsageError.
     """
-    text = _USER.format(variable=_variable(root), common=_common(command, gallery=gallery))
-    return _of_gallery(text) if gallery else text
+    common = _common(command, gallery=gallery)
+    return _USER.format(variable=_variable(root), common=common, **_names(gallery=gallery))
 
 
 def system_unit(command: str, *, gallery: bool = False) -> str:
     """A template for the machine's systemd, for every user: hotfolder@USER. Raises UsageError."""
-    text = _SYSTEM.format(common=_common(command, gallery=gallery))
-    return _of_gallery(text) if gallery else text
+    return _SYSTEM.format(common=_common(command, gallery=gallery), **_names(gallery=gallery))
 
 
 def drop_in(unit: str, root: str) -> str:
@@ -199,17 +198,19 @@ def other_instances(name: str, unit: str) -> list[str]:
     return sorted({path.name.removesuffix(".d") for path in found} - {unit})
 
 
-def _of_gallery(text: str) -> str:
-    """Its name in the place of the daemon's, and how it is installed."""
-    names = (
-        ("hotfolder service install", "hotfolder service install --gallery"),
-        ("enable --now hotfolder", "enable --now hotfolder-gallery"),
-        ("hotfolder@USER.service.d", "hotfolder-gallery@USER.service.d"),
-        ("drop prompts and pictures, get the good ones", "the page in the browser"),
-    )
-    for old, new in names:
-        text = text.replace(old, new)
-    return text
+def _names(*, gallery: bool) -> dict[str, str]:
+    """What a unit is called, what it is, and how it is installed."""
+    if gallery:
+        return {
+            "name": "hotfolder-gallery",
+            "install": "service install --gallery",
+            "about": "the page in the browser",
+        }
+    return {
+        "name": "hotfolder",
+        "install": "service install",
+        "about": "drop prompts and pictures, get the good ones",
+    }
 
 
 def _common(command: str, *, gallery: bool) -> str:

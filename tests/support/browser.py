@@ -35,9 +35,9 @@ def needs_chromium() -> tuple[str, str]:
 
 def axe() -> str:
     """The script of axe-core. Skips the test where it is not there."""
-    named = os.environ.get("HOTFOLDER_AXE")
+    named = os.environ.get("AXE_CORE")
     if not named or not Path(named).is_file():
-        pytest.skip("no axe-core: npm install axe-core, and $HOTFOLDER_AXE is the path of its axe.min.js")
+        pytest.skip("no axe-core: npm install axe-core, and $AXE_CORE is the path of its axe.min.js")
     return Path(named).read_text(encoding="utf-8")
 
 

@@ -57,17 +57,16 @@ def load_single_file(
     not supported, or does not fit its base.
     """
     header = read_gguf_header(path) if is_gguf(path) else read_header(path)
-    if base is None or is_gguf(path) or is_whole(header):
-        family = "" if is_gguf(path) else family_in(path, header)
-        if base is None and family in ("", "flux"):
-            what = "transformer of FLUX.1" if family else "denoiser of a model"
-            raise UsageError(
-                f"{path} is the {what} alone",
-                "name a base: a pipeline folder of its family, whose text encoders and VAE it is used with",
-            )
-        if family not in ("", "flux"):
+    if not is_gguf(path) and (base is None or is_whole(header)):
+        family = family_in(path, header)
+        if family != "flux":
             return _load_ldm(path, header, family, base, dtype)
-    assert base is not None
+    if base is None:
+        what = "denoiser of a model" if is_gguf(path) else "transformer of FLUX.1"
+        raise UsageError(
+            f"{path} is the {what} alone",
+            "name a base: a pipeline folder of its family, whose text encoders and VAE it is used with",
+        )
     return load_denoiser(path, header, base, dtype, in_8_bits=in_8_bits)
 
 

@@ -26,10 +26,14 @@ def without_false_alarm(pipeline: Any) -> None:
     CLIP gets it in pieces, and of what another model does not read the image's notes tell: see `without_effect`.
     """
     for name in ("tokenizer", "tokenizer_2"):
-        found = getattr(pipeline, name, None)
-        tokenizer = getattr(found, "tokenizer", found)  # a processor of words and pictures has one within
-        if tokenizer is not None:
+        if (tokenizer := _tokenizer(pipeline, name)) is not None:
             tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+
+
+def _tokenizer(pipeline: Any, name: str) -> Any:
+    """None where there is none of that name. A processor, which also reads pictures, has one within."""
+    found = getattr(pipeline, name, None)
+    return getattr(found, "tokenizer", found)
 
 
 class ClipWords:
@@ -131,9 +135,7 @@ def _pooled(provider: Any, text: str, device: Any) -> torch.Tensor:
 
 def count_tokens(pipeline: Any, family: Family, prompt: str) -> int:
     """As its own tokenizer reads it, without what the family's template adds."""
-    tokenizer = getattr(pipeline, family.tokenizer)
-    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor, which also reads pictures
-    return len(tokenizer(prompt, truncation=False, verbose=False)["input_ids"])
+    return len(_tokenizer(pipeline, family.tokenizer)(prompt, truncation=False, verbose=False)["input_ids"])
 
 
 def without_effect(pipeline: Any, prompt: str, family: Family, spec: ModelSpec) -> list[str]:
@@ -143,8 +145,8 @@ def without_effect(pipeline: Any, prompt: str, family: Family, spec: ModelSpec) 
         strong = next((each.text for section in sections for each in section if each.weight != 1), "BREAK")
         notes.append(f"weights and BREAK are words to {spec.name}, as in '{strong.strip()[:40]}'")
     most = spec.defaults.get("max_sequence_length")
-    if most and (tokenizer := getattr(pipeline, family.tokenizer, None)) is not None:
-        tokenizer, most = getattr(tokenizer, "tokenizer", tokenizer), most - family.template
+    if most and (tokenizer := _tokenizer(pipeline, family.tokenizer)) is not None:
+        most -= family.template
         tokens = tokenizer(prompt, truncation=False, add_special_tokens=True, verbose=False)["input_ids"]
         if len(tokens) > most:
             rest = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True)
