@@ -213,8 +213,8 @@ def test_an_init_image_is_what_it_begins_from(nowhere: Path) -> None:
     begun.save(nowhere / "begin.png")
     told = document(
         generate(
-            nowhere, "a red circle on blue", "--init-image", "begin.png", "--strength", 0.2, "--seed", 1, "--format", "webp",
-            "--json",
+            nowhere, "a red circle on blue", "--init-image", "begin.png", "--strength", 0.2, "--seed", 1,
+            "--format", "webp", "--json",
         )
     )  # fmt: skip
     (row,) = told["images"]

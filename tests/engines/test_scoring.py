@@ -345,6 +345,7 @@ for count in map(int, sys.argv[2:]):
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_however_many_pictures_there_are(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png", 1, (1024, 1024))
     path = tmp_path / "a.jpg"
