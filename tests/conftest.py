@@ -40,7 +40,12 @@ def why_no_card() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are marked 'cuda' are skipped where there is no card."""
+    """Tests that are marked 'cuda' are skipped where there is no card; what has to be alone comes first.
+
+    Later it would wait for whatever the others have begun, and they for it.
+    """
+    lonely = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: item.path not in lonely)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     reason = why_no_card() if marked else None  # torch is imported only where it is asked for
     for item in marked:

@@ -24,7 +24,7 @@ from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.faults.disks import paused, wait_for_pause, working
 from tests.support.live import wait_for
-from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
@@ -95,9 +95,7 @@ def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> 
         assert told["cancelled"][0]["file"] == "inbox/generate/p.txt"
         assert 1 <= told["cancelled"][0]["jobs"] <= 20  # and the scores of what is drawn
         wait_for((layout.root / "archive/p.txt").exists, 20, "the prompt file is in the archive")
-        wait_for(
-            lambda: not rows(layout, "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"), 20, "it ends"
-        )
+        wait_for(lambda: is_worked(layout), 20, "it ends")
     made = [path for path in files_in(layout, "keep", "archive") if path.endswith(".png")]
     assert 4 <= len(made) <= 20
     assert rows(layout, "SELECT count(*) FROM queue WHERE kind = 'generate' AND state = 'done'") == [(len(made),)]

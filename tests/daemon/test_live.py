@@ -15,7 +15,7 @@ from hotfolder.demo.pictures import draw_landscape
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.support.live import LiveDaemon, drop, wait_for
-from tests.support.roots import check_consistent, files_in, rows
+from tests.support.roots import check_consistent, files_in, is_worked, rows
 
 pytestmark = pytest.mark.slow
 
@@ -135,11 +135,7 @@ def test_a_worker_that_is_killed_is_replaced(layout: Layout, landscape: Path) ->
             for worker in daemon.workers():
                 worker.send_signal(signal.SIGKILL)
         wait_for(lambda: files_in(layout, "inbox") == [], 120, f"everything is done\n{daemon.text()}")
-        wait_for(
-            lambda: rows(layout, "SELECT count(*) FROM queue WHERE state IN ('queued', 'running')") == [(0,)],
-            60,
-            "everything is scored",
-        )
+        wait_for(lambda: is_worked(layout), 60, "everything is scored")
         assert daemon.stop() == 0
     assert len(files_in(layout, "upscaled")) == 6
     assert files_in(layout, "failed") == []

@@ -16,14 +16,12 @@ from hotfolder.types import Item, Kind
 from tests.faults.disks import fill_up, mounted, paused, run, wait_for_pause, working
 from tests.faults.load import accounted_for, fill
 from tests.support.live import wait_for
-from tests.support.roots import daemon, files_in, new_root, picture, rows
+from tests.support.roots import daemon, files_in, is_worked, new_root, picture
 from tests.support.scripted import ScriptedExecutor, always
 
 
 def done(layout: Layout) -> bool:
-    return not files_in(layout, "inbox") and not rows(
-        layout, "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"
-    )
+    return not files_in(layout, "inbox") and is_worked(layout)
 
 
 def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:

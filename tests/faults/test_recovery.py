@@ -28,7 +28,7 @@ from hotfolder.status import mailbox
 from hotfolder.types import Batch, Item, Kind, Progress
 from tests.faults.disks import working
 from tests.support.live import wait_for
-from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
 from tests.support.scripted import Script, ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
@@ -370,6 +370,7 @@ def test_retry_of_what_is_gone_or_in_the_way(layout: Layout) -> None:
             {"file": "failed/gone.png", "error": "it is not there any more"},
         ]
         wait_for((layout.root / "keep/here-1.png").exists, 20, "the old one, too")
+        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
     assert (layout.root / "keep/here.png").read_bytes() == new
     assert (layout.root / "keep/here-1.png").read_bytes() == old
     check_consistent(layout)
@@ -393,6 +394,7 @@ def test_retry_while_the_name_is_taken_by_one_that_is_gone(layout: Layout) -> No
         mailbox.ask(layout, {"do": "retry", "jobs": [1]})
         go_on.set()
         wait_for((layout.root / "keep/a.png").exists, 20, "the old one is kept")
+        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
     assert (layout.root / "keep/a.png").read_bytes() == old
     assert files_in(layout, "inbox", "failed") == []
     check_consistent(layout)
@@ -527,6 +529,7 @@ def test_a_worker_that_does_not_leave_what_is_cancelled_is_ended(
         wait_for(lambda: len(executor.abandoned) == 1, 5, "the worker is ended")
         wait_for(lambda: len(files_in(layout, "keep")) == 2, 10, "the others are done")
         wait_for((layout.root / "archive/hang.png").exists, 10, "the cancelled one is put away")
+        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
     assert len(executor.abandoned) == 1
     assert rows(layout, "SELECT source_file, state, attempt, deaths FROM jobs ORDER BY source_file") == [
         ("inbox/score/fine.png", "done", 1, 0),

@@ -23,7 +23,7 @@ from hotfolder.status.live import read
 from hotfolder.types import Item, Kind, Sighting
 from tests.faults.disks import working
 from tests.support.live import hearing, wait_for
-from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
@@ -143,6 +143,7 @@ def test_the_same_file_dropped_again_while_it_is_in_work(layout: Layout) -> None
         taken_once(layout, "a.png", second)
         picture(path, 2)  # the very same once more
         wait_for((layout.root / "archive/a.png").exists, 20, "a duplicate goes to the archive")
+        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
     assert first != second
     assert files_in(layout, "keep", "reject") == ["keep/a.png"]
     check_consistent(layout)

@@ -12,7 +12,7 @@ import pytest
 from hotfolder.folders.layout import Layout
 from tests.publishing.script import by_name
 from tests.publishing.stored import facts, unpack
-from tests.support.roots import daemon, rows
+from tests.support.roots import daemon, is_worked, rows
 from tests.support.scripted import ScriptedExecutor
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def test_what_was_begun_is_finished(stored: Path, tmp_path: Path) -> None:
     report = daemon(layout, ScriptedExecutor(by_name), WATCH__MODE="polling").run(once=True)
     assert report.paused is None
     assert rows(layout, "SELECT count(*) FROM journal") == [(0,)]
-    assert rows(layout, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == [(0,)]
+    assert is_worked(layout)
     found, wanted = facts(layout.root), expected(stored)
     assert found.keys() == wanted.keys()
     for path, sha256 in wanted["files"].items():

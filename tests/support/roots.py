@@ -62,6 +62,11 @@ def files_in(layout: Layout, *folders: str) -> list[str]:
     return sorted(p.relative_to(layout.root).as_posix() for p in found)
 
 
+def is_worked(layout: Layout) -> bool:
+    """Whether no job waits or is in work."""
+    return rows(layout, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == [(0,)]
+
+
 def check_consistent(layout: Layout) -> None:
     """Each result file has its row, each row its file, nothing is left in the private folders."""
     on_disk = files_in(layout, "keep", "reject", "upscaled")
@@ -73,4 +78,4 @@ def check_consistent(layout: Layout) -> None:
         assert (layout.root / path).is_file(), path
     assert files_in(layout, ".hotfolder/staging", ".hotfolder/unscored") == []
     assert rows(layout, "SELECT count(*) FROM journal") == [(0,)]
-    assert rows(layout, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == [(0,)]
+    assert is_worked(layout)
