@@ -59,7 +59,8 @@ class Judge(StrEnum):
 class How(StrEnum):
     """How a person gave a verdict."""
 
-    KEY = "key"  # one that gives a verdict, or stars in another program
+    KEY = "key"
+    STARS = "stars"  # so many that they say it: by a key, or in another program
     COMMAND = "command"
     MOVED = "moved"  # the file was moved to another folder, in whatever program
 

@@ -56,7 +56,7 @@ def _text(answer: dict[str, Any]) -> str:
 def _told(verdict: dict[str, Any]) -> str:
     """A person's verdict, and what the gate would have had to say."""
     when = datetime.fromisoformat(verdict["created_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
-    how = {"moved": "you moved it", "command": "you said so", "key": "you said so"}.get(verdict["how"], "by you")
+    how = {"moved": "you moved it", "stars": "by your stars"}.get(verdict["how"], "you said so")
     return f"{verdict['verdict']}: {how}, {when}"
 
 

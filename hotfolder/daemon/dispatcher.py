@@ -166,7 +166,7 @@ class Dispatcher:
     def _pick(self, now: float) -> tuple[Job, ...]:
         """The next batch, of whose turn it is."""
         policy, jobs = self._settings.of_root.batch_policy(), self._ledger.jobs
-        waiting, front = jobs.groups(now), jobs.front()
+        waiting, front = jobs.groups(now), jobs.front(now)
         priorities: dict[Group, float] = {}
         for prior in front:
             priorities.setdefault(prior.group, prior.priority)

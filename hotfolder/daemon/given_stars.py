@@ -94,7 +94,7 @@ class GivenStars:
                 if each.verdict is verdict and (each.image.verdict, each.image.judge) != (verdict, Judge.PERSON)
             ]
             if images:
-                yield from self._verdicts.give(images, verdict, How.KEY, f"stars-{uuid.uuid4().hex}")
+                yield from self._verdicts.give(images, verdict, How.STARS, f"stars-{uuid.uuid4().hex}")
         for each in told:
             log.info("%s has %d stars now, by hand", each.image.path, each.stars)
             self._ledger.images.given_stars(each.image.id, str(Rated(each.stars, each.image.path, is_mine=True)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import EnvironmentTrouble, LedgerError
+from hotfolder.ledger import prompt_words
 from hotfolder.ledger.connection import BUSY_TIMEOUT, files, look_at, open_reader
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.trouble import explain, told
@@ -113,12 +114,15 @@ def copy_rows(source: Path, target: Path) -> bool:
             parts = new.execute(
                 "SELECT type, name, sql FROM old.sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
             ).fetchall()
+            parts = [part for part in parts if not prompt_words.is_part(part[1])]
             for kind, name, sql in sorted(parts, key=lambda part: part[0] != "table"):
                 new.execute(sql)
                 if kind == "table":
                     quoted = '"' + name.replace('"', '""') + '"'
                     # With a condition: without one SQLite takes the indexes over as they are.
                     new.execute(f"INSERT INTO main.{quoted} SELECT * FROM old.{quoted} NOT INDEXED WHERE true")
+            if prompt_words.can_be(new):
+                prompt_words.make(new)
             new.execute("COMMIT")
             return _problem(new, thoroughly=True) is None
     except sqlite3.DatabaseError as error:

@@ -61,7 +61,7 @@ class Jobs:
             **job_columns(job.params),
             image_id=image_id,
             try_number=job.try_number,
-            not_before=min(place, -job.priority),
+            place=min(place, -job.priority),
             state=State.FAILED if job.error else State.QUEUED,
             error_kind=job.error and job.error.kind,
             error=job.error and job.error.message,
@@ -83,11 +83,11 @@ class Jobs:
         """Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from."""
         return [to_job(row) for row in self._database.run("runnable", now=now, kind=group[0], model=group[1]).rows]
 
-    def front(self) -> list[Prior]:
-        """Jobs that go before others, in their order; so many that a batch can be chosen."""
+    def front(self, now: float) -> list[Prior]:
+        """Jobs that go before others and may be claimed, in their order; so many that a batch can be chosen."""
         return [
-            Prior(row["id"], (Kind(row["kind"]), row["model"]), -row["not_before"])
-            for row in self._database.run("front").rows
+            Prior(row["id"], (Kind(row["kind"]), row["model"]), -row["place"])
+            for row in self._database.run("front", now=now).rows
         ]
 
     def queued(self, ids: Sequence[int]) -> list[Job]:
@@ -106,7 +106,7 @@ class Jobs:
         return [(row["id"], row["drop_id"], row["source"] or row["source_file"]) for row in rows]
 
     def bring_forward(self, ids: Sequence[int], priority: int) -> None:
-        """Queued jobs that wait for their turn get this priority, unless they have a higher one."""
+        """Queued jobs get this priority, unless they have a higher one."""
         self._database.run("bring_forward", ids=json.dumps(list(ids)), place=-priority)
 
     def following(self, job_id: int | None, image_id: int | None) -> Following:
@@ -147,7 +147,7 @@ class Jobs:
     def release(
         self, job: Job, *, not_before: float, spent: bool, died: bool = False, error: ErrorInfo | None = None
     ) -> None:
-        """Puts a claimed job back into the queue."""
+        """Puts a claimed job back into the queue, where it keeps its place; `not_before` 0: it does not wait."""
         self._database.run(
             "release", id=job.id, claim=job.claim, not_before=not_before, spent=int(spent), died=int(died),
             error_kind=error and error.kind, error=error and error.message, fix=error and error.fix,

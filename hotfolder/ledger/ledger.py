@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from hotfolder.ledger import prompt_words
 from hotfolder.ledger.actions import Actions
 from hotfolder.ledger.connection import open_writer
 from hotfolder.ledger.database import Database
@@ -53,6 +54,7 @@ class Ledger:
                 refuse_newer(connection)
                 keep_a_copy(path, connection, alive)
                 migrate(connection)
+                prompt_words.keep_up(connection)
         except BaseException:
             connection.close()
             raise

@@ -7,6 +7,7 @@ import sqlite3
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from hotfolder.ledger import prompt_words
 from hotfolder.ledger.schema import refuse_newer
 
 steps = Migrations("hotfolder")
@@ -462,6 +463,105 @@ def m011_changes_and_looks(db: Database) -> None:
         ) STRICT""")
     db.conn.execute("DROP VIEW verdicts")
     place = "CASE WHEN images.gone_at IS NULL THEN images.path END"
+    db.conn.execute(f"""
+        CREATE VIEW verdicts AS
+        SELECT verdict_history.image_id, {place} AS path, verdict_history.verdict,
+               verdict_history.given_by AS "by", verdict_history.how, verdict_history.score,
+               verdict_history.gate_keep, {time("verdict_history.created_at")} AS created_at, 1.0 AS weight
+        FROM verdict_history JOIN images ON images.id = verdict_history.image_id
+        WHERE verdict_history.undone_at IS NULL
+        UNION ALL
+        SELECT looks.image_id, {place} AS path, looks.verdict, 'person' AS "by", 'seen' AS how, looks.score,
+               looks.gate_keep, {time("looks.created_at")} AS created_at, looks.weight
+        FROM looks JOIN images ON images.id = looks.image_id""")
+
+
+@steps()
+def m012_stars_words_and_places(db: Database) -> None:
+    """Stars are a way of their own to give a verdict, and an action that can be taken back; prompts are found by their
+    words; `place` is the priority of a job, below 0 before others, which `not_before` was until it had to wait.
+    """
+    db.conn.execute("DROP VIEW verdicts")
+    # SQLite cannot change a CHECK: three tables are made anew, the one that the others refer to among them.
+    db.conn.execute("""
+        CREATE TABLE actions_new (
+            id INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('keep', 'reject', 'stars', 'reroute', 'retry', 'restore')),
+            asked TEXT UNIQUE,
+            keep REAL,
+            created_at REAL NOT NULL,
+            undone_at REAL,
+            undone_by TEXT
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE verdict_history_new (
+            id INTEGER PRIMARY KEY,
+            image_id INTEGER NOT NULL REFERENCES images (id),
+            verdict TEXT NOT NULL CHECK (verdict IN ('keep', 'reject')),
+            given_by TEXT NOT NULL CHECK (given_by IN ('gate', 'person', 'taste')),
+            how TEXT CHECK (how IN ('key', 'stars', 'command', 'moved', 'seen', 'pair')),
+            score REAL,
+            gate_keep REAL,
+            path_before TEXT,
+            path TEXT NOT NULL,
+            action_id INTEGER REFERENCES actions_new (id),
+            created_at REAL NOT NULL,
+            undone_at REAL
+        ) STRICT""")
+    # Of stars: how many an image got, and what was known of its stars before.
+    db.conn.execute("""
+        CREATE TABLE action_steps_new (
+            id INTEGER PRIMARY KEY,
+            action_id INTEGER NOT NULL REFERENCES actions_new (id),
+            drop_id INTEGER NOT NULL,
+            job_id INTEGER,
+            path TEXT,
+            attempt INTEGER,
+            error_kind TEXT,
+            error TEXT,
+            fix TEXT,
+            image_id INTEGER,
+            stars INTEGER,
+            rated TEXT,
+            UNIQUE (action_id, drop_id, job_id),
+            UNIQUE (action_id, image_id)
+        ) STRICT""")
+    for table, columns in (
+        ("actions", "id, kind, asked, keep, created_at, undone_at, undone_by"),
+        (
+            "verdict_history",
+            "id, image_id, verdict, given_by, how, score, gate_keep, path_before, path, action_id, created_at,"
+            " undone_at",
+        ),
+        ("action_steps", "id, action_id, drop_id, job_id, path, attempt, error_kind, error, fix"),
+    ):
+        db.conn.execute(f"INSERT INTO {table}_new ({columns}) SELECT {columns} FROM {table}")
+    for table in ("verdict_history", "action_steps", "actions"):
+        db.conn.execute(f"DROP TABLE {table}")
+    for table in ("actions", "verdict_history", "action_steps"):
+        db.conn.execute(f"ALTER TABLE {table}_new RENAME TO {table}")
+    db.conn.execute("CREATE INDEX actions_undone ON actions (undone_by) WHERE undone_by IS NOT NULL")
+    db.conn.execute("CREATE INDEX verdict_history_image ON verdict_history (image_id, id)")
+    db.conn.execute("""
+        CREATE INDEX verdict_history_action ON verdict_history (action_id, image_id) WHERE action_id IS NOT NULL""")
+    _view_of_verdicts(db)
+    # What a person gave is shown in the gallery; what we write of scores is not, and there is much of it.
+    db.conn.execute("""
+        CREATE TRIGGER stars_changed AFTER UPDATE OF rated ON images
+        WHEN NEW.rated IS NOT OLD.rated AND (NEW.rated LIKE '*%' OR OLD.rated LIKE '*%')
+        BEGIN
+            UPDATE images SET changed = coalesce((SELECT max(changed) FROM images WHERE changed > 0), 0) + 1
+            WHERE id = NEW.id;
+        END""")
+    db.conn.execute("ALTER TABLE jobs ADD COLUMN place REAL NOT NULL DEFAULT 0")
+    db.conn.execute("UPDATE jobs SET place = not_before, not_before = 0 WHERE not_before < 0")
+    db.conn.execute("CREATE INDEX jobs_front ON jobs (place, id) WHERE state = 'queued' AND place < 0")
+    if prompt_words.can_be(db.conn):
+        prompt_words.make(db.conn)
+
+
+def _view_of_verdicts(db: Database) -> None:
+    time, place = _TIME.format, "CASE WHEN images.gone_at IS NULL THEN images.path END"
     db.conn.execute(f"""
         CREATE VIEW verdicts AS
         SELECT verdict_history.image_id, {place} AS path, verdict_history.verdict,

@@ -58,8 +58,8 @@ VIEWS = {
             "path": "where the image is now; null where its file is gone",
             "verdict": "`keep` or `reject`",
             "by": "`gate`, `person` or `taste`",
-            "how": "a person's: `command`, `key` (also stars that another program gave it), `moved`, or `seen` "
-            "(looked at in the gallery and left); else null",
+            "how": "a person's: `command`, `key` (in older records also stars that another program gave it), `stars`, "
+            "`moved`, or `seen` (looked at in the gallery and left); else null",
             "score": "of that moment",
             "gate_keep": "the gate's threshold of that moment; null where it is not known",
             "created_at": "UTC, ISO 8601",

@@ -119,9 +119,9 @@ WHERE drop_id = :drop_id AND state = 'failed' ORDER BY id;
 
 -- name: add_job
 INSERT INTO jobs (kind, state, drop_id, source_file, source, model, params, purpose, set_number, first_judged_at,
-    image_id, try_number, not_before, error_kind, error, fix, created_at, finished_at)
+    image_id, try_number, place, error_kind, error, fix, created_at, finished_at)
 VALUES (:kind, :state, :drop_id, :source_file, :source, :model, :params, :purpose, :set_number, :first_judged_at,
-    :image_id, :try_number, :not_before, :error_kind, :error, :fix, :now, :finished_at);
+    :image_id, :try_number, :place, :error_kind, :error, :fix, :now, :finished_at);
 
 -- name: runnable_groups
 -- Kinds and models of which some job may be claimed. From one to the next by the index of queued jobs, however many
@@ -149,35 +149,35 @@ SELECT * FROM jobs
 WHERE state = 'queued' AND kind = :kind AND model = :model AND +not_before <= :now ORDER BY id LIMIT 256;
 
 -- name: front
--- Jobs with a priority, in the order in which they go: their `not_before` lies before the epoch, the more the sooner.
-SELECT id, kind, model, not_before FROM jobs
-WHERE state = 'queued' AND not_before < 0 ORDER BY not_before, id LIMIT 1000;
+-- Jobs with a priority that may be claimed, in the order in which they go: the lower their place below 0, the sooner.
+SELECT id, kind, model, place FROM jobs
+WHERE state = 'queued' AND place < 0 AND +not_before <= :now ORDER BY place, id LIMIT 1000;
 
 -- name: queued_by_id
 SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued';
 
 -- name: first_place
 -- The place before all others.
-SELECT min(0, coalesce((SELECT min(not_before) FROM jobs WHERE state = 'queued'), 0)) AS place;
+SELECT min(0, coalesce((SELECT min(place) FROM jobs WHERE state = 'queued' AND place < 0), 0)) AS place;
 
 -- name: go_first
--- A person wants it first, and what will follow from it, too.
-UPDATE jobs SET not_before = :place
+-- A person wants it first, and what will follow from it, too: what waits to be tried again waits no longer.
+UPDATE jobs SET place = :place, not_before = 0
 WHERE state IN ('queued', 'running')
   AND (drop_id IN (SELECT value FROM json_each(:drops)) OR id IN (SELECT value FROM json_each(:ids)))
 RETURNING id, drop_id, source_file, source;
 
 -- name: bring_forward
--- Jobs that wait for nothing but their turn get a priority, unless they have a higher one.
-UPDATE jobs SET not_before = :place
-WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids)) AND not_before > :place AND not_before <= 0;
+-- Jobs that wait get a priority, unless they have a higher one.
+UPDATE jobs SET place = :place
+WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids)) AND place > :place;
 
 -- name: place_of_job
-SELECT not_before AS place, error_kind FROM jobs WHERE id = :id;
+SELECT place, error_kind FROM jobs WHERE id = :id;
 
 -- name: place_of_image
 -- Of the job that made it.
-SELECT jobs.not_before AS place FROM images JOIN jobs ON jobs.id = images.job_id WHERE images.id = :id;
+SELECT jobs.place FROM images JOIN jobs ON jobs.id = images.job_id WHERE images.id = :id;
 
 -- name: next_due
 -- When the first job that has to wait may be claimed.
@@ -190,11 +190,11 @@ WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:ids))
 RETURNING *;
 
 -- name: release
--- Back into the queue. `spent` is 1 when the attempt counts, `died` is 1 when a worker died on it. Its priority it
--- keeps unless it has to wait.
+-- Back into the queue, with the place that it had. `spent` is 1 when the attempt counts, `died` is 1 when a worker died
+-- on it.
 UPDATE jobs
 SET state = 'queued', attempt = attempt - 1 + :spent, deaths = deaths + :died,
-    not_before = CASE WHEN :not_before > 0 THEN :not_before ELSE min(not_before, 0) END,
+    not_before = max(:not_before, 0),
     error_kind = :error_kind, error = :error, fix = :fix, started_at = NULL
 WHERE id = :id AND claim = :claim AND state = 'running';
 
@@ -228,7 +228,7 @@ WHERE jobs.state = 'failed' ORDER BY jobs.id;
 SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id;
 
 -- name: requeue
--- A person wants it tried again: as if it had never been tried. Its file may have got another name.
+-- A person wants it tried again: as if it had never been tried, and in its place. Its file may have got another name.
 UPDATE jobs SET state = 'queued', attempt = 0, deaths = 0, crashes = 0, not_before = 0, error_kind = NULL,
     error = NULL, fix = NULL, started_at = NULL, finished_at = NULL,
     source = CASE WHEN :new_source IS NOT NULL AND source IS NOT NULL THEN :new_source ELSE source END
@@ -260,10 +260,10 @@ SELECT * FROM jobs WHERE drop_id = :drop_id ORDER BY id;
 
 -- name: jobs_ahead
 -- How many jobs stand before this one: those in work, those with a higher priority, and the older ones.
-SELECT (SELECT count(*) FROM jobs WHERE state = 'running' AND id != :id) + CASE WHEN me.not_before < 0
-    THEN (SELECT count(*) FROM jobs WHERE state = 'queued' AND (not_before, id) < (me.not_before, me.id))
-    ELSE (SELECT count(*) FROM jobs WHERE state = 'queued' AND not_before < 0)
-        + (SELECT count(*) FROM jobs WHERE state = 'queued' AND id < me.id AND +not_before >= 0) END AS ahead
+SELECT (SELECT count(*) FROM jobs WHERE state = 'running' AND id != :id) + CASE WHEN me.place < 0
+    THEN (SELECT count(*) FROM jobs WHERE state = 'queued' AND place < 0 AND (place, id) < (me.place, me.id))
+    ELSE (SELECT count(*) FROM jobs WHERE state = 'queued' AND place < 0)
+        + (SELECT count(*) FROM jobs WHERE state = 'queued' AND id < me.id AND +place >= 0) END AS ahead
 FROM jobs AS me WHERE id = :id;
 
 -- name: finish_job
@@ -861,8 +861,7 @@ SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 
 FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
 
 -- name: ordered_images
--- Which of them are wanted, in which order. What is null does not matter. `words` is a JSON list in lower case, each of
--- which is in the prompt or in the path; `folders` and `verdicts` are lists.
+-- Which of them are wanted, in which order. What is null does not matter. `folders` and `verdicts` are lists.
 SELECT id FROM images
 WHERE gone_at IS NULL
   AND (:folders IS NULL OR substr(path, 1, instr(path, '/') - 1) IN (SELECT value FROM json_each(:folders)))
@@ -876,8 +875,6 @@ WHERE gone_at IS NULL
   AND (:source IS NULL OR source_file = :source)
   AND (:below IS NULL OR substr(path, instr(path, '/') + 1, length(:below)) = :below)
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
-  AND (:words IS NULL OR NOT EXISTS (
-      SELECT 1 FROM json_each(:words) WHERE instr(lower(coalesce(images.prompt, '') || ' ' || images.path), value) = 0))
   AND (:lowest_gain IS NULL OR (role = 'upscaled' AND score - (
       SELECT parents.score FROM images AS parents
       WHERE parents.id = images.parent_id AND parents.scorer = images.scorer) >= :lowest_gain))
@@ -888,6 +885,19 @@ ORDER BY
       WHERE parents.id = images.parent_id AND parents.scorer = images.scorer)
   ELSE -created_at END,
   CASE WHEN :sort = 'oldest' THEN id ELSE -id END;
+
+-- name: images_saying
+-- Images that have a word, in lower case, in their path or in their prompt; `phrase` is that word for FTS5. Paths and
+-- prompts are read from their indexes alone.
+SELECT id FROM images WHERE instr(lower(path), :word) > 0
+UNION ALL
+SELECT images.id FROM prompt_words CROSS JOIN images AS firsts ON firsts.id = prompt_words.rowid
+CROSS JOIN images ON images.prompt = firsts.prompt
+WHERE prompt_words MATCH :phrase;
+
+-- name: images_saying_by_look
+-- The same, by looking through all prompts.
+SELECT id FROM images WHERE instr(lower(coalesce(prompt, '') || ' ' || path), :word) > 0;
 
 -- name: names_of_images
 SELECT id, path, prompt, width, height FROM images WHERE id IN (SELECT value FROM json_each(:ids));

@@ -7,7 +7,7 @@ import sqlite3
 from hotfolder.errors import LedgerError
 
 #: The name of the last step in migrations.py. Names are in order.
-NEWEST = "m011_changes_and_looks"
+NEWEST = "m012_stars_words_and_places"
 
 
 def refuse_newer(connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hotfolder.ledger import prompt_words
 from hotfolder.ledger.queries import queries
 from hotfolder.ledger.reader import Reader
 from hotfolder.ledger.trouble import told
@@ -50,7 +51,7 @@ class Filters:
     below: str | None = None  # a sub-folder of the folders of results, with '/' at its end
     since: float | None = None  # seconds since the epoch
     until: float | None = None
-    words: tuple[str, ...] | None = None
+    words: tuple[str, ...] | None = None  # each of which is in the prompt or the path, large or small
     lowest_gain: float | None = None
 
 
@@ -84,10 +85,21 @@ class Shown(Reader):
         """Ids of the images that are wanted, in one of SORTS."""
         values = {
             **asdict(filters), "folders": _list(filters.folders), "verdicts": _list(filters.verdicts),
-            "words": _list([word.lower() for word in filters.words] if filters.words else None), "sort": sort,
+            "sort": sort,
         }  # fmt: skip
         with told("read"):
-            return array("I", (row[0] for row in self._connection.execute(queries()["ordered_images"], values)))
+            found = array("I", (row[0] for row in self._connection.execute(queries()["ordered_images"], values)))
+            for word in filters.words or ():
+                saying = self._saying(word.lower())
+                found = array("I", (id_ for id_ in found if id_ in saying))
+        return found
+
+    def _saying(self, word: str) -> set[int]:
+        """Images with this word, in lower case, in their prompt or their path. Raises sqlite3.Error."""
+        phrase = prompt_words.phrase(word) if prompt_words.is_kept_up(self._connection) else None
+        name = "images_saying" if phrase is not None else "images_saying_by_look"
+        values = {"word": word, "phrase": phrase}
+        return {row[0] for row in self._connection.execute(queries()[name], values)}
 
     def newest_change(self) -> int:
         return int(self._all("newest_change")[0]["changed"])

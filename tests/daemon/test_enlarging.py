@@ -155,13 +155,13 @@ def test_what_is_asked_for_with_a_priority_goes_before_what_waits(
     upscale(worked, capsys, good, priority=3)  # which does not put it back
     executor = ScriptedExecutor(script)
     daemon(worked, executor, **NEVER).run(once=True)
-    order = rows(worked, "SELECT source, not_before FROM jobs WHERE kind = 'upscale' ORDER BY started_at, id")
+    order = rows(worked, "SELECT source, place FROM jobs WHERE kind = 'upscale' ORDER BY started_at, id")
     assert dict(order)["keep/set/good.png"] == -7
     assert {place for source, place in order if source != "keep/set/good.png"} == {0}
     began = [str(item.source) for batch in executor.batches for item in batch.items if batch.kind is Kind.UPSCALE]
     assert began[0].endswith("keep/set/good.png")
     assert len(began) == 5
-    measured = "SELECT min(not_before) FROM jobs WHERE kind = 'score' AND source LIKE '%good_4x%'"
+    measured = "SELECT min(place) FROM jobs WHERE kind = 'score' AND source LIKE '%good_4x%'"
     assert rows(worked, measured)[0][0] < -7  # its score, too
     for wrong in (-1, 101, "high"):
         assert "priority" in asked(worked, images=[1], scales=[None], priority=wrong)["error"]

@@ -70,7 +70,7 @@ def test_stars_of_another_program_are_a_verdict_and_stay(judged: Layout) -> None
     give(judged, "reject/b", 1)  # too few to keep it
     look(judged)
     assert stars(judged) == {"keep/a": 5, "reject/b": 1, "reject/c": -1, "keep/d": 4}
-    given = [("keep/a.png", "keep", "key"), ("keep/d.png", "keep", "key"), ("reject/c.png", "reject", "key")]
+    given = [("keep/a.png", "keep", "stars"), ("keep/d.png", "keep", "stars"), ("reject/c.png", "reject", "stars")]
     assert verdicts(judged) == given
     mailbox.ask(judged, {"do": "reroute", "keep": 9.0})  # overrules none of them, and writes over no star
     look(judged)

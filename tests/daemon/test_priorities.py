@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from hotfolder.errors import HotfolderError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
-from hotfolder.types import Item, Kind, NewJob, ScoreParams, Sighting
+from hotfolder.types import Item, Kind, NewJob, ScoreParams, Sighting, State
 from tests.support.roots import check_consistent, daemon, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -103,18 +105,48 @@ def test_what_goes_first_is_found_among_very_many(layout: Layout) -> None:
     assert kinds.count(Kind.SCORE) >= 8, kinds
 
 
-def test_a_job_that_goes_back_keeps_its_priority_unless_it_has_to_wait(tmp_path: Path) -> None:
+def test_a_job_that_goes_back_keeps_its_priority_also_when_it_has_to_wait(tmp_path: Path) -> None:
     ledger, group = Ledger.open(tmp_path / "ledger.db"), (Kind.SCORE, "m")
     seen = Sighting("inbox/urgent/a.png", 1, 1, 1, 1)
     new = NewJob(Kind.SCORE, "m", ScoreParams(), source=seen.path, priority=7)
     ledger.drops.add([Taken(Kind.SCORE, seen, 0.0, [new])], 0.0)
-    (prior,) = ledger.jobs.front()
+    (prior,) = ledger.jobs.front(0.0)
     assert (prior.group, prior.priority) == (group, 7.0)
     (job,) = ledger.jobs.claim(ledger.jobs.queued([prior.id]), 1.0)
-    assert ledger.jobs.front() == []
+    assert ledger.jobs.front(1.0) == []
     ledger.jobs.release(job, not_before=0, spent=False)
-    assert ledger.jobs.front() == [prior]
+    assert ledger.jobs.front(1.0) == [prior]
     (job,) = ledger.jobs.claim(ledger.jobs.queued([prior.id]), 2.0)
-    ledger.jobs.release(job, not_before=10.0, spent=True)  # after a failure: in the ordinary line
-    assert (ledger.jobs.front(), ledger.jobs.next_due()) == ([], 10.0)
+    ledger.jobs.release(job, not_before=10.0, spent=True)  # after a failure
+    assert (ledger.jobs.front(9.9), ledger.jobs.next_due()) == ([], 10.0)
+    assert ledger.jobs.front(10.0) == [prior]
+    ledger.jobs.go_first([], [prior.id])  # a person does not want to wait
+    assert [(each.id, each.priority) for each in ledger.jobs.front(3.0)] == [(prior.id, 8.0)]
+    (job,) = ledger.jobs.claim(ledger.jobs.queued([prior.id]), 4.0)
+    ledger.jobs.end(job.id, State.FAILED, 5.0)
+    ledger.jobs.requeue([job.id], None)  # by a person: in its place, too
+    assert [each.id for each in ledger.jobs.front(5.0)] == [prior.id]
     ledger.close()
+
+
+def test_what_is_tried_again_after_a_failure_goes_before_what_has_no_priority(layout: Layout) -> None:
+    urgent(layout)
+    for number in range(6):
+        picture(layout.inbox(Kind.SCORE) / f"old{number}.png", number)
+    picture(layout.root / "inbox/urgent/new.png", 100)
+
+    def script(kind: Kind, item: Item) -> float | HotfolderError:
+        if str(item.source).endswith("new.png") and not failed:
+            failed.append(time.time())
+            return HotfolderError("not this time", "")
+        if failed:
+            time.sleep(0.05)  # until its pause is over
+        return 6.6
+
+    failed: list[float] = []
+    executor = ScriptedExecutor(script)
+    daemon(layout, executor, SCORE__BATCH_SIZE="1", RETRY__BACKOFF_SECONDS="0.05").run(once=True)
+    order = worked(executor, Kind.SCORE)
+    first, again = (at for at, name in enumerate(order) if name == "new.png")
+    assert first < again < len(order) - 1, order
+    check_consistent(layout)

@@ -6,11 +6,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from sqlite_utils import Database
 
-from hotfolder.ledger import migrations
+from hotfolder.ledger import migrations, prompt_words
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.reader import Reader
+from hotfolder.ledger.shown import Filters, Shown
 
 
 def test_reroutes_become_actions_that_can_be_undone(tmp_path: Path) -> None:
@@ -63,3 +65,117 @@ def test_a_result_is_found_by_its_path_in_the_views(tmp_path: Path) -> None:
         ):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
             assert any("images_place" in step for step in plan), (sql, plan)
+
+
+def test_verdicts_steps_and_places_stay_what_they_are_where_tables_are_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "hotfolder.db"
+    with closing(sqlite3.connect(path)) as old:
+        migrations.steps.apply(Database(old), stop_before="m012_stars_words_and_places")
+        old.executescript("""
+            INSERT INTO drops VALUES (1, 'score', 'inbox/score/a.png', 1, 2, 3, 4, 5, 'failed', NULL, 6, 7, NULL);
+            INSERT INTO images (id, path, sha256, role, verdict, width, height, prompt, score, created_at)
+            VALUES (1, 'keep/a.png', 'x', 'generated', 'keep', 1, 1, 'A red Éclair', 6.0, 100),
+                (2, 'keep/b.png', 'y', 'generated', 'keep', 1, 1, 'A red Éclair', 6.0, 100),
+                (3, 'keep/c.png', 'z', 'dropped', 'keep', 1, 1, NULL, 6.0, 100);
+            INSERT INTO actions
+            VALUES (4, 'keep', 'one', NULL, 200, NULL, NULL), (5, 'retry', 'two', 1, 201, 202, 'x');
+            INSERT INTO verdict_history VALUES
+                (7, 1, 'keep', 'person', 'key', 6.0, 6.5, 'reject/a.png', 'keep/a.png', 4, 200, NULL);
+            INSERT INTO action_steps VALUES (9, 5, 1, 3, NULL, 2, 'kind', 'error', 'fix');
+        """)
+        for state, not_before in (("queued", -7), ("queued", 0), ("queued", 50), ("done", -7.001)):
+            old.execute(
+                "INSERT INTO jobs (kind, state, drop_id, source_file, model, not_before, created_at) "
+                "VALUES ('score', ?, 1, 'a', 'm', ?, 1)",
+                (state, not_before),
+            )
+        old.commit()
+        views = list(old.execute("SELECT * FROM verdicts"))
+    Ledger.open(path).close()
+    with closing(sqlite3.connect(path)) as new:
+        assert new.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert new.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert new.execute("SELECT * FROM verdicts").fetchall() == views
+        assert new.execute("SELECT id, kind, asked, keep, undone_by FROM actions").fetchall() == [
+            (4, "keep", "one", None, None), (5, "retry", "two", 1.0, "x"),
+        ]  # fmt: skip
+        assert new.execute("SELECT id, action_id, error, image_id FROM action_steps").fetchall() == [
+            (9, 5, "error", None)
+        ]
+        assert new.execute("SELECT not_before, place FROM jobs ORDER BY id").fetchall() == [
+            (0, -7), (0, 0), (50, 0), (0, -7.001),
+        ]  # fmt: skip
+        new.execute("PRAGMA foreign_keys = ON")
+        insert = (
+            "INSERT INTO verdict_history (image_id, verdict, given_by, how, path, action_id, created_at) "
+            "VALUES (1, 'keep', 'person', ?, 'keep/a.png', ?, 300)"
+        )
+        new.execute(insert, ("stars", 4))
+        for wrong in (("looks", 4), ("stars", 99)):
+            with pytest.raises(sqlite3.IntegrityError):
+                new.execute(insert, wrong)
+        names = {name for (name,) in new.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+        assert {"verdict_history_image", "verdict_history_action", "actions_undone"} <= names
+
+
+def saying(path: Path, *words: str) -> list[int]:
+    with Shown(path) as shown:
+        return sorted(shown.ordered(Filters(words=words), "newest"))
+
+
+def add_prompts(path: Path, first: int, *prompts: str | None) -> None:
+    with closing(sqlite3.connect(path)) as writer:
+        writer.executemany(
+            "INSERT INTO images (id, path, sha256, role, width, height, prompt, created_at) "
+            "VALUES (?, ?, 'x', 'generated', 1, 1, ?, 1)",
+            [(number, f"keep/Set/{number}.png", prompt) for number, prompt in enumerate(prompts, first)],
+        )
+        writer.commit()
+
+
+def test_prompts_are_found_by_their_words_with_and_without_fts5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hotfolder.db"
+    Ledger.open(path).close()
+    add_prompts(path, 1, "A red Éclair", "A red Éclair", None, 'a "blue" 100%_car', "赤い車の写真")
+    with closing(sqlite3.connect(path)) as connection:
+        # The second has the same prompt as the first.
+        assert connection.execute("SELECT count(*) FROM prompt_words_idx").fetchone()[0] >= 1
+        assert prompt_words.is_kept_up(connection)
+        indexed = connection.execute(
+            "SELECT rowid FROM prompt_words WHERE prompt_words MATCH '\"red\"'"
+        ).fetchall()
+        assert indexed == [(1,)]
+    asked = [
+        ("RED",), ("clair",), ('"blue"',), ("100%_",), ("red", "set/2"), ("/3.png",), ("ca",), ("赤い車",), ("い車",),
+        ("red\0",), ("none such",), ("*",), ('"',), ("NEAR(",),
+    ]  # fmt: skip
+    found = [saying(path, *words) for words in asked]
+    assert found == [[1, 2], [1, 2], [4], [4], [2], [3], [4], [5], [5], [], [], [], [4], []]
+    assert saying(path, "éclair") == [1, 2]  # large and small beyond ASCII: by the index alone
+    with monkeypatch.context() as patched:  # a Python whose SQLite has no FTS5
+        patched.setattr(prompt_words, "can_be", lambda _: False)
+        Ledger.open(path).close()
+        add_prompts(path, 6, "A green apple")
+        assert [saying(path, *words) for words in asked] == found
+        assert saying(path, "apple") == [6]
+    with closing(sqlite3.connect(path)) as connection:
+        assert not prompt_words.is_kept_up(connection)
+    assert saying(path, "apple") == [6]  # before the daemon has opened it again
+    Ledger.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert prompt_words.is_kept_up(connection)
+    assert [saying(path, *words) for words in asked] == found
+    assert saying(path, "apple") == [6]
+
+
+def test_a_database_without_fts5_is_migrated_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "hotfolder.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(prompt_words, "can_be", lambda _: False)
+        Ledger.open(path).close()
+        add_prompts(path, 1, "A red car")
+        assert saying(path, "red") == [1]
+    Ledger.open(path).close()
+    assert saying(path, "red") == [1]

@@ -3,7 +3,7 @@ import {getJson} from "./api.js";
 import {make, showSide, sideShows} from "./side.js";
 import {failed, tell} from "./toast.js";
 
-const HOW = {key: "by key", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
+const HOW = {key: "by key", stars: "by stars", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
 
 export class Why {
   constructor(actions) {
