@@ -7,6 +7,7 @@ import logging
 import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -267,7 +268,11 @@ class Generator:
         try:
             with torch.inference_mode():
                 if words is not None and pieces:
-                    more |= words.embedded(pipeline, prompts, negative, pieces)
+                    key = ("compel", *prompts, negative, pieces)
+                    assert self._resident.embeddings is not None
+                    more |= self._resident.embeddings.recall(
+                        key, partial(words.embedded, pipeline, prompts, negative, pieces)
+                    )
                 result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:
             self._resident.tidy()

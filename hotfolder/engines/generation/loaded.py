@@ -6,7 +6,7 @@ import inspect
 import itertools
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hotfolder.core.families import Family, Guidance, Picture, family_called
 from hotfolder.core.memory_plan import MemoryPlan, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.device import free_memory, is_out_of_memory, memory_of
+from hotfolder.engines.generation.embeddings import Embeddings
 from hotfolder.engines.generation.loading import (
     denoiser_of,
     is_quantised,
@@ -63,6 +64,8 @@ class LoadedPipeline:
         self._from_image: Any = None  # the same parts, for work that begins from a picture
         self._own_scheduler: Any = None
         self._adapters: Any = None
+        self._reads_in = self.dtype
+        self.embeddings: Embeddings | None = None
         self._inversions: Any = None
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
@@ -98,6 +101,8 @@ class LoadedPipeline:
             without_false_alarm(self.pipeline)
             self._own_scheduler = self.pipeline.scheduler
             self._adapters = LoraAdapters(self.pipeline, self.dtype)
+            self.embeddings = Embeddings(self._state_of_encoders)
+            self.embeddings.watch(self.pipeline)
             self._inversions = TextualInversions(self.pipeline, self._spec)
             self.words = ClipWords(self.pipeline) if self.family.reads_weights else None
             usual = inspect.signature(self.pipeline.__call__).parameters.get(self.family.argument)
@@ -110,7 +115,7 @@ class LoadedPipeline:
     def close(self) -> None:
         """Lets go of everything."""
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
-        self._inversions = self.words = None
+        self._inversions = self.words = self.embeddings = None
         free_memory(self._device)
 
     def step_down(self) -> bool:
@@ -122,6 +127,9 @@ class LoadedPipeline:
         self.close()
         self.step = below
         return True
+
+    def _state_of_encoders(self) -> Hashable:
+        return self._reads_in, self._adapters.on_encoders
 
     def tidy(self) -> None:
         """After an error in the middle: what was moved onto the device for a step goes back."""
@@ -139,6 +147,8 @@ class LoadedPipeline:
             if self._from_image is None:
                 self._from_image = from_picture(pipeline, self.family)
                 self._from_image.set_progress_bar_config(disable=True)
+                assert self.embeddings is not None
+                self.embeddings.watch(self._from_image)
                 place(self._from_image, self._device, self.step)
             pipeline = self._from_image
         # A new one each time: they keep what the last picture left.
@@ -186,7 +196,9 @@ class LoadedPipeline:
         try:
             for tensor, _ in narrow:
                 tensor.data = tensor.data.float()
+            self._reads_in = torch.float32
             yield
         finally:
+            self._reads_in = self.dtype
             for tensor, dtype in narrow:
                 tensor.data = tensor.data.to(dtype)  # exact: every value was one of these before

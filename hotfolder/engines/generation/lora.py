@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,19 @@ class LoraAdapters:
         self._on: dict[Path, str] = {}  # file -> name of the adapter
         self._weights: dict[Path, float] = {}
         self._seen: dict[Path, tuple[int, ...]] = {}  # each file as it was when it was put on
+
+    @property
+    def on_encoders(self) -> Hashable:
+        """What the text encoders wear: files as they were, with their weights. Most LoRA change the denoiser alone."""
+        if not self._on:
+            return ()
+        worn = self._pipeline.get_list_adapters()
+        names = {name for part, names in worn.items() if part.startswith("text_encoder") for name in names}
+        return tuple(
+            (path, self._weights.get(path), self._seen.get(path))
+            for path, name in self._on.items()
+            if name in names
+        )
 
     def activate(self, wanted: Mapping[Path, float]) -> None:
         """Just these, with these weights. Raises BadInput for one that does not fit, or is gone."""

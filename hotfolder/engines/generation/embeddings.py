@@ -1,0 +1,205 @@
+"""What prompts became in the text encoders, kept, so that a prompt that comes again is not read again.
+
+A pipeline's own `encode_prompt` is asked, and what it gave is given again for the same arguments: bit by bit, so that
+no pixel differs. Pipelines without one, and arguments that are more than words and numbers, such as a picture, are as
+ever. Kept are copies in the machine's memory, where there is more of it than on a card, and only so many.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+#: Bytes that are kept at most; those that were not asked for longest go first. A prompt of FLUX.1 takes 4 MB, one of
+#: FLUX.2 klein 8.
+MOST = 256 * 2**20
+
+
+class _NotPlain(Exception):
+    """Something that cannot be a key, or cannot be kept."""
+
+
+class Embeddings:
+    """Of one loaded pipeline, and of those that share its parts.
+
+    `state` says what else changes them: which LoRA the text encoders wear, and their precision. A textual inversion
+    changes the words: its tokens stand in no other prompt. `reading` is entered while the text encoders are asked.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[], Hashable],
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+        most: int = MOST,
+    ) -> None:
+        self._state = state
+        self._reading = reading
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[tuple[list[torch.device], Any], int]] = OrderedDict()
+        self._bytes = 0
+        #: How a row for one prompt becomes those for so many: found by comparing both, once for each shape.
+        self._ways: dict[Hashable, Any] = {}
+        self._rows_differ = False
+
+    def watch(self, pipeline: Any) -> None:
+        """From now on, what this pipeline reads is kept."""
+        read = getattr(pipeline, "encode_prompt", None)
+        if read is None:
+            return
+        signature = inspect.signature(read)
+        cls = type(pipeline).__name__
+
+        # With the signature of what is wrapped: who asks for it, gets that.
+        @functools.wraps(read)
+        def encode_prompt(*args: Any, **more: Any) -> Any:
+            return self._read(cls, read, signature.bind(*args, **more).arguments)
+
+        pipeline.encode_prompt = encode_prompt
+
+    def recall(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        """What `read` gave for this key before; else what it gives, which is kept."""
+        key = (key, self._state())
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            devices, found = self._kept[key][0]
+            each = iter(devices)
+            return _each(found, lambda tensor: tensor.to(next(each), copy=True))
+        with self._reading():
+            found = read()
+        self._keep(key, found)
+        return found
+
+    def _read(self, cls: str, read: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+        try:
+            key = _key(cls, given)
+        except _NotPlain:
+            with self._reading():
+                return read(**given)
+        count, single = _as_one(given)
+        if count == 1 or self._rows_differ or (key, self._state()) in self._kept:
+            return self.recall(key, lambda: read(**_copied(given)))
+        is_known = (_key(cls, single), self._state()) in self._kept
+        with nullcontext() if is_known else self._reading():
+            one = self._read(cls, read, single)
+            try:
+                shape = (count, _shape(one))
+            except _NotPlain:
+                return self.recall(key, lambda: read(**_copied(given)))
+            if shape in self._ways:
+                return _repeated(one, self._ways[shape], count)
+            # Whether a row comes out the same, to the last bit, beside others is the device's affair.
+            full = self.recall(key, lambda: read(**_copied(given)))
+            way = _way(one, full, count)
+            if way is None:
+                self._rows_differ = True
+            else:
+                self._ways[shape] = way
+            return full
+
+    def _keep(self, key: Hashable, found: Any) -> None:
+        try:
+            tensors = _tensors(found)
+        except _NotPlain:
+            return
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if not tensors or size > self._most:
+            return
+        copies = _each(found, lambda tensor: tensor.to("cpu", copy=True))
+        self._kept[key] = ([tensor.device for tensor in tensors], copies), size
+        self._bytes += size
+        while self._bytes > self._most:
+            self._bytes -= self._kept.popitem(last=False)[1][1]
+
+
+def _key(cls: str, given: Mapping[str, Any]) -> Hashable:
+    return (cls, tuple((name, _plain(value)) for name, value in given.items()))
+
+
+def _plain(value: Any) -> Hashable:
+    if value is None or isinstance(value, (str, bool, int, float, torch.device, torch.dtype)):
+        return (type(value).__name__, value)
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, *map(_plain, value))
+    raise _NotPlain
+
+
+def _copied(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Z-Image writes its chat template into the list that it is given."""
+    return {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def _as_one(given: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Where all prompts are the same, and so are all negative ones: how many, and the arguments for one of them."""
+    lists = {name: value for name, value in given.items() if isinstance(value, list)}
+    counts = {len(value) for value in lists.values()}
+    if len(counts) != 1 or any(len(set(value)) != 1 or type(value[0]) is not str for value in lists.values()):
+        return 1, dict(given)
+    return counts.pop(), {**given, **{name: value[:1] for name, value in lists.items()}}
+
+
+def _each(found: Any, change: Callable[[torch.Tensor], Any]) -> Any:
+    if isinstance(found, torch.Tensor):
+        return change(found)
+    if type(found) in (list, tuple):
+        return type(found)(_each(one, change) for one in found)
+    if type(found) is dict:
+        return {key: _each(one, change) for key, one in found.items()}
+    if found is None or isinstance(found, (str, bool, int, float)):
+        return found
+    raise _NotPlain
+
+
+def _tensors(found: Any) -> list[torch.Tensor]:
+    tensors: list[torch.Tensor] = []
+    _each(found, tensors.append)
+    return tensors
+
+
+def _shape(found: Any) -> Hashable:
+    if isinstance(found, torch.Tensor):
+        return (found.shape, found.dtype)
+    if type(found) in (list, tuple):
+        return (type(found).__name__, *map(_shape, found))
+    if found is None or isinstance(found, (str, bool, int, float)):
+        return found
+    raise _NotPlain
+
+
+def _way(one: Any, full: Any, count: int) -> Any:
+    """How `full` is made of `one`, exactly; None where it is not.
+
+    "same": it is that; "rows": each row so many times; "list": each element; a tuple: for each part its own.
+    """
+    if isinstance(one, torch.Tensor):
+        if not isinstance(full, torch.Tensor) or one.dtype is not full.dtype:
+            return None
+        if torch.equal(one, full):
+            return "same"
+        return "rows" if one.ndim and torch.equal(one.repeat_interleave(count, 0), full) else None
+    if type(one) is not type(full):
+        return None
+    if isinstance(one, list) and one and len(full) == count * len(one):
+        is_that = all(_way(one[n // count], each, 1) == "same" for n, each in enumerate(full))
+        return "list" if is_that else None
+    if isinstance(one, (list, tuple)):
+        ways = (
+            tuple(_way(a, b, count) for a, b in zip(one, full, strict=True)) if len(one) == len(full) else (None,)
+        )
+        return None if None in ways else ways
+    return "same" if one == full else None
+
+
+def _repeated(one: Any, way: Any, count: int) -> Any:
+    if way == "rows":
+        return one.repeat_interleave(count, 0)
+    if way == "list":
+        return [each for each in one for _ in range(count)]
+    if isinstance(way, tuple):
+        return type(one)(_repeated(each, how, count) for each, how in zip(one, way, strict=True))
+    return one
