@@ -60,6 +60,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_learnt_of_memory() -> None:
+    """Where the memory ran out in one test, it does not in the next."""
+    (Path(os.environ["XDG_CACHE_HOME"]) / "hotfolder" / "memory.json").unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
 def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's settings say is a secret is no secret of the next."""
     monkeypatch.setattr(masking, "_known", dict(masking._known))

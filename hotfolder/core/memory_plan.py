@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 GIB = 2**30
-#: What working takes beside the weights of the part in work, and with a picture decoded in one piece. Rough: a step
-#: that was chosen too high is left when the memory runs out.
+#: What working takes beside the weights of the part in work, and with a picture decoded in one piece, where nothing
+#: better is known. Rough: a step that was chosen too high is left when the memory runs out.
 WORKING, _WHOLE_PICTURE = 2 * GIB, 6 * GIB
 #: Room above the weights' own bytes: the allocator's, and the CUDA context's.
 _ROOM = 1.1
@@ -23,18 +25,35 @@ class MemoryPlan(StrEnum):
     NF4 = "nf4"  # in 4 bits
 
 
-def begin_on(steps: Sequence[MemoryPlan], free: int, weights: int, denoiser: int, other: int = 0) -> MemoryPlan:
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Bytes that drawing takes beside the weights: with pictures decoded in one piece, and in tiles."""
+
+    whole: float = _WHOLE_PICTURE
+    tiled: float = WORKING
+
+
+def begin_on(
+    steps: Sequence[MemoryPlan],
+    free: int,
+    weights: int,
+    denoiser: int,
+    other: int = 0,
+    working: Working = Working(),
+    learnt: Mapping[MemoryPlan, float] = MappingProxyType({}),
+) -> MemoryPlan:
     """The first step that should fit. `free`, and the bytes of all weights, of the denoiser, and of the largest other
     part (a text encoder, mostly) at half precision. In 8 bits are the denoiser's alone.
 
-    `steps` are those that are possible, in order.
+    `steps` are those that are possible, in order. What is `learnt` of a step's need is believed before the guess.
     """
     needs = {
-        MemoryPlan.FULL: _ROOM * weights + _WHOLE_PICTURE,
-        MemoryPlan.TILED: _ROOM * weights + WORKING,
-        MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + WORKING,
-        MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + WORKING,
+        MemoryPlan.FULL: _ROOM * weights + working.whole,
+        MemoryPlan.TILED: _ROOM * weights + working.tiled,
+        MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + working.tiled,
+        MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + working.tiled,
         MemoryPlan.NF4: 0.0,
+        **learnt,
     }
     return next((step for step in steps if needs[step] <= free), steps[-1])
 

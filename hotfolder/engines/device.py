@@ -6,6 +6,7 @@ import errno
 import functools
 import gc
 import os
+import platform
 from pathlib import Path
 
 import torch
@@ -29,6 +30,11 @@ def pick_device(wanted: str) -> torch.device:
         # What is called float32 has to be it: with TF32, convolutions keep 10 bits of 23.
         torch.backends.cudnn.allow_tf32 = False
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """As its maker calls a GPU; of a CPU its architecture."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"
 
 
 def pick_dtype(device: torch.device, wanted: str = "auto") -> torch.dtype:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from hotfolder.core.batch_key import batch_key
 from hotfolder.core.families import UNKNOWN, Family, Guidance, Picture, Together
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.samplers import name_of
-from hotfolder.engines.device import is_out_of_memory, precision_name
+from hotfolder.engines.device import device_name, is_out_of_memory, precision_name
 from hotfolder.engines.generation.asked import asked_of
 from hotfolder.engines.generation.call import shared_arguments
 from hotfolder.engines.generation.loaded import LoadedPipeline
@@ -62,9 +61,11 @@ class Generator:
         self._device = device
         self._settings = settings
         self.hooks = hooks
-        self._together = max(1, settings.draw_together)
         self._sha256 = fingerprint(spec)
-        self._resident = LoadedPipeline(spec, device, settings, lambda: self.hooks.make_room(), begin, self.name)
+        self._resident = LoadedPipeline(
+            spec, device, settings, lambda: self.hooks.make_room(), begin, self.name, self._sha256
+        )
+        self._together = self._resident.together(max(1, settings.draw_together))
 
     @property
     def _family(self) -> Family:
@@ -119,7 +120,9 @@ class Generator:
                     traceback.clear_frames(error.__traceback__)  # what they hold would not be free otherwise
                     done = {each.key for each in drawn}
                     left = [order for order in batch if order.key not in done]
-                    if is_out_of_memory(error) and self._make_do(len(batch)):
+                    if is_out_of_memory(error) and self._make_do(
+                        len(batch), self._resident.shape_of(batch[0].params)
+                    ):
                         rest = left + rest[len(batch) :]
                         continue
                     if len(left) > 1 and not is_out_of_memory(error):
@@ -183,17 +186,18 @@ class Generator:
             raise drawn.error or FailedPicture("nothing came of it")
         return drawn.image, drawn.settings
 
-    def _make_do(self, count: int) -> bool:
+    def _make_do(self, count: int, shape: tuple[int, int]) -> bool:
         """After the memory ran out on `count` pictures at once: whether there is another way to try."""
         self._resident.tidy()
         if self.hooks.make_room():
             log.warning("%s: out of memory; others made room for it", self.name)
             return True
         if count > 1:
+            self._resident.too_many(count, shape)
             self._together = count // 2
             log.warning("%s: out of memory; from now on %d at once", self.name, self._together)
             return True
-        return self._resident.step_down()
+        return self._resident.step_down(shape)
 
     def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()
@@ -273,7 +277,8 @@ class Generator:
                     more |= self._resident.embeddings.recall(
                         key, partial(words.embedded, pipeline, prompts, negative, pieces)
                     )
-                result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
+                with self._resident.metered(len(batch), self._resident.shape_of(batch[0].params)):
+                    result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:
             self._resident.tidy()
             raise
@@ -326,7 +331,7 @@ class Generator:
             "width": image.width,
             "height": image.height,
             "memory": str(self.step),
-            "device": _device_name(self._device),
+            "device": device_name(self._device),
             "hotfolder": __version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
@@ -341,7 +346,3 @@ class Generator:
             used = ("init_image", "init_image_sha256", "strength")
             settings |= {key: asked[key] for key in used if asked[key] is not None}
         return settings
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"

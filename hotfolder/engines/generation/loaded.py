@@ -15,10 +15,11 @@ import diffusers
 import torch
 
 from hotfolder.core.families import Family, Guidance, Picture, family_called
-from hotfolder.core.memory_plan import MemoryPlan, begin_on, next_step
+from hotfolder.core.memory_plan import MemoryPlan, Working, begin_on, next_step
 from hotfolder.core.samplers import SAMPLERS
-from hotfolder.engines.device import free_memory, is_out_of_memory, memory_of
+from hotfolder.engines.device import device_name, free_memory, is_out_of_memory, memory_of
 from hotfolder.engines.generation.embeddings import Embeddings
+from hotfolder.engines.generation.learnt import LearntMemory
 from hotfolder.engines.generation.loading import (
     denoiser_of,
     is_quantised,
@@ -27,6 +28,7 @@ from hotfolder.engines.generation.loading import (
     place,
     possible_steps,
     weights_of,
+    working_of,
 )
 from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
@@ -51,6 +53,7 @@ class LoadedPipeline:
         make_room: Callable[[], bool],
         begin: MemoryPlan | None,
         name: str,
+        sha256: str,
     ) -> None:
         self._name = name
         self._spec = spec
@@ -69,6 +72,9 @@ class LoadedPipeline:
         self._inversions: Any = None
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
+        self._learnt = LearntMemory(device_name(device), sha256)
+        self._free = self._allocated = 0  # bytes on the device before the pipeline came
+        self._look_at_memory()
         self.step = self._begin(begin)
         self.ensure()
 
@@ -83,14 +89,51 @@ class LoadedPipeline:
             )
         if known in self._steps:
             return known
+        learnt = self._learnt.needs(self._usual_shape, self._settings.draw_together, self._free)
         if self._device.type != "cuda":
-            return self._steps[0]
+            return next((step for step in self._steps if learnt.get(step, 0) <= self._free), self._steps[-1])
+        working = working_of(self._spec, self.dtype, self._settings.draw_together) or Working()
+        return begin_on(self._steps, self._free, *weights_of(self._spec), working, learnt)
+
+    def _look_at_memory(self) -> None:
         used, total = memory_of(self._device)
-        return begin_on(self._steps, total - used, *weights_of(self._spec))
+        self._free = total - used
+        if self._device.type == "cuda":
+            self._allocated = torch.cuda.memory_allocated(self._device)
+
+    @property
+    def _usual_shape(self) -> tuple[int, int]:
+        return self.shape_of({})
+
+    def shape_of(self, params: Mapping[str, Any]) -> tuple[int, int]:
+        """Width and height that are asked for, or the model's usual ones."""
+        wanted = (params.get(side) or self._spec.defaults.get(side) or 512 for side in ("width", "height"))
+        width, height = wanted
+        return width, height
+
+    def together(self, wanted: int) -> int:
+        """How many pictures may be drawn at once, by what was learnt before."""
+        return self._learnt.together(self.step, self._usual_shape, wanted, self._free)
+
+    def too_many(self, count: int, shape: tuple[int, int]) -> None:
+        """So many pictures at once took more memory than there is."""
+        self._learnt.failed(self.step, shape, count, self._free)
+
+    @contextmanager
+    def metered(self, count: int, shape: tuple[int, int]) -> Iterator[None]:
+        """While so many pictures are drawn: what they take is learnt, where the device can be asked."""
+        if self._device.type != "cuda":
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self._device)
+        yield
+        peak = torch.cuda.max_memory_allocated(self._device) - self._allocated
+        self._learnt.worked(self.step, shape, count, peak)
 
     def ensure(self) -> None:
         """Loads it, unless it is loaded; on the first step from the present one on that has memory enough."""
         while self.pipeline is None:
+            self._look_at_memory()
             try:
                 self.pipeline = load(self._spec, self._device, self.dtype, self.step)
             except Exception as error:
@@ -118,12 +161,16 @@ class LoadedPipeline:
         self._inversions = self.words = self.embeddings = None
         free_memory(self._device)
 
-    def step_down(self) -> bool:
-        """Whether there is a step below: then it is loaded on that, when it is needed next."""
+    def step_down(self, shape: tuple[int, int] | None = None) -> bool:
+        """Whether there is a step below: then it is loaded on that, when it is needed next.
+
+        `shape` is that of the picture that did not fit; None where the weights did not.
+        """
         below = next_step(self._steps, self.step) if self._settings.memory == "auto" else None
         if below is None:
             return False
         log.warning("%s: out of memory on step '%s'; goes on with '%s'", self._name, self.step, below)
+        self.too_many(1, shape or self._usual_shape)
         self.close()
         self.step = below
         return True

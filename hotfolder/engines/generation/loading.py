@@ -13,11 +13,12 @@ import transformers
 from diffusers import DiffusionPipeline
 
 from hotfolder.core.families import family_called
-from hotfolder.core.memory_plan import MemoryPlan
+from hotfolder.core.memory_plan import MemoryPlan, Working
+from hotfolder.core.working_memory import Drawing, working
 from hotfolder.engines.device import pick_dtype
 from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
-from hotfolder.models.family import variant_of
+from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import is_gguf
 from hotfolder.models.registry import ModelSpec
 
@@ -63,6 +64,24 @@ def weights_of(spec: ModelSpec) -> tuple[int, int, int]:
         parts["unet"] = spec.files[0].path.stat().st_size
     denoiser = sum(parts.pop(name, 0) for name in _DENOISERS)
     return denoiser + sum(parts.values()), denoiser, max(parts.values(), default=0)
+
+
+def working_of(spec: ModelSpec, dtype: torch.dtype, count: int) -> Working | None:
+    """What drawing takes beside the weights, with so many pictures of the usual size at once; None if not known."""
+    folder = spec.folder if spec.loader == "diffusers" else spec.base.folder if spec.base is not None else None
+    if folder is None:
+        return None
+    denoiser = next((name for name in _DENOISERS if (folder / name / "config.json").is_file()), None)
+    if denoiser is None or not (folder / "vae" / "config.json").is_file():
+        return None
+    family, usual = family_called(spec.family), spec.defaults
+    drawing = Drawing(
+        usual.get("width") or 512, usual.get("height") or 512, count, dtype.itemsize,
+        family.argument == "guidance_scale" and family.is_guided(usual.get("guidance")), family.grid,
+        usual.get("max_sequence_length") or 0,
+    )  # fmt: skip
+    vae, network = (read_config(folder / name / "config.json") for name in ("vae", denoiser))
+    return working(vae, network, drawing)
 
 
 def _part_sizes(folder: Path) -> dict[str, int]:
