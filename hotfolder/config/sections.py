@@ -93,8 +93,8 @@ class GenerateSettings(Section):
     memory: Literal["auto", "full", "tiled", "offload", "fp8", "nf4"] = Field(
         "auto",
         description="How a model fits into memory, from fast to frugal: full, tiled (pictures decoded in tiles), "
-        "offload (only the part in work is on the GPU), fp8 (weights in 8 bits, too), nf4 (in 4 bits; needs "
-        "the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
+        "offload (text encoders and denoiser are on the GPU one after the other), fp8 (weights in 8 bits, too), nf4 "
+        "(in 4 bits; needs the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
     )
     unused_options: Literal["error", "ignore"] = Field(
         "error",

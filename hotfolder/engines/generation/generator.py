@@ -26,7 +26,7 @@ from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
-from hotfolder.engines.generation.steps import Steps
+from hotfolder.engines.generation.steps import Steps, reading_only
 from hotfolder.engines.generation.words import count_tokens, without_effect
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.fingerprint import fingerprint, is_called
@@ -104,6 +104,7 @@ class Generator:
             for order in [each for each in rest if not self._is_meant(each.params.get("model_sha256"))]:
                 rest.remove(order)
                 yield GenerationResult(order.key, error=self._another_model(order))
+            self._read_ahead(rest)
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
                 batch = rest[: 1 if alone or self._family.together is Together.ALONE else self._together]
@@ -225,6 +226,26 @@ class Generator:
                 continue
             yield GenerationResult(order.key, image, recorded)
 
+    def _read_ahead(self, orders: Sequence[GenerationRequest]) -> None:
+        """The prompts of several batches at once, where the text encoders have to come for it and the denoiser to go.
+
+        What goes wrong here, goes wrong again where it is said whose picture it is.
+        """
+        size = 1 if self._family.together is Together.ALONE else self._together
+        if self._resident.turns is None or len(orders) <= size or orders[0].params.get("init_image") is not None:
+            return
+        try:
+            with self._resident.turns.at_once():
+                for start in range(0, len(orders), size):
+                    batch = orders[start : start + size]
+                    asked = asked_of(self.name, self._spec.defaults, self._family, self._settings, batch[0].params)
+                    pipeline, arguments = self._prepare(asked)
+                    with torch.inference_mode(), reading_only(pipeline):
+                        pipeline(**arguments, **self._words_of(pipeline, asked, batch))
+        except Exception as error:  # noqa: BLE001 - see above
+            traceback.clear_frames(error.__traceback__)
+            self._resident.tidy()
+
     def _prepare(self, asked: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The pipeline for this work, with its LoRA and its scheduler, and the arguments that all pictures share."""
         if asked["sampler"] is not None and not self._resident.takes_samplers:
@@ -251,18 +272,7 @@ class Generator:
             for order in batch:
                 self.hooks.report(order.key, step, total)
 
-        prompts = [self._text(order.params, "prompt") for order in batch]
-        negative = self._text(batch[0].params, "negative_prompt")
-        if not negative and self._family.no_negative and self._family.is_guided(asked["guidance"]):
-            negative = self._family.no_negative
-        words = self._resident.words
-        pieces = self._pieces(batch[0].params)
         more: dict[str, Any] = {}
-        if pieces == 0:
-            plain = words.plain if words is not None else str
-            more["prompt"] = [plain(prompt) for prompt in prompts]
-            if negative:
-                more["negative_prompt"] = [plain(negative)] * len(batch)
         if "picture" in asked:
             # A list is a set of references, for every prompt; of pictures to begin from, it is one for each.
             is_one = self._family.picture is Picture.REFERENCE
@@ -271,12 +281,7 @@ class Generator:
         steps = Steps(pipeline, before_step, after_step)
         try:
             with torch.inference_mode():
-                if words is not None and pieces:
-                    key = ("compel", *prompts, negative, pieces)
-                    assert self._resident.embeddings is not None
-                    more |= self._resident.embeddings.recall(
-                        key, partial(words.embedded, pipeline, prompts, negative, pieces)
-                    )
+                more |= self._words_of(pipeline, asked, batch)
                 with self._resident.metered(len(batch), self._resident.shape_of(batch[0].params)):
                     result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:
@@ -290,6 +295,28 @@ class Generator:
         if pixels is None:
             raise BadInput(f"{type(pipeline).__name__} gives no pictures", "use a text-to-image model")
         return pixels
+
+    def _words_of(
+        self, pipeline: Any, asked: Mapping[str, Any], batch: Sequence[GenerationRequest]
+    ) -> dict[str, Any]:
+        """The prompts as arguments: words; or what was read of them, where CLIP has to be helped."""
+        prompts = [self._text(order.params, "prompt") for order in batch]
+        negative = self._text(batch[0].params, "negative_prompt")
+        if not negative and self._family.no_negative and self._family.is_guided(asked["guidance"]):
+            negative = self._family.no_negative
+        words, pieces = self._resident.words, self._pieces(batch[0].params)
+        if words is not None and pieces:
+            assert self._resident.embeddings is not None
+            found: dict[str, Any] = self._resident.embeddings.recall(
+                ("compel", *prompts, negative, pieces),
+                partial(words.embedded, pipeline, prompts, negative, pieces),
+            )
+            return found
+        plain = words.plain if words is not None else str
+        given: dict[str, Any] = {"prompt": [plain(prompt) for prompt in prompts]}
+        if negative:
+            given["negative_prompt"] = [plain(negative)] * len(batch)
+        return given
 
     def _again_in_float32(self, asked: dict[str, Any], order: GenerationRequest) -> torch.Tensor:
         """The picture drawn once more, alone, in full precision. Raises FailedPicture when that fails, too."""

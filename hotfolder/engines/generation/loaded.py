@@ -7,7 +7,7 @@ import itertools
 import logging
 import traceback
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ from hotfolder.engines.generation.loading import (
     pick_generator_dtype,
     place,
     possible_steps,
+    takes_turns,
     weights_of,
     working_of,
 )
 from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
+from hotfolder.engines.generation.residence import Turns
 from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.engines.generation.words import ClipWords, without_false_alarm
 from hotfolder.errors import BadInput
@@ -69,6 +71,7 @@ class LoadedPipeline:
         self._adapters: Any = None
         self._reads_in = self.dtype
         self.embeddings: Embeddings | None = None
+        self.turns: Turns | None = None  # where text encoders and denoiser are not on the device together
         self._inversions: Any = None
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
@@ -144,7 +147,9 @@ class LoadedPipeline:
             without_false_alarm(self.pipeline)
             self._own_scheduler = self.pipeline.scheduler
             self._adapters = LoraAdapters(self.pipeline, self.dtype)
-            self.embeddings = Embeddings(self._state_of_encoders)
+            if takes_turns(self.pipeline, self._device, self.step):
+                self.turns = Turns(self.pipeline, self._device)
+            self.embeddings = Embeddings(self._state_of_encoders, self.reading)
             self.embeddings.watch(self.pipeline)
             self._inversions = TextualInversions(self.pipeline, self._spec)
             self.words = ClipWords(self.pipeline) if self.family.reads_weights else None
@@ -158,7 +163,7 @@ class LoadedPipeline:
     def close(self) -> None:
         """Lets go of everything."""
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
-        self._inversions = self.words = self.embeddings = None
+        self._inversions = self.words = self.embeddings = self.turns = None
         free_memory(self._device)
 
     def step_down(self, shape: tuple[int, int] | None = None) -> bool:
@@ -177,6 +182,10 @@ class LoadedPipeline:
 
     def _state_of_encoders(self) -> Hashable:
         return self._reads_in, self._adapters.on_encoders
+
+    def reading(self) -> AbstractContextManager[None]:
+        """While prompts are read."""
+        return self.turns.reading() if self.turns is not None else nullcontext()
 
     def tidy(self) -> None:
         """After an error in the middle: what was moved onto the device for a step goes back."""
@@ -198,6 +207,8 @@ class LoadedPipeline:
                 self.embeddings.watch(self._from_image)
                 place(self._from_image, self._device, self.step)
             pipeline = self._from_image
+        if self.turns is not None:
+            self.turns.settle()  # memory may have run out while they moved
         # A new one each time: they keep what the last picture left.
         own = self._own_scheduler
         if sampler is None:

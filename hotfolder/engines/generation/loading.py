@@ -116,10 +116,24 @@ def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
         for name in ("enable_tiling", "enable_slicing"):
             if hasattr(pipeline.vae, name):
                 getattr(pipeline.vae, name)()
+    if takes_turns(pipeline, device, step):
+        return  # its parts are moved by Turns
     if device.type == "cuda" and step not in (MemoryPlan.FULL, MemoryPlan.TILED):
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
+
+
+def takes_turns(pipeline: Any, device: torch.device, step: MemoryPlan) -> bool:
+    """Whether text encoders and denoiser are on the device one after the other, which `residence.Turns` sees to.
+
+    In 4 bits they are moved as diffusers does it, and so is a pipeline that does not read its prompts by themselves.
+    """
+    return (
+        device.type == "cuda"
+        and step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8)
+        and hasattr(pipeline, "encode_prompt")
+    )
 
 
 def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:

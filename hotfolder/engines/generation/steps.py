@@ -6,7 +6,8 @@ Pipelines have callbacks of several kinds, or none; all of them ask their schedu
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -38,3 +39,31 @@ class Steps:
         """Of this call, once its first step has begun."""
         counted: int | None = getattr(self._pipeline, "_num_timesteps", None)
         return len(self._pipeline.scheduler.timesteps) if counted is None else counted
+
+
+class _Read(Exception):
+    """The prompts of a call are read, and nothing is drawn."""
+
+
+@contextmanager
+def reading_only(pipeline: Any) -> Iterator[None]:
+    """A call of this pipeline, whose scheduler is new, ends where drawing would begin: in its timesteps, or its noise.
+
+    The exception that ends it is not seen outside.
+    """
+    scheduler = pipeline.scheduler
+    theirs = scheduler.set_timesteps
+
+    @functools.wraps(theirs)  # pipelines look at its signature
+    def end(*_: Any, **__: Any) -> None:
+        raise _Read
+
+    scheduler.set_timesteps = end
+    pipeline.prepare_latents = end
+    try:
+        yield
+    except _Read:
+        pass
+    finally:
+        del pipeline.prepare_latents
+        del scheduler.set_timesteps

@@ -1,0 +1,159 @@
+"""Text encoders and denoiser on a device one after the other, with a device that stands in for a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hotfolder.core.memory_plan import MemoryPlan
+from hotfolder.engines.generation import loaded as loaded_module
+from hotfolder.engines.generation import loading
+from hotfolder.engines.generation.generator import Generator
+from hotfolder.engines.generation.loading import takes_turns
+from hotfolder.engines.generation.requests import GenerationRequest, Hooks
+from hotfolder.engines.generation.residence import Turns
+from hotfolder.models.registry import Catalogue
+from hotfolder.types import Kind, RunnerSettings
+from tests.support import tiny
+from tests.support.tiny_families import made
+
+#: The memory of the card, by another name than the machine's.
+CARD = torch.device("cpu", 0)
+SMALL = {"width": 64, "height": 64, "steps": 2}
+
+
+class _Watch:
+    """Where each part of a pipeline was moved last, and where all were when one was asked."""
+
+    def __init__(self) -> None:
+        self.where: dict[str, str] = {}
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.moves: list[tuple[str, str]] = []
+
+    def __call__(self, pipeline: Any) -> Any:
+        for name, part in pipeline.components.items():
+            if isinstance(part, torch.nn.Module):
+                self.where[name] = "cpu"
+                part.to = self._moving(name)
+                part.register_forward_hook(self._asking(name))
+        return pipeline
+
+    def _moving(self, name: str) -> Callable[..., None]:
+        def to(device: torch.device) -> None:
+            if self.where[name] != str(device):
+                self.where[name] = str(device)
+                self.moves.append((name, str(device)))
+
+        return to
+
+    def _asking(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.asked.append((name, dict(self.where)))
+
+
+class _Pipeline:
+    def __init__(self) -> None:
+        names = ("text_encoder", "text_encoder_2", "pe", "transformer", "vae")
+        self.components: dict[str, Any] = {name: torch.nn.Linear(2, 2) for name in names}
+        self.components["tokenizer"] = object()
+
+
+def _on_card(watch: _Watch) -> set[str]:
+    return {name for name, place in watch.where.items() if place == str(CARD)}
+
+
+def test_each_part_is_there_when_it_is_asked_and_no_two_large_ones_at_a_time() -> None:
+    watch, pipeline = _Watch(), _Pipeline()
+    watch(pipeline)
+    turns = Turns(pipeline, CARD)
+    assert _on_card(watch) == {"transformer", "vae"}
+    x = torch.ones(1, 2)
+    with turns.reading():
+        assert _on_card(watch) == {"vae"}
+        pipeline.components["text_encoder"](x)
+        assert _on_card(watch) == {"vae", "text_encoder"}
+        with turns.reading():
+            pipeline.components["text_encoder_2"](x)
+            turns.settle()  # as one does before each picture: not while prompts are read
+        assert _on_card(watch) == {"vae", "text_encoder_2"}
+    assert _on_card(watch) == {"transformer", "vae"}
+    before = len(watch.moves)
+    turns.settle()
+    assert len(watch.moves) == before
+
+
+def test_what_runs_out_of_memory_on_its_way_back_is_moved_when_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch, pipeline = _Watch(), _Pipeline()
+    watch(pipeline)
+    turns = Turns(pipeline, CARD)
+    transformer = pipeline.components["transformer"]
+    theirs = transformer.to
+
+    def scarce(device: torch.device) -> None:
+        if device == CARD:
+            raise torch.OutOfMemoryError("out of memory: not really")
+        theirs(device)
+
+    transformer.to = scarce
+    with pytest.raises(torch.OutOfMemoryError), turns.reading():
+        pass
+    transformer.to = theirs
+    turns.settle()
+    assert _on_card(watch) == {"transformer", "vae"}
+
+
+def test_which_steps_take_turns() -> None:
+    card, cpu = torch.device("cuda", 0), torch.device("cpu")
+
+    class Reads:
+        def encode_prompt(self) -> None:
+            pass
+
+    steps = [step for step in MemoryPlan if takes_turns(Reads(), card, step)]
+    assert steps == [MemoryPlan.OFFLOAD, MemoryPlan.FP8]
+    assert not any(takes_turns(Reads(), cpu, step) for step in MemoryPlan)
+    assert not any(takes_turns(object(), card, step) for step in MemoryPlan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sdxl", "flux", "z-image", "qwen-image"])
+def test_prompts_are_read_before_the_denoiser_comes_and_no_pixel_shows_it(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = getattr(tiny, family)() if hasattr(tiny, family) else made(family)
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    spec = Catalogue().resolve(str(tmp_path / "pipeline"), Kind.GENERATE)
+    settings = RunnerSettings(precision="float32", draw_together=2)
+    prompts = ["a cat", "a dog that runs", "a cow", "a cow"]
+
+    def drawn(generator: Generator) -> list[bytes]:
+        orders = [GenerationRequest(n, {"prompt": p, "seed": n, **SMALL}) for n, p in enumerate(prompts)]
+        results = list(generator.draw(orders))
+        assert [each.error for each in results] == [None] * 4
+        return [each.image.tobytes() for each in results if each.image]
+
+    generator = Generator(spec, CARD, settings, Hooks())
+    plain = drawn(generator)
+    generator.close()
+
+    watch, theirs = _Watch(), loaded_module.load
+    monkeypatch.setattr(loaded_module, "load", lambda *args: watch(theirs(*args)))
+    for module in (loaded_module, loading):
+        monkeypatch.setattr(module, "takes_turns", lambda *_: True)
+    generator = Generator(spec, CARD, settings, Hooks())
+    assert drawn(generator) == plain
+    for name, where in watch.asked:
+        there = {each for each, place in where.items() if place == str(CARD)}
+        assert there == (
+            {"vae", name} if name.startswith("text_encoder") else {"vae", "transformer", "unet"} & set(where)
+        )
+    moved = [place for name, place in watch.moves if name in ("unet", "transformer")]
+    assert moved == ["cpu:0", "cpu", "cpu:0"]  # when it was loaded; then once for both batches
+    assert drawn(generator) == plain
+    assert len([1 for name, _ in watch.moves if name in ("unet", "transformer")]) == 3  # all prompts were known
+    generator.close()
