@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from hotfolder.core.prompts.foreign.settings import with_guidance
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.prompts.nearest import alike
+from hotfolder.core.prompts.recipe import Gap, Recipe, spec_of
 from hotfolder.errors import PromptSyntax
 from hotfolder.imaging.metadata import read_generation
 from hotfolder.types import PromptSpec
@@ -504,6 +506,27 @@ def test_a_seed_that_is_not_there_is_0_where_the_nearest_is_taken() -> None:
 )  # fmt: skip
 def test_the_sampler_that_is_most_like_another(called: str, name: str | None) -> None:
     assert alike(called) == name
+
+
+def test_a_scale_of_one_beside_a_guidance_weighs_nothing_however_it_is_written() -> None:
+    gaps: list[Gap] = []
+    for scale in (None, "", 1, 1.0, "1", "1.0"):
+        assert with_guidance(scale, 3.5, "gray", "cfg", gaps) == {"guidance": 3.5, "negative_prompt": None}
+    assert gaps == []
+    for scale in (0, 7.5, "7.5", "high"):
+        assert with_guidance(scale, 3.5, "gray", "cfg", gaps) == {"guidance": 3.5, "negative_prompt": "gray"}
+    assert [gap.what for gap in gaps] == [
+        f"a cfg of {scale} beside its guidance" for scale in (0, 7.5, 7.5, "high")
+    ]
+    assert with_guidance("7", None, "gray", "cfg", []) == {"guidance": "7", "negative_prompt": "gray"}
+
+
+def test_what_shaped_a_picture_several_times_is_told_once() -> None:
+    recipe = Recipe("SwarmUI", "a cat", {"seed": 1}, (Gap("a <…> in its prompt"),) * 3)
+    with pytest.raises(PromptSyntax) as caught:
+        spec_of("a.png", recipe, adapt=False)
+    assert caught.value.message.count("a <…>") == 1
+    assert spec_of("a.png", recipe, adapt=True).notes == ("made by SwarmUI with a <…> in its prompt: left out",)
 
 
 # --- hostile files ---------------------------------------------------------------------------------

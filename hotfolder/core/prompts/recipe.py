@@ -33,7 +33,7 @@ class Recipe:
     program: str  # its name; empty where many write so
     prompt: Any
     asked: Mapping[str, Any]  # by the names of FIELDS, as they stand there; None and empty values say nothing
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[Gap, ...] = ()  # one for each time that it was asked for
     model_sha256: str | None = None  # or its beginning
 
 
@@ -44,8 +44,9 @@ def spec_of(name: str, recipe: Recipe, *, adapt: bool) -> PromptSpec:
     prompt's notes. Without a prompt there is none in either case.
     """
     asked = {key: value for key, value in recipe.asked.items() if value not in (None, "", {}, ())}
+    gaps = list(dict.fromkeys(recipe.gaps))
     if not adapt:
-        mistakes = [_made_with(name, recipe.gaps, recipe.program)] if recipe.gaps else []
+        mistakes = [_made_with(name, gaps, recipe.program)] if gaps else []
         try:
             spec = exact_spec(name, recipe.prompt, asked)
         except PromptSyntax as error:
@@ -54,7 +55,7 @@ def spec_of(name: str, recipe: Recipe, *, adapt: bool) -> PromptSpec:
             raise together(mistakes)
         return replace(spec, model_sha256=recipe.model_sha256, is_plain_cfg=True)
     by = f"made by {recipe.program} with" if recipe.program else "made with"
-    notes = [f"{by} {gap.what}: {gap.instead}" for gap in recipe.gaps]
+    notes = [f"{by} {gap.what}: {gap.instead}" for gap in gaps]
     values, more = nearest(asked)
     spec = exact_spec(name, recipe.prompt, values)
     told = _shortened([*notes, *more])

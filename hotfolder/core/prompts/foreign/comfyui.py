@@ -11,7 +11,7 @@ from typing import Any
 
 from hotfolder.core.prompts.foreign.comfy_graph import Graph, Link, Node, is_passage
 from hotfolder.core.prompts.foreign.comfy_words import Words
-from hotfolder.core.prompts.foreign.settings import table_in, with_schedule
+from hotfolder.core.prompts.foreign.settings import table_in, with_guidance, with_schedule
 from hotfolder.core.prompts.recipe import Gap, Recipe, named
 
 PROGRAM = "ComfyUI"
@@ -71,16 +71,10 @@ class _Reading:
         asked = self._sampling(sampler)
         asked |= self._size(latent)
         words = self._words(sampler)
-        asked["negative_prompt"] = words.negative
-        if words.guidance is not None:
-            if asked.get("guidance") not in (None, 1):
-                self._gap(f"a 'cfg' of {asked['guidance']!s:.20} beside its guidance")
-            else:
-                asked["negative_prompt"] = None  # nothing is weighed against it
-            asked["guidance"] = words.guidance
+        asked |= with_guidance(asked["guidance"], words.guidance, words.negative, "'cfg'", self._gaps)
         asked |= self._model(self._guided(sampler).first_link("model") or sampler.first_link("model"))
         self._parts(involved)
-        return Recipe(PROGRAM, words.positive, asked, tuple(dict.fromkeys([*self._gaps, *words.gaps])))
+        return Recipe(PROGRAM, words.positive, asked, (*self._gaps, *words.gaps))
 
     def _gap(self, what: str, instead: str = "left out") -> None:
         self._gaps.append(Gap(what, instead))

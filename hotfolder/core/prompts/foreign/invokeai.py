@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hotfolder.core.prompts.foreign.settings import table_in, unknown, with_schedule
+from hotfolder.core.prompts.foreign.settings import table_in, unknown, with_guidance, with_schedule
 from hotfolder.core.prompts.recipe import Gap, Recipe, named
 
 PROGRAM = "InvokeAI"
@@ -54,23 +54,19 @@ def read(told: dict[str, Any]) -> Recipe:
     for key, which in (("positive_style_prompt", "positive_prompt"), ("negative_style_prompt", "negative_prompt")):
         if told.get(key) and told[key] != told.get(which):
             gaps.append(Gap(f"a '{key}' for the second text encoder"))
-    guidance, scale = told.get("guidance"), told.get("cfg_scale")
-    if guidance is not None and scale not in (None, 1, "1"):
-        gaps.append(Gap(f"a cfg_scale of {scale!s:.20} beside its guidance"))
-    is_idle = guidance is not None and scale in (None, 1, "1")  # nothing is weighed against a negative prompt
     model = told.get("model") or {}
     texts = [_words(told.get(key), gaps) for key in ("positive_prompt", "negative_prompt")]
+    guidance = with_guidance(told.get("cfg_scale"), told.get("guidance"), texts[1], "cfg_scale", gaps)
     return Recipe(
         PROGRAM,
         texts[0],
         {
-            "negative_prompt": None if is_idle else texts[1], "seed": told.get("seed"), "steps": told.get("steps"),
-            "guidance": scale if guidance is None else guidance,
+            **guidance, "seed": told.get("seed"), "steps": told.get("steps"),
             "sampler": with_schedule(told.get("scheduler"), None, is_flow=is_flow), "width": told.get("width"),
             "height": told.get("height"), "model": named(model.get("name") or model.get("model_name") or ""),
             "lora": _loras(told.get("loras") or ()),
         },
-        tuple(dict.fromkeys(gaps)),
+        tuple(gaps),
     )  # fmt: skip
 
 
@@ -104,7 +100,7 @@ def _read_old(told: Mapping[str, Any]) -> Recipe:
             "guidance": image.get("cfg_scale"), "sampler": image.get("sampler"), "width": image.get("width"),
             "height": image.get("height"), "model": named(told.get("model_weights") or ""),
         },
-        tuple(dict.fromkeys(gaps)),
+        tuple(gaps),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def read(told: dict[str, Any]) -> Recipe:
             "guidance": told.get("scale"), "sampler": with_schedule(told.get("sampler"), told.get("noise_schedule")),
             "width": told.get("width"), "height": told.get("height"),
         },
-        tuple(dict.fromkeys(gaps)),
+        tuple(gaps),
     )  # fmt: skip
 
 

@@ -41,6 +41,29 @@ def unknown(told: Mapping[str, Any], known: Collection[str]) -> Iterator[Gap]:
             yield Gap(f"'{key[:60]}'")
 
 
+def with_guidance(scale: Any, told: Any, negative: Any, name: str, gaps: list[Gap]) -> dict[str, Any]:
+    """Guidance, and the negative prompt as far as it had an effect.
+
+    `scale` is the one of classifier-free guidance, which the program calls `name`; `told` is what a distilled model
+    (FLUX) is told instead, None for any other. Beside that, a scale of 1 weighs nothing against a negative prompt; any
+    other is a gap.
+    """
+    if told is None:
+        return {"guidance": scale, "negative_prompt": negative}
+    if _weighs_nothing(scale):
+        return {"guidance": told, "negative_prompt": None}
+    gaps.append(Gap(f"a {name} of {scale!s:.20} beside its guidance"))
+    return {"guidance": told, "negative_prompt": negative}
+
+
+def _weighs_nothing(scale: Any) -> bool:
+    """None, or 1 however it is written."""
+    try:
+        return scale in (None, "") or float(scale) == 1
+    except (TypeError, ValueError):
+        return False
+
+
 def with_schedule(sampler: Any, schedule: Any, *, is_flow: bool = False) -> str | None:
     """How a sampler and its steps' schedule are called together; None for the only one that flow models have here.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hotfolder.core.prompts.foreign.settings import table_in, unknown, with_schedule
+from hotfolder.core.prompts.foreign.settings import table_in, unknown, with_guidance, with_schedule
 from hotfolder.core.prompts.recipe import Gap, Recipe, named
 from hotfolder.core.prompts.tags import take_loras
 
@@ -39,27 +39,23 @@ def read(told: dict[str, Any]) -> Recipe:
         gaps.append(Gap("a VAE of its own", "the model's own"))
     if str(told.get("clipstopatlayer", -1)) not in ("-1", "0"):
         gaps.append(Gap("'clipstopatlayer'"))
-    guidance, scale = told.get("fluxguidancescale"), told.get("cfgscale")
-    is_idle = guidance is not None and (scale is None or float(scale) == 1)  # no negative prompt has an effect
-    if guidance is not None and not is_idle:
-        gaps.append(Gap(f"a cfgscale of {scale!s:.20} beside its guidance"))
     loras = _loras(told, gaps)
     texts = []
     for key in ("prompt", "negativeprompt"):
         text, tags = take_loras(str(told.get(key) or ""))
         loras |= dict(tags)
         texts.append(_without_tags(text, gaps))
+    guidance = with_guidance(told.get("cfgscale"), told.get("fluxguidancescale"), texts[1], "cfgscale", gaps)
     return Recipe(
         PROGRAM,
         texts[0],
         {
-            "negative_prompt": None if is_idle else texts[1], "seed": told.get("seed"), "steps": told.get("steps"),
-            "guidance": scale if guidance is None else guidance,
+            **guidance, "seed": told.get("seed"), "steps": told.get("steps"),
             "sampler": with_schedule(told.get("sampler"), told.get("scheduler"), is_flow=is_flow),
             "width": told.get("width"), "height": told.get("height"), "model": named(told.get("model") or ""),
             "lora": loras,
         },
-        tuple(dict.fromkeys(gaps)),
+        tuple(gaps),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hotfolder.core.prompts.converters import MOST_CHARACTERS
-from hotfolder.core.prompts.foreign.settings import with_schedule
+from hotfolder.core.prompts.foreign.settings import with_guidance, with_schedule
 from hotfolder.core.prompts.recipe import Gap, Recipe
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.errors import PromptSyntax
@@ -23,12 +23,13 @@ _QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
 #: Characters of `parameters`: a prompt, a negative one, and a line of pairs.
 _MOST = 3 * MOST_CHARACTERS
 _NEGATIVE = "Negative prompt:"
+_DISTILLED = "Distilled CFG Scale"  # FLUX's guidance, as Forge calls it
 #: What the extension for wildcards writes behind the pairs.
 _TEMPLATE = re.compile(r"(?:Negative )?Template: ?")
 #: What becomes part of what is asked for.
 _UNDERSTOOD = {
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Denoising strength",
-    "Init image", "Distilled CFG Scale", "Lora hashes", "TI hashes", "Hashes", "Civitai resources",
+    "Init image", _DISTILLED, "Lora hashes", "TI hashes", "Hashes", "Civitai resources",
 }  # fmt: skip
 #: What says who made it, when, among how many, or from which template: no pixel depends on it.
 _HARMLESS = {
@@ -83,7 +84,7 @@ def read(name: str, text: str) -> Recipe:
     asked: dict[str, Any] = {
         "seed": pairs.get("Seed"), "steps": pairs["Steps"],
         "width": size and size[1], "height": size and size[2], "init_image": pairs.get("Init image"),
-        "strength": None if is_begun else pairs.get("Denoising strength"), **_guided(pairs, gaps),
+        "strength": None if is_begun else pairs.get("Denoising strength"), "sampler": _sampler(pairs),
     }  # fmt: skip
     try:
         prompt, tags = take_loras(prompt)
@@ -92,26 +93,18 @@ def read(name: str, text: str) -> Recipe:
     if len(dict(tags)) < len(tags):
         raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
     prompt, negative = _with_inversions(pairs, gaps, prompt, negative)
-    asked = {"negative_prompt": negative, **asked, "model": pairs.get("Model") or _checkpoint(pairs)}
+    asked |= with_guidance(pairs.get("CFG scale"), pairs.get(_DISTILLED), negative, "CFG scale", gaps)
+    asked["model"] = pairs.get("Model") or _checkpoint(pairs)
     model_hash = _check_resources(name, pairs, [lora for lora, _ in tags], gaps)
     if tags:
         asked["lora"] = dict(tags)
     return Recipe("", prompt, asked, tuple(gaps), model_hash)
 
 
-def _guided(pairs: Mapping[str, str], gaps: list[Gap]) -> dict[str, Any]:
-    """Sampler and guidance. Forge writes FLUX's guidance beside a 'CFG scale' of 1."""
-    schedule, distilled = pairs.get("Schedule type", "Automatic"), pairs.get("Distilled CFG Scale")
-    scale = pairs.get("CFG scale")
-    if distilled is not None and scale not in (None, "1", "1.0"):
-        gaps.append(Gap(f"a CFG scale of {scale[:20]} beside its guidance"))
-    is_flow = distilled is not None
-    is_idle = distilled is not None and scale in (None, "1", "1.0")  # no negative prompt has an effect
-    return {
-        **({"negative_prompt": None} if is_idle else {}),
-        "sampler": with_schedule(pairs.get("Sampler"), schedule, is_flow=is_flow),
-        "guidance": scale if distilled is None else distilled,
-    }
+def _sampler(pairs: Mapping[str, str]) -> str | None:
+    """Forge writes FLUX's guidance as a distilled scale."""
+    is_flow = _DISTILLED in pairs
+    return with_schedule(pairs.get("Sampler"), pairs.get("Schedule type", "Automatic"), is_flow=is_flow)
 
 
 def _is_done(key: str, value: str) -> bool:
