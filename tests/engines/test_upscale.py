@@ -22,9 +22,9 @@ from spandrel.architectures.ESRGAN import ESRGAN
 
 from hotfolder.core.sizes import Plan, Target, plan
 from hotfolder.demo.pictures import draw_landscape
-from hotfolder.engines.upscaling import probes
+from hotfolder.engines.upscaling import picture, probes
 from hotfolder.engines.upscaling.network import Network, read_descriptor
-from hotfolder.engines.upscaling.picture import bleed
+from hotfolder.engines.upscaling.picture import bleed, resize
 from hotfolder.engines.upscaling.tiles import Tiling, ramp
 from hotfolder.engines.upscaling.upscaler import Request, Upscaler
 from hotfolder.errors import ImageTooLarge, ModelDamaged, UsageError
@@ -656,6 +656,20 @@ def test_a_little_more_than_a_pass_gives_is_no_second_pass(
         assert (
             10 * np.log10(255**2 / error) >= 33
         )  # of 96 pixels, all of them edges; large pictures have 40 and more
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_little_larger_is_interpolated_in_levels_and_looks_as_in_light(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several times as fast, and the same on every seam of the bands that it is done in."""
+    pixels = np.asarray(draw_landscape(2, (384, 272)))[..., :channels]
+    (quick, _), (exact, _) = (resize(pixels, None, 476, 337, exact=exact) for exact in (False, True))
+    assert (quick.dtype, quick.shape) == (np.uint8, (337, 476, channels))
+    assert 10 * np.log10(1 / np.mean((quick / 255 - exact) ** 2)) >= 40
+    monkeypatch.setattr(picture, "_BAND", 476 * 20)
+    (banded, _) = resize(pixels, None, 476, 337, exact=False)
+    assert np.abs(banded.astype(int) - quick).max() <= 1
 
 
 def test_reducing_is_done_in_linear_light(builtin: Upscaler) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,10 +96,12 @@ def within_neighbours(alpha: Pixels, source: Pixels) -> Pixels:
 def resize(
     colours: Pixels, alpha: Pixels | None, width: int, height: int, *, exact: bool = True
 ) -> tuple[Pixels, Pixels | None]:
-    """To a smaller size, or a little larger one, with Pillow's Lanczos, in linear light, colours weighted by alpha.
+    """To another size with Pillow's Lanczos, in linear light, colours weighted by alpha.
 
-    (h, w, c) in, float32 in [0, 1] out; colours that need not be `exact` come in 8 bits, several times as fast.
+    (h, w, c) in, float32 in [0, 1] out; colours that need not be `exact` come in 8 bits, several times as fast. Those
+    that are in 8 bits already and become no smaller (`is_plain`) are interpolated as they are, many times as fast.
     """
+    plain = not exact and alpha is None and colours.dtype == np.uint8 and is_plain(colours.shape, (height, width))
     resized = np.empty((height, width, colours.shape[2]), np.float32 if exact else np.uint8)
     weights = None if alpha is None else np.empty((height, width, 1), np.float32)
     step = colours.shape[0] / height
@@ -111,6 +114,10 @@ def resize(
         first, last = max(0, int(top * step) - around), min(colours.shape[0], math.ceil(bottom * step) + around)
         box = (0.0, top * step - first, float(colours.shape[1]), min(bottom * step - first, last - first))
         size = (width, bottom - top)
+        if plain:
+            whole = colours[first:last, :, 0] if colours.shape[2] == 1 else colours[first:last]
+            resized[top:bottom] = _resized(whole, size, box).reshape(bottom - top, width, -1)
+            return
         weight = small = None
         if alpha is not None and weights is not None:
             weight = _unit(alpha[first:last, :, 0])
@@ -131,10 +138,16 @@ def resize(
     return resized, weights
 
 
-def _resized(
-    plane: NDArray[np.float32], size: tuple[int, int], box: tuple[float, float, float, float]
-) -> NDArray[np.float32]:
-    """The part in the box; the kernel reaches beyond it."""
+def is_plain(shape: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether a picture of this shape becomes a `size` (h, w) that is no smaller in either direction.
+
+    Then no pixels are averaged, which only light does right; between two that are neighbours, levels do as well.
+    """
+    return size[0] >= shape[0] and size[1] >= shape[1]
+
+
+def _resized(plane: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]) -> Pixels:
+    """The part in the box; the kernel reaches beyond it. (h, w) float32 or uint8, or (h, w, 3) uint8."""
     image = Image.fromarray(np.ascontiguousarray(plane))
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box))
 

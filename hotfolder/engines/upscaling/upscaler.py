@@ -16,7 +16,7 @@ from hotfolder.core.sizes import Plan, Target, plan
 from hotfolder.engines.device import precision_name
 from hotfolder.engines.upscaling.enlarge import Enlarger, Plane
 from hotfolder.engines.upscaling.network import Network
-from hotfolder.engines.upscaling.picture import Parts, put_together, take_apart
+from hotfolder.engines.upscaling.picture import Parts, is_plain, put_together, take_apart
 from hotfolder.engines.upscaling.probes import Findings, probe
 from hotfolder.engines.upscaling.tiles import Tiling
 from hotfolder.errors import ImageTooLarge
@@ -155,15 +155,16 @@ class Upscaler:
 
     def _between(self, job: _Job[Key], passes_left: int) -> type[np.generic]:
         """What a plane is kept as: the depth that it will have, or more where there is still work on it."""
-        exact = passes_left == 0 and job.parts.profile is None and self._is_whole(job)
-        if job.parts.profile is not None and passes_left == 0:
+        parts, is_last = job.parts, passes_left == 0
+        if parts.profile is not None and is_last:
             return np.float32
-        return np.uint16 if job.parts.deep or not exact else np.uint8
+        return np.uint8 if is_last and not parts.deep and self._stays_in_levels(job) else np.uint16
 
-    def _is_whole(self, job: _Job[Key]) -> bool:
-        height, width = job.request.pixels.shape[:2]
-        reached = self.scale**job.plan.passes
-        return (job.plan.width, job.plan.height) == (width * reached, height * reached)
+    def _stays_in_levels(self, job: _Job[Key]) -> bool:
+        """Whether what the passes give is the result, or is interpolated as it is."""
+        height, width = (side * self.scale**job.plan.passes for side in job.request.pixels.shape[:2])
+        size = job.plan.height, job.plan.width
+        return size == (height, width) or (job.parts.alpha is None and is_plain((height, width), size))
 
     def _finish(self, job: _Job[Key]) -> Answer[Key]:
         """Further passes, then the size and the colours that are wanted."""
