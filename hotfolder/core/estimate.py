@@ -61,19 +61,20 @@ class Pace:
 _USUAL = {Kind.GENERATE: Pace(1.0, 1.0), Kind.SCORE: Pace(0.1, 0.3), Kind.UPSCALE: Pace(1.5, 0.5)}
 
 
-def shares(judged: Iterable[Judged]) -> Shares:
-    """Learned from images that were judged lately."""
+def shares(judged: Iterable[Judged], *, enlarges: bool = True) -> Shares:
+    """Learned from images that were judged lately. Without `enlarges` nothing is enlarged for its score alone."""
     seen = list(judged)
+    guess = _FEW if enlarges else 0.0
     return Shares(
-        _share([each.is_tried_again for each in seen if each.is_tried_again is not None]),
-        _share([each.is_enlarged for each in seen if each.is_drawn]),
-        _share([each.is_enlarged for each in seen if not each.is_drawn]),
+        _share([each.is_tried_again for each in seen if each.is_tried_again is not None], _FEW),
+        _share([each.is_enlarged for each in seen if each.is_drawn], guess),
+        _share([each.is_enlarged for each in seen if not each.is_drawn], guess),
     )
 
 
-def _share(seen: Sequence[bool]) -> float:
-    """Of few that are seen, not too much is concluded: as if one of `_FEW` had been seen before."""
-    return (sum(seen) + _FEW) / (len(seen) + 1)
+def _share(seen: Sequence[bool], guess: float) -> float:
+    """Of few that are seen, not too much is concluded: as if one of `guess` had been seen before."""
+    return (sum(seen) + guess) / (len(seen) + 1)
 
 
 def expected_jobs(waiting: Iterable[OpenJobs], shares: Shares, max_attempts: int) -> dict[Kind, float]:

@@ -83,4 +83,4 @@ class Forecast:
             may_be = is_drawn and not each.is_of_set and each.try_number < gate.max_attempts
             again = each.score < gate.regenerate_below if may_be else None
             found.append(Judged(is_drawn, each.is_enlarged, again))
-        return shares(found)
+        return shares(found, enlarges=self._settings.of_root.gate.upscale != "never")

@@ -61,6 +61,12 @@ def test_shares_are_learned_and_of_few_not_too_much_is_concluded() -> None:
     assert 0 < shares([Judged(is_drawn=True, is_enlarged=False, is_tried_again=True)]).again < 1
 
 
+def test_where_nothing_is_enlarged_for_its_score_only_what_prompts_asked_for_is_foreseen() -> None:
+    drawn = [Judged(is_drawn=True, is_enlarged=n == 0, is_tried_again=False) for n in range(4)]
+    assert (shares([], enlarges=False).enlarged_drawn, shares([], enlarges=False).enlarged_dropped) == (0, 0)
+    assert shares(drawn, enlarges=False).enlarged_drawn == pytest.approx(0.2)
+
+
 def test_what_is_left_is_the_work_and_the_loading_of_models() -> None:
     paces = {DRAW: Pace(2.0), JUDGE: Pace(0.5, load_seconds=10.0)}
     assert seconds_left({DRAW: 10.0, JUDGE: 4.0, ENLARGE: 0.0}, paces) == pytest.approx(20 + 2 + 10)
