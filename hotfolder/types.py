@@ -281,6 +281,7 @@ class RunnerSettings:
     memory_limit_mb: int = 0  # 0: by the machine; see executors.limits
     database: str | None = None  # of the root: what was judged before need not be judged again
     scorers: tuple[str, ...] = ()  # that judge beside those which the gate looks at
+    tastes: str | None = None  # the folder with what was learnt of a person
     background: str = "white"
     crop: str = "centre"  # or 'letterbox'
     positive: tuple[str, ...] = ()  # what clip-prompt looks for, each against one of `negative`

@@ -29,8 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "system": set(),
     "ledger": {"core"},
     "folders": {"core", "files"},
+    "taste": {"core", "files", "folders", "ledger", "models"},
     "executors": {"__init__", "engines", "ledger", "system"},
-    "config": {"core", "files", "folders", "models"},
+    "config": {"core", "files", "folders", "models", "taste"},
     "prompt_files": {"config", "core", "files", "folders", "imaging", "models"},
     "routing": {"core", "folders"},
     "publishing": {"core", "files", "folders", "ledger"},
@@ -43,10 +44,11 @@ ALLOWED: dict[str, set[str]] = {
         "folders",
         "imaging",
         "ledger",
+        "models",
         "prompt_files",
         "publishing",
     }
-    | {"routing", "status", "system"},
+    | {"routing", "status", "system", "taste"},
     "oneshot": {"core", "executors", "files", "imaging"},
     "bench": {
         "__init__",
@@ -65,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"folders"},
     "documents": {"__init__", "core", "files", "folders", "ledger", "status"},
     "gallery": {"__init__", "config", "core", "documents", "files", "folders", "imaging", "ledger"}
-    | {"prompt_files", "status"},
+    | {"models", "prompt_files", "status", "taste"},
     "cli": {"__init__", "bench", "config", "core", "daemon", "demo", "documents", "executors", "files"}
     | {
         "folders",
@@ -78,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "similarity",
         "status",
         "system",
+        "taste",
     },
     "__main__": {"cli"},
 }

@@ -14,6 +14,7 @@ from hotfolder.cli.models_group import models
 from hotfolder.cli.options import Csv, Json, Root, Since
 from hotfolder.cli.pictures_group import pictures
 from hotfolder.cli.service_group import service
+from hotfolder.cli.taste_group import taste
 
 app = typer.Typer(
     name="hotfolder",
@@ -511,6 +512,7 @@ def backup(
 
 app.add_typer(pictures)  # without a name: its commands stand beside those above
 app.add_typer(models, name="models")
+app.add_typer(taste, name="taste")
 app.add_typer(service, name="service")
 app.add_typer(bench, name="bench")
 app.add_typer(config, name="config")

@@ -13,7 +13,9 @@ from hotfolder.cli.acting import acting_on
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
+from hotfolder.cli.tasted import Formulas
 from hotfolder.config import loading
+from hotfolder.config.settings import Settings
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.images import Judged
@@ -32,10 +34,8 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
     root = layout.root
     configured = loading.load(root)
     settings = scored_by(configured, scorer)
-    model = settings.default_model(Kind.SCORE)
-    # What the gate looks at by the configuration becomes the image's score; another one is recorded beside it.
-    is_gate = model == configured.default_model(Kind.SCORE)
-    ended = added = 0
+    formulas = Formulas(layout, configured, settings, of_command=scorer is not None)
+    ended = added = left = 0
     failed: dict[str, ErrorInfo] = {}
     with Reader(layout.database) as reader, Display() as display:
         total = reader.image_count()
@@ -47,20 +47,25 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
         ledger = Ledger.open(layout.database)
         try:
             for page in _pages(reader):
-                rows = {row["id"]: row for row in page}
                 judged = []
-                for outcome in work(executor, Kind.SCORE, model, [_item(layout, row) for row in page], tell):
-                    ended += 1
-                    row = rows[outcome.job_id]
-                    if outcome.error is not None:
-                        failed[row["path"]] = outcome.error
-                    else:
-                        judged.append(_judged(row, outcome, is_gate=is_gate))
+                for wanted, rows in formulas.divided(page):
+                    if wanted is None:
+                        left += len(rows)
+                        continue
+                    by_id = {row["id"]: row for row in rows}
+                    items = [_item(layout, row) for row in rows]
+                    for outcome in work(executor, Kind.SCORE, wanted.text, items, tell):
+                        ended += 1
+                        row = by_id[outcome.job_id]
+                        if outcome.error is not None:
+                            failed[row["path"]] = outcome.error
+                        else:
+                            judged.append(_judged(row, outcome, is_gate=wanted.is_gate))
                 added += ledger.images.add_scores(judged, time.time())
         finally:
             executor.close()
             ledger.close()
-    _tell(root, model, ended, added, failed, as_json=as_json)
+    _tell(root, settings, ended, added, left, failed, as_json=as_json)
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
@@ -90,13 +95,25 @@ def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judge
 
 
 def _tell(
-    root: Path, model: str, ended: int, added: int, failed: Mapping[str, ErrorInfo], *, as_json: bool
+    root: Path,
+    settings: Settings,
+    ended: int,
+    added: int,
+    left: int,
+    failed: Mapping[str, ErrorInfo],
+    *,
+    as_json: bool,
 ) -> None:
+    model = settings.formula
     if as_json:
         errors = [{"image": path, "error": error.told()} for path, error in failed.items()]
-        document = {"root": str(root), "scorer": model, "images": ended, "added": added, "errors": errors}
+        document = {
+            "root": str(root), "scorer": model, "images": ended, "added": added, "left": left, "errors": errors,
+        }  # fmt: skip
         sys.stdout.write(json.dumps({"schema_version": 1, **document}, indent=2) + "\n")
         return
     for path, error in failed.items():
         sys.stdout.write(f"{printable(path)}: {error.kind}: {printable(error.message)}\n")
     sys.stdout.write(f"{ended} images by {model}: {added} new scores, {len(failed)} failed\n")
+    if left:
+        sys.stdout.write(f"{left} images are of inboxes of which no taste is known: hotfolder taste status\n")

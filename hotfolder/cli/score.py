@@ -14,6 +14,7 @@ from hotfolder.cli import table
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file, find_images, not_a_file
 from hotfolder.cli.run import make_executor
+from hotfolder.cli.tasted import formula_for
 from hotfolder.cli.text import noted, told_at_the_end, write_notes
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
@@ -21,6 +22,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.core import formula
 from hotfolder.core.gate import Gate, judge
 from hotfolder.core.stars import stars_for
+from hotfolder.core.tastes import told
 from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.oneshot.stars import NotRated, rate
@@ -49,20 +51,21 @@ def run_score(
     if found.passed_over:
         sys.stderr.write(f"{found.passed_over} files are no images by their names: passed over\n")
     rows: dict[int, dict[str, Any]] = {}
-    names = formula.parse(settings.default_model(Kind.SCORE)).names
+    model = formula_for(root, settings, Kind.SCORE, of_command=scorer is not None)
+    names = formula.parse(told(model)).names
     columns = list(dict.fromkeys((*names, *settings.score.scorers)))
 
     def tell() -> None:
-        told = [rows[i] for i in sorted(rows)]
+        found_rows = [rows[i] for i in sorted(rows)]
         if as_json:
-            _write_json(told, settings.default_model(Kind.SCORE))
+            _write_json(found_rows, told(model))
         elif as_csv:
-            _write_csv(told, columns if len(columns) > 1 else [], with_stars=stars is not None)
+            _write_csv(found_rows, columns if len(columns) > 1 else [], with_stars=stars is not None)
         else:
-            _write_table(told, columns if len(columns) > 1 else [])
+            _write_table(found_rows, columns if len(columns) > 1 else [])
 
     with told_at_the_end(tell, as_json=as_json):
-        for outcome in _judge(root, settings, found.files):
+        for outcome in _judge(root, settings, model, found.files):
             file = found.files[outcome.job_id]
             row = rows[outcome.job_id] = _row(file, outcome, settings.gate_policy())
             if stars is not None and "score" in row:
@@ -107,7 +110,7 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
     return settings
 
 
-def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iterator[Outcome]:
+def _judge(root: Path | None, settings: Settings, model: str, files: Sequence[Path]) -> Iterator[Outcome]:
     items = []
     near_the_gate = Precise((settings.gate.keep,))
     for index, file in enumerate(files):
@@ -126,7 +129,7 @@ def _judge(root: Path | None, settings: Settings, files: Sequence[Path]) -> Iter
             display.update(progress.stage, ended, len(files))
 
         try:
-            for outcome in work(executor, Kind.SCORE, settings.default_model(Kind.SCORE), items, tell):
+            for outcome in work(executor, Kind.SCORE, model, items, tell):
                 ended += 1
                 yield outcome
         finally:

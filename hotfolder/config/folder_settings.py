@@ -15,10 +15,12 @@ from hotfolder.config import loading
 from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
 from hotfolder.core.routing_policy import RoutingPolicy
+from hotfolder.core.tastes import has_head
 from hotfolder.errors import ConfigError, HotfolderError
 from hotfolder.files.beneath import open_below
 from hotfolder.folders.layout import INBOX
 from hotfolder.models.registry import Catalogue
+from hotfolder.taste.in_use import InUse
 from hotfolder.types import Kind, UpscaleParams
 
 log = logging.getLogger(__name__)
@@ -45,9 +47,10 @@ class _Merged:
     policy: RoutingPolicy
 
 
-def _merge(settings: Settings, priority: int = 0) -> _Merged:
+def _merge(settings: Settings, priority: int = 0, head: str | None = None) -> _Merged:
     upscaling = UpscaleParams(settings.upscale.scale, settings.upscale.format)
     models = {kind: settings.default_model(kind) for kind in Kind}
+    models[Kind.SCORE] = settings.judging(head)
     rest = settings.gate.rest_of_best == "gate"
     policy = RoutingPolicy(
         settings.gate_policy(), models, upscaling, settings.upscale.min_gain, priority, rest_through_gate=rest
@@ -61,6 +64,7 @@ class FolderSettings:
     def __init__(self, root: Path, settings: Settings) -> None:
         self._root = root
         self._files: dict[str, _Read] = {}
+        self.tastes = InUse(root)
         self.change(settings)
 
     def change(self, settings: Settings) -> None:
@@ -95,13 +99,19 @@ class FolderSettings:
         """From which score on the gate keeps what comes of a dropped file, or of none."""
         return self.policy(source_file or "").gate.keep
 
+    def is_own_model(self, kind: Kind, model: str) -> bool:
+        """Whether work of a kind is done by it because the root's settings say so, or a taste that is in use."""
+        return model == self.of_root.default_model(kind) or (kind is Kind.SCORE and has_head(model))
+
     def _merged(self, source_file: str, *, lenient: bool) -> _Merged:
         parts = source_file.split("/")
         if len(parts) < 3 or parts[0] != INBOX:
             return self._plain
         folders = ["/".join(parts[:end]) for end in range(2, len(parts))]
         found = {folder: self._read(f"{folder}/{FILE_NAME}") for folder in folders}
-        key = (parts[1], *(f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem))
+        head = self.tastes.head(parts[1])
+        stamps = (f"{f}:{read.stamp}" for f, read in found.items() if read.document or read.problem)
+        key = (parts[1], head or "", *stamps)
         if (key, lenient) in self._made:
             return self._made[key, lenient]
         failed_at, failure = self._failed.get(key, (float("-inf"), None))
@@ -123,7 +133,7 @@ class FolderSettings:
                 if not lenient:
                     self._failed[key] = (time.monotonic(), error)
                     raise
-        self._made[key, lenient] = merged = _merge(settings, own.priority if own is not None else 0)
+        self._made[key, lenient] = merged = _merge(settings, own.priority if own is not None else 0, head)
         return merged
 
     def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:

@@ -11,6 +11,7 @@ from hotfolder.core import formula
 from hotfolder.core.litter import IGNORED_BY_DEFAULT
 from hotfolder.core.samplers import SAMPLERS, sampler_called
 from hotfolder.core.sizes import MOST_SCALE
+from hotfolder.core.tastes import TASTE
 from hotfolder.types import Kind
 
 Rating = Annotated[float, Field(ge=1, le=10)]
@@ -158,6 +159,13 @@ class ScoreSettings(Section):
         if len(self.positive) != len(self.negative):
             raise ValueError(f"positive has {len(self.positive)} prompts, negative {len(self.negative)}")
         return self
+
+    @field_validator("scorer")
+    @classmethod
+    def _no_taste(cls, scorer: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if TASTE in ((scorer,) if isinstance(scorer, str) else scorer):
+            raise ValueError("taste is learnt beside another scorer: name that here, and taste in gate.score")
+        return scorer
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -467,6 +475,19 @@ class GallerySettings(Section):
         512, ge=1, le=65_536, description="A file that is dropped on the page has at most so many MiB."
     )
     metrics: bool = Field(False, description="Whether it answers /metrics (Prometheus) and /healthz.")
+
+
+class TasteSettings(Section):
+    """What is learnt from your verdicts: hotfolder taste."""
+
+    train_after: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="So many new verdicts and looks of an inbox, and the daemon learns anew; 0: only when asked. The "
+        "gate looks at nothing of it before you say so: hotfolder taste use.",
+    )
+    heads: int = Field(20, ge=2, le=1000, description="Older heads of an inbox that are kept; those in use stay.")
 
 
 class NotifySettings(Section):

@@ -28,18 +28,23 @@ from hotfolder.config.sections import (
     ScoreSettings,
     Section,
     SettleSettings,
+    TasteSettings,
     UpscaleSettings,
     WatchSettings,
 )
-from hotfolder.core import formula
+from hotfolder.core import formula, tastes
 from hotfolder.core.batching import BatchPolicy
 from hotfolder.core.gate import Gate
 from hotfolder.core.retry import RetryPolicy
 from hotfolder.core.settle import SettlePolicy
 from hotfolder.errors import UsageError
+from hotfolder.folders.layout import Layout
 from hotfolder.models.entry import ModelEntry
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
+
+#: The scorer that is always there.
+TECHNICAL = "technical"
 
 
 class Settings(Section):
@@ -58,6 +63,7 @@ class Settings(Section):
     hooks: HookSettings = HookSettings()
     notify: NotifySettings = NotifySettings()
     gallery: GallerySettings = GallerySettings()
+    taste: TasteSettings = TasteSettings()
     metrics: MetricsSettings = MetricsSettings()
     inbox: tuple[InboxSettings, ...] = Field((), description="Inboxes beside the three that are always there.")
     model: tuple[ModelEntry, ...] = Field(
@@ -129,6 +135,7 @@ class Settings(Section):
             draw_together=self.generate.batch_size,
             image_format=self.generate.format,
             database=str(database) if database else None,
+            tastes=str(Layout(database.parent).tastes) if database else None,
         )
 
     def judged_by(self, scorer: str) -> Settings:
@@ -144,10 +151,11 @@ class Settings(Section):
                 f"the scorer '{scorer}' was not understood: {error}",
                 "name one, or write 0.8*laion-v2 + 0.2*technical",
             ) from None
+        others = tuple(name for name in wanted.names if name != tastes.TASTE) or self.score.scorers
         return self.model_copy(
             update={
                 "gate": self.gate.model_copy(update={"score": wanted.text}),
-                "score": self.score.model_copy(update={"scorer": wanted.names}),
+                "score": self.score.model_copy(update={"scorer": others}),
             }
         )
 
@@ -182,9 +190,24 @@ class Settings(Section):
         """The model that does this kind of work where nothing else is asked for; for scoring, the formula."""
         return {
             Kind.GENERATE: self.generate.model,
-            Kind.SCORE: self.gate.score or formula.of(self.score.scorers[0]).text,
+            Kind.SCORE: self.judging(None),
             Kind.UPSCALE: self.upscale.model,
         }[kind]
+
+    def judging(self, head: str | None) -> str:
+        """The formula that the gate looks at with this head of a taste; without one, `taste` is the prior."""
+        return tastes.judging(self.formula, self.prior, head)
+
+    @property
+    def prior(self) -> str:
+        """The scorer beside which taste is learnt: the first that the gate looks at."""
+        names = (*formula.parse(self.formula).names, *self.score.scorers)
+        return next((name for name in names if name != tastes.TASTE and tastes.head_of(name) is None), TECHNICAL)
+
+    @property
+    def formula(self) -> str:
+        """What the gate looks at, as people write it: `taste` may be in it."""
+        return self.gate.score or formula.of(self.score.scorers[0]).text
 
 
 def as_json(document: Mapping[str, Any]) -> str:

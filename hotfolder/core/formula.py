@@ -53,14 +53,20 @@ def parse(text: str) -> Formula:
     return _Parser(text).formula()
 
 
+def renamed(text: str, names: Mapping[str, str]) -> Formula:
+    """The same formula of other scorers: `names` says which stand in the place of which. Raises FormulaError."""
+    return _Parser(text, names).formula()
+
+
 def of(name: str) -> Formula:
     """The formula that is one scorer's score, whatever its name holds."""
     return parse(_quoted(name))
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, others: Mapping[str, str] | None = None) -> None:
         self._text = text
+        self._others = others or {}
         self._names: dict[str, None] = {}
         self._depth = self._operators = 0
         self._next()
@@ -140,6 +146,7 @@ class _Parser:
             self._next()
             if not quoted and name in ("min", "max") and self._took("("):
                 return self._choice(name)
+            name = self._others.get(name, name)
             self._names[name] = None
             return _quoted(name), lambda scores: scores[name]
         raise self._wrong("expected a scorer or a number")

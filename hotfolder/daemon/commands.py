@@ -14,6 +14,7 @@ from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.restoring import Restoring
+from hotfolder.daemon.tasting import Tasting
 from hotfolder.daemon.undoing import Undoing
 from hotfolder.daemon.verdicts import Verdicts
 from hotfolder.errors import EnvironmentTrouble, LedgerError
@@ -60,6 +61,7 @@ class Commands:
         verdicts: Verdicts,
         restoring: Restoring,
         undoing: Undoing,
+        tasting: Tasting,
         clock: Callable[[], float],
     ) -> None:
         self._layout = layout
@@ -71,6 +73,7 @@ class Commands:
         self._verdicts = verdicts
         self._restoring = restoring
         self._undoing = undoing
+        self._tasting = tasting
         self._clock = clock
         #: What is asked, and the name of the command, by which it is known again after a crash.
         self._known: Mapping[str, Callable[[dict[str, Any], str], Steps]] = {
@@ -87,6 +90,7 @@ class Commands:
             "restore": self._restore,
             "seen": self._seen,
             "forget_seen": self._forget_seen,
+            "taste": self._taste,
         }
 
     def obey(self) -> Iterator[Asked | None]:
@@ -183,6 +187,10 @@ class Commands:
     def _forget_seen(self, command: dict[str, Any], asked: str) -> Steps:
         yield None
         return {"forgotten": self._ledger.verdicts.forget_looks(command.get("images"))}
+
+    def _taste(self, command: dict[str, Any], asked: str) -> Steps:
+        yield None
+        return self._tasting.obey(command)
 
     def _cancel(self, command: dict[str, Any], asked: str) -> Steps:
         """Nothing more is begun of what was dropped, of a line of it, or of some jobs.

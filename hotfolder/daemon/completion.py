@@ -186,7 +186,7 @@ class Completion:
 
     def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
         root = self._settings.of_root
-        error = blamed(error, is_default_model=job.model == root.default_model(job.kind))
+        error = blamed(error, is_default_model=self._settings.is_own_model(job.kind, job.model))
         seen_at = drop.seen_at if drop else None
         decision = decide(error, job, root.retry_policy(), now, seen_at, random.random())
         self._clear_claim(job)

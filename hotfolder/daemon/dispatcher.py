@@ -310,7 +310,7 @@ class Dispatcher:
             return None
         error = fault_of_lost_worker(
             how, model, started=started, loading=self._heartbeat.loading,
-            is_default_model=kind is not None and model == self._settings.of_root.default_model(kind),
+            is_default_model=kind is not None and self._settings.is_own_model(kind, model),
         )  # fmt: skip
         if error.failure is FailureClass.ENVIRONMENT:
             self._batch_over(None)

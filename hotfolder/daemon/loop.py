@@ -277,6 +277,7 @@ class Daemon:
                 asked.answer = self._answer(asked)
             self._alive()
             self._tell()
+        self._parts.tasting.work()
         in_work = {job.drop_id for job in (*self._parts.dispatcher.in_work, *self._parts.outbox.gathered)}
         self._parts.intake.scan(now, in_work, self._parts.outbox.held_paths, fresh=self._watcher.is_fresh())
         # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.

@@ -19,6 +19,7 @@ from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.restoring import Restoring
 from hotfolder.daemon.results import Results
 from hotfolder.daemon.sources import Sources
+from hotfolder.daemon.tasting import Tasting
 from hotfolder.daemon.undoing import Undoing
 from hotfolder.daemon.verdicts import Verdicts
 from hotfolder.executors.base import Executor
@@ -44,6 +45,7 @@ class Parts:
     commands: Commands
     ratings: Ratings
     given_stars: GivenStars
+    tasting: Tasting
 
     @classmethod
     def made(
@@ -64,6 +66,7 @@ class Parts:
         enlarging = Enlarging(layout, settings, ledger, router, clock)
         verdicts = Verdicts(layout, settings, ledger, router, outbox, results, clock)
         restoring = Restoring(layout, ledger, outbox, results, clock)
+        tasting = Tasting(layout, settings, ledger, clock)
         undoing = Undoing(ledger, router, outbox, verdicts, restoring, clock)
         return cls(
             guard=guard,
@@ -75,8 +78,19 @@ class Parts:
             completion=completion,
             results=results,
             commands=Commands(
-                layout, ledger, completion, dispatcher, pauses, enlarging, verdicts, restoring, undoing, clock
+                layout,
+                ledger,
+                completion,
+                dispatcher,
+                pauses,
+                enlarging,
+                verdicts,
+                restoring,
+                undoing,
+                tasting,
+                clock,
             ),
             ratings=Ratings(layout, ledger),
             given_stars=GivenStars(layout, settings, ledger, results, verdicts),
+            tasting=tasting,
         )

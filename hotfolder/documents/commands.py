@@ -42,6 +42,8 @@ def described(layout: Layout, command: Mapping[str, Any]) -> str:
             return f"seen: {_images(layout, command)}"
         case "forget_seen":
             return "forget what was looked at"
+        case "taste":
+            return f"taste {printable(str(command.get('what')))}"
         case "restore":
             return f"restore {_what(layout, command)}"
     return do

@@ -59,6 +59,11 @@ class Layout:
         return self.private / "hold.json"
 
     @cached_property
+    def tastes(self) -> Path:
+        """What was learnt of a person; see hotfolder.taste."""
+        return self.private / "taste"
+
+    @cached_property
     def thumbnails(self) -> Path:
         """Small pictures of results, by their content; they may be removed at any time."""
         return self.private / "thumbnails"

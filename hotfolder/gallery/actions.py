@@ -48,7 +48,7 @@ def verdict(asked: Mapping[str, Any]) -> dict[str, Any]:
     wanted = asked.get("verdict")
     if wanted not in ("keep", "reject"):
         raise Refused(400, "bad_request", "verdict is keep or reject")
-    return {"do": "verdict", "verdict": wanted, "how": How.KEY.value, "images": _ids(asked, "images")}
+    return {"do": "verdict", "verdict": wanted, "how": How.KEY.value, "images": ids(asked, "images")}
 
 
 @asks
@@ -79,22 +79,22 @@ def resume(_: Mapping[str, Any]) -> dict[str, Any]:
 @asks
 def cancel(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What waits for dropped files, or single jobs."""
-    return {"do": "cancel", "drops": _ids(asked, "drops"), "jobs": _ids(asked, "jobs")}
+    return {"do": "cancel", "drops": ids(asked, "drops"), "jobs": ids(asked, "jobs")}
 
 
 @asks
 def first(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {"do": "first", "drops": _ids(asked, "drops"), "jobs": _ids(asked, "jobs")}
+    return {"do": "first", "drops": ids(asked, "drops"), "jobs": ids(asked, "jobs")}
 
 
 @asks
 def retry(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {"do": "retry", "jobs": _ids(asked, "jobs")}
+    return {"do": "retry", "jobs": ids(asked, "jobs")}
 
 
 @asks
 def enlarge(asked: Mapping[str, Any]) -> dict[str, Any]:
-    images = _ids(asked, "images")
+    images = ids(asked, "images")
     return {"do": "enlarge", "images": images, "scales": [None] * len(images)}
 
 
@@ -114,7 +114,7 @@ def seen(asked: Mapping[str, Any]) -> dict[str, Any]:
 @asks
 def forget_seen(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Of some images, or of all."""
-    return {"do": "forget_seen"} | ({"images": _ids(asked, "images")} if "images" in asked else {})
+    return {"do": "forget_seen"} | ({"images": ids(asked, "images")} if "images" in asked else {})
 
 
 async def undo(request: Request) -> Response:
@@ -150,7 +150,7 @@ def _undo(site: Site, name: str | None) -> Response:
     return JSONResponse({"schema_version": 1, "command": site.asking.ask(command), "undoes": told}, 202)
 
 
-def _ids(asked: Mapping[str, Any], key: str) -> list[int]:
+def ids(asked: Mapping[str, Any], key: str) -> list[int]:
     """Raises Refused."""
     found = asked.get(key, [])
     if not isinstance(found, list) or len(found) > _MOST_IMAGES or not all(map(_is_id, found)):

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from hotfolder.config.settings import Settings
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError
 from hotfolder.folders.layout import Layout
-from hotfolder.gallery import actions, dropping, images, monitoring, pages, panel
+from hotfolder.gallery import actions, dropping, images, monitoring, pages, panel, tasting
 from hotfolder.gallery.access import Access, Gate, Refused
 from hotfolder.gallery.asking import Asking
 from hotfolder.gallery.events import Events
@@ -49,6 +49,11 @@ _ROUTES = [
     Route("/api/enlarge", actions.enlarge, methods=_POST),
     Route("/api/seen", actions.seen, methods=_POST),
     Route("/api/forget-seen", actions.forget_seen, methods=_POST),
+    Route("/api/taste", tasting.known, methods=_GET),
+    Route("/api/taste/why/{id:int}", tasting.why, methods=_GET),
+    Route("/api/taste/close", tasting.close, methods=_GET),
+    Route("/api/taste", tasting.settle, methods=_POST),
+    Route("/api/taste/pair", tasting.pair, methods=_POST),
     Route("/api/prompt", dropping.prompt, methods=_POST),
     Route("/upload", dropping.upload, methods=_POST),
     Route("/healthz", monitoring.health, methods=_GET),

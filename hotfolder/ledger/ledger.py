@@ -16,6 +16,7 @@ from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.ledger.lately import Lately
 from hotfolder.ledger.schema import refuse_newer
+from hotfolder.ledger.tastes import Tastes
 from hotfolder.ledger.trouble import told
 from hotfolder.ledger.verdicts import Verdicts
 from hotfolder.ledger.whereabouts import Whereabouts
@@ -37,6 +38,7 @@ class Ledger:
         self.whereabouts = Whereabouts(self.database, self.jobs, self.verdicts)
         self.journal = Journal(self.database, self.drops, self.jobs, self.images, self.verdicts)
         self.lately = Lately(self.database)
+        self.tastes = Tastes(self.database)
 
     @classmethod
     def open(cls, path: Path, alive: Callable[[], None] = lambda: None) -> Ledger:

@@ -451,7 +451,7 @@ SELECT encoder, vector FROM embeddings WHERE sha256 = :sha256;
 
 -- name: contents
 -- Every image that is there, with its content, a page at a time.
-SELECT id, path, sha256 FROM images WHERE id > :after AND gone_at IS NULL ORDER BY id LIMIT :most;
+SELECT id, path, sha256, source_file FROM images WHERE id > :after AND gone_at IS NULL ORDER BY id LIMIT :most;
 
 -- name: image_count
 SELECT count(*) AS images FROM images WHERE gone_at IS NULL;
@@ -914,3 +914,111 @@ SELECT * FROM (
     SELECT id, kind, state, drop_id, source_file, attempt, not_before, error, fix FROM jobs
     WHERE state = 'queued' ORDER BY id LIMIT :most);
 
+
+-- name: inboxes_judged
+-- Inboxes whose results a person has said something of. What was restored from folders has no dropped file, and no inbox.
+SELECT substr(source_file, 7, instr(substr(source_file, 7), '/') - 1) AS inbox, sum(labels) AS labels
+FROM (SELECT image_id, count(*) AS labels FROM verdict_history
+      WHERE given_by = 'person' AND undone_at IS NULL GROUP BY image_id
+      UNION ALL SELECT image_id, count(*) FROM looks GROUP BY image_id) AS said
+JOIN images ON images.id = said.image_id
+WHERE source_file LIKE 'inbox/%/%' GROUP BY inbox ORDER BY inbox;
+
+-- name: said_of_inbox
+-- What a person said of the results of an inbox, oldest first. `score` and `gate_keep` are of that moment.
+SELECT given.id, images.id AS image_id, images.sha256, images.prompt, images.source_file, given.verdict, given.how,
+    given.score, given.gate_keep, given.path_before, given.created_at
+FROM verdict_history AS given JOIN images ON images.id = given.image_id
+WHERE given.given_by = 'person' AND given.undone_at IS NULL AND given.created_at > :since
+  AND images.source_file >= :first AND images.source_file < :last
+ORDER BY given.id;
+
+-- name: looked_at_of_inbox
+-- What a person looked at of them, and left as it was.
+SELECT images.id AS image_id, images.sha256, images.prompt, images.source_file, looks.verdict, looks.score,
+    looks.gate_keep, looks.weight, looks.created_at
+FROM looks JOIN images ON images.id = looks.image_id
+WHERE looks.created_at > :since AND images.source_file >= :first AND images.source_file < :last
+ORDER BY looks.id;
+
+-- name: lay_between
+-- Images that lie in a folder, with a name from one to another, and lay there before.
+SELECT id AS image_id, sha256, prompt, source_file, path, verdict, score FROM images
+WHERE path >= :first AND path <= :last AND created_at < :before AND gone_at IS NULL AND verdict IS NOT NULL
+ORDER BY path LIMIT 5000;
+
+-- name: encoder_of_inbox
+-- The embeddings, of those that one encoder makes, that the newest image of an inbox has.
+SELECT embeddings.encoder FROM images JOIN embeddings ON embeddings.sha256 = images.sha256
+WHERE images.source_file >= :first AND images.source_file < :last
+  AND embeddings.encoder >= :name || '/' AND embeddings.encoder < :name || '0'
+ORDER BY images.id DESC LIMIT 1;
+
+-- name: library_of_inbox
+-- The newest images of an inbox with their embeddings, and what a scorer said of each.
+SELECT images.id AS image_id, images.sha256, embeddings.vector, (
+    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior ORDER BY id DESC LIMIT 1) AS prior
+FROM images JOIN embeddings ON embeddings.sha256 = images.sha256 AND embeddings.encoder = :encoder
+WHERE images.source_file >= :first AND images.source_file < :last
+ORDER BY images.id DESC LIMIT :most;
+
+-- name: embedded_among
+-- The same of some images.
+SELECT images.id AS image_id, images.sha256, embeddings.vector, (
+    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior ORDER BY id DESC LIMIT 1) AS prior
+FROM images JOIN embeddings ON embeddings.sha256 = images.sha256 AND embeddings.encoder = :encoder
+WHERE images.id IN (SELECT value FROM json_each(:ids));
+
+-- name: newest_of_contents
+-- The newest image of each of these contents.
+SELECT max(id) AS image_id, sha256, path, prompt, source_file FROM images
+WHERE sha256 IN (SELECT value FROM json_each(:ids)) GROUP BY sha256;
+
+-- name: said_since
+-- How much a person has said since, by inbox; and up to where that is counted.
+SELECT images.source_file, given.id FROM verdict_history AS given JOIN images ON images.id = given.image_id
+WHERE given.id > :verdict AND given.given_by = 'person' ORDER BY given.id;
+
+-- name: looked_since
+SELECT images.source_file, looks.id FROM looks JOIN images ON images.id = looks.image_id
+WHERE looks.id > :look ORDER BY looks.id;
+
+-- name: last_said
+SELECT coalesce((SELECT max(id) FROM verdict_history), 0) AS verdict, coalesce((SELECT max(id) FROM looks), 0) AS look;
+
+-- name: forget_looks_of_inbox
+DELETE FROM looks WHERE image_id IN (
+    SELECT id FROM images WHERE source_file >= :first AND source_file < :last);
+
+-- name: scorers_like_taste
+-- Scorers, and formulas, in whose text the word is.
+SELECT DISTINCT scorer FROM scores WHERE scorer LIKE '%taste%';
+
+-- name: prior_is_the_gates
+-- Where the gate looked at taste alone, it looks at what taste was learnt beside.
+UPDATE scores SET gate = 1
+WHERE scorer = :prior AND image_id IN (
+    SELECT image_id FROM scores AS tasted JOIN images ON images.id = tasted.image_id
+    WHERE images.source_file >= :first AND images.source_file < :last
+      AND tasted.gate AND tasted.scorer IN (SELECT value FROM json_each(:scorers)))
+  AND id = (SELECT max(id) FROM scores AS own WHERE own.image_id = scores.image_id AND own.scorer = :prior);
+
+-- name: forget_scores_of_taste
+-- Where the gate looked at one, the score before it counts again.
+DELETE FROM scores WHERE scorer IN (SELECT value FROM json_each(:scorers)) AND image_id IN (
+    SELECT id FROM images WHERE source_file >= :first AND source_file < :last);
+
+-- name: queued_scorers
+-- What images that wait are to be judged by.
+SELECT DISTINCT model FROM jobs WHERE state = 'queued' AND kind = 'score';
+
+-- name: jobs_by_other_scorer
+-- What waits to be judged by a head that is gone is judged by something else.
+UPDATE jobs SET model = :now WHERE kind = 'score' AND state = 'queued' AND model = :before;
+
+-- name: close_calls
+-- Drawn images of an inbox whose score is near a threshold, the nearest first.
+SELECT id, sha256, prompt, score FROM images
+WHERE score >= :lowest AND score <= :highest AND gone_at IS NULL AND role = 'generated' AND prompt IS NOT NULL
+  AND verdict IS NOT NULL AND source_file >= :first AND source_file < :last
+ORDER BY abs(score - :keep), id LIMIT :most;

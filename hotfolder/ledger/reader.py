@@ -131,7 +131,7 @@ class Reader:
         return self._first("drop_placed_at", path=path)
 
     def contents(self, after: int, most: int) -> list[dict[str, Any]]:
-        """Images (id, path, sha256) with a higher id than `after`, by id, at most `most`."""
+        """Images (id, path, sha256, source_file) with a higher id than `after`, by id, at most `most`."""
         return self._all("contents", after=after, most=most)
 
     def image_count(self) -> int:

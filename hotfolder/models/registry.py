@@ -19,6 +19,7 @@ import tomli
 from pydantic import ValidationError
 
 from hotfolder.core.families import FAMILIES, family_called
+from hotfolder.core.tastes import head_of
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.home import user_folder
 from hotfolder.models import records
@@ -99,8 +100,15 @@ class Catalogue:
     `entries` are fields of ModelEntry; one with a name of the registry takes its place.
     """
 
-    def __init__(self, folders: Sequence[str] = (), entries: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        folders: Sequence[str] = (),
+        entries: Sequence[Mapping[str, Any]] = (),
+        tastes: Path | None = None,
+    ) -> None:
+        """`tastes` is the folder with what was learnt of a person, of one root."""
         self._folders = tuple(folders)
+        self._tastes = tastes
         own = {entry.name: entry for entry in map(ModelEntry.model_validate, entries)}
         self._entries = {**_registry(), **own}
 
@@ -146,6 +154,9 @@ class Catalogue:
         """
         if not name.isprintable():
             raise UsageError(f"{name!r} is no name of a model", f"Known are {self._names(kind)}")
+        head = head_of(name)
+        if head is not None and kind == Kind.SCORE and self._tastes is not None:
+            return self._taste(name, head, self._tastes)
         entry = self.entry(name)
         if entry is None:
             return self._by_path(name, kind)
@@ -168,6 +179,15 @@ class Catalogue:
             family=entry.family,
         )
         return _with_family(spec) if entry.kind == "generate" else spec
+
+    def _taste(self, name: str, head: str, folder: Path) -> ModelSpec:
+        """Raises ModelMissing."""
+        from hotfolder.models import heads  # NumPy: only where it is used
+
+        path = heads.path_of(folder, head)
+        if not path.is_file():
+            raise ModelMissing(f"the taste '{head}' is not there any more", "hotfolder taste use; or taste off")
+        return ModelSpec(name, Kind.SCORE, "taste", folder, (ModelFile(path),))
 
     def check_confined(self, name: str) -> None:
         """Whether a file that was dropped may name this model: a path must lie below the declared folders.

@@ -17,6 +17,8 @@ MAY_SCAN = {
     "shown_images", "ordered_images", "images_saying", "images_saying_by_look", "shown_sources", "forget_all_looks",
     "known_files", "placed_files", "restored_drops", "dropped_images",
     "images_written_of", "embedded", "encoders", "image_count_in",
+    "inboxes_judged", "said_of_inbox", "looked_at_of_inbox", "encoder_of_inbox", "library_of_inbox",
+    "scorers_like_taste", "prior_is_the_gates", "forget_scores_of_taste", "forget_looks_of_inbox", "close_calls",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history", "looks"}
 

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hotfolder.core import formula
+from hotfolder.core.tastes import told
 from hotfolder.engines.device import pick_dtype, precision_name
 from hotfolder.engines.scoring import load_scorer
 from hotfolder.engines.scoring.base import Bench, Encoder, Scorer, View, WordEncoder
 from hotfolder.engines.scoring.runner import Runner
+from hotfolder.engines.scoring.taste import TasteScorer
 from hotfolder.errors import ScoreFailed
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Embedding, Kind, Precise, Remembered, RunnerSettings, Score
@@ -79,9 +82,12 @@ class ScorerEnsemble:
         """
         bench = Bench(device, pick_dtype(device, settings.precision), settings, {})
         names = dict.fromkeys((*formula.parse(text).names, *settings.scorers))
-        catalogue = Catalogue(settings.model_folders, settings.model_entries)
+        tastes = Path(settings.tastes) if settings.tastes is not None else None
+        catalogue = Catalogue(settings.model_folders, settings.model_entries, tastes)
         scorers = {n: load_scorer(catalogue.resolve(n, Kind.SCORE), bench) for n in names}
-        return cls(text, scorers, device)
+        # What a taste was learnt beside is recorded, too: more is learnt from it.
+        priors = [scorer.prior for scorer in scorers.values() if isinstance(scorer, TasteScorer)]
+        return cls(text, {**{prior.name: prior for prior in priors}, **scorers}, device)
 
     @property
     def batch_size(self) -> int:
@@ -252,7 +258,7 @@ class ScorerEnsemble:
         used = [scores[name] for name in of.names]
         combined = Score(
             of.value({name: score.value for name, score in scores.items()}),
-            of.text,
+            told(of.text),
             hashlib.sha256("".join(score.weights_sha256 for score in used).encode()).hexdigest(),
             " | ".join(dict.fromkeys(score.preprocessing for score in used)),
             " | ".join(dict.fromkeys(score.precision for score in used)),

@@ -9,6 +9,7 @@ export class Why {
   constructor(actions) {
     this.actions = actions;
     this.id = null;
+    this.taste = null;  // adds its own part
   }
 
   async show(id) {
@@ -44,6 +45,7 @@ export class Why {
     if (told.negative_prompt) parts.push(make("h3", "Negative prompt"), make("p", told.negative_prompt, {class: "prompt"}));
     parts.push(this.buttons(told));
     parts.push(this.list("Scores", told.scores.map((each) => `${each.score.toFixed(2)}  ${each.scorer}, ${each.precision}${each.gate ? "" : " (beside the gate)"}`)));
+    if (this.taste) parts.push(this.taste.why(told));
     parts.push(this.list("Verdicts", told.verdicts.map((each) => {
       const by = each.given_by === "person" ? `you, ${HOW[each.how] || each.how}` : `the ${each.given_by}`;
       const then = each.gate_keep === null ? "" : `; the gate kept at ${each.gate_keep}`;

@@ -1,0 +1,61 @@
+"""The reading side of taste: what a person said of the results of an inbox, and what is stored of these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hotfolder.ledger.reader import Reader
+
+
+class LabelReader(Reader):
+    """Read-only. An inbox is named by its folder's name below inbox/."""
+
+    def inboxes_judged(self) -> dict[str, int]:
+        """How much was said of the results of each inbox."""
+        return {row["inbox"]: row["labels"] for row in self._all("inboxes_judged") if row["inbox"]}
+
+    def last_said(self) -> tuple[int, int]:
+        """How far what a person says has come: the last verdict, the last look."""
+        row = self._all("last_said")[0]
+        return int(row["verdict"]), int(row["look"])
+
+    def said(self, inbox: str, since: float = 0.0) -> list[dict[str, Any]]:
+        """image_id, sha256, prompt, source_file, verdict, how, score, gate_keep, path_before, created_at."""
+        return self._all("said_of_inbox", since=since, **_range(inbox))
+
+    def looked_at(self, inbox: str, since: float = 0.0) -> list[dict[str, Any]]:
+        """The same of looks, with their weight, and without what says how."""
+        return self._all("looked_at_of_inbox", since=since, **_range(inbox))
+
+    def lay_between(self, first: str, last: str, before: float) -> list[dict[str, Any]]:
+        """image_id, sha256, prompt, source_file, path, verdict, score of images that lie from one path to another."""
+        return self._all("lay_between", first=first, last=last, before=before)
+
+    def encoder(self, inbox: str, name: str) -> str | None:
+        """What the newest image's embedding by the encoder of this name is called."""
+        row = self._first("encoder_of_inbox", name=name, **_range(inbox))
+        return str(row["encoder"]) if row else None
+
+    def library(self, inbox: str, encoder: str, prior: str, most: int) -> list[dict[str, Any]]:
+        """image_id, sha256, vector (float16) and prior (may be None) of the newest images."""
+        return self._all("library_of_inbox", encoder=encoder, prior=prior, most=most, **_range(inbox))
+
+    def embedded_among(self, image_ids: Sequence[int], encoder: str, prior: str) -> list[dict[str, Any]]:
+        """The same of these images."""
+        return self._all("embedded_among", ids=json.dumps(list(image_ids)), encoder=encoder, prior=prior)
+
+    def close_calls(self, inbox: str, keep: float, reach: float, most: int) -> list[dict[str, Any]]:
+        """id, sha256, prompt and score of drawn images whose score is near a threshold, the nearest first."""
+        near = {"keep": keep, "lowest": keep - reach, "highest": keep + reach, "most": most}
+        return self._all("close_calls", **near, **_range(inbox))
+
+    def newest_of_contents(self, contents: Sequence[str]) -> list[dict[str, Any]]:
+        """image_id, sha256, path, prompt and source_file of the newest image of each of these sha256."""
+        return self._all("newest_of_contents", ids=json.dumps(list(contents)))
+
+
+def _range(inbox: str) -> dict[str, str]:
+    """Between these lie the dropped files of an inbox."""
+    return {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}

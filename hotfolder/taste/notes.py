@@ -1,0 +1,112 @@
+"""What a person said that is no verdict: pairs, labels from elsewhere, and since when anything counts.
+
+One file a root, that only the daemon writes: it is asked by commands. Pictures are named by their content, so that a
+rebuilt database knows them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hotfolder.files.beneath import Beneath, open_below
+from hotfolder.folders.layout import Layout
+
+log = logging.getLogger(__name__)
+_FILE = "notes.json"
+_MOST_BYTES = 64 * 2**20
+#: Pairs, and labels from elsewhere, that are kept of an inbox: the newest.
+_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SaidPair:
+    """One picture was found better than another."""
+
+    winner: str  # sha256
+    loser: str
+    at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class SaidLabel:
+    """A label that was brought from elsewhere."""
+
+    content: str
+    keep: bool
+    weight: float
+    at: float
+    agrees: bool = True
+
+
+@dataclass(slots=True)
+class Notes:
+    """Of one inbox."""
+
+    pairs: list[SaidPair] = field(default_factory=list)
+    labels: list[SaidLabel] = field(default_factory=list)
+    since: float = 0.0  # what was said before was forgotten
+
+
+def read(layout: Layout) -> dict[str, Notes]:
+    """By inbox. What cannot be read is said, and counts as nothing."""
+    try:
+        with open_below(layout.root, layout.tastes / _FILE) as file:
+            said: Any = json.loads(file.read(_MOST_BYTES))
+        return {
+            str(inbox): Notes(
+                [SaidPair(**each) for each in notes["pairs"]],
+                [SaidLabel(**each) for each in notes["labels"]],
+                float(notes["since"]),
+            )
+            for inbox, notes in said["inboxes"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log.error("%s cannot be read, what it held does not count: %s", layout.tastes / _FILE, error)
+        return {}
+
+
+def of_inbox(layout: Layout, inbox: str) -> Notes:
+    return read(layout).get(inbox) or Notes()
+
+
+def add(layout: Layout, inbox: str, pairs: Iterable[SaidPair] = (), labels: Iterable[SaidLabel] = ()) -> int:
+    """Adds what is not known yet; how much that was. Raises OSError."""
+    notes = read(layout)
+    own = notes.setdefault(inbox, Notes())
+    known = {(each.winner, each.loser): None for each in own.pairs}
+    fresh = [each for each in pairs if (each.winner, each.loser) not in known]
+    own.pairs = [*own.pairs, *fresh][-_MOST:]
+    by_content = {each.content: each for each in own.labels}
+    new = [each for each in labels if by_content.get(each.content) != each]
+    by_content |= {each.content: each for each in new}
+    own.labels = list(by_content.values())[-_MOST:]
+    if fresh or new:
+        _write(layout, notes)
+    return len(fresh) + len(new)
+
+
+def forget(layout: Layout, inbox: str, now: float) -> None:
+    """From now on nothing of it is known: verdicts that were given before do not count. Raises OSError."""
+    notes = read(layout)
+    notes[inbox] = Notes(since=now)
+    _write(layout, notes)
+
+
+def _write(layout: Layout, notes: dict[str, Notes]) -> None:
+    inboxes = {
+        inbox: {
+            "pairs": [asdict(each) for each in own.pairs],
+            "labels": [asdict(each) for each in own.labels],
+            "since": own.since,
+        }
+        for inbox, own in sorted(notes.items())
+    }
+    text = json.dumps({"version": 1, "inboxes": inboxes}, indent=0) + "\n"
+    with Beneath(layout.root) as beneath:
+        beneath.write(str(layout.tastes.relative_to(layout.root) / _FILE), text)

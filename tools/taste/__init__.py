@@ -1,0 +1,1 @@
+"""Simulated persons for `tools.evaluate_taste`."""
