@@ -150,6 +150,8 @@ class PromptSpec:
     strength: float | None = None  # 0 to 1: how much of it is drawn anew
     best_of: int | None = None  # so many seeds from `seed` on are drawn, the best of them kept
     keep: int | None = None  # how many of those
+    until_kept: int | None = None  # new seeds are drawn until so many were kept
+    at_most: int | None = None  # and no more than so many
     upscale: bool | float | None = None  # what is kept is enlarged, in any case (to that scale) or in none
     priority: int | None = None  # above 0: before others
     exact: bool = False  # what it leaves open is the model's, not the configuration's

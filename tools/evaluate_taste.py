@@ -49,10 +49,17 @@ class Result:
 
 
 def evaluate(
-    cells: Sequence[Cell], count: int, seen: Sequence[int] = SEEN, *, also: bool = True, pool: int = 2000
+    cells: Sequence[Cell],
+    count: int,
+    seen: Sequence[int] = SEEN,
+    *,
+    also: bool = True,
+    pool: int = 2000,
+    first: int = 0,
 ) -> Iterator[Result]:
-    """`also`: moves alone, and people who say anything."""
-    for start in range(0, count, _OF_A_WORLD):
+    """`also`: moves alone, and people who say anything. `first`: the number of the first of so many persons."""
+    count += first
+    for start in range(first, count, _OF_A_WORLD):
         world = make(1000 + start, pool)
         spaces: dict[float, Space] = {}
         for cell in cells:
@@ -174,6 +181,12 @@ def _mean(values: Sequence[float], digits: int = 3) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--persons", type=int, default=200, help="in each cell")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the number of the first one: to add to an earlier run"
+    )
+    parser.add_argument(
+        "--add", type=Path, nargs="+", default=[], help="results of earlier runs, as --json wrote them"
+    )
     parser.add_argument("--seen", type=int, nargs="+", default=list(SEEN))
     parser.add_argument(
         "--seconds", type=float, default=float("inf"), help="then it ends, and says how many it made"
@@ -187,8 +200,8 @@ def main() -> None:
         for share in persons.SHARES
     ]
     ends = time.monotonic() + asked.seconds
-    results = []
-    for result in evaluate(cells, asked.persons, asked.seen):
+    results = [Result(**each) for file in asked.add for each in json.loads(file.read_text())]
+    for result in evaluate(cells, asked.persons, asked.seen, first=asked.first):
         results.append(result)
         if time.monotonic() > ends:
             break

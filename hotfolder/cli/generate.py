@@ -126,6 +126,10 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
         )
         exact = ((where, replace(spec, exact=spec.exact or options.exact)) for where, spec in placed)
         for spec in check.all_completed(exact):
+            if spec.until_kept is not None:
+                raise UsageError(
+                    "--until-kept needs the gate, and nothing is judged here", "drop it into inbox/generate"
+                )
             number = next(numbers) if spec.best_of else None
             for one in images_of(spec):
                 params = said(one)

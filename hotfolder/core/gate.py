@@ -81,7 +81,8 @@ def precise(params: JobParams | None, gate: Gate) -> Precise:
     """
     if not isinstance(params, ScoreParams):
         return Precise()
-    of_set = params.generated is not None and params.generated.set_number is not None
+    generated = params.generated
+    of_set = generated is not None and generated.set_number is not None and generated.request.until_kept is None
     if of_set or params.purpose is Purpose.MEASURE:
         return ALL_PRECISE
     return Precise((gate.keep, gate.regenerate_below), gate.upscale)

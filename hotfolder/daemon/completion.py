@@ -11,6 +11,7 @@ from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import Action, blamed, decide
+from hotfolder.core.until import Run
 from hotfolder.daemon.companions import Follower
 from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
@@ -38,7 +39,17 @@ from hotfolder.transitions import (
     Transition,
     Upscaled,
 )
-from hotfolder.types import Drop, ErrorInfo, FailureClass, Job, Outcome, State, StoredImage, Verdict
+from hotfolder.types import (
+    Drop,
+    ErrorInfo,
+    FailureClass,
+    Job,
+    Outcome,
+    ScoreParams,
+    State,
+    StoredImage,
+    Verdict,
+)
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +166,7 @@ class Completion:
         for note in outcome.notes:
             log.warning("job %d: %s: %s", job.id, job.source or job.source_file, note, extra=_fields(job))
         image = self._image(job)
-        about = About(image, drop, self._parent_score(image, outcome))
+        about = About(image, drop, self._run(job, outcome), self._parent_score(image, outcome))
         transition: Scored | Generated | Upscaled
         if outcome.score is not None:
             transition = self._router.scored(job, outcome, about, now)
@@ -176,6 +187,19 @@ class Completion:
         duplicate = self._router.duplicate(transition, twin)
         log.info("%s: %s", duplicate.source_file, duplicate.note.message)
         return duplicate
+
+    def _run(self, job: Job, outcome: Outcome) -> Run | None:
+        """Where the run stands that the job belongs to, if seeds are drawn until so many were kept."""
+        params = job.params.generated if isinstance(job.params, ScoreParams) else None
+        if (
+            outcome.score is None
+            or params is None
+            or params.request.until_kept is None
+            or params.set_number is None
+        ):
+            return None
+        self._outbox.publish()  # what was judged just before counts
+        return self._ledger.images.run_of_set(job.drop_id, params.set_number, job.id)
 
     def _parent_score(self, image: StoredImage | None, outcome: Outcome) -> float | None:
         if image is None or image.parent_id is None or outcome.score is None:

@@ -388,6 +388,13 @@ SELECT count(*) AS kept FROM images JOIN jobs ON jobs.id = images.job_id
 WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.verdict = 'keep'
   AND jobs.set_number = :set;
 
+-- name: run_of_set
+-- Where a run stands of which seeds are drawn until so many were kept, without one of its jobs.
+SELECT count(*) FILTER (WHERE kind = 'generate') AS drawn,
+    count(*) FILTER (WHERE state IN ('queued', 'running') AND id <> :without) AS open,
+    max(json_extract(params, '$.seed')) AS last_seed
+FROM jobs WHERE drop_id = :drop_id AND set_number = :set;
+
 -- name: adopt
 UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE path = :child;
 

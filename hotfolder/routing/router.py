@@ -10,8 +10,9 @@ from typing import Any
 from hotfolder.core import naming
 from hotfolder.core.best_of import choose
 from hotfolder.core.gate import has_regressed, judge, next_seed
-from hotfolder.core.prompts import images_of
+from hotfolder.core.prompts import images_of, most_of
 from hotfolder.core.routing_policy import RoutingPolicy
+from hotfolder.core.until import Run, following
 from hotfolder.errors import EnlargedTooLarge
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.routing import reports
@@ -68,6 +69,7 @@ class About:
 
     image: StoredImage | None  # the row of the image that it works on, if that has one
     drop: Drop | None  # the dropped file that it works on, if it does
+    run: Run | None = None  # of a prompt of which seeds are drawn until so many were kept: before this image
     parent_score: float | None = None  # what the same scorer said of the image that this one was enlarged from
 
 
@@ -97,7 +99,7 @@ class Router:
         default = policy.models[Kind.GENERATE]
         jobs = []
         for number, spec in enumerate(specs):
-            of_set = None if spec.best_of is None else number
+            of_set = None if spec.best_of is None and spec.until_kept is None else number
             priority = policy.priority if spec.priority is None else spec.priority
             jobs += [
                 NewJob(Kind.GENERATE, spec.model or default, GenerateParams(image, of_set), priority=priority)
@@ -159,7 +161,8 @@ class Router:
             aside = Move(job.source, naming.regressed(job.source))
             return replace(measured, verdict=Verdict.REJECT, image=aside)
         generated = job.params.generated
-        if generated is not None and generated.set_number is not None:
+        until = generated.request.until_kept if generated is not None else None
+        if generated is not None and generated.set_number is not None and until is None:
             return measured  # what becomes of it is decided when all of its set are judged
         first_judged_at = generated.first_judged_at if generated and generated.first_judged_at is not None else now
         decision = judge(outcome.score.value, role, job.try_number, policy.gate, now - first_judged_at)
@@ -167,7 +170,11 @@ class Router:
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FOLDER_OF[verdict])
         kept = decision.verdict is Verdict.KEEP
         next_jobs = _enlarging(generated, policy, kept=kept, good=decision.upscale)
-        if decision.regenerate and generated is not None and not generated.request.exact:
+        stopped = decision.stopped
+        if until is not None and generated is not None:
+            more, stopped = _until(generated, about.run, policy, kept=kept)
+            next_jobs = (*next_jobs, *more)
+        elif decision.regenerate and generated is not None and not generated.request.exact:
             # Whoever wants the same again (`exact`) wants no other seed.
             seed = next_seed(generated.request.seed, job.try_number + 1)
             again = replace(
@@ -179,7 +186,7 @@ class Router:
             measured,
             verdict=decision.verdict,
             gate_keep=policy.gate.keep,
-            settings=_tries(job, decision.stopped),
+            settings=_tries(job, stopped),
             image=Move(job.source, wanted, _identity(about.drop)),
             is_drop=image is None,
             next_jobs=next_jobs,
@@ -392,6 +399,23 @@ def _enlarging(
     if asked is not None and asked is not True:
         params = UpscaleParams(float(asked), params.format)
     return (NewJob(Kind.UPSCALE, policy.models[Kind.UPSCALE], params, about=ImageRole.IMAGE),)
+
+
+def _until(
+    generated: GenerateParams, run: Run | None, policy: RoutingPolicy, *, kept: bool
+) -> tuple[tuple[NewJob, ...], str | None]:
+    """The next seeds of a prompt of which some are drawn until so many were kept; or why there are none."""
+    request = generated.request
+    if run is None or request.until_kept is None:
+        return (), None
+    found = following(replace(run, kept=run.kept + kept), request.until_kept, most_of(request))
+    seeds = range(run.last_seed + 1, run.last_seed + 1 + found.more)
+    model = request.model or policy.models[Kind.GENERATE]
+    jobs = [
+        NewJob(Kind.GENERATE, model, replace(generated, request=replace(request, seed=seed)), priority=0)
+        for seed in seeds
+    ]
+    return tuple(jobs), found.stopped
 
 
 def _notes(outcome: Outcome) -> dict[str, Any]:

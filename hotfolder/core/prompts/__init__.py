@@ -23,6 +23,7 @@ from hotfolder.core.prompts.tags import take_loras
 from hotfolder.core.prompts.text import read_text
 from hotfolder.core.prompts.values import option
 from hotfolder.core.prompts.wildcard_syntax import WildcardError
+from hotfolder.core.until import USUAL_FACTOR, at_first
 from hotfolder.errors import MOST_MISTAKES, PromptSyntax, together
 from hotfolder.types import PromptSpec
 
@@ -126,7 +127,7 @@ def _specs(
             _check_text(request)
             for spec in _expand(request, several, draw_seed, lists):
                 specs.append(spec)
-                images += spec.best_of or 1
+                images += spec.best_of or most_of(spec)
                 if images > MAX_IMAGES:
                     raise PromptSyntax(
                         f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
@@ -149,9 +150,17 @@ def _specs(
 
 
 def images_of(spec: PromptSpec) -> Iterator[PromptSpec]:
-    """Each image that is drawn of it, with its own seed of a set."""
-    for extra in range(spec.best_of or 1):
+    """Each image that is drawn of it at first, with its own seed of a set."""
+    first = at_first(spec.until_kept, most_of(spec)) if spec.until_kept is not None else 1
+    for extra in range(spec.best_of or first):
         yield replace(spec, seed=spec.seed + extra)
+
+
+def most_of(spec: PromptSpec) -> int:
+    """How many seeds are drawn of it, at most, where it is no set of which the best are kept."""
+    if spec.until_kept is None:
+        return 1
+    return spec.at_most if spec.at_most is not None else spec.until_kept * USUAL_FACTOR
 
 
 def said(spec: PromptSpec) -> dict[str, Any]:
@@ -273,6 +282,19 @@ def _check_together(request: Request, options: Mapping[str, Any]) -> None:
         raise PromptSyntax(
             f"{request.place} {keep} of {best_of} cannot be kept", "lower --keep, or raise --best-of"
         )
+    until, most = options.get("until_kept"), options.get("at_most")
+    if most is not None and until is None:
+        raise PromptSyntax(
+            f"{request.place} at_most without until_kept", "say of what: --until-kept 5 --at-most 60"
+        )
+    if until is not None and most is not None and most < until:
+        raise PromptSyntax(
+            f"{request.place} of {most} seeds {until} cannot be kept", "raise --at-most, or lower --until-kept"
+        )
+    if until is not None and best_of is not None:
+        raise PromptSyntax(
+            f"{request.place} until_kept beside best_of", "the gate decides, or the comparison: leave one out"
+        )
     names = [name for name, _ in options.get("lora", ())]
     if len(set(names)) < len(names):
         raise PromptSyntax(f"{request.place} a LoRA is named twice", "name each once")
@@ -284,7 +306,9 @@ def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[],
         options = _without_the_files(request, options)
     listed, count, seed = options.pop("seeds", None), options.pop("count", None), options.pop("seed", None)
     times = options.pop("batch_size", None)
-    step = options.get("best_of") or 1  # the best of so many takes as many seeds
+    until, most = options.get("until_kept"), options.get("at_most")
+    # The best of so many, and so many until enough were kept, take as many seeds.
+    step = options.get("best_of") or (most or until * USUAL_FACTOR if until else 1)
     if listed is not None:
         if count is not None or seed is not None or times is not None:
             raise PromptSyntax(
@@ -294,7 +318,8 @@ def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[],
         ordered = sorted(listed)
         if any(b - a < step for a, b in itertools.pairwise(ordered)) or ordered[-1] + step - 1 > MAX_SEED:
             raise PromptSyntax(
-                f"{request.place} with --best-of {step} each seed stands for {step} in a row, and these overlap",
+                f"{request.place} with --{'until-kept' if until else f'best-of {step}'} each seed stands for {step} in a "
+                "row, and these overlap",
                 f"put them {step} apart",
             )
         return tuple(listed)

@@ -180,6 +180,26 @@ FIELDS = (
         {"type": "integer", "minimum": 1, "maximum": 1000, "description": "How many of best_of are kept; 1."},
     ),
     Field(
+        "until_kept",
+        whole(1, 1000),
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1000,
+            "description": "New seeds are drawn until so many were kept.",
+        },
+    ),
+    Field(
+        "at_most",
+        whole(1, MAX_IMAGES),
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_IMAGES,
+            "description": "Of until_kept: no more seeds than that; twelve times as many without it.",
+        },
+    ),
+    Field(
         "upscale",
         upscale,
         {

@@ -1,0 +1,42 @@
+"""Drawing new seeds until so many were kept: how many more are begun, and why it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Without --at-most, so many times as many seeds are drawn as are to be kept.
+USUAL_FACTOR = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where such a run stands, with the image that was just judged."""
+
+    kept: int
+    drawn: int  # seeds that were begun
+    open: int  # of them are not judged yet
+    last_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """How many more seeds are begun, and what is to be said where it ends with this image."""
+
+    more: int = 0
+    stopped: str | None = None
+
+
+def at_first(wanted: int, most: int) -> int:
+    """How many seeds are begun at once."""
+    return min(wanted, most)
+
+
+def following(run: Run, wanted: int, most: int) -> Next:
+    """Never more are in work than are still missing, so that none is kept too many."""
+    missing = wanted - run.kept
+    if missing <= 0:
+        return Next(stopped=f"{run.kept} of {run.drawn} were kept, as many as --until-kept asks for")
+    more = max(0, min(missing - run.open, most - run.drawn))
+    if more or run.open:
+        return Next(more)
+    return Next(stopped=f"{run.drawn} seeds are as many as --at-most allows: {run.kept} of {wanted} were kept")
