@@ -318,8 +318,8 @@ def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[],
         ordered = sorted(listed)
         if any(b - a < step for a, b in itertools.pairwise(ordered)) or ordered[-1] + step - 1 > MAX_SEED:
             raise PromptSyntax(
-                f"{request.place} with --{'until-kept' if until else f'best-of {step}'} each seed stands for {step} in a "
-                "row, and these overlap",
+                f"{request.place} with --{'until-kept' if until else f'best-of {step}'} each seed stands for "
+                f"{step} in a row, and these overlap",
                 f"put them {step} apart",
             )
         return tuple(listed)
