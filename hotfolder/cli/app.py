@@ -435,7 +435,7 @@ def undo(
     as_json: Json = False,
     root: Root = None,
 ) -> None:
-    """Take back what you did last: keep, reject, reroute, retry or restore, each as a whole."""
+    """Take back what you did last: keep, reject, stars, reroute, retry or restore, each as a whole."""
     from hotfolder.cli.verdicts import run_undo
 
     raise typer.Exit(run_undo(root or context.obj, count, dry_run=dry_run, as_json=as_json))

@@ -62,7 +62,9 @@ def run_undo(given: Path | None, count: int, *, dry_run: bool, as_json: bool) ->
         last = reader.last_actions(count)
     _check_that_none_waits(layout)
     if not last:
-        raise UsageError("there is nothing to undo", "it takes back: keep, reject, reroute, retry and restore")
+        raise UsageError(
+            "there is nothing to undo", "it takes back: keep, reject, stars, reroute, retry and restore"
+        )
     if dry_run:
         actions = [
             {

@@ -9,6 +9,7 @@ from hotfolder.types import Verdict
 
 #: What programs take for 'rejected' in the place of stars (XMP specification, part 2, xmp:Rating).
 REJECTED = -1
+MOST_STARS = 5
 
 
 def stars_for(score: float, verdict: Verdict | str | None) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 from hotfolder.core.prompts.converters import MAX_PRIORITY
 from hotfolder.core.sizes import MOST_SCALE
+from hotfolder.core.stars import MOST_STARS
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
 from hotfolder.daemon.enlarging import Enlarging
+from hotfolder.daemon.given_stars import GivenStars
 from hotfolder.daemon.pauses import Pauses
 from hotfolder.daemon.restoring import Restoring
 from hotfolder.daemon.tasting import Tasting
@@ -59,6 +61,7 @@ class Commands:
         pauses: Pauses,
         enlarging: Enlarging,
         verdicts: Verdicts,
+        given_stars: GivenStars,
         restoring: Restoring,
         undoing: Undoing,
         tasting: Tasting,
@@ -71,6 +74,7 @@ class Commands:
         self._pauses = pauses
         self._enlarging = enlarging
         self._verdicts = verdicts
+        self._given_stars = given_stars
         self._restoring = restoring
         self._undoing = undoing
         self._tasting = tasting
@@ -87,6 +91,7 @@ class Commands:
             **dict.fromkeys(OF_A_DAEMON, self._for_the_loop),
             "enlarge": self._enlarge,
             "verdict": self._verdict,
+            "stars": self._stars,
             "restore": self._restore,
             "seen": self._seen,
             "forget_seen": self._forget_seen,
@@ -172,6 +177,12 @@ class Commands:
         except ValueError as error:
             return {"error": str(error)}
         return {"files": (yield from self._verdicts.give(command.get("images", []), verdict, how, asked))}
+
+    def _stars(self, command: dict[str, Any], asked: str) -> Steps:
+        stars = command.get("stars")
+        if not isinstance(stars, int) or isinstance(stars, bool) or not 0 <= stars <= MOST_STARS:
+            return {"error": f"stars from 0 to {MOST_STARS} are wanted, not {stars}"}
+        return {"files": (yield from self._given_stars.give(command.get("images", []), stars, asked))}
 
     def _restore(self, command: dict[str, Any], asked: str) -> Steps:
         return {"files": (yield from self._restoring.restore(command.get("drops", []), asked))}

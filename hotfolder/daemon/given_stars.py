@@ -1,21 +1,24 @@
-"""Stars that a person gives in another program, in a sidecar beside a result, are a verdict."""
+"""Stars that a person gives are a verdict: in another program, in a sidecar beside a result; or by a key, here."""
 
 from __future__ import annotations
 
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.companions import pairs
+from hotfolder.core.places import why_not_judged
 from hotfolder.core.stars import Rated, verdict_of
+from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.results import Results
-from hotfolder.daemon.verdicts import Verdicts
+from hotfolder.daemon.verdicts import Told, Verdicts
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import KEEP, REJECT, UPSCALED, Layout
 from hotfolder.imaging.sidecars import packet_at, rating_in
+from hotfolder.ledger.actions import Starred
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import How, Judge, Sighting, StoredImage, Verdict
 
@@ -33,17 +36,91 @@ class _Given:
 
 
 class GivenStars:
-    """Reads sidecars that are new or have changed, and compares their stars with those that are known."""
+    """Reads sidecars that are new or have changed, and compares their stars with those that are known.
+
+    As many as the gate's threshold would get keep an image, and -1 rejects it; fewer say nothing, and stay with it.
+    """
 
     def __init__(
-        self, layout: Layout, settings: FolderSettings, ledger: Ledger, results: Results, verdicts: Verdicts
+        self,
+        layout: Layout,
+        settings: FolderSettings,
+        ledger: Ledger,
+        results: Results,
+        verdicts: Verdicts,
+        ratings: Ratings,
+        clock: Callable[[], float],
     ) -> None:
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
         self._results = results
         self._verdicts = verdicts
+        self._ratings = ratings
+        self._clock = clock
         self._read: dict[str, tuple[int, int]] = {}  # path -> size and time, of sidecars as they were read
+
+    def give(self, image_ids: Sequence[int], stars: int, asked: str) -> Generator[None, None, list[Told]]:
+        """A person gives images so many stars (0 to 5), in one action. `asked` names the command.
+
+        Raises EnvironmentTrouble.
+        """
+        action_id, told = self._ledger.actions.begin("stars", asked, self._clock()), list[Told]()
+        for start in range(0, len(image_ids), _PAGE):
+            page = image_ids[start : start + _PAGE]
+            images = yield from self._verdicts.in_their_places(page)
+            kept: list[int] = []
+            for image_id in page:
+                image = images.get(image_id)
+                why_not = "it is not known" if image is None else why_not_judged(image.path, is_gone=image.is_gone)
+                if image is None or why_not is not None:
+                    told.append({"file": image.path if image else f"image {image_id}", "error": why_not})
+                    continue
+                self._star(image, stars, action_id)
+                if verdict_of(stars, self._settings.keep_at(image.source_file)) is Verdict.KEEP:
+                    kept.append(image_id)
+                else:
+                    told.append({"file": image.path, "path": image.path})
+                yield
+            told += yield from self._verdicts.carry_out(action_id, kept, Verdict.KEEP, How.STARS)
+        log.info("%d images: %d stars, as you asked for", len(told), stars)
+        return told
+
+    def _star(self, image: StoredImage, stars: int, action_id: int) -> None:
+        row = self._ledger.images.to_rate(image.id)
+        assert row is not None
+        self._ledger.actions.note_stars(action_id, image.drop_id, Starred(image.id, stars, row["rated"]))
+        self._ratings.give(row, stars, self._settings.of_root.output.rating)
+
+    def take_back(self, action_id: int) -> Generator[None, None, list[Told]]:
+        """Images have the stars and verdicts again that they had before an action; but for what was said since."""
+        told = yield from self._verdicts.take_back(action_id)
+        moved = {each["file"] for each in told} | {each["path"] for each in told if "path" in each}
+        after = 0
+        while page := self._ledger.actions.starred(action_id, after, _PAGE):
+            after = page[-1].image_id
+            images = yield from self._verdicts.in_their_places([each.image_id for each in page])
+            for each in page:
+                path, error = images[each.image_id].path, self._unstar(images[each.image_id], each)
+                if error is not None:
+                    told.append({"file": path, "error": error})
+                elif path not in moved:
+                    told.append({"file": path, "path": path})
+                yield
+        return told
+
+    def _unstar(self, image: StoredImage, given: Starred) -> str | None:
+        """Why it was not done."""
+        row = self._ledger.images.to_rate(image.id)
+        known = Rated.of(row["rated"]) if row else None
+        if row is None or image.is_gone:
+            return "its file is gone"
+        if known is None or not known.is_mine or known.stars != given.stars:
+            return "other stars were given since"
+        before = Rated.of(given.before)
+        stars = before.stars if before is not None and before.is_mine else None
+        self._ratings.give(row, stars, self._settings.of_root.output.rating)
+        return None
 
     def act(self) -> Iterator[None]:
         """After each look at the results, while `output.rating` is on. Yields again and again.
@@ -97,7 +174,8 @@ class GivenStars:
                 yield from self._verdicts.give(images, verdict, How.STARS, f"stars-{uuid.uuid4().hex}")
         for each in told:
             log.info("%s has %d stars now, by hand", each.image.path, each.stars)
-            self._ledger.images.given_stars(each.image.id, str(Rated(each.stars, each.image.path, is_mine=True)))
+            rated = str(Rated(each.stars, each.image.path, is_mine=True))
+            self._ledger.images.given_stars(each.image.id, rated, is_written=True)
             yield
 
 

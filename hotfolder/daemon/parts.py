@@ -67,7 +67,9 @@ class Parts:
         verdicts = Verdicts(layout, settings, ledger, router, outbox, results, clock)
         restoring = Restoring(layout, ledger, outbox, results, clock)
         tasting = Tasting(layout, settings, ledger, clock)
-        undoing = Undoing(ledger, router, outbox, verdicts, restoring, clock)
+        ratings = Ratings(layout, ledger)
+        given_stars = GivenStars(layout, settings, ledger, results, verdicts, ratings, clock)
+        undoing = Undoing(ledger, router, outbox, verdicts, given_stars, restoring, clock)
         return cls(
             guard=guard,
             sources=sources,
@@ -85,12 +87,13 @@ class Parts:
                 pauses,
                 enlarging,
                 verdicts,
+                given_stars,
                 restoring,
                 undoing,
                 tasting,
                 clock,
             ),
-            ratings=Ratings(layout, ledger),
-            given_stars=GivenStars(layout, settings, ledger, results, verdicts),
+            ratings=ratings,
+            given_stars=given_stars,
             tasting=tasting,
         )

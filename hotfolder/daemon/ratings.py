@@ -55,31 +55,56 @@ class Ratings:
             self._rate(row, mode)
         return len(rows) == _AT_ONCE
 
+    def give(self, row: Mapping[str, Any], stars: int | None, mode: str) -> None:
+        """A person gives an image these stars, here: recorded, and written where stars are. Raises EnvironmentTrouble.
+
+        None: not any more, so that it has those of its score again. A crash between the file and its row leaves stars
+        that are found as a person's. `row` is one of Images.to_rate.
+        """
+        path, image_id, is_mine = row["path"], row["id"], stars is not None
+        if stars is None and row["score"] is not None:
+            stars = stars_for(row["score"], row["verdict"])
+        rated = None if stars is None else Rated(stars, path, is_mine)
+        if mode == "off" or rated is None:
+            # Of those that it has by its score nothing is known where none are written.
+            self._ledger.images.given_stars(image_id, str(rated) if is_mine else None)
+        else:
+            self._written(row, rated, mode)
+
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
-        path, stars = row["path"], stars_for(row["score"], row["verdict"])
-        known = Rated.of(row["rated"])
-        before = known.path if known else ""
-        sha256, identity = row["sha256"], None
+        path, known = row["path"], Rated.of(row["rated"])
+        if known is not None and known.is_mine:
+            stars = replace(known, path=path)
+        else:
+            stars = Rated(stars_for(row["score"], row["verdict"]), path)
+        self._written(row, stars, mode, known)
+
+    def _written(self, row: Mapping[str, Any], stars: Rated, mode: str, known: Rated | None = None) -> None:
+        """Writes stars and records them; others of a person that lie there stay, if it is `known` what was written."""
+        path, sha256, identity = row["path"], row["sha256"], None
         with Beneath(self._layout.root) as beneath:
             try:
-                if before and before != path:
-                    self._remove_sidecars(beneath, before)
+                if known is not None and known.path != path:
+                    self._remove_sidecars(beneath, known.path)
                 if known is not None and self._is_a_persons(beneath, known, path):
                     # Whether they are a verdict is for GivenStars to say.
                     rated = str(replace(known, path=path))
                     self._ledger.images.rated(row["id"], rated, sha256, sha256)
                     return
-                if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars)):
+                if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars.stars)):
                     sha256, identity = new, beneath.identity(path)
-                elif beneath.identity(path) is not None:
-                    self._sidecar(beneath, path, stars, lightroom=mode == "lightroom")
+                    has_sidecar = bool(sidecars.others_of(sidecars.packets_of(beneath, sidecar_names(path))))
+                else:
+                    has_sidecar = beneath.identity(path) is not None
+                if has_sidecar:
+                    self._sidecar(beneath, path, stars.stars, lightroom=mode == "lightroom")
             except (EnvironmentTrouble, LedgerError):
                 raise
             except (ValueError, OSError) as error:
                 log.info("%s is not rated: %s", path, error)
             except Exception as error:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
-        self._ledger.images.rated(row["id"], str(Rated(stars, path)), row["sha256"], sha256, identity)
+        self._ledger.images.rated(row["id"], str(stars), row["sha256"], sha256, identity)
 
     def _is_a_persons(self, beneath: Beneath, known: Rated, path: str) -> bool:
         """Whether the stars beside an image are not those that we wrote. Raises OSError."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
+from hotfolder.daemon.given_stars import GivenStars
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.restoring import Restoring
 from hotfolder.daemon.verdicts import Told, Verdicts, counts, what_became
@@ -27,6 +28,7 @@ class Undoing:
         router: Router,
         outbox: Outbox,
         verdicts: Verdicts,
+        given_stars: GivenStars,
         restoring: Restoring,
         clock: Callable[[], float],
     ) -> None:
@@ -34,6 +36,7 @@ class Undoing:
         self._router = router
         self._outbox = outbox
         self._verdicts = verdicts
+        self._given_stars = given_stars
         self._restoring = restoring
         self._clock = clock
 
@@ -67,6 +70,8 @@ class Undoing:
             told = yield from self._retry(action.id)
         elif action.kind == "restore":
             told = yield from self._restoring.take_back(action.id)
+        elif action.kind == "stars":
+            told = yield from self._given_stars.take_back(action.id)
         else:
             told = yield from self._verdicts.take_back(action.id)
         self._ledger.actions.undone(action.id, asked, self._clock())

@@ -51,6 +51,14 @@ class Verdicts:
     ) -> Generator[None, None, list[Told]]:
         """A person keeps or rejects images, in one action. `asked` names the command."""
         action_id = self._ledger.actions.begin(verdict, asked, self._clock())
+        told = yield from self.carry_out(action_id, image_ids, verdict, how)
+        log.info("%d images: %s, as you asked for", len(told), verdict)
+        return told
+
+    def carry_out(
+        self, action_id: int, image_ids: Sequence[int], verdict: Verdict, how: How
+    ) -> Generator[None, None, list[Told]]:
+        """What an action says of images: recorded, and each goes where it belongs."""
         told: list[Told] = []
         for start in range(0, len(image_ids), _PAGE):
             page = image_ids[start : start + _PAGE]
@@ -71,7 +79,6 @@ class Verdicts:
                 assert isinstance(published.wanted, VerdictGiven)
                 told.append(_told(places[published.wanted.image_id], published))
                 yield
-        log.info("%d images: %s, as you asked for", len(told), verdict)
         return told
 
     def seen(self, looks: Mapping[int, int]) -> Generator[None, None, int]:

@@ -36,6 +36,8 @@ def described(layout: Layout, command: Mapping[str, Any]) -> str:
             return f"undo {command['last']}" if isinstance(command.get("last"), int) else "reroute --undo"
         case "verdict":
             return f"{printable(str(command.get('verdict')))} {_images(layout, command)}"
+        case "stars" if isinstance(command.get("stars"), int):
+            return f"{command['stars']} stars: {_images(layout, command)}"
         case "enlarge":
             return f"upscale {_images(layout, command)}"
         case "seen":

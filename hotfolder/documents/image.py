@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.core.samplers import sampler_called
+from hotfolder.core.stars import Rated
 from hotfolder.core.times import utc
 from hotfolder.ledger.reader import Reader
 
@@ -51,11 +52,17 @@ def image_document(reader: Reader, row: dict[str, Any], root: Path) -> dict[str,
 def _facts(reader: Reader, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "path": row["path"], "is_gone": row["gone_at"] is not None, "role": row["role"], "verdict": row["verdict"],
-        "verdict_by": row["verdict_by"], "score": row["score"],
+        "verdict_by": row["verdict_by"], "stars": _given_stars(row["rated"]), "score": row["score"],
         "scorer": row["scorer"], "gain": reader.gain_of(row["path"]) if row["role"] == "upscaled" else None,
         "seed": row["seed"], "model": row["model"], "width": row["width"], "height": row["height"],
         "created_at": utc(row["created_at"]), "stopped": json.loads(row["settings"]).get("stopped"),
     }  # fmt: skip
+
+
+def _given_stars(rated: str | None) -> int | None:
+    """Those that a person gave."""
+    known = Rated.of(rated)
+    return known.stars if known is not None and known.is_mine else None
 
 
 def _branch(reader: Reader, image_id: int) -> dict[str, Any]:

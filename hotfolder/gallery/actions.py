@@ -10,6 +10,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hotfolder.core.stars import MOST_STARS
 from hotfolder.folders.lock import holder
 from hotfolder.gallery.access import Refused, json_object
 from hotfolder.gallery.site import MOST_ID, Site, site_of
@@ -52,6 +53,15 @@ def verdict(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @asks
+def stars(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives images so many stars; 0: none."""
+    wanted = asked.get("stars")
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or not 0 <= wanted <= MOST_STARS:
+        raise Refused(400, "bad_request", f"stars are a number from 0 to {MOST_STARS}")
+    return {"do": "stars", "stars": wanted, "images": ids(asked, "images")}
+
+
+@asks
 def reroute(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Sorts everything by another threshold."""
     keep = asked.get("keep")
@@ -87,9 +97,20 @@ def first(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"do": "first", "drops": ids(asked, "drops"), "jobs": ids(asked, "jobs")}
 
 
-@asks
-def retry(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {"do": "retry", "jobs": ids(asked, "jobs")}
+async def retry(request: Request) -> Response:
+    """Failed jobs, or all that has failed of some dropped files."""
+    site, asked = site_of(request), json_object(await request.body())
+    jobs, drops = ids(asked, "jobs"), ids(asked, "drops")
+
+    def leave() -> str:
+        if drops:
+            with site.reading() as reader:
+                jobs.extend(reader.failed_jobs_of(drops))
+        if not jobs:
+            raise Refused(409, "nothing_failed", "nothing of that has failed", "it may be tried again already")
+        return site.asking.ask({"do": "retry", "jobs": jobs})
+
+    return await _accepted(site, await anyio.to_thread.run_sync(leave))
 
 
 @asks

@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 from hotfolder.config.settings import Settings
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError
 from hotfolder.folders.layout import Layout
-from hotfolder.gallery import actions, dropping, images, monitoring, pages, panel, tasting
+from hotfolder.gallery import actions, dropping, files, images, monitoring, pages, panel, tasting
 from hotfolder.gallery.access import Access, Gate, Refused
 from hotfolder.gallery.asking import Asking
 from hotfolder.gallery.events import Events
+from hotfolder.gallery.likeness import Likeness
 from hotfolder.gallery.site import Site
 from hotfolder.gallery.thumbnails import Thumbnails
 
@@ -35,10 +36,12 @@ _ROUTES = [
     Route("/api/order", images.order, methods=_GET),
     Route("/api/names", images.names, methods=_GET),
     Route("/api/choices", images.choices, methods=_GET),
+    Route("/api/files", files.files, methods=_GET),
     Route("/api/images/{id:int}", images.why, methods=_GET),
     Route("/thumbnail/{size:int}/{id:int}/{version}", images.thumbnail, methods=_GET),
     Route("/original/{id:int}/{version}", images.original, methods=_GET),
     Route("/api/verdict", actions.verdict, methods=_POST),
+    Route("/api/stars", actions.stars, methods=_POST),
     Route("/api/undo", actions.undo, methods=_POST),
     Route("/api/reroute", actions.reroute, methods=_POST),
     Route("/api/pause", actions.pause, methods=_POST),
@@ -79,7 +82,7 @@ def application(layout: Layout, settings: Settings, access: Access) -> ASGIApp:
 
     handlers = {Refused: _refused, HotfolderError: _failed, HTTPException: _not_routed, OverflowError: _not_routed}
     app = Starlette(routes=_ROUTES, exception_handlers=handlers, lifespan=lifespan)
-    app.state.site = Site(layout, settings, access, thumbnails, asking, events)
+    app.state.site = Site(layout, settings, access, thumbnails, asking, events, Likeness(layout))
     return Gate(app, access)
 
 

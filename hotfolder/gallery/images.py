@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -18,12 +20,12 @@ from hotfolder.documents.image import image_document
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import open_below
 from hotfolder.gallery.access import Refused
-from hotfolder.gallery.site import MOST_ID, Site, not_found, site_of
+from hotfolder.gallery.site import Site, ids_of, integer, not_found, site_of
 from hotfolder.gallery.thumbnails import SIZES, WHOLE
-from hotfolder.ledger.shown import FOLDERS, ROLES, SORTS, Columns, Filters
+from hotfolder.ledger.shown import FOLDERS, ROLES, SORTS, STATES, Columns, Filters, Shown
 
-#: Images whose names are told at a time.
-_MOST_NAMES = 500
+#: The order of what is like something, and what stands before the name of a scorer by whose scores is sorted.
+_ALIKE, _BY_SCORER = "alike", "scorer:"
 _MOST_WORDS, _LONGEST = 20, 1000
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 #: What browsers show, by its first bytes; nothing else is sent as it lies there, whatever it is called.
@@ -37,7 +39,7 @@ _CHUNK = 256 * 1024
 async def columns(request: Request) -> Response:
     """Every image that is there: `struct` of two 32-bit numbers (how many, newest change), then columns.
 
-    float64 scores (NaN: none), uint32 ids, uint32 versions, uint8 flags; see hotfolder.ledger.shown.
+    float64 scores (NaN: none), uint32 ids, uint32 versions, uint8 flags, uint8 stars; see hotfolder.ledger.shown.
     """
     return Response(
         await anyio.to_thread.run_sync(_columns, site_of(request)), media_type="application/octet-stream"
@@ -50,25 +52,78 @@ def _columns(site: Site) -> bytes:
     with site.reading() as reader:
         found: Columns = reader.columns()
     head = struct.pack("<II", len(found.ids), found.changed)
-    return b"".join(
-        (head, found.scores.tobytes(), found.ids.tobytes(), found.versions.tobytes(), found.flags.tobytes())
-    )
+    columns = (found.scores, found.ids, found.versions, found.flags, found.stars)
+    return b"".join((head, *(column.tobytes() for column in columns)))
 
 
 async def order(request: Request) -> Response:
-    """Ids (uint32) of the images that the address asks for, in its order."""
-    filters, sort = filters_of(request.query_params), request.query_params.get("sort", "newest")
-    if sort not in SORTS:
-        raise Refused(400, "bad_request", f"sort is one of {', '.join(SORTS)}")
-    site = site_of(request)
+    """Ids (uint32) of the images that the address asks for, in its order; with `state`, of dropped files."""
+    site, asked = site_of(request), request.query_params
+    filters = filters_of(asked)
+    is_of_files = "state" in asked
+    find = _files_of(asked, filters) if is_of_files else _images_of(asked, filters, await _alike(site, asked))
 
     def ordered() -> bytes:
         if not site.layout.database.exists():
             return b""
         with site.reading() as reader:
-            return reader.ordered(filters, sort).tobytes()
+            return find(reader).tobytes()
 
     return Response(await anyio.to_thread.run_sync(ordered), media_type="application/octet-stream")
+
+
+def _files_of(asked: QueryParams, filters: Filters) -> Callable[[Shown], array[int]]:
+    """Raises Refused."""
+    state = asked["state"]
+    if state not in STATES or not set(asked) <= {"state", "words"}:
+        known = ", ".join(STATES)
+        raise Refused(400, "bad_request", f"state is one of {known}, and goes together with words alone")
+    return lambda reader: reader.files(state, filters.words or ())
+
+
+def _images_of(asked: QueryParams, filters: Filters, alike: list[int] | None) -> Callable[[Shown], array[int]]:
+    """Raises Refused."""
+    sort, scorer = _sort_of(asked, has_alike=alike is not None)
+
+    def find(reader: Shown) -> array[int]:
+        found = reader.ordered(filters, SORTS[0] if sort == _ALIKE else sort, scorer)
+        if alike is None:
+            return found
+        first, others = (alike, set(found)) if sort == _ALIKE else (found, set(alike))
+        return array("I", (id_ for id_ in first if id_ in others))
+
+    return find
+
+
+async def _alike(site: Site, asked: QueryParams) -> list[int] | None:
+    """Images that are like one, or show something, the most likely first; None where that is not asked for.
+
+    Raises Refused.
+    """
+    like, shows = asked.get("like", ""), asked.get("shows", "").strip()
+    if like and shows:
+        raise Refused(400, "bad_request", "either like or shows can be asked for")
+    if like:
+        if not (like.isascii() and like.isdigit() and len(like) < 20):
+            raise Refused(400, "bad_request", "like is the number of an image")
+        await anyio.to_thread.run_sync(site.row, int(like))
+        return await site.likeness.like(int(like))
+    if len(shows) > _LONGEST:
+        raise Refused(400, "bad_request", "shows is too long")
+    return await site.likeness.showing(shows) if shows else None
+
+
+def _sort_of(asked: QueryParams, *, has_alike: bool) -> tuple[str, str | None]:
+    """The order, and by whose scores. Raises Refused."""
+    sort = asked.get("sort") or (_ALIKE if has_alike else SORTS[0])
+    if sort.startswith(_BY_SCORER):
+        return "scorer", sort.removeprefix(_BY_SCORER)
+    if sort == "scorer" or sort not in (*SORTS, *([_ALIKE] if has_alike else [])):
+        known = ", ".join(each for each in SORTS if each != "scorer")
+        raise Refused(
+            400, "bad_request", f"sort is one of {known}, or scorer:NAME; with like or shows, alike, too"
+        )
+    return sort, None
 
 
 def filters_of(asked: Any) -> Filters:
@@ -105,9 +160,9 @@ def filters_of(asked: Any) -> Filters:
         role=one("role", single(*ROLES)),
         lowest=one("from", _number),
         highest=one("to", _number),
-        stars=one("stars", _integer),
+        stars=one("stars", integer),
         model=one("model"),
-        seed=one("seed", _integer),
+        seed=one("seed", integer),
         source=one("source"),
         below=f"{below.strip('/')}/" if below else None,
         since=one("since", lambda text: _midnight(text, 0)),
@@ -124,13 +179,6 @@ def _number(text: str) -> float:
     return value
 
 
-def _integer(text: str) -> int:
-    value = int(text)
-    if abs(value) > MOST_ID:
-        raise ValueError
-    return value
-
-
 def _midnight(text: str, days: int) -> float:
     """When a day begins on this machine's clock, or so many days later."""
     day = date.fromisoformat(text) + timedelta(days)
@@ -139,10 +187,7 @@ def _midnight(text: str, days: int) -> float:
 
 async def names(request: Request) -> Response:
     """id, path, prompt and size of some images: `ids` has them with commas between."""
-    try:
-        ids = [_integer(text) for text in request.query_params.get("ids", "").split(",")[:_MOST_NAMES]]
-    except ValueError:
-        raise Refused(400, "bad_request", "ids are numbers with commas between") from None
+    ids = ids_of(request)
 
     def found() -> list[dict[str, Any]]:
         with site_of(request).reading() as reader:
@@ -152,12 +197,12 @@ async def names(request: Request) -> Response:
 
 
 async def choices(request: Request) -> Response:
-    """What filters may be set to: models and dropped files."""
+    """What filters may be set to: models, dropped files, and scorers to sort by."""
 
     def found() -> dict[str, Any]:
         with site_of(request).reading() as reader:
             models = [row["model"] for row in reader.models() if row["model"]]
-            return {"models": models, "sources": reader.sources()}
+            return {"models": models, "sources": reader.sources(), "scorers": reader.scorers()}
 
     return JSONResponse({"schema_version": 1, **await anyio.to_thread.run_sync(found)})
 

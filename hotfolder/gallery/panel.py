@@ -30,11 +30,12 @@ def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
         with Shown(layout.database) as reader:
             counts, today = reader.counts(), reader.outcome_counts(midnight())
             jobs, failures = reader.shown_jobs(_MOST_JOBS), reader.recent_failures(_MOST_FAILURES)
-    pending: dict[int, str] = {}
+    pending: dict[str, dict[int, Any]] = {"verdict": {}, "stars": {}}
     for each in asking.waiting():
-        if each.command.get("do") == "verdict":
-            for image_id in each.command.get("images", [])[: _MOST_PENDING - len(pending)]:
-                pending[image_id] = str(each.command.get("verdict"))
+        do = str(each.command.get("do"))
+        if do in pending:
+            for image_id in each.command.get("images", [])[: _MOST_PENDING - len(pending[do])]:
+                pending[do][image_id] = each.command.get(do)
     return {
         "daemon": {key: value for key, value in of_daemon(pid, live).items() if key not in _PRIVATE},
         "queue": of_queue(counts),
@@ -42,5 +43,6 @@ def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
         "eta_seconds": left(live),
         "jobs": jobs,
         "failures": [{**row, "finished_at": utc(row["finished_at"])} for row in failures],
-        "pending": list(pending.items()),
+        "pending": list(pending["verdict"].items()),
+        "pending_stars": list(pending["stars"].items()),
     }

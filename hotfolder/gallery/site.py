@@ -12,11 +12,14 @@ from hotfolder.folders.layout import Layout
 from hotfolder.gallery.access import Access, Refused
 from hotfolder.gallery.asking import Asking
 from hotfolder.gallery.events import Events
+from hotfolder.gallery.likeness import Likeness
 from hotfolder.gallery.thumbnails import Thumbnails
 from hotfolder.ledger.shown import Shown
 
 #: Numbers of images and jobs are SQLite's.
 MOST_ID = 2**63 - 1
+#: Images, or files, of which something is told at a time.
+_MOST_TOLD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Site:
     thumbnails: Thumbnails
     asking: Asking
     events: Events
+    likeness: Likeness
 
     def reading(self) -> Shown:
         """A connection of its own, for one answer. Raises LedgerError."""
@@ -48,6 +52,22 @@ class Site:
 def site_of(request: Request) -> Site:
     site: Site = request.app.state.site
     return site
+
+
+def integer(text: str) -> int:
+    """A number that SQLite has, too. Raises ValueError."""
+    value = int(text)
+    if abs(value) > MOST_ID:
+        raise ValueError
+    return value
+
+
+def ids_of(request: Request) -> list[int]:
+    """The numbers in `ids` of the address, with commas between; not too many. Raises Refused."""
+    try:
+        return [integer(text) for text in request.query_params.get("ids", "").split(",")[:_MOST_TOLD]]
+    except ValueError:
+        raise Refused(400, "bad_request", "ids are numbers with commas between") from None
 
 
 def not_found() -> Refused:

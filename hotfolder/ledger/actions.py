@@ -11,7 +11,7 @@ from hotfolder.ledger.database import Database
 @dataclass(frozen=True, slots=True)
 class Action:
     id: int
-    kind: str  # 'keep', 'reject', 'reroute', 'retry' or 'restore'
+    kind: str  # 'keep', 'reject', 'stars', 'reroute', 'retry' or 'restore'
     keep: float | None  # of a reroute: the threshold
     created_at: float  # seconds since the epoch
 
@@ -27,6 +27,15 @@ class Step:
     error_kind: str | None
     error: str | None
     fix: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Starred:
+    """Stars that an action gave an image, and what was known of its stars before: see core.stars.Rated."""
+
+    image_id: int
+    stars: int
+    before: str | None
 
 
 class Actions:
@@ -53,6 +62,18 @@ class Actions:
 
     def undone(self, action_id: int, asked: str, now: float) -> None:
         self._database.run("undo_action", id=action_id, asked=asked, now=now)
+
+    def note_stars(self, action_id: int, drop_id: int | None, given: Starred) -> None:
+        """What an image is about to get. Noted again after a crash, it is what was noted first."""
+        self._database.run(
+            "note_stars", action_id=action_id, drop_id=drop_id or 0, image_id=given.image_id, stars=given.stars,
+            rated=given.before,
+        )  # fmt: skip
+
+    def starred(self, action_id: int, after: int, most: int) -> list[Starred]:
+        """What an action gave images with a higher id than `after`, by id."""
+        rows = self._database.run("stars_of_action", action_id=action_id, after=after, most=most).rows
+        return [Starred(row["image_id"], row["stars"], row["rated"]) for row in rows]
 
     def steps(self, action_id: int) -> list[Step]:
         rows = self._database.run("steps_of_action", action_id=action_id).rows

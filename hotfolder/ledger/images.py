@@ -185,9 +185,14 @@ class Images:
         row = self._database.one("image_at", path=path)
         return (to_image(row), row["rated"]) if row else None
 
-    def given_stars(self, image_id: int, rated: str) -> None:
-        """A person gave an image these stars."""
-        self._database.run("given_stars", id=image_id, rated=rated)
+    def given_stars(self, image_id: int, rated: str | None, *, is_written: bool = False) -> None:
+        """What is known of an image's stars; unless they are `written`, they are where stars are written at all."""
+        self._database.run("given_stars", id=image_id, rated=rated, unrated=int(not is_written))
+
+    def to_rate(self, image_id: int) -> dict[str, Any] | None:
+        """An image as those of `unrated` are."""
+        row = self._database.one("to_rate", id=image_id)
+        return dict(row) if row else None
 
     def made_sha256(self, path: str) -> str | None:
         """What the image under this path was before stars were written into it."""

@@ -735,8 +735,9 @@ WHERE undone_at IS NULL AND (:kind IS NULL OR kind = :kind)
 ORDER BY id DESC LIMIT :most;
 
 -- name: count_of_action
--- How many images, files or jobs an action was about, of which it was not taken back.
-SELECT (SELECT count(*) FROM verdict_history WHERE action_id = :id AND undone_at IS NULL)
+-- How many images, files or jobs an action was about, of which it was not taken back. Of stars, each image has a step.
+SELECT (SELECT count(*) FROM verdict_history WHERE action_id = :id AND undone_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM actions WHERE id = :id AND kind = 'stars'))
     + (SELECT count(*) FROM action_steps WHERE action_id = :id) AS files;
 
 -- name: actions_undone_by
@@ -757,6 +758,15 @@ WHERE state = 'failed' AND id IN (SELECT value FROM json_each(:ids)) ON CONFLICT
 
 -- name: note_restore
 INSERT INTO action_steps (action_id, drop_id, path) VALUES (:action_id, :drop_id, :path);
+
+-- name: note_stars
+-- Stars that an image gets, and what was known of its stars before.
+INSERT INTO action_steps (action_id, drop_id, image_id, stars, rated)
+VALUES (:action_id, :drop_id, :image_id, :stars, :rated) ON CONFLICT DO NOTHING;
+
+-- name: stars_of_action
+SELECT image_id, stars, rated FROM action_steps
+WHERE action_id = :action_id AND image_id > :after ORDER BY image_id LIMIT :most;
 
 -- name: placed_files
 -- Dropped files that lie in failed/ or archive/.
@@ -824,7 +834,12 @@ WHERE id = :id;
 SELECT * FROM images WHERE path = :path AND gone_at IS NULL ORDER BY id DESC LIMIT 1;
 
 -- name: given_stars
-UPDATE images SET rated = :rated WHERE id = :id;
+UPDATE images SET rated = :rated, unrated = unrated OR :unrated WHERE id = :id;
+
+-- name: to_rate
+-- The same of one image, whatever was written of it.
+SELECT id, path, sha256, rating_sha256, rated, score, verdict, role <> 'dropped' AND job_id IS NOT NULL AS is_ours
+FROM images WHERE id = :id;
 
 -- name: made_sha256
 -- What the file under this path was before stars were written into it.
@@ -857,14 +872,17 @@ DELETE FROM looks;
 SELECT coalesce(max(changed), 0) AS changed FROM images WHERE changed > 0;
 
 -- name: shown_images
--- Every image that is there, with what a grid has to know of it.
-SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder, substr(sha256, 1, 8) AS version
+-- Every image that is there, with what a grid has to know of it; `stars` are those that a person gave.
+SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder, substr(sha256, 1, 8) AS version,
+    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars
 FROM images WHERE gone_at IS NULL ORDER BY id;
 
 -- name: changed_images
 -- The same of those that have changed since, also of what is gone.
 SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder,
-    substr(sha256, 1, 8) AS version, gone_at IS NOT NULL AS is_gone, changed
+    substr(sha256, 1, 8) AS version,
+    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars,
+    gone_at IS NOT NULL AS is_gone, changed
 FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
 
 -- name: ordered_images
@@ -876,8 +894,8 @@ WHERE gone_at IS NULL
   AND (:by IS NULL OR verdict_by = :by)
   AND (:role IS NULL OR role = :role)
   AND (:lowest IS NULL OR score >= :lowest) AND (:highest IS NULL OR score <= :highest)
-  AND (:stars IS NULL OR (score IS NOT NULL
-      AND CASE verdict WHEN 'reject' THEN -1 ELSE CAST(score / 2 + 0.5 AS INTEGER) END = :stars))
+  AND (:stars IS NULL OR CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER)
+      WHEN score IS NOT NULL AND verdict = 'reject' THEN -1 ELSE CAST(score / 2 + 0.5 AS INTEGER) END = :stars)
   AND (:model IS NULL OR model = :model) AND (:seed IS NULL OR seed = :seed)
   AND (:source IS NULL OR source_file = :source)
   AND (:below IS NULL OR substr(path, instr(path, '/') + 1, length(:below)) = :below)
@@ -886,8 +904,11 @@ WHERE gone_at IS NULL
       SELECT parents.score FROM images AS parents
       WHERE parents.id = images.parent_id AND parents.scorer = images.scorer) >= :lowest_gain))
 ORDER BY
-  CASE WHEN :sort IN ('best', 'worst') THEN score IS NULL WHEN :sort = 'gain' THEN role <> 'upscaled' END,
-  CASE :sort WHEN 'best' THEN -score WHEN 'worst' THEN score WHEN 'oldest' THEN created_at WHEN 'gain' THEN (
+  CASE WHEN :sort IN ('best', 'worst') THEN score IS NULL WHEN :sort = 'gain' THEN role <> 'upscaled'
+    WHEN :sort = 'scorer' THEN NOT EXISTS (SELECT 1 FROM scores WHERE image_id = images.id AND scorer = :scorer) END,
+  CASE :sort WHEN 'best' THEN -score WHEN 'worst' THEN score WHEN 'oldest' THEN created_at WHEN 'scorer' THEN -(
+      SELECT scores.score FROM scores WHERE image_id = images.id AND scorer = :scorer ORDER BY scores.id DESC LIMIT 1)
+  WHEN 'gain' THEN (
       SELECT parents.score - images.score FROM images AS parents
       WHERE parents.id = images.parent_id AND parents.scorer = images.scorer)
   ELSE -created_at END,
@@ -908,6 +929,37 @@ SELECT id FROM images WHERE instr(lower(coalesce(prompt, '') || ' ' || path), :w
 
 -- name: names_of_images
 SELECT id, path, prompt, width, height FROM images WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: scorers
+-- Who has given any image a score.
+SELECT DISTINCT scorer FROM scores ORDER BY scorer;
+
+-- name: files_that_wait
+-- Dropped files of which something is in work, or waits: in work first, then what goes before others, then the oldest.
+SELECT drop_id FROM jobs WHERE state IN ('queued', 'running')
+GROUP BY drop_id ORDER BY max(state = 'running') DESC, min(place), min(id);
+
+-- name: files_that_failed
+-- Dropped files of which something has failed, and was not tried again; the newest failure first.
+SELECT drop_id FROM jobs WHERE state = 'failed' GROUP BY drop_id ORDER BY max(finished_at) DESC, drop_id DESC;
+
+-- name: shown_files
+-- What is known of dropped files: how much of each waits, is in work and has failed, why, and an image that it is about.
+SELECT drops.id, drops.path, drops.kind, drops.placed_path, counted.waits, counted.running, counted.failed,
+    told.error, told.fix, told.kind AS work, (
+        SELECT images.id FROM jobs JOIN images ON images.id = jobs.image_id
+        WHERE jobs.drop_id = drops.id AND jobs.state IN ('failed', 'queued', 'running') AND images.gone_at IS NULL
+        ORDER BY jobs.id DESC LIMIT 1) AS image_id
+FROM drops
+JOIN (SELECT drop_id, sum(state = 'queued') AS waits, sum(state = 'running') AS running, sum(state = 'failed') AS failed,
+          max(CASE WHEN state = 'failed' THEN id END) AS last_failed, max(CASE WHEN state IN ('queued', 'running') THEN id END)
+          AS last_open
+      FROM jobs WHERE drop_id IN (SELECT value FROM json_each(:ids)) GROUP BY drop_id) AS counted
+  ON counted.drop_id = drops.id
+LEFT JOIN jobs AS told ON told.id = coalesce(counted.last_failed, counted.last_open);
+
+-- name: failed_jobs_of_drops
+SELECT id FROM jobs WHERE drop_id IN (SELECT value FROM json_each(:ids)) AND +state = 'failed' ORDER BY id;
 
 -- name: shown_sources
 -- Dropped files that something came of, the newest first, for who chooses one.

@@ -13,13 +13,17 @@ from hotfolder.ledger.queries import queries
 from hotfolder.ledger.reader import Reader
 from hotfolder.ledger.trouble import told
 
-#: Orders of a grid.
-SORTS = ("newest", "oldest", "best", "worst", "gain")
+#: Orders of a grid; 'scorer' is by the scores of one.
+SORTS = ("newest", "oldest", "best", "worst", "gain", "scorer")
+#: What a grid may show in the place of images: dropped files, by what has become of them.
+STATES = {"waiting": "files_that_wait", "failed": "files_that_failed"}
 #: How `flags` of an image are put together: verdict, in whose name, role, folder.
 VERDICTS = {"keep": 1, "reject": 2}
 BY_PERSON = 4
 ROLES = {"generated": 0, "dropped": 8, "upscaled": 16}
 FOLDERS = {"keep": 32, "reject": 64, "upscaled": 96, "archive": 128}
+#: How the stars that a person gave are told, -1 to 5: so much more. 0: none were given.
+STARS = 2
 _NO_SCORE = float("nan")
 
 
@@ -32,6 +36,7 @@ class Columns:
     ids: array[int]
     versions: array[int]  # the first 32 bits of the sha256
     flags: array[int]
+    stars: array[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Filters:
     role: str | None = None
     lowest: float | None = None
     highest: float | None = None
-    stars: int | None = None
+    stars: int | None = None  # a person's, else those of the score
     model: str | None = None
     seed: int | None = None
     source: str | None = None  # the dropped file, relative to the root
@@ -57,10 +62,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Rows of `id, score, flags, version`, ids of what is gone, and the number of the newest change in them."""
+    """Rows of `id, score, flags, version, stars`, ids of what is gone, and the number of the newest change in them."""
 
     changed: int
-    rows: list[tuple[int, float | None, int, int]]
+    rows: list[tuple[int, float | None, int, int, int]]
     gone: list[int]
 
 
@@ -70,22 +75,23 @@ class Shown(Reader):
     def columns(self) -> Columns:
         """Every image that is there, by id."""
         changed = self.newest_change()  # first: what is changed meanwhile is told again
-        scores, ids, versions, flags = array("d"), array("I"), array("I"), array("B")
+        scores, ids, versions, flags, stars = array("d"), array("I"), array("I"), array("B"), array("B")
         with told("read"):
-            for id_, score, verdict, by, role, folder, version in self._connection.execute(
+            for id_, score, verdict, by, role, folder, version, given in self._connection.execute(
                 queries()["shown_images"]
             ):
                 ids.append(id_)
                 scores.append(_NO_SCORE if score is None else score)
                 versions.append(int(version, 16))
                 flags.append(_flags(verdict, by, role, folder))
-        return Columns(changed, scores, ids, versions, flags)
+                stars.append(_stars(given))
+        return Columns(changed, scores, ids, versions, flags, stars)
 
-    def ordered(self, filters: Filters, sort: str) -> array[int]:
-        """Ids of the images that are wanted, in one of SORTS."""
+    def ordered(self, filters: Filters, sort: str, scorer: str | None = None) -> array[int]:
+        """Ids of the images that are wanted, in one of SORTS; by `scorer` those that it gave no score come last."""
         values = {
             **asdict(filters), "folders": _list(filters.folders), "verdicts": _list(filters.verdicts),
-            "sort": sort,
+            "sort": sort, "scorer": scorer,
         }  # fmt: skip
         with told("read"):
             found = array("I", (row[0] for row in self._connection.execute(queries()["ordered_images"], values)))
@@ -107,7 +113,7 @@ class Shown(Reader):
     def changes(self, after: int, most: int) -> Changes:
         """What has changed after the change of this number, at most so many images."""
         last = after
-        rows: list[tuple[int, float | None, int, int]] = []
+        rows: list[tuple[int, float | None, int, int, int]] = []
         gone: list[int] = []
         for row in self._all("changed_images", after=after, most=most):
             last = row["changed"]
@@ -130,14 +136,40 @@ class Shown(Reader):
         """Dropped files, the newest first."""
         return list(dict.fromkeys(row["path"] for row in self._all("shown_sources")))
 
+    def scorers(self) -> list[str]:
+        """Who has given any image a score."""
+        return [row["scorer"] for row in self._all("scorers")]
+
+    def files(self, state: str, words: Collection[str] = ()) -> array[int]:
+        """Ids of dropped files in one of STATES, in its order; each word is in the path that it was dropped under."""
+        found = array("I", (row["drop_id"] for row in self._all(STATES[state])))
+        if words:
+            paths = {
+                row["id"]: row["path"].lower() for row in self._all("drops_by_id", ids=json.dumps(list(found)))
+            }
+            found = array("I", (id_ for id_ in found if all(word.lower() in paths[id_] for word in words)))
+        return found
+
+    def files_by_id(self, ids: Collection[int]) -> list[dict[str, Any]]:
+        """Where each was dropped (`path`), how much waits, is in work and has failed, why, and an image of it."""
+        return self._all("shown_files", ids=json.dumps(list(ids)))
+
+    def failed_jobs_of(self, drop_ids: Collection[int]) -> list[int]:
+        """What of dropped files has failed, and was not tried again."""
+        return [row["id"] for row in self._all("failed_jobs_of_drops", ids=json.dumps(list(drop_ids)))]
+
     def shown_jobs(self, most: int) -> list[dict[str, Any]]:
         """What is in work, and at most so many of what waits."""
         return self._all("shown_jobs", most=most)
 
 
-def _row(row: Mapping[str, Any]) -> tuple[int, float | None, int, int]:
+def _row(row: Mapping[str, Any]) -> tuple[int, float | None, int, int, int]:
     flags = _flags(row["verdict"], row["verdict_by"], row["role"], row["folder"])
-    return row["id"], row["score"], flags, int(row["version"], 16)
+    return row["id"], row["score"], flags, int(row["version"], 16), _stars(row["stars"])
+
+
+def _stars(given: int | None) -> int:
+    return 0 if given is None or not -1 <= given <= 5 else given + STARS
 
 
 def _flags(verdict: str | None, by: str | None, role: str, folder: str) -> int:

@@ -23,7 +23,7 @@ _ANSWER = ".answer"
 #: A command that waits, and one that is being carried out: that one cannot be withdrawn any more.
 _WAITS, _BEGUN = ".json", ".begun"
 #: What a command does of which something can be undone.
-UNDOABLE = ("verdict", "reroute", "retry", "restore")
+UNDOABLE = ("verdict", "stars", "reroute", "retry", "restore")
 _MOST_BYTES = 64 * 2**20
 _POLL = 0.05
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from hotfolder.cli.queue import run_reroute
 from hotfolder.cli.verdicts import run_undo
 from hotfolder.core.stars import Rated, verdict_of
 from hotfolder.folders.layout import Layout
+from hotfolder.ledger.images import Images
 from hotfolder.status import mailbox
 from hotfolder.types import Kind, Verdict
 from tests.support.roots import daemon, files_in, picture, rows
@@ -122,3 +124,104 @@ def test_sidecars_go_along_with_commands_and_a_reroute(judged: Layout) -> None:
             "b.png", "b.png.out.pp3", "b.png.xmp", "c.png", "c.png.xmp", "c.xmp", "d.png", "d.png.xmp", "d.pp3",
         )
     ]  # fmt: skip
+
+
+def star(layout: Layout, number: int, *names: str, rating: str = "sidecar") -> dict[str, Any]:
+    """By a key; gives the answer."""
+    ids = [rows(layout, "SELECT id FROM images WHERE path LIKE ?", (f"%/{name}.png",))[0][0] for name in names]
+    asked = mailbox.ask(layout, {"do": "stars", "stars": number, "images": ids})
+    look(layout, rating)
+    answer = mailbox.answer_to(asked, 0)
+    assert answer is not None
+    return answer
+
+
+def undo(layout: Layout, last: int, rating: str = "sidecar") -> list[str]:
+    """What the actions were, the newest first."""
+    asked = mailbox.ask(layout, {"do": "undo", "last": last})
+    look(layout, rating)
+    answer = mailbox.answer_to(asked, 0)
+    assert answer is not None
+    return [each["action"] for each in answer["undone"]]
+
+
+def history(layout: Layout) -> int:
+    return int(rows(layout, "SELECT count(*) FROM verdict_history WHERE given_by = 'person'")[0][0])
+
+
+def test_stars_by_a_key_are_written_say_the_same_and_are_taken_back(judged: Layout) -> None:
+    before = stars(judged)
+    assert star(judged, 4, "a", "c")["files"] == [
+        {"file": "reject/a.png", "path": "keep/a.png"}, {"file": "keep/c.png", "path": "keep/c.png"},
+    ]  # fmt: skip
+    star(judged, 1, "b")  # too few to keep it
+    star(judged, 0, "d")
+    assert stars(judged) == {"keep/a": 4, "reject/b": 1, "keep/c": 4, "keep/d": 0}
+    given = [("keep/a.png", "keep", "stars"), ("keep/c.png", "keep", "stars")]
+    assert (verdicts(judged), history(judged)) == (given, 2)
+    mailbox.ask(judged, {"do": "reroute", "keep": 9.0})
+    look(judged)  # says nothing twice, and writes over no star
+    assert stars(judged) == {"keep/a": 4, "reject/b": 1, "keep/c": 4, "reject/d": 0}
+    assert (verdicts(judged), history(judged)) == (given, 2)
+    star(judged, 2, "c")  # it was kept before, and stays so
+    assert stars(judged)["keep/c"] == 2
+    assert undo(judged, 5) == ["stars", "reroute", "stars", "stars", "stars"]
+    assert (stars(judged), verdicts(judged)) == (before, [])
+    look(judged)
+    assert (stars(judged), verdicts(judged)) == (before, [])
+
+
+def test_stars_by_a_key_wait_in_the_ledger_while_none_are_written(layout: Layout) -> None:
+    for number, name in enumerate(SCORES):
+        picture(layout.inbox(Kind.SCORE) / f"{name}.png", number)
+    look(layout, "off")
+    star(layout, 5, "a", "d", rating="off")
+    star(layout, 2, "d", rating="off")
+    star(layout, 2, "b", rating="off")
+    assert undo(layout, 1, "off") == ["stars"]
+    assert stars(layout) == {}
+    assert verdicts(layout) == [("keep/a.png", "keep", "stars"), ("keep/d.png", "keep", "stars")]
+    assert rows(layout, "SELECT path, rated FROM images WHERE rated IS NOT NULL ORDER BY path") == [
+        ("keep/a.png", "*5:reject/a.png"), ("keep/d.png", "*2:keep/d.png"),
+    ]  # fmt: skip
+    look(layout)  # now they are
+    assert stars(layout) == {"keep/a": 5, "reject/b": -1, "keep/c": 3, "keep/d": 2}
+    assert undo(layout, 1) == ["stars"]
+    assert stars(layout)["keep/d"] == 5
+
+
+def test_stars_by_a_key_go_into_the_sidecar_of_another_program(judged: Layout) -> None:
+    give(judged, "keep/c", 2)
+    look(judged)
+    star(judged, 5, "c")
+    text = (judged.root / "keep/c.png.xmp").read_text()
+    assert "hotfolder" not in text
+    assert stars(judged)["keep/c"] == 5
+    give(judged, "keep/c", -1)  # said there, later
+    look(judged)
+    assert ("reject/c.png", "reject", "stars") in verdicts(judged)
+    asked = mailbox.ask(judged, {"do": "stars", "stars": 3, "images": [999]})
+    for wrong in (-1, 6, True, "3", None):
+        mailbox.ask(judged, {"do": "stars", "stars": wrong, "images": [1]})
+    look(judged)
+    assert mailbox.answer_to(asked, 0) == {"files": [{"file": "image 999", "error": "it is not known"}]}
+    assert stars(judged) == {"reject/a": -1, "reject/b": -1, "reject/c": -1, "keep/d": 3}
+
+
+def test_a_crash_between_a_star_and_its_row_loses_none(judged: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    (ids,) = rows(judged, "SELECT image_id FROM results WHERE path LIKE '%a.png'")
+    mailbox.ask(judged, {"do": "stars", "stars": 4, "images": list(ids)})
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Images, "rated", killed)
+        look(judged)
+    assert stars(judged)["reject/a"] == 4
+    look(judged)
+    assert stars(judged)["keep/a"] == 4
+    assert verdicts(judged)[-1] == ("keep/a.png", "keep", "stars")
+    assert list(mailbox.waiting(judged)) == []

@@ -197,3 +197,58 @@ def test_the_queue_is_steered(own: Layout) -> None:
             assert client.post(path, asked).status == 202, path
         obey(own)
         assert rows(own, "SELECT kind, state FROM jobs WHERE kind = 'upscale'") == [("upscale", "queued")]
+
+
+def test_stars_are_given_told_and_taken_back(own: Layout) -> None:
+    b, c = id_of(own, "b"), id_of(own, "c")
+    with serving(own) as client, listening(client) as events:
+        next_event(events, "panel")
+        asked = client.post("/api/stars", {"images": [b, c], "stars": 4}).json["command"]
+        while not (panel := next_event(events, "panel"))["pending_stars"]:
+            pass
+        assert panel["pending_stars"] == [[b, 4], [c, 4]]
+        obey(own)
+        told = {row[0]: row[4] for row in next_event(events, "images")["rows"]}
+        assert told == {b: 6, c: 6}
+        assert client.stars() == {b: 4, c: 4}
+        assert files_in(own, "keep") == ["keep/b.png", "keep/c.png", "keep/d.png"]
+        assert client.get(f"/api/images/{b}").json["stars"] == 4
+        assert sorted(client.order("stars=4")) == sorted([b, c])
+        assert client.order("stars=3") == [id_of(own, "d")]  # of its score
+        client.post("/api/undo", {"command": asked})
+        obey(own)
+        assert client.stars() == {}
+        assert files_in(own, "keep") == ["keep/c.png", "keep/d.png"]
+        client.post("/api/stars", {"images": [c], "stars": 0})
+        assert "withdrawn" in client.post("/api/undo").json
+        for wrong in (-1, 6, True, "3", None):
+            assert client.post("/api/stars", {"images": [c], "stars": wrong}).status == 400
+
+
+def test_failed_files_are_shown_and_tried_again(own: Layout) -> None:
+    (own.root / "inbox/score/trip").mkdir()
+    (own.root / "inbox/score/trip/bad.png").write_bytes(b"no picture at all")
+    work(own)
+    with serving(own) as client:
+        (id_,) = client.order("state=failed")
+        assert client.order("state=waiting") == []
+        (told,) = client.get(f"/api/files?ids={id_},999").json["files"]
+        assert (told["name"], told["state"], told["failed"], told["image_id"]) == (
+            "score/trip/bad.png", "failed", 1, None,
+        )  # fmt: skip
+        assert told["lies"] == "failed/trip/bad.png"
+        assert told["error"]
+        assert client.order("state=failed&words=TRIP+bad") == [id_]
+        assert client.order("state=failed&words=other") == []
+        assert client.post("/api/retry", {"drops": [999]}).kind == "nothing_failed"
+        assert client.post("/api/retry", {"drops": [id_]}).status == 202
+        obey(own)
+        assert (client.order("state=failed"), client.order("state=waiting")) == ([], [id_])
+        (told,) = client.get(f"/api/files?ids={id_}").json["files"]
+        assert (told["state"], told["waiting"], told["work"]) == ("waiting", 1, "score")
+        client.post("/api/cancel", {"drops": [id_]})
+        obey(own)
+        assert client.order("state=waiting") == []
+        for wrong in ("state=done", "state=", "state=failed&folder=keep", "state=failed&sort=best"):
+            assert client.get(f"/api/order?{wrong}").status == 400
+        assert client.get("/api/files?ids=x").status == 400

@@ -190,6 +190,115 @@ def test_a_threshold_shows_exactly_what_reroute_would_move(page: Browser, root: 
     assert files_in(root, "keep", "reject") == before
 
 
+def test_stars_by_keys(page: Browser, root: Layout) -> None:
+    first, second, third = page.run("[...gallery.grid.order.slice(0, 3)]")
+    page.press("4", "1")
+    assert page.run(FOCUS) == third
+    star = "document.querySelector('#cell-' + arguments[0] + ' .stars').textContent"
+    assert [page.run(star, first), page.run(star, second)] == ["★4", "★1"]
+    page.until("document.querySelectorAll('.cell.pending').length === 2", "two that wait for a daemon")
+    wait_for(lambda: asked(root) == ["stars", "stars"], SECONDS, "two commands")
+    work(root)
+    page.until("document.querySelectorAll('.cell.pending').length === 0", "both carried out")
+    assert page.run("[arguments[0], arguments[1]].map((id) => gallery.store.starsOf(id))", first, second) == [4, 1]
+    assert page.run(f"gallery.store.isMine({first})") and not page.run(f"gallery.store.isMine({second})")
+    label = page.run(f"document.querySelector('#cell-{second}').getAttribute('aria-label')")
+    assert "1 star of yours" in label
+    page.press(Keys.HOME, Keys.ENTER)
+    page.until("gallery.loupe.isOpen", "the picture")
+    assert page.run("document.querySelectorAll('#loupe .stars [aria-pressed=true]').length") == 4
+    page.click("#loupe .stars [data-key=star5]")
+    assert page.run("gallery.loupe.id") == second
+    page.press("u")
+    page.until(f"gallery.store.starsOf({first}) === 4 && gallery.loupe.id === {first}", "taken back, and shown")
+    page.press(Keys.ESCAPE, "u", "u")
+    wait_for(lambda: asked(root) == ["undo", "undo"], SECONDS, "two commands to undo")
+    work(root)
+    page.until(f"gallery.store.starsOf({first}) === null && gallery.store.starsOf({second}) === null", "no stars")
+    page.with_control("a")
+    page.press("0")
+    page.until("document.getElementById('sure').open", "a question")
+    assert "no stars" in page.text("#sure-text")
+    page.click("#sure-no")
+    assert asked(root) == []
+
+
+def test_what_is_like_one_by_a_key_and_a_button(page: Browser, client: Client) -> None:
+    count = page.run("gallery.grid.order.length")
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    third = page.run(FOCUS)
+    page.press("s")
+    page.until("!document.getElementById('unlike').hidden && gallery.grid.order[0] === " + str(third), "the like")
+    assert page.run("location.search") == f"?like={third}"
+    assert page.run("document.getElementById('sort').value") == "alike"
+    assert page.run(FOCUS) == third
+    page.open(f"{client.address}/?like={third}&folder=keep")  # its address can be kept
+    page.until(f"gallery.grid.order.length > 0 && gallery.grid.order.length < {count}", "of them what was kept")
+    page.click("#unlike")
+    page.until("document.getElementById('unlike').hidden && location.search === '?folder=keep'", "all again")
+    page.run("void history.back()")
+    page.until("!document.getElementById('unlike').hidden", "the way back")
+    page.press(Keys.ENTER, "i")
+    page.until("document.querySelector('#side .path')", "why")
+    page.driver.find_element("xpath", "//aside//button[.='Like this one']").click()
+    page.until("!gallery.loupe.isOpen && location.search.startsWith('?like=')", "like that one")
+    page.press("f")
+    page.driver.find_element("name", "shows").send_keys("a red car", Keys.ENTER)
+    page.until("document.querySelector('#toast.error')", "what is missing")
+    assert "CLIP" in page.text("#toast")
+    assert all("422" in error for error in page.errors())
+
+
+def test_failed_and_waiting_files_in_the_grid(page: Browser, client: Client, root: Layout) -> None:
+    for name in ("bad1.png", "bad2.png"):
+        (root.root / "inbox/score" / name).write_bytes(b"no picture at all")
+    executor = ScriptedExecutor(lambda *_: 6.6)
+    daemon(root, executor, WATCH__MODE="polling").run(once=True)
+    page.open(f"{client.address}/?state=failed")
+    page.until("document.querySelectorAll('.cell[data-kind=file-failed]').length === 2", "two that failed")
+    assert page.text("#count") == "2 files that failed"
+    assert page.run("document.querySelectorAll('.cell img[src]').length") == 0
+    names = page.run("[...document.querySelectorAll('.cell .about')].map((each) => each.textContent).sort()")
+    assert names == ["bad1.png", "bad2.png"]
+    for key in ("x", "p", "4", "c"):
+        page.press(key)
+        page.until("document.querySelector('#toast').textContent.startsWith('These are files')", "a word of it")
+        page.run("void document.querySelector('#toast').replaceChildren()")
+    assert asked(root) == [] and not page.run("gallery.loupe.isOpen")
+    page.press("i")
+    page.until("document.querySelector('#side[data-shows=file] .path')", "what is known of it")
+    page.press("i", "a")
+    wait_for(lambda: asked(root) == ["retry"], SECONDS, "one to be tried again")
+    page.press("u")
+    wait_for(lambda: asked(root) == [], SECONDS, "taken back")
+    page.with_control("a")
+    page.press("a")
+    page.until("document.getElementById('sure').open", "a question")
+    page.press(Keys.ENTER)
+    wait_for(lambda: asked(root) == ["retry"], SECONDS, "both to be tried again")
+    daemon(root, executor, WATCH__MODE="polling").obey()
+    page.until(
+        "document.querySelectorAll('.cell[data-kind=file-waiting]').length === 2", "both wait, in their places"
+    )
+    page.press("f")
+    page.run(
+        "void ((field) => { field.value = 'waiting'; field.dispatchEvent(new Event('input', {bubbles: true})); })"
+        "(document.querySelector('[name=state]'))"
+    )
+    page.until("document.getElementById('count').textContent === '2 files that wait'", "the other filter")
+    assert page.run("location.search") == "?state=waiting"
+    page.press(Keys.ESCAPE)
+    page.run("void gallery.grid.box.focus()")
+    page.with_control("a")
+    page.press(Keys.DELETE)
+    page.until("document.getElementById('sure').open", "a question")
+    page.press(Keys.ENTER)
+    wait_for(lambda: asked(root) == ["cancel"], SECONDS, "a command")
+    daemon(root, executor, WATCH__MODE="polling").run(once=True)
+    page.open(f"{client.address}/?state=waiting")
+    assert page.text("#empty h2") == "Nothing waits"
+
+
 def test_arrivals_move_nothing_until_they_are_asked_for(page: Browser, root: Layout) -> None:
     order = page.run("[...gallery.grid.order]")
     page.press("j", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
@@ -295,10 +404,23 @@ def test_keys_are_shown_and_set(page: Browser) -> None:
     page.run("void localStorage.removeItem('keys')")
 
 
-@pytest.mark.parametrize("what", ["grid", "threshold", "line", "large", "keys"])
-def test_nothing_serious_is_in_the_way_of_anybody(page: Browser, what: str) -> None:
+@pytest.mark.parametrize("what", ["grid", "threshold", "line", "large", "keys", "filters", "files"])
+def test_nothing_serious_is_in_the_way_of_anybody(page: Browser, client: Client, root: Layout, what: str) -> None:
     script = axe()
-    keys = {"grid": [], "threshold": ["t"], "line": ["l"], "large": [Keys.ENTER, "i"], "keys": ["?"]}[what]
+    if what == "files":
+        (root.root / "inbox/score/bad.png").write_bytes(b"no picture at all")
+        daemon(root, ScriptedExecutor(lambda *_: 6.6), WATCH__MODE="polling").run(once=True)
+        page.open(f"{client.address}/?state=failed")
+        page.until("document.querySelector('.cell[data-kind=file-failed]')", "one that failed")
+    keys = {
+        "grid": [],
+        "threshold": ["t"],
+        "line": ["l"],
+        "large": [Keys.ENTER, "i"],
+        "keys": ["?"],
+        "filters": ["f"],
+        "files": ["i"],
+    }[what]
     page.press(*keys)
     page.run("new Promise((done) => setTimeout(done, 700))")
     page.driver.execute_script(script)

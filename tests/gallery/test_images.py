@@ -133,3 +133,43 @@ def test_thumbnails_stay_below_their_limit(judged: Layout) -> None:
     drawn = [small._make(row, SMALL) for row in images]
     assert sum(map(len, drawn)) > 100_000
     assert 0 < sum(size for _, size, _ in small._files()) <= 100_000
+
+
+def test_any_scorer_can_be_sorted_by(tmp_path: Path) -> None:
+    from tests.gallery.conftest import work
+
+    layout = new_root(tmp_path)
+    for number, name in enumerate("abc"):
+        picture(layout.inbox("score") / f"{name}.png", number)
+    work(layout)
+    by_name = ids(layout)
+    with sqlite3.connect(layout.database) as connection:
+        connection.executemany(
+            "INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, created_at) "
+            "VALUES (?, ?, 'taste', '', '', '', 0, 1)",
+            [(by_name["a"], 2.0), (by_name["b"], 9.0), (by_name["b"], 1.0)],  # the newest counts
+        )
+    with serving(layout) as client:
+        assert client.get("/api/choices").json["scorers"] == ["scripted", "taste"]
+        assert letters(layout, client.order("sort=scorer:taste")) == "abc"
+        assert letters(layout, client.order("sort=scorer:scripted")) == "cba"
+        assert sorted(letters(layout, client.order("sort=scorer:nobody"))) == list("abc")
+        assert client.get("/api/order?sort=scorer").status == 400
+
+
+@pytest.mark.slow
+def test_what_is_like_one_is_found_by_the_command(judged: Layout, shown: Client) -> None:
+    c = ids(judged)["c"]
+    found = letters(judged, shown.order(f"like={c}"))
+    assert found[0] == "c"
+    assert sorted(found) == list("abcdef")
+    assert letters(judged, shown.order(f"like={c}&folder=keep")) == "cd"  # together with any filter
+    assert letters(judged, shown.order(f"like={c}&sort=worst")) == "aebfcd"
+    for wrong, status in (
+        (f"like={'9' * 30}", 400), ("like=-1", 400), ("like=x", 400), ("like=999", 404), ("sort=alike", 400),
+        (f"like={c}&shows=a", 400), ("shows=%00", 400), ("shows=a+red+car", 422), ("shows=--help", 422),
+    ):  # fmt: skip
+        assert shown.get(f"/api/order?{wrong}").status == status, wrong
+    refused = shown.get("/api/order?shows=a+red+car").json["error"]
+    assert "CLIP" in refused["message"]
+    assert "rescore" in refused["fix"]

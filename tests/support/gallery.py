@@ -71,19 +71,28 @@ class Client:
 
     def columns(self) -> tuple[int, dict[int, tuple[float, int, int]]]:
         """The newest change, and score, version and flags by id."""
+        changed, images = self.rows()
+        return changed, {id_: row[:3] for id_, row in images.items()}
+
+    def stars(self) -> dict[int, int]:
+        """Those that a person gave, by id."""
+        return {id_: row[3] - 2 for id_, row in self.rows()[1].items() if row[3]}
+
+    def rows(self) -> tuple[int, dict[int, tuple[float, int, int, int]]]:
         data = self.get("/api/columns").body
         count, changed = struct.unpack_from("<II", data)
         parts = []
         at = 8
-        for code in "dIIB":
+        for code in "dIIBB":
             column = array(code)
             size = count * column.itemsize
             column.frombytes(data[at : at + size])
             parts.append(column)
             at += size
         assert at == len(data)
-        scores, ids, versions, flags = parts
-        return changed, {i: (s, v, f) for i, s, v, f in zip(ids, scores, versions, flags, strict=True)}
+        scores, ids, versions, flags, stars = parts
+        found = zip(ids, scores, versions, flags, stars, strict=True)
+        return changed, {id_: (score, version, flag, given) for id_, score, version, flag, given in found}
 
     def order(self, query: str = "") -> list[int]:
         answer = self.get(f"/api/order?{query}")

@@ -41,9 +41,39 @@ export class Actions {
     return known ? known.path.split("/").pop() : `picture ${id}`;
   }
 
+  // 0 to 5: what they say of a picture, the daemon decides by the gate.
+  async stars(ids, stars) {
+    if (this.readOnly) { tell("This gallery only shows."); return false; }
+    const wanted = ids.filter((id) => this.store.has(id));
+    if (!wanted.length) return false;
+    const what = stars === 0 ? "no stars" : many(stars, "star");
+    if (wanted.length > 1 && !await ask(`Give ${many(wanted.length)} ${what}? It can be undone as one.`, "Give them")) return false;
+    return this.perform("/api/stars", {images: wanted, stars}, `${wanted.length === 1 ? this.name(wanted[0]) : many(wanted.length)}: ${what}`, wanted);
+  }
+
+  // Dropped files whose work has failed.
+  async retry(files) {
+    if (this.readOnly) { tell("This gallery only shows."); return false; }
+    if (!files.length) return false;
+    if (files.length > 1 && !await ask(`Try ${many(files.length, "file")} again? It can be undone as one.`, "Try them again")) return false;
+    return this.perform("/api/retry", {drops: files}, `${many(files.length, "file")} to be tried again`);
+  }
+
+  // Dropped files of which something waits.
+  async cancel(files) {
+    if (this.readOnly) { tell("This gallery only shows."); return false; }
+    if (!files.length || !await ask(`Begin nothing more of ${many(files.length, "file")}?`, "Cancel it")) return false;
+    return this.simple("/api/cancel", {drops: files, jobs: []}, "Cancelled.");
+  }
+
+  // What was asked for is shown as not carried out yet, or not any more.
+  pend(asked, ids, isAsked) {
+    if (asked.verdict) this.store.setPending(ids, isAsked ? {keep: KEEP, reject: REJECT}[asked.verdict] : 0);
+    if (asked.stars !== undefined) this.store.setPendingStars(ids, isAsked ? asked.stars : null);
+  }
+
   perform(address, asked, label, ids = [], isAgain = false) {
-    const value = asked.verdict === "keep" ? KEEP : asked.verdict === "reject" ? REJECT : 0;
-    if (value) this.store.setPending(ids, value);
+    this.pend(asked, ids, true);
     if (!isAgain) this.undone.length = 0;
     // At once, so that an undo that is pressed next is about this one.
     const step = {address, asked, label, ids, command: null};
@@ -58,7 +88,7 @@ export class Actions {
         return true;
       } catch (error) {
         this.done.splice(this.done.indexOf(step), 1);
-        this.store.setPending(ids, 0);
+        this.pend(asked, ids, false);
         failed(error);
         return false;
       }
@@ -78,7 +108,7 @@ export class Actions {
         }
         if (!step.command) return;
         await post("/api/undo", {command: step.command});
-        this.store.setPending(step.ids, 0);
+        this.pend(step.asked, step.ids, false);
         this.undone.push(step);
         tell(`Undone: ${step.label}`, {action: "Redo", does: () => this.redo()});
         const first = step.ids[0];

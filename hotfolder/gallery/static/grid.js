@@ -1,5 +1,7 @@
-// A grid of square cells, of which only those on the screen are in the document, however many there are.
+// A grid of square cells, of which only those on the screen are in the document, however many there are: of images, or
+// of dropped files that wait or have failed.
 import {getJson} from "./api.js";
+import {clearFile, paintFile} from "./filecell.js";
 import {KEEP, REJECT} from "./store.js";
 
 const AHEAD = 2;  // rows above and below the screen
@@ -21,6 +23,8 @@ export class Grid extends EventTarget {
     this.cells = new Map();  // index -> cell
     this.free = [];
     this.names = new Map();
+    this.showsFiles = false;
+    this.files = new Map();  // id -> what is known of a dropped file
     this.side = Number(localStorage.getItem("side")) || (innerWidth < 600 ? 110 : 180);
     this.scrolledAt = 0;
     this.box.addEventListener("scroll", () => { this.scrolledAt = performance.now(); this.draw(); this.settle(); }, {passive: true});
@@ -31,12 +35,19 @@ export class Grid extends EventTarget {
       if (id !== null) this.dispatchEvent(new CustomEvent("open", {detail: id}));
     });
     store.addEventListener("change", (event) => {
+      if (this.showsFiles) return;
       for (const id of event.detail.ids) this.repaint(id);
       for (const id of event.detail.gone) this.repaint(id);
     });
   }
 
-  setOrder(order) {
+  setOrder(order, showsFiles = false) {
+    if (showsFiles !== this.showsFiles) {
+      this.showsFiles = showsFiles;
+      this.selected.clear();
+      this.anchor = this.focus = null;
+      this.box.setAttribute("aria-label", showsFiles ? "Files" : "Pictures");
+    }
     this.order = order;
     this.places = new Map();
     for (let index = 0; index < order.length; index += 1) this.places.set(order[index], index);
@@ -113,7 +124,13 @@ export class Grid extends EventTarget {
   }
 
   fetch(node) {
-    const address = this.store.address(node.image, 256);
+    const image = this.showsFiles ? this.files.get(node.image)?.image_id ?? null : node.image;
+    if (this.showsFiles && (image === null || !this.store.has(image))) {
+      node.picture.removeAttribute("src");
+      node.picture.classList.remove("there", "bad");
+      return;
+    }
+    const address = this.store.address(image, 256);
     if (node.picture.getAttribute("src") !== address) node.picture.src = address;
   }
 
@@ -123,36 +140,43 @@ export class Grid extends EventTarget {
   }
 
   paint(node) {
+    node.classList.toggle("focus", node.image === this.focus);
+    node.classList.toggle("selected", this.selected.has(node.image));
+    node.setAttribute("aria-selected", this.selected.has(node.image));
+    if (this.showsFiles) { paintFile(node, this.files.get(node.image)); return; }
+    clearFile(node);
     const id = node.image, store = this.store;
     const pending = store.pending.get(id), verdict = pending || store.verdict(id), score = store.score(id);
     const kind = store.gone.has(id) ? "gone" : verdict === KEEP ? "keep" : verdict === REJECT ? "reject" : store.isUpscaled(id) ? "upscaled" : "none";
     node.dataset.kind = kind;
     const flip = this.flipped.get(id);
     node.dataset.flip = flip || "";
-    node.classList.toggle("focus", id === this.focus);
-    node.classList.toggle("selected", this.selected.has(id));
-    node.classList.toggle("pending", pending !== undefined);
+    const isPending = store.isPending(id), stars = store.starsOf(id);
+    node.classList.toggle("pending", isPending);
     node.score.textContent = Number.isNaN(score) || score === undefined ? "–" : score.toFixed(2);
     node.mark.textContent = {keep: "✓", reject: "✕", upscaled: "⤢", gone: "∅", none: "·"}[kind];
-    node.who.textContent = pending ? "…" : store.isMine(id) ? "●" : "";
+    node.stars.textContent = stars === null ? "" : `★${stars}`;
+    node.who.textContent = isPending ? "…" : store.isMine(id) ? "●" : "";
     node.flip.textContent = flip ? (flip === "keep" ? "→ keep" : "→ reject") : "";
-    node.setAttribute("aria-selected", this.selected.has(id));
     // What is seen comes first, word by word: people who speak to their machine say what they see.
-    const seen = [node.flip, node.mark, node.score, node.who].map((part) => part.textContent).filter(Boolean).join(" ");
-    node.setAttribute("aria-label", `${seen}, ${this.words(id, kind, pending)}`);
+    const seen = [node.flip, node.mark, node.score, node.stars, node.who].map((part) => part.textContent).filter(Boolean).join(" ");
+    node.setAttribute("aria-label", `${seen}, ${this.words(id, kind)}`);
   }
 
-  words(id, kind, pending) {
+  words(id, kind) {
     const score = this.store.score(id), known = this.names.get(id);
     const told = {keep: "kept", reject: "rejected", upscaled: "enlarged", gone: "gone", none: "no verdict"}[kind];
     const parts = [known ? known.path : `picture ${id}`, Number.isNaN(score) ? "no score" : `score ${score?.toFixed(2)}`, told];
-    if (pending) parts.push("not carried out yet");
+    const stars = this.store.starsOf(id);
+    if (stars !== null) parts.push(`${stars} star${stars === 1 ? "" : "s"} of yours`);
+    if (this.store.isPending(id)) parts.push("not carried out yet");
     else if (this.store.isMine(id)) parts.push("by you");
     return parts.join(", ");
   }
 
   // Names of what is on the screen, for who hears the page, and for the tip.
   async name() {
+    if (this.showsFiles) { this.ask(false); return; }
     const wanted = [...this.cells.values()].map((node) => node.image).filter((id) => !this.names.has(id)).slice(0, NAMES);
     if (!wanted.length) return;
     try {
@@ -165,6 +189,22 @@ export class Grid extends EventTarget {
         this.paint(node);
       }
     } catch { /* the names are a help, and no more */ }
+  }
+
+  // What is known of the files on the screen, and with `again` how that is now.
+  async ask(again) {
+    const wanted = [...this.cells.values()].map((node) => node.image).filter((id) => again || !this.files.has(id)).slice(0, NAMES);
+    if (!wanted.length || !this.showsFiles) return;
+    try {
+      const {files} = await getJson(`/api/files?ids=${wanted.join(",")}`);
+      if (this.files.size > 5000) this.files.clear();
+      for (const file of files) this.files.set(file.id, file);
+      if (!this.showsFiles) return;
+      for (const node of this.cells.values()) {
+        this.paint(node);
+        this.fetch(node);
+      }
+    } catch { /* it is asked again */ }
   }
 
   idAt(event) {
@@ -254,13 +294,16 @@ function newCell() {
   node.picture.addEventListener("load", () => node.picture.classList.add("there"));
   node.picture.addEventListener("error", () => node.picture.classList.add("bad"));
   node.flip = part("flip");
+  node.about = part("about");
   const foot = part("foot");
   node.mark = document.createElement("span");
   node.score = document.createElement("span");
+  node.stars = document.createElement("span");
   node.who = document.createElement("span");
   node.mark.className = "mark";
   node.score.className = "score";
+  node.stars.className = "stars";
   node.who.className = "who";
-  foot.append(node.mark, node.score, node.who);
+  foot.append(node.mark, node.score, node.stars, node.who);
   return node;
 }

@@ -3,6 +3,7 @@
 export const ACTIONS = [
   ["keep", "Keep, and go on", ["p", "k"]], ["keepStay", "Keep, and stay", ["Shift+P", "Shift+K"]],
   ["reject", "Reject, and go on", ["x"]], ["rejectStay", "Reject, and stay", ["Shift+X"]],
+  ...[1, 2, 3, 4, 5].map((stars) => [`star${stars}`, `${stars} star${stars > 1 ? "s" : ""}, and go on`, [String(stars)]]), ["star0", "No stars, and go on", ["0"]],
   ["undo", "Undo", ["u", "Ctrl+z"]], ["redo", "Redo", ["Ctrl+Shift+Z", "Ctrl+y"]],
   ["next", "Next", ["ArrowRight", " "]], ["previous", "Previous", ["ArrowLeft", "Backspace"]],
   ["up", "A row up (grid)", ["ArrowUp"]], ["down", "A row down (grid)", ["ArrowDown"]],
@@ -10,7 +11,7 @@ export const ACTIONS = [
   ["open", "Large, and back", ["Enter", "g"]], ["back", "Back", ["Escape"]],
   ["zoom", "100 % at the pointer, and back", ["z"]], ["before", "Before and after enlarging", ["b"]],
   ["two", "Two side by side", ["c"]], ["four", "One more side by side, up to four", ["n"]], ["pane", "The other side", ["Tab"]],
-  ["why", "Why it is where it is", ["i"]], ["search", "Search", ["/"]], ["filter", "Filters", ["f"]],
+  ["why", "Why it is where it is", ["i"]], ["like", "Show what is like it", ["s"]], ["retry", "Try again (failed files)", ["a"]], ["cancel", "Cancel (waiting files)", ["Delete"]], ["search", "Search", ["/"]], ["filter", "Filters", ["f"]],
   ["threshold", "Threshold", ["t"]], ["line", "The line: work, queue, failures", ["l"]],
   ["refresh", "Show what is new", ["r"]], ["all", "Select all that is shown", ["Ctrl+a"]], ["keys", "This card", ["?"]],
 ];
@@ -71,7 +72,7 @@ function isTyping(event, name) {
   return true;
 }
 
-const SHOWN = {" ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", Backspace: "⌫"};
+const SHOWN = {" ": "Space", ArrowRight: "→", ArrowLeft: "←", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", Backspace: "⌫", Delete: "Del"};
 
 // The card that shows the keys, and takes others.
 export function showKeys(keys) {

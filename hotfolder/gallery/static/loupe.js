@@ -101,7 +101,7 @@ export class Loupe {
   show(id) {
     this.left();
     this.endSlider();
-    this.panes[this.active].show(id, this.grid.words(id, ["none", "keep", "reject"][this.store.verdict(id)], this.store.pending.get(id)));
+    this.panes[this.active].show(id, this.grid.words(id, ["none", "keep", "reject"][this.store.verdict(id)]));
     this.grid.setFocus(id);
     this.came();
     this.tell();
@@ -119,12 +119,15 @@ export class Loupe {
     const id = this.id, score = this.store.score(id);
     const verdict = this.store.pending.get(id) || this.store.verdict(id);
     const mark = ["", "✓ kept", "✕ rejected"][verdict] || "";
-    const by = this.store.pending.has(id) ? ", not carried out yet" : this.store.isMine(id) ? " by you" : "";
+    const stars = this.store.starsOf(id);
+    for (const button of this.box.querySelectorAll(".stars button")) button.setAttribute("aria-pressed", stars !== null && Number(button.dataset.key.slice(4)) <= stars);
+    const by = this.store.isPending(id) ? ", not carried out yet" : this.store.isMine(id) ? " by you" : "";
     const name = this.grid.names.get(id)?.path || "";
     const place = (this.grid.places.get(id) ?? 0) + 1;
     const parts = [
       `${place.toLocaleString("en")} of ${this.grid.order.length.toLocaleString("en")}`,
-      Number.isNaN(score) || score === undefined ? "no score" : score.toFixed(2), `${mark}${by}`, name,
+      Number.isNaN(score) || score === undefined ? "no score" : score.toFixed(2), `${mark}${by}`,
+      stars > 0 ? "★".repeat(stars) : "", name,
     ];
     this.caption.textContent = parts.filter(Boolean).join("  ·  ");
     this.box.dataset.verdict = ["none", "keep", "reject"][verdict];

@@ -1,4 +1,4 @@
-// All images, in columns: 17 bytes each. What the grid shows, and what a threshold would change, is read from here.
+// All images, in columns: 18 bytes each. What the grid shows, and what a threshold would change, is read from here.
 import {getBytes} from "./api.js";
 
 export const KEEP = 1, REJECT = 2, MINE = 4;
@@ -7,6 +7,7 @@ export const UPSCALED = 16;
 export const IN_KEEP = 32, IN_REJECT = 64;
 
 const QUIET = 1500;  // ms
+const STARS = 2;  // so much more is told: 0 is none that a person gave
 
 export class Store extends EventTarget {
   constructor() {
@@ -18,9 +19,11 @@ export class Store extends EventTarget {
     this.ids = new Uint32Array(0);
     this.versions = new Uint32Array(0);
     this.flags = new Uint8Array(0);
+    this.stars = new Uint8Array(0);
     this.gone = new Set();
     this.asking = 0;  // requests under way
     this.pending = new Map();  // id -> verdict that is asked for and not carried out yet
+    this.pendingStars = new Map();  // the same of stars
   }
 
   async load() {
@@ -32,11 +35,12 @@ export class Store extends EventTarget {
       at += found.byteLength;
       return found;
     };
-    // In the order of the server: eight bytes, four, four, one.
+    // In the order of the server: eight bytes, four, four, one, one.
     this.scores = column(Float64Array);
     this.ids = column(Uint32Array);
     this.versions = column(Uint32Array);
     this.flags = column(Uint8Array);
+    this.stars = column(Uint8Array);
     this.count = count;
     this.changed = changed;
     this.gone.clear();
@@ -49,6 +53,12 @@ export class Store extends EventTarget {
   flag(id) { return this.flags[this.slots.get(id)] || 0; }
   verdict(id) { return this.flag(id) & 3; }
   isMine(id) { return (this.flag(id) & MINE) !== 0; }
+  // Those that a person gave, -1 to 5, also when they are not carried out yet; null: none were given.
+  starsOf(id) {
+    const pending = this.pendingStars.get(id), told = this.stars[this.slots.get(id)];
+    return pending ?? (told ? told - STARS : null);
+  }
+  isPending(id) { return this.pending.has(id) || this.pendingStars.has(id); }
   isUpscaled(id) { return (this.flag(id) & ROLE) === UPSCALED; }
   address(id, size) { return `/thumbnail/${size}/${id}/${this.version(id)}`; }
   original(id) { return `/original/${id}/${this.version(id)}`; }
@@ -57,7 +67,7 @@ export class Store extends EventTarget {
   // What an event tells. Gives the ids that were not known before.
   apply(rows, gone, changed) {
     const added = [];
-    for (const [id, score, flags, version] of rows) {
+    for (const [id, score, flags, version, stars] of rows) {
       let slot = this.slots.get(id);
       if (slot === undefined) {
         slot = this.count;
@@ -71,6 +81,8 @@ export class Store extends EventTarget {
       this.scores[slot] = score === null ? NaN : score;
       this.flags[slot] = flags;
       this.versions[slot] = version;
+      this.stars[slot] = stars;
+      if (this.pendingStars.get(id) === stars - STARS) this.pendingStars.delete(id);
       const wanted = this.pending.get(id);
       if (wanted !== undefined && (flags & MINE) && (flags & 3) === wanted) this.pending.delete(id);
     }
@@ -83,29 +95,36 @@ export class Store extends EventTarget {
   grow(needed) {
     if (needed <= this.ids.length) return;
     const size = Math.max(1024, needed * 2);
-    for (const name of ["scores", "ids", "versions", "flags"]) {
+    for (const name of ["scores", "ids", "versions", "flags", "stars"]) {
       const larger = new this[name].constructor(size);
       larger.set(this[name].subarray(0, this.count));
       this[name] = larger;
     }
   }
 
-  setPending(ids, verdict) {
+  setPending(ids, verdict) { this.ask(this.pending, ids, verdict || null); }
+  setPendingStars(ids, stars) { this.ask(this.pendingStars, ids, stars); }
+
+  // null: it is not asked for any more.
+  ask(pending, ids, what) {
     for (const id of ids) {
-      if (verdict) this.pending.set(id, verdict);
-      else this.pending.delete(id);
+      if (what === null) pending.delete(id);
+      else pending.set(id, what);
     }
     this.touched = performance.now();
     this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: []}}));
   }
 
   // What the mailbox has, as the server saw it. What was asked for a moment ago may not be in it yet.
-  mailbox(found) {
+  mailbox(verdicts, stars) {
     if (this.asking || performance.now() - (this.touched ?? -QUIET) < QUIET) return;
-    const now = new Map(found), ids = [...new Set([...now.keys(), ...this.pending.keys()])].filter((id) => now.get(id) !== this.pending.get(id));
-    if (!ids.length) return;
-    this.pending = now;
-    this.dispatchEvent(new CustomEvent("change", {detail: {ids, gone: []}}));
+    const changed = new Set();
+    for (const [name, found] of [["pending", verdicts], ["pendingStars", stars]]) {
+      const now = new Map(found), before = this[name];
+      for (const id of [...now.keys(), ...before.keys()]) if (now.get(id) !== before.get(id)) changed.add(id);
+      this[name] = now;
+    }
+    if (changed.size) this.dispatchEvent(new CustomEvent("change", {detail: {ids: [...changed], gone: []}}));
   }
 
   // What `reroute --keep` would move, by the same rule as the ledger's: the score's last bit counts.

@@ -6,8 +6,9 @@ import {failed, tell} from "./toast.js";
 const HOW = {key: "by key", stars: "by stars", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
 
 export class Why {
-  constructor(actions) {
+  constructor(actions, like) {
     this.actions = actions;
+    this.like = like;
     this.id = null;
     this.taste = null;  // adds its own part
   }
@@ -31,6 +32,7 @@ export class Why {
     const facts = make("dl");
     const fact = (name, text) => { if (text !== null && text !== undefined && text !== "") facts.append(make("dt", name), make("dd", String(text))); };
     fact("Verdict", verdict);
+    fact("Stars", told.stars === null ? null : `${"★".repeat(Math.max(0, told.stars)) || (told.stars ? "rejected" : "none")} by you`);
     fact("Score", told.scorer ? `${score} by ${told.scorer}` : score);
     fact("Gate now", `keep at ${gate.keep}, enlarge at ${gate.upscale}`);
     fact("Gain", told.gain === null ? null : `${told.gain >= 0 ? "+" : ""}${told.gain.toFixed(2)} by enlarging`);
@@ -72,6 +74,7 @@ export class Why {
 
   buttons(told) {
     const row = make("div", "", {class: "row"});
+    row.append(make("button", "Like this one", {onclick: () => this.like(told.id)}));
     if (told.prompt) {
       row.append(make("button", "Copy prompt", {onclick: () => copy(told.prompt)}));
       if (!this.actions.readOnly) row.append(make("button", "Draw more like this", {onclick: () => this.more(told)}));

@@ -1,0 +1,33 @@
+"""A route that shows dropped files which wait, are in work, or have failed: most have no picture yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from hotfolder.folders.layout import INBOX
+from hotfolder.gallery.site import ids_of, site_of
+
+
+async def files(request: Request) -> Response:
+    """What is known of some of them: `ids` has their numbers with commas between."""
+    site, ids = site_of(request), ids_of(request)
+
+    def found() -> list[dict[str, Any]]:
+        with site.reading() as reader:
+            return [_told(row) for row in reader.files_by_id(ids)]
+
+    return JSONResponse({"schema_version": 1, "files": await anyio.to_thread.run_sync(found)})
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {"running": row["running"], "waiting": row["waits"], "failed": row["failed"]}
+    return {
+        "id": row["id"], "name": row["path"].removeprefix(f"{INBOX}/"), "lies": row["placed_path"] or row["path"],
+        "state": next((name for name, count in counts.items() if count), "done"), "work": row["work"],
+        "image_id": row["image_id"], "error": row["error"], "fix": row["fix"], **counts,
+    }  # fmt: skip
