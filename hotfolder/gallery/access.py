@@ -20,6 +20,8 @@ COOKIE = "hotfolder"
 MOST_JSON, MOST_QUERY = 4 * 2**20, 8192
 #: A body may take so many seconds, and one more for so many bytes of it.
 _PATIENCE, _SLOWEST = 20.0, 16_384
+#: Of a length that is told: Python reads no number of thousands of them.
+_MOST_DIGITS = 19
 #: What can be had without a token: the page that takes it.
 _OPEN = frozenset(("/login", "/static/login.js", "/static/style.css", "/static/icon.svg"))
 #: Answers after which the connection is closed.
@@ -161,7 +163,7 @@ def is_token(given: str, access: Access) -> bool:
 def _measured(receive: Receive, headers: Headers, most: int) -> Receive:
     """The body, until it is too much or too slow. Raises Refused."""
     declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
+    if declared.isdigit() and (len(declared) > _MOST_DIGITS or int(declared) > most):
         raise Refused(413, "too_large", f"at most {most:,} bytes are taken")
     began, taken, is_whole = time.monotonic(), 0, False
 

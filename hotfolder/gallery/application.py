@@ -8,6 +8,7 @@ import functools
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +26,20 @@ from hotfolder.gallery.likeness import Likeness
 from hotfolder.gallery.site import Site
 from hotfolder.gallery.thumbnails import Thumbnails
 
+
+class _Number(Convertor[int]):
+    """A number of at most as many digits as those of SQLite: of thousands of digits Python reads none."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
 _GET, _POST = ["GET"], ["POST"]
 _ROUTES = [
     Route("/", pages.index, methods=_GET),
@@ -37,9 +52,9 @@ _ROUTES = [
     Route("/api/names", images.names, methods=_GET),
     Route("/api/choices", images.choices, methods=_GET),
     Route("/api/files", files.files, methods=_GET),
-    Route("/api/images/{id:int}", images.why, methods=_GET),
-    Route("/thumbnail/{size:int}/{id:int}/{version}", images.thumbnail, methods=_GET),
-    Route("/original/{id:int}/{version}", images.original, methods=_GET),
+    Route("/api/images/{id:number}", images.why, methods=_GET),
+    Route("/thumbnail/{size:number}/{id:number}/{version}", images.thumbnail, methods=_GET),
+    Route("/original/{id:number}/{version}", images.original, methods=_GET),
     Route("/api/verdict", actions.verdict, methods=_POST),
     Route("/api/stars", actions.stars, methods=_POST),
     Route("/api/undo", actions.undo, methods=_POST),
