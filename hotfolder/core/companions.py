@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 from pathlib import PurePosixPath
 
 from hotfolder.core.pictures import PLAIN, RAW, ending_of
@@ -61,6 +61,35 @@ def pairs(names: Iterable[str]) -> dict[str, str]:
 def belongs_to(name: str, picture: str) -> bool:
     """Whether the one file is a companion of the other."""
     return pairs((name, picture)).get(name) == picture
+
+
+def left_behind(moved: Iterable[str], there: Collection[str], known: Container[str]) -> dict[str, list[str]]:
+    """What belongs to pictures that are not there any more, and still is: paths, by those that the pictures had.
+
+    What may as well be of a picture that is there is not among it; nor is what is `known` as a picture of its own.
+    """
+    gone: dict[str, set[str]] = {}
+    for path in moved:
+        folder, _, name = path.rpartition("/")
+        gone.setdefault(folder, set()).add(name)
+    keys = {(folder, _key(name)) for folder, names in gone.items() for name in names}
+    names: dict[str, list[str]] = {folder: [] for folder in gone}
+    for path in there if gone else ():
+        folder, _, name = path.rpartition("/")
+        if folder in names and (folder, _key(name)) in keys:
+            names[folder].append(name)
+    found: dict[str, list[str]] = {}
+    for folder, present in names.items():
+        others, left = {*pairs(present), *gone[folder]}, gone[folder].difference(present)
+        for name, picture in pairs({*present, *left}).items():
+            if picture in left and name not in others and f"{folder}/{name}" not in known:
+                found.setdefault(f"{folder}/{picture}", []).append(f"{folder}/{name}")
+    return found
+
+
+def _key(name: str) -> str:
+    """The same of a picture and of all that may belong to it; of few others."""
+    return re.sub(r"_\d\d$", "", re.split(r"[.(]", name, maxsplit=1)[0]).lower()[:40]
 
 
 def renamed(name: str, picture: str, now: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Container, Generator, Iterable, Iterator, Mapping, S
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core import naming
-from hotfolder.core.companions import renamed
+from hotfolder.core.companions import left_behind, renamed
 from hotfolder.core.places import verdict_by_place
 from hotfolder.core.whereabouts import Compared, Known, compare, recognise, to_be_read
 from hotfolder.daemon.outbox import Outbox
@@ -18,7 +18,6 @@ from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import facts_of, is_as_seen, is_same
 from hotfolder.folders.layout import ARCHIVE, FAILED, INBOX, KEEP, REJECT, UPSCALED, Layout
 from hotfolder.folders.scan import scan, sight_beneath
-from hotfolder.imaging.sidecars import sidecar_names
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.verdicts import Given
 from hotfolder.ledger.whereabouts import Seen
@@ -105,7 +104,12 @@ class Results:
             recognised = yield from self._recognised(beneath, compared, 2 * (time.monotonic() - began))
             if recognised is not None:
                 moved.update(recognised)
-            yield from self._follow(beneath, compared.in_place, moved, found, now)
+            were, known_at = (
+                {each.id: each.path for each in known if each.id in moved},
+                {each.path for each in known},
+            )
+            left = left_behind(were.values(), found, known_at)
+            yield from self._follow(beneath, compared.in_place, moved, left, found, now)
             yield from self._follow_placed(found, held, device)
             if recognised is None:
                 return False
@@ -173,12 +177,12 @@ class Results:
         beneath: Beneath,
         in_place: Mapping[int, Sighting],
         moved: Mapping[int, Sighting],
+        left: Mapping[str, Sequence[str]],
         found: Mapping[str, Sighting],
         now: float,
     ) -> Iterator[None]:
-        """The ledger says where they are, and what that means; what belongs to them goes along."""
-        left_behind: list[Followed] = []
-        stems = {path.rpartition(".")[0] for path in found if not path.endswith(".xmp")} if moved else set()
+        """The ledger says where they are, and what that means; what was `left` of them goes along."""
+        follow: list[Followed] = []
         for page in _pages([*in_place, *moved]):
             images = {image.id: image for image in self._ledger.images.many(page)}
             seen = []
@@ -189,11 +193,11 @@ class Results:
                 if given is not None and image.drop_id is not None:
                     self._sources.ended.add(image.drop_id)  # perhaps nothing more is to be done of it
                 if there.path != image.path:
-                    left_behind += self._left_behind(image, there.path, found, stems)
+                    follow += self._follows(image, there.path, left.get(image.path, ()), found)
                     log.info("%s is %s now, by hand", image.path, there.path)
             self._ledger.whereabouts.seen(seen, now)
             yield
-        for _ in self._outbox.publish_now(left_behind):
+        for _ in self._outbox.publish_now(follow):
             yield
 
     def _follow_placed(
@@ -229,20 +233,16 @@ class Results:
             return now
         return min(changed_at, now)
 
-    def _left_behind(
-        self, image: StoredImage, path: str, found: Mapping[str, Sighting], stems: Container[str]
+    def _follows(
+        self, image: StoredImage, path: str, left: Sequence[str], found: Mapping[str, Sighting]
     ) -> Iterator[Followed]:
-        """Sidecars that lie where the image was, unless another picture there has the same one."""
+        """What lies where the image was goes beside it, unless something is called so there."""
         old = image.path.rpartition("/")[2]
         folder, _, new = path.rpartition("/")
-        exact, by_stem = sidecar_names(image.path)
-        for sidecar in (exact, by_stem):
-            there = found.get(sidecar)
-            if there is None or (sidecar == by_stem and by_stem.removesuffix(".xmp") in stems):
-                continue
-            beside = f"{folder}/{renamed(sidecar.rpartition('/')[2], old, new)}"
+        for companion in left:
+            beside = f"{folder}/{renamed(companion.rpartition('/')[2], old, new)}"
             if beside not in found:
-                yield self._router.followed(image.drop_id or 0, there, beside)
+                yield self._router.followed(image.drop_id or 0, found[companion], beside)
 
     def _lose(self, beneath: Beneath, lost: Iterable[Known], now: float) -> Iterator[None]:
         gone = []

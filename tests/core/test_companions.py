@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotfolder.core.companions import belongs_to, pairs, renamed
+from hotfolder.core.companions import belongs_to, left_behind, pairs, renamed
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,18 @@ def test_nobody_belongs_to_what_belongs_to_another_or_is_not_there(names: list[s
     assert not found.keys() & set(found.values())
     for name, picture in found.items():
         assert renamed(name, picture, picture) == name
+
+
+def test_what_is_left_behind_is_of_pictures_that_are_gone_and_of_no_other() -> None:
+    there = [
+        "keep/a.xmp", "keep/a.nef", "keep/b.jpg", "keep/b.xmp", "keep/b.tif.xmp", "keep/b.TIF.dop", "keep/c.txt",
+        "a.pp3", "reject/a.pp3", "keep/IMG_1.jpg(2).json", "keep/d.error.json", "keep/d.dng", "keep/ab.xmp",
+    ]  # fmt: skip
+    moved = ["keep/a.jpg", "keep/b.tif", "keep/IMG_1(2).jpg", "keep/d.png"]
+    assert left_behind(moved, there, {"keep/d.dng"}) == {
+        "keep/a.jpg": ["keep/a.nef"],  # and with that one, what may be its own
+        "keep/b.tif": ["keep/b.TIF.dop", "keep/b.tif.xmp"],
+        "keep/IMG_1(2).jpg": ["keep/IMG_1.jpg(2).json"],
+    }
+    assert left_behind(["keep/b.jpg"], there, set()) == {}  # another file has its name now
+    assert left_behind([], there, set()) == {}

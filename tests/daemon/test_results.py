@@ -227,17 +227,34 @@ def test_every_question_knows_the_new_place(
 
 def test_sidecars_go_along(layout: Layout) -> None:
     judged(layout, "a.png", "b.png", "c.png")
-    for name in ("a.png.xmp", "b.xmp", "c.xmp"):
+    of_a = ("a.png.xmp", "a.png.pp3", "a.PNG.dop", "a.png.out.pp3")
+    of_b = (
+        "b.xmp",
+        "b.on1",
+        "b.vrd",
+        "b.txt",
+        "b.mov",
+        "b.CR2",
+        "b_01.png.xmp",
+        "b.png.supplemental-metadata.json",
+    )
+    for name in (*of_a, *of_b, "c.xmp", "c.pp3", "b2.xmp", "notes.txt", "bb.on1"):
         (layout.root / "keep" / name).write_text(f"<{name}/>")
     picture(layout.root / "keep/c.jpg", 98)  # the same c.xmp may be of this one
     move(layout, "keep/a.png", "reject/sub/a2.png")
     move(layout, "keep/b.png", "keep/best/b.png")
     move(layout, "keep/c.png", "reject/c.png")
+    move(layout, "keep/b.vrd", "keep/best/b.vrd")  # some programs take theirs along themselves
     look(layout)
-    assert files_in(layout, "keep", "reject") == [
-        "keep/best/b.png", "keep/best/b.xmp", "keep/c.jpg", "keep/c.xmp", "reject/c.png", "reject/sub/a2.png",
-        "reject/sub/a2.png.xmp",
-    ]  # fmt: skip
+    look(layout)
+    assert files_in(layout, "keep", "reject") == sorted([
+        *(f"keep/best/{name}" for name in ("b.png", *of_b)),
+        *(f"reject/sub/{name}" for name in ("a2.png", "a2.png.xmp", "a2.png.pp3", "a2.png.dop", "a2.png.out.pp3")),
+        "reject/c.png", "keep/c.jpg", "keep/c.xmp", "keep/c.pp3", "keep/b2.xmp", "keep/notes.txt", "keep/bb.on1",
+    ])  # fmt: skip
+    assert (layout.root / "keep/best/b.CR2").read_text() == "<b.CR2/>"
+    for name in of_b:
+        assert (layout.root / "keep/best" / name).read_text() == f"<{name}/>"
 
 
 def test_what_was_rejected_is_not_enlarged_any_more(layout: Layout) -> None:
