@@ -562,12 +562,12 @@ ORDER BY +score DESC, image_id;
 
 -- name: images_written_of
 -- Those whose prompt, path, dropped file or notes are like every one of the patterns: of LIKE, with backslashes. The best
--- first. The plus keeps SQLite from going through the whole table in the order of the scores.
+-- first. The plus keeps SQLite from going through the whole table in the order of the scores. json_each has a `path`, too.
 SELECT id, path, prompt, source_file, CASE WHEN settings LIKE '%"notes"%' THEN settings ->> '$.notes' END AS notes
 FROM images
 WHERE gone_at IS NULL AND (:verdict IS NULL OR verdict = :verdict) AND (:since IS NULL OR created_at >= :since)
   AND NOT EXISTS (SELECT 1 FROM json_each(:patterns) AS wanted WHERE NOT (
-    coalesce(prompt LIKE wanted.value ESCAPE '\', 0) OR path LIKE wanted.value ESCAPE '\'
+    coalesce(prompt LIKE wanted.value ESCAPE '\', 0) OR images.path LIKE wanted.value ESCAPE '\'
     OR coalesce(source_file LIKE wanted.value ESCAPE '\', 0)
     OR coalesce(settings LIKE '%"notes"%' AND settings ->> '$.notes' LIKE wanted.value ESCAPE '\', 0)))
 ORDER BY +score DESC, id;

@@ -76,6 +76,8 @@ def test_all_words_are_said_and_the_best_is_first(search: Search) -> None:
 def test_file_names_and_notes_are_searched_too(search: Search, worked: Layout) -> None:
     (found,) = search("beach", "holiday")
     assert (found["path"], found["found_in"]) == ("reject/holiday/Beach_cat 1.png", ["path", "source_file"])
+    (found,) = search("L1-s2")  # in no name that was dropped
+    assert (Path(found["path"]).name, found["found_in"]) == ("animals-L1-s2.png", ["path"])
     assert search.paths("keep") == search.paths("score") == search.paths("inbox") == []  # our folders are no words
     connection = sqlite3.connect(worked.database)
     with connection:
