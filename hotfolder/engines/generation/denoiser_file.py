@@ -54,7 +54,7 @@ def load_denoiser(
             weights = _without_prefix(load_gguf_checkpoint(str(path)))
             more["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
         else:
-            weights = _without_prefix(_read(path, header, dtype, in_8_bits=in_8_bits))
+            weights = _without_prefix(read_scaled(path, header, dtype, in_8_bits=in_8_bits))
             if any(name.endswith(".weight_scale") for name in weights):
                 more["quantization_config"] = BFLQuantizationConfig(compute_dtype=dtype)
         # FLUX.1 has merges with fewer blocks than it has itself.
@@ -68,10 +68,13 @@ def load_denoiser(
             )
         )
         del weights
+    from hotfolder.engines.generation.text_encoder_file import scaled_encoders  # which reads as this module does
+
+    encoders = scaled_encoders(base, index, dtype)
     try:
         return pipeline_class(index.get("_class_name")).from_pretrained(
             str(base), transformer=transformer, dtype=dtype, variant=variant_of(base), use_safetensors=True,
-            local_files_only=True,
+            local_files_only=True, **encoders,
         )  # fmt: skip
     except (OSError, ValueError, KeyError) as error:
         raise ModelDamaged(f"the pipeline in {base} cannot be loaded: {error}", "fetch it again") from error
@@ -108,7 +111,7 @@ def _without_prefix(weights: Weights) -> Weights:
     return weights
 
 
-def _read(path: Path, header: Header, dtype: torch.dtype, *, in_8_bits: bool) -> Weights:
+def read_scaled(path: Path, header: Header, dtype: torch.dtype, *, in_8_bits: bool) -> Weights:
     """The weights, each times its scale and cast; with `in_8_bits` the blocks' stay, with one scale for each row."""
     weights: Weights = {}
     try:

@@ -17,6 +17,7 @@ from hotfolder.core.memory_plan import MemoryPlan, Working
 from hotfolder.core.working_memory import Drawing, working
 from hotfolder.engines.device import pick_dtype
 from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
+from hotfolder.engines.generation.text_encoder_file import scaled_encoders
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import is_gguf
@@ -159,6 +160,7 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
         # No checker: it makes pictures black, and says nothing.
         index = DiffusionPipeline.load_config(spec.folder, local_files_only=True)
         check_no_code(spec.folder, index)
+        more |= scaled_encoders(spec.folder, index, dtype)
         if "safety_checker" in index:
             more |= {"safety_checker": None, "requires_safety_checker": False}
         return pipeline_class(index.get("_class_name")).from_pretrained(

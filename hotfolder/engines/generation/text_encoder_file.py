@@ -1,0 +1,61 @@
+"""Text encoders of a pipeline folder in ComfyUI's scaled fp8, such as t5xxl_fp8_e4m3fn_scaled: as their weights are.
+
+transformers would take each weight without the number that it is multiplied with, and say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from hotfolder.engines.generation.denoiser_file import Weights, read_scaled
+from hotfolder.engines.generation.fitting import fitting, whole
+from hotfolder.errors import UsageError
+from hotfolder.models.checkpoint import read_header
+from hotfolder.models.family import read_config
+from hotfolder.models.quantised import SCALES, check_scales
+
+#: Endings of names by which such a file is known.
+_MARKS = (*SCALES, ".comfy_quant")
+
+
+def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Those of a pipeline folder whose weights have scales, by their names in it; the others are read as ever.
+
+    Raises UsageError for a format that is not read, ModelDamaged for a file that cannot be.
+    """
+    found: dict[str, Any] = {}
+    for name, named in index.items():
+        if not name.startswith("text_encoder") or not isinstance(named, list):
+            continue
+        if not (folder / name / "config.json").is_file() or read_config(folder / name / "config.json").get(
+            "quantization_config"  # of transformers' own, which it reads
+        ):
+            continue
+        headers = {path: read_header(path) for path in sorted((folder / name).glob("*.safetensors"))}
+        if not any(tensor.endswith(_MARKS) for header in headers.values() for tensor in header.shapes):
+            continue
+        for path, header in headers.items():
+            check_scales(path, header)
+        cls = getattr(transformers, str(named[1]), None)
+        if named[0] != "transformers" or cls is None:
+            raise UsageError(
+                f"{folder / name} is in scaled fp8, which is not read for {named[1]}", "use it in bf16"
+            )
+        weights: Weights = {}
+        for path, header in headers.items():
+            weights |= read_scaled(path, header, dtype, in_8_bits=False)
+        with fitting(next(iter(headers)), folder / name):
+            config = cls.config_class.from_pretrained(folder / name, local_files_only=True)
+            encoder, told = cls.from_pretrained(
+                None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True
+            )
+            lacking = sorted(told["missing_keys"])
+            if lacking:
+                raise ValueError(f"{len(lacking)} weights are missing, such as {lacking[0]}")
+        found[name] = whole(encoder.eval())
+    return found
