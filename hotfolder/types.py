@@ -290,6 +290,9 @@ class RunnerSettings:
     negative: tuple[str, ...] = ()
     memory: str = "auto"  # how a generator fits: or a step of core.ladder
     draw_together: int = 4  # pictures of one shape, at most
+    attention: str = "native"  # or another of engines.generation.speed
+    cache: str = "off"  # or 'first-block'
+    cache_threshold: float = 0.05
     image_format: str = "png"  # of generated ones
     format: str = "png"
     scale: float | None = None  # in each direction; None: the model's own

@@ -97,6 +97,20 @@ class GenerateSettings(Section):
         "offload (text encoders and denoiser are on the GPU one after the other), fp8 (weights in 8 bits, too), nf4 "
         "(in 4 bits; needs the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
     )
+    attention: Literal["native", "cudnn", "flash", "flash-3", "sage"] = Field(
+        "native",
+        description="What reckons attention in diffusion transformers. cudnn, flash (the package flash-attn) and "
+        "flash-3 round otherwise than native; sage (the package sageattention) does it in 8 bits. Recorded with the "
+        "image. A model that this has no effect on is an error.",
+    )
+    cache: Literal["off", "first-block"] = Field(
+        "off",
+        description="first-block: a step whose first block changes little takes the rest from the step before. "
+        "Faster with many steps, and another picture; images are then drawn one at a time. FLUX.1 and Qwen-Image.",
+    )
+    cache_threshold: float = Field(
+        0.05, gt=0, le=1, description="How much the first block may change: more is faster, and further off."
+    )
     unused_options: Literal["error", "ignore"] = Field(
         "error",
         description="A negative prompt, a sampler or a guidance that the model cannot use: error, or ignore, with a "

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from hotfolder.core.prompts.fields import FIELDS
 from hotfolder.core.prompts.foreign import recipe_of
 from hotfolder.core.prompts.recipe import exact_spec, spec_of
+from hotfolder.core.prompts.values import shown
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
 from hotfolder.types import PromptSpec
@@ -47,4 +48,15 @@ def _from_ours(name: str, text: str) -> PromptSpec:
     if "sampler" in asked and (not isinstance(asked["sampler"], str) or sampler_called(asked["sampler"]) is None):
         del asked["sampler"]  # the model's own, which has no name
     known = {key: settings[key] for key in _PROOFS if isinstance(settings.get(key), str)}
-    return replace(exact_spec(name, settings.get("prompt"), asked), **known)
+    notes = tuple(f"it was drawn with {how}: with other settings it looks otherwise" for how in _faster(settings))
+    return replace(exact_spec(name, settings.get("prompt"), asked), notes=notes, **known)
+
+
+def _faster(settings: Mapping[str, object]) -> list[str]:
+    """What changed the picture for speed, as it is set."""
+    found = []
+    if settings.get("attention"):
+        found.append(f"generate.attention = {shown(settings['attention'])}")
+    if settings.get("cache"):
+        found.append(f"generate.cache = {shown(settings['cache'])} ({shown(settings.get('cache_threshold'))})")
+    return found

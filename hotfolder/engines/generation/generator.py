@@ -26,6 +26,7 @@ from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import is_failed, to_picture
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
+from hotfolder.engines.generation.speed import recorded
 from hotfolder.engines.generation.steps import Steps, reading_only
 from hotfolder.engines.generation.words import count_tokens, without_effect
 from hotfolder.errors import BadInput, FailedPicture
@@ -72,6 +73,11 @@ class Generator:
         return self._resident.family
 
     @property
+    def _at_once(self) -> int:
+        is_alone = self._family.together is Together.ALONE or self._settings.cache != "off"
+        return 1 if is_alone else self._together
+
+    @property
     def step(self) -> MemoryPlan:
         """Of the memory ladder: where it fits."""
         return self._resident.step
@@ -107,7 +113,7 @@ class Generator:
             self._read_ahead(rest)
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
-                batch = rest[: 1 if alone or self._family.together is Together.ALONE else self._together]
+                batch = rest[: 1 if alone else self._at_once]
                 if not batch:
                     break
                 drawn: list[GenerationResult] = []
@@ -118,6 +124,7 @@ class Generator:
                 except _NobodyWants:
                     pass
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is these orders' outcome
+                    self._resident.forget()
                     traceback.clear_frames(error.__traceback__)  # what they hold would not be free otherwise
                     done = {each.key for each in drawn}
                     left = [order for order in batch if order.key not in done]
@@ -231,7 +238,7 @@ class Generator:
 
         What goes wrong here, goes wrong again where it is said whose picture it is.
         """
-        size = 1 if self._family.together is Together.ALONE else self._together
+        size = self._at_once
         if self._resident.turns is None or len(orders) <= size or orders[0].params.get("init_image") is not None:
             return
         try:
@@ -362,6 +369,7 @@ class Generator:
             "hotfolder": __version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
+            **recorded(self._settings),
             "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
         }
         if notes := self._notes(order, asked, image):

@@ -34,6 +34,7 @@ from hotfolder.engines.generation.loading import (
 from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.engines.generation.residence import Turns
+from hotfolder.engines.generation.speed import check_cache, slow_down, speed_up
 from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.engines.generation.words import ClipWords, without_false_alarm
 from hotfolder.errors import BadInput
@@ -157,11 +158,14 @@ class LoadedPipeline:
             self.usual_guidance = (usual.default if usual is not None else None) or 0.0
             if self.family.guidance is Guidance.NONE:
                 self.usual_guidance = self.family.defaults["guidance"]
+            speed_up(self.pipeline, self._settings)
             if self._settings.compile and self._device.type == "cuda":
                 denoiser_of(self.pipeline).compile_repeated_blocks()
 
     def close(self) -> None:
         """Lets go of everything."""
+        if self.pipeline is not None:
+            slow_down(self.pipeline, self._settings)
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
         self._inversions = self.words = self.embeddings = self.turns = None
         free_memory(self._device)
@@ -187,6 +191,11 @@ class LoadedPipeline:
         """While prompts are read."""
         return self.turns.reading() if self.turns is not None else nullcontext()
 
+    def forget(self) -> None:
+        """After a picture that was not finished: what a cache has of it."""
+        if self._settings.cache != "off" and self.pipeline is not None:
+            denoiser_of(self.pipeline)._reset_stateful_cache()
+
     def tidy(self) -> None:
         """After an error in the middle: what was moved onto the device for a step goes back."""
         if self.pipeline is not None:
@@ -205,6 +214,7 @@ class LoadedPipeline:
                 self._from_image.set_progress_bar_config(disable=True)
                 assert self.embeddings is not None
                 self.embeddings.watch(self._from_image)
+                check_cache(self._from_image, self._settings)
                 place(self._from_image, self._device, self.step)
             pipeline = self._from_image
         if self.turns is not None:

@@ -1,0 +1,86 @@
+"""Ways to draw faster that change the picture, each only where it is asked for; and what is recorded of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from diffusers import FirstBlockCacheConfig
+
+from hotfolder.engines.generation.loading import denoiser_of
+from hotfolder.errors import BadInput, DeviceTrouble, UsageError
+from hotfolder.types import RunnerSettings
+
+#: Names of generate.attention -> diffusers' own, and the package that has it. None of these asks a hub.
+ATTENTION = {
+    "native": ("native", "torch"),
+    "cudnn": ("_native_cudnn", "torch"),
+    "flash": ("flash", "flash-attn"),
+    "flash-3": ("_flash_3", "flash-attn 3, built from its source"),
+    "sage": ("sage", "sageattention"),
+}
+#: Pipelines that tell their transformer which pass it is in, the one with the prompt or the one without: others raise,
+#: or would mix both up.
+_WITH_CACHE = frozenset(("FluxPipeline", "QwenImagePipeline", "QwenImageImg2ImgPipeline"))
+
+
+def speed_up(pipeline: Any, settings: RunnerSettings) -> None:
+    """As the settings ask. Raises UsageError where the model cannot, DeviceTrouble where a package is missing."""
+    if settings.attention != "native":
+        _attend(pipeline, settings.attention)
+    if settings.cache == "first-block":
+        check_cache(pipeline, settings, UsageError)
+        denoiser_of(pipeline).enable_cache(FirstBlockCacheConfig(threshold=settings.cache_threshold))
+
+
+def slow_down(pipeline: Any, settings: RunnerSettings) -> None:
+    """diffusers sets the way of attention for the whole process: the next model is to begin as any."""
+    if settings.attention != "native":
+        _set(denoiser_of(pipeline), "native")
+
+
+def check_cache(pipeline: Any, settings: RunnerSettings, kind: type[UsageError | BadInput] = BadInput) -> None:
+    """Raises for a pipeline that is not made for the cache which is asked for."""
+    name = type(pipeline).__name__
+    if settings.cache != "off" and name not in _WITH_CACHE:
+        raise kind(
+            f"generate.cache = '{settings.cache}' cannot be had with {name}",
+            "set generate.cache to 'off'; FLUX.1 from words and Qwen-Image can have it",
+        )
+
+
+def recorded(settings: RunnerSettings) -> dict[str, Any]:
+    """What of these a picture says of itself."""
+    found: dict[str, Any] = {}
+    if settings.attention != "native":
+        found["attention"] = settings.attention
+    if settings.cache != "off":
+        found |= {"cache": settings.cache, "cache_threshold": settings.cache_threshold}
+    return found
+
+
+def _attend(pipeline: Any, wanted: str) -> None:
+    name, package = ATTENTION[wanted]
+    denoiser = denoiser_of(pipeline)
+    if not any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in denoiser.modules()):
+        raise UsageError(
+            f"generate.attention = '{wanted}' has no effect on {type(pipeline).__name__}",
+            "set generate.attention to 'native'",
+        )
+    try:
+        _set(denoiser, name)
+    except (RuntimeError, ImportError) as error:
+        raise DeviceTrouble(
+            f"generate.attention = '{wanted}' cannot be had here: {error}",
+            f"install {package}; or set generate.attention to 'native'",
+        ) from error
+
+
+def _set(denoiser: Any, name: str) -> None:
+    theirs = logging.getLogger("diffusers")
+    before = theirs.level
+    theirs.setLevel(logging.ERROR)  # it warns each time that this is experimental
+    try:
+        denoiser.set_attention_backend(name)
+    finally:
+        theirs.setLevel(before)
