@@ -34,6 +34,21 @@ def test_a_step_that_was_too_much_is_not_begun_on_until_there_is_more_memory(pat
     assert _of(path, model="other").needs(SHAPE, 4, FREE) == {}
 
 
+def test_it_is_tried_again_after_a_week(path: Path) -> None:
+    now = 1_000_000.0
+    LearntMemory("card", "abc", path, lambda: now).failed(MemoryPlan.FULL, SHAPE, 1, FREE)
+    found = {
+        days: LearntMemory("card", "abc", path, lambda days=days: now + days * 86400).needs(SHAPE, 1, FREE)
+        for days in (-1, 0, 6, 8)
+    }
+    assert [bool(found[days]) for days in (-1, 0, 6, 8)] == [
+        False,
+        True,
+        True,
+        False,
+    ]  # a clock may have been wrong
+
+
 def test_so_many_as_fitted_are_drawn_together(path: Path) -> None:
     _of(path).failed(MemoryPlan.FULL, SHAPE, 4, FREE)
     again = _of(path)

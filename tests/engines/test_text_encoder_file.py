@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hotfolder.engines.generation.generator import Generator
+from hotfolder.engines.generation.text_encoder_file import has_scales
 from hotfolder.errors import UsageError
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
@@ -97,6 +98,8 @@ def test_it_draws_as_the_same_weights_do_at_full_width(plain: Path, tmp_path: Pa
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
     assert abs(_draw(folder) - _draw(plain)).max() <= 1
+    assert has_scales(folder / "text_encoder_2" / "model.safetensors")  # it is counted as large as it becomes
+    assert not has_scales(plain / "text_encoder_2" / "model.safetensors")
 
 
 def test_another_format_is_refused_by_its_name(plain: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What was learnt of memory, remembered across starts: per device, model, step of the ladder and shape.
 
-A hint that saves the first tries: where it cannot be read or written, they are made again. It is believed only as long
-as there is about as much memory as there was then.
+A hint that saves the first tries: where it cannot be read or written, they are made again. That something failed is
+believed for a week, and only where there is about as much memory as there was then.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ Shape = tuple[int, int]  # width and height, in pixels
 _ROOM = 1.1
 #: With so much more free memory than when it ran out, it is tried again.
 _MORE = 1.1
+#: And after so many seconds, too: what took the memory then, may have been another program.
+_BELIEVED = 7 * 24 * 3600
 #: More than a file of ours ever has, in bytes; and entries, the oldest of which go.
 _MOST_BYTES, _MOST_ENTRIES = 2**20, 1000
 
@@ -30,7 +33,10 @@ _MOST_BYTES, _MOST_ENTRIES = 2**20, 1000
 class LearntMemory:
     """Of one model, by its fingerprint, on one device, by its name. `free` are bytes before the model is loaded."""
 
-    def __init__(self, device: str, model: str, path: Path | None = None) -> None:
+    def __init__(
+        self, device: str, model: str, path: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
         self._path = path or _usual_path()
         self._of = f"{device}|{model}"
         self._told: dict[str, int] = {}  # peaks that need not be written again
@@ -56,7 +62,7 @@ class LearntMemory:
 
     def failed(self, plan: MemoryPlan, shape: Shape, count: int, free: int) -> None:
         """So many pictures at once were too many."""
-        self._note(plan, shape, {"failed_count": count, "free": free})
+        self._note(plan, shape, {"failed_count": count, "free": free, "failed_at": int(self._clock())})
 
     def worked(self, plan: MemoryPlan, shape: Shape, count: int, peak: int) -> None:
         """So many pictures at once took so many bytes, with the weights. Only what is more than before counts."""
@@ -67,8 +73,9 @@ class LearntMemory:
             self._told[key] = peak
             self._note(plan, shape, {"peak": peak, "peak_count": count})
 
-    @staticmethod
-    def _fails(entry: Mapping[str, int], count: int, free: int) -> bool:
+    def _fails(self, entry: Mapping[str, int], count: int, free: int) -> bool:
+        if not 0 <= self._clock() - entry.get("failed_at", 0) < _BELIEVED:
+            return False
         return 0 < entry.get("failed_count", 0) <= count and free <= _MORE * entry.get("free", 0)
 
     def _key(self, plan: MemoryPlan, shape: Shape) -> str:

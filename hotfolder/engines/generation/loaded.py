@@ -77,7 +77,7 @@ class LoadedPipeline:
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
         self._learnt = LearntMemory(device_name(device), sha256)
-        self._free = self._allocated = 0  # bytes on the device before the pipeline came
+        self._free = self._allocated = self._reserved = 0  # bytes on the device before the pipeline came
         self._look_at_memory()
         self.step = self._begin(begin)
         self.ensure()
@@ -104,6 +104,7 @@ class LoadedPipeline:
         self._free = total - used
         if self._device.type == "cuda":
             self._allocated = torch.cuda.memory_allocated(self._device)
+            self._reserved = torch.cuda.memory_reserved(self._device)
 
     @property
     def _usual_shape(self) -> tuple[int, int]:
@@ -121,7 +122,11 @@ class LoadedPipeline:
 
     def too_many(self, count: int, shape: tuple[int, int]) -> None:
         """So many pictures at once took more memory than there is."""
-        self._learnt.failed(self.step, shape, count, self._free)
+        used, total = memory_of(self._device)
+        free = self._free
+        if self._device.type == "cuda":  # what others have taken since the pipeline came was not to be had
+            free = min(free, total - used + torch.cuda.memory_reserved(self._device) - self._reserved)
+        self._learnt.failed(self.step, shape, count, free)
 
     @contextmanager
     def metered(self, count: int, shape: tuple[int, int]) -> Iterator[None]:

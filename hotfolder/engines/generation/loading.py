@@ -17,7 +17,7 @@ from hotfolder.core.memory_plan import MemoryPlan, Working
 from hotfolder.core.working_memory import Drawing, working
 from hotfolder.engines.device import pick_dtype
 from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
-from hotfolder.engines.generation.text_encoder_file import scaled_encoders
+from hotfolder.engines.generation.text_encoder_file import has_scales, scaled_encoders
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import is_gguf
@@ -90,7 +90,8 @@ def _part_sizes(folder: Path) -> dict[str, int]:
     parts: dict[str, int] = {}
     for path in folder.glob("*/*.safetensors"):
         if variant is None or f".{variant}." in path.name:
-            parts[path.parent.name] = parts.get(path.parent.name, 0) + path.stat().st_size
+            wide = 2 if path.parent.name.startswith("text_encoder") and has_scales(path) else 1
+            parts[path.parent.name] = parts.get(path.parent.name, 0) + wide * path.stat().st_size
     return parts
 
 

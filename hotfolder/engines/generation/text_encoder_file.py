@@ -23,6 +23,11 @@ from hotfolder.models.quantised import SCALES, check_scales
 _MARKS = (*SCALES, ".comfy_quant")
 
 
+def has_scales(path: Path) -> bool:
+    """Whether this file has weights of 8 bits with scales, which take twice as much once they are read."""
+    return any(name.endswith(_MARKS) for name in read_header(path).shapes)
+
+
 def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """Those of a pipeline folder whose weights have scales, by their names in it; the others are read as ever.
 
@@ -36,9 +41,10 @@ def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) 
             "quantization_config"  # of transformers' own, which it reads
         ):
             continue
-        headers = {path: read_header(path) for path in sorted((folder / name).glob("*.safetensors"))}
-        if not any(tensor.endswith(_MARKS) for header in headers.values() for tensor in header.shapes):
+        files = sorted((folder / name).glob("*.safetensors"))
+        if not any(map(has_scales, files)):
             continue
+        headers = {path: read_header(path) for path in files}
         for path, header in headers.items():
             check_scales(path, header)
         cls = getattr(transformers, str(named[1]), None)
