@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 from hotfolder.cli.display import Display
 from hotfolder.cli.run import make_daemon, stopped_by_signals
 from hotfolder.cli.setup import make_root
-from hotfolder.cli.sheet import NAME, save
+from hotfolder.cli.sheet import NAME, save, try_of
 from hotfolder.config import loading
 from hotfolder.demo.scenario import drop_everything
 from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError
@@ -51,7 +52,8 @@ def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
     if report.paused:
         raise HotfolderError(f"the demonstration stopped: {report.paused}", "see above")
     with Reader(layout.database) as reader:
-        results, gains = reader.results(), {g["upscaled_path"]: g["gain"] for g in reader.score_gain()}
+        results = [{**row, "try": try_of(reader.image_row(row["image_id"]) or {})} for row in reader.results()]
+        gains = {g["upscaled_path"]: g["gain"] for g in reader.score_gain()}
     save(root / NAME, as_png(_sheet(root, results, gains)))
     seconds = time.monotonic() - started
     if as_json:
@@ -73,7 +75,14 @@ def _sheet(root: Path, results: list[dict[str, Any]], gains: dict[str, float]) -
     for name in _GROUPS:
         rows = sorted((row for row in results if group_of(row) == name), key=lambda row: -(row["score"] or 0))
         cells = [
-            Cell(root / row["path"], row["score"], name, gains.get(row["path"]), (row["width"], row["height"]))
+            Cell(
+                root / row["path"],
+                row["score"],
+                name,
+                gains.get(row["path"]),
+                (row["width"], row["height"]),
+                try_number=row["try"],
+            )
             for row in rows
         ]
         sections += [Section(f"{name}/  {len(cells)} images", cells, colour_of(name))] if cells else []
@@ -95,7 +104,7 @@ def _document(
             {
                 "image": row["path"], "role": row["role"], "verdict": row["verdict"], "score": row["score"],
                 "scorer": row["scorer"], "gain": gains.get(row["path"]), "seed": row["seed"],
-                "prompt": row["prompt"], "width": row["width"], "height": row["height"],
+                "try": row["try"], "prompt": row["prompt"], "width": row["width"], "height": row["height"],
             }
             for row in results
         ],
@@ -119,13 +128,15 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
         group = group_of(row)
         score = "" if row["score"] is None else f"{row['score']:.2f}"
         difference = "" if gain is None else f"{gain:+.2f}"
-        table.add_row(row["path"], score, difference, group or "original", style=styles[group])
+        verdict = (group or "original") + (f", try {row['try']}" if row["try"] > 1 else "")
+        table.add_row(row["path"], score, difference, verdict, style=styles[group])
     console.print(table)
     place = shlex.quote(str(root))
     # Under `uv run` the command is not on the caller's PATH.
     command = "uv run hotfolder" if "UV" in os.environ else "hotfolder"
     console.print(
-        f"\nThe gain of an enlarged image is its score less that of its original.\n"
+        f"\n{''.join(_tried_again(results))}The gain of an enlarged image is its score less that of its original. "
+        "The small model draws soft edges:\nenlarged, they show, and the score falls.\n"
         f"{len(results)} images in {seconds:.0f} s. Look at them: {root / NAME}\n\n"
         "Now drop prompts and pictures of your own, and have them worked:\n"
         f'  echo "a large cyan star on a brown background" > {place}/inbox/generate/mine.txt\n'
@@ -138,3 +149,19 @@ def _tell(root: Path, results: list[dict[str, Any]], gains: dict[str, float], se
         f"  {command} init ~/hotfolder --preset tiny",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _tried_again(results: list[dict[str, Any]]) -> Iterator[str]:
+    """A sentence for each prompt that got a better image with another seed."""
+    tries: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in results:
+        if row["role"] == "generated":
+            tries.setdefault((row["source_file"], row["prompt"]), []).append(row)
+    for (source, prompt), rows in tries.items():
+        last = max(rows, key=lambda row: row["try"])
+        if last["try"] > 1 and last["verdict"] == "keep":
+            before = [f"{row['score']:.2f}" for row in rows if row["verdict"] == "reject"]
+            yield (
+                f"'{prompt}' ({Path(source).name}) was tried again: {', then '.join(before)} is below "
+                f"gate.regenerate_below; with seed {last['seed']} it got {last['score']:.2f}.\n"
+            )

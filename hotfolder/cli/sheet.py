@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -145,5 +146,10 @@ def _cell(reader: Reader, layout: Layout, original: int, row: dict[str, Any]) ->
     verdict = first["verdict"] or ("upscaled" if gain is not None else None)
     return Cell(
         path, row["score"], verdict, gain, (first["width"], first["height"]),
-        drawn_from=smaller if smaller != path and smaller.is_file() else None,
+        drawn_from=smaller if smaller != path and smaller.is_file() else None, try_number=try_of(first),
     )  # fmt: skip
+
+
+def try_of(image: dict[str, Any]) -> int:
+    """Which try of its prompt an image was, by its row of `images`."""
+    return int(json.loads(image.get("settings") or "{}").get("try", 1))

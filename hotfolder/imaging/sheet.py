@@ -50,6 +50,7 @@ class Cell:
     gain: float | None = None  # what enlarging it added to the score
     size: tuple[int, int] | None = None  # pixels
     drawn_from: Path | None = None
+    try_number: int = 1  # of a generated image: which try of its prompt it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,8 @@ def _draw_cell(
     else:
         sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
     word, colour = _VERDICTS.get(cell.verdict or "", ("", _FAINT))
+    if word and cell.try_number > 1:
+        word += f", try {cell.try_number}"
     score = "-" if cell.score is None else f"{cell.score:.2f}"
     below = y + side
     draw.rounded_rectangle((x + 10, below + 8, x + 13, below + 48), 1, colour)
