@@ -118,7 +118,7 @@ def _z(world: World, evidence: Evidence, learnt: Learnt, out: slice) -> Floats:
     if space is None or learnt.level is not Level.DIRECTION:
         return gate
     assert parameters[0] >= LEAST_PRIOR - 1e-3
-    phi = (world.vectors[out] - space.mean) @ space.axes / space.scale
+    phi = space.phi(world.vectors[out])
     return parameters[0] * gate / space.spread + parameters[1] + phi @ parameters[2:]
 
 
@@ -171,7 +171,7 @@ def _grouped(results: Sequence[Result]) -> Iterator[tuple[tuple[float, str, floa
     groups: dict[tuple[float, str, float, int], list[Result]] = {}
     for each in results:
         groups.setdefault((each.rho, each.shape, each.share, each.seen), []).append(each)
-    yield from groups.items()
+    yield from sorted(groups.items(), key=lambda each: (-each[0][0], *each[0][1:]))
 
 
 def _mean(values: Sequence[float], digits: int = 3) -> str:
@@ -199,6 +199,8 @@ def main() -> None:
         for shape in (persons.SHAPES if rho < 1 else ("linear",))
         for share in persons.SHARES
     ]
+    begin = asked.first * 7 % len(cells)  # so that of runs that are cut off no cell is always the last
+    cells = [*cells[begin:], *cells[:begin]]
     ends = time.monotonic() + asked.seconds
     results = [Result(**each) for file in asked.add for each in json.loads(file.read_text())]
     for result in evaluate(cells, asked.persons, asked.seen, first=asked.first):

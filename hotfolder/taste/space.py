@@ -7,20 +7,28 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hotfolder.taste.evidence import Evidence, Floats, Label, Pair
 from hotfolder.taste.fit import Rows
 
 #: Directions that are looked along, at most.
 MOST_DIRECTIONS = 64
+#: How far the length of embeddings may be from 1, as they are stored, where they are meant to have that.
+_ABOUT_ONE = 0.02
 
 
 @dataclass(frozen=True)
 class Space:
-    """φ(e) = axesᵀ(e - mean)/scale: as many numbers as there are axes, the first with a spread of 1."""
+    """φ(e) = axesᵀ((e - mean)/units)/scale: as many numbers as there are axes, the first with a spread of 1.
+
+    Embeddings of length 1 are taken as they are. Of others each number is first set against its own spread: their
+    numbers are of different kinds, and the largest would hide the rest (measured: docs/taste.md).
+    """
 
     evidence: Evidence
     mean: Floats  # (d,)
+    units: Floats  # (d,): infinite where nothing differs
     axes: Floats  # (d, k)
     scale: float
     spread: float  # of the prior's score over the library
@@ -30,15 +38,20 @@ class Space:
         vectors, priors = evidence.vectors, evidence.priors
         count, width = vectors.shape
         if not count:
-            return cls(evidence, np.zeros(width), np.zeros((width, 1)), 1.0, 1.0)
+            return cls(evidence, np.zeros(width), np.ones(width), np.zeros((width, 1)), 1.0, 1.0)
         mean = vectors.mean(axis=0, dtype=np.float64)
         apart = vectors - mean.astype(np.float32)
+        units = np.ones(width)
+        if np.abs(np.linalg.norm(vectors, axis=1) - 1).max() > _ABOUT_ONE:
+            spreads = apart.std(axis=0, dtype=np.float64)
+            units = np.where(spreads > 1e-6 * max(float(spreads.max()), 1e-6), spreads, np.inf)
+            apart /= units.astype(np.float32)
         covariance = (apart.T @ apart).astype(np.float64) / max(1, count)
         sizes, axes = np.linalg.eigh(covariance)
         most = max(1, min(MOST_DIRECTIONS, count - 1, width))
         scale = float(np.sqrt(max(sizes[-1], 0.0)))
         spread = float(priors.std())
-        return cls(evidence, mean, axes[:, ::-1][:, :most], scale or 1.0, spread or 1.0)
+        return cls(evidence, mean, units, axes[:, ::-1][:, :most], scale or 1.0, spread or 1.0)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -50,13 +63,24 @@ class Space:
         found = np.empty((len(places), 2 + self.axes.shape[1]))
         found[:, 0] = (self.evidence.priors[places] - self.evidence.keep) / self.spread
         found[:, 1] = 1.0
-        found[:, 2:] = (self.evidence.vectors[places] - self.mean) @ self.axes / self.scale
+        found[:, 2:] = self.phi(self.evidence.vectors[places])
+        return found
+
+    def phi(self, vectors: NDArray[np.float32]) -> Floats:
+        """(n, d) embeddings -> (n, k)."""
+        found: Floats = (vectors - self.mean) / self.units @ self.axes / self.scale
+        return found
+
+    def weight(self, u: Floats) -> Floats:
+        """(d,): what u is on embeddings themselves: u·φ(e) = weight·(e - mean)."""
+        found: Floats = self.axes @ u / self.units / self.scale
         return found
 
     def apart(self, contents: Iterable[str]) -> Floats:
         """(n, d): what tells pictures from the mean of the library."""
         places = [self._places[content] for content in contents]
-        return self.evidence.vectors[places] - self.mean
+        found: Floats = (self.evidence.vectors[places] - self.mean) / self.units
+        return found
 
     def rows(self, labels: Iterable[Label], pairs: Iterable[Pair]) -> Rows:
         """Labels first, then pairs: the better one less the other one."""

@@ -86,7 +86,7 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
     else:
         a, c, u = threshold.a, threshold.c, np.zeros(space.axes.shape[1])
     points = space.spread / a
-    weight = (space.axes @ u * (points / space.scale)).astype(np.float32)
+    weight = (space.weight(u) * points).astype(np.float32)
     calibration = learnt.calibration
     times = [label.at for label in evidence.labels] + [pair.at for pair in evidence.pairs]
     facts = Facts(

@@ -131,7 +131,7 @@ def test_pairs_teach_as_verdicts_do() -> None:
         strength = learnt.check.strength if learnt.check else 10.0
         rows = space.rows(space.evidence.labels, space.evidence.pairs)
         parameters = fit(rows, strength)
-        phi = (world().vectors[600:] - space.mean) @ space.axes / space.scale
+        phi = space.phi(world().vectors[600:])
         z = parameters[0] * (world().priors[600:] - person.keep) / space.spread + phi @ parameters[2:]
         return auc(z, person.said[600:].astype(float), np.ones(400))
 
