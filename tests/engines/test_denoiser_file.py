@@ -6,7 +6,8 @@ import functools
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,23 +137,30 @@ def test_scaled_fp8_draws_what_its_weights_are_times_their_scales(
         assert _draw(generator).tobytes() == plain.tobytes()
 
 
-def _write_gguf(path: Path, weights: Weights, kind: GGMLQuantizationType) -> Weights:
-    """Gives what is meant: as ggml's own package reads it."""
+@contextmanager
+def _gguf_at(path: Path) -> Iterator[gguf.GGUFWriter]:
+    """For tensors to be added to; written and closed when they are."""
     writer = gguf.GGUFWriter(path, "test")
-    meant = {}
-    for name, weight in weights.items():
-        array, size = weight.float().numpy(), gguf.GGML_QUANT_SIZES[kind][0]
-        if _BLOCK.search(name) and array.ndim == 2 and array.shape[-1] % size == 0:
-            packed = gguf.quants.quantize(array, kind)
-            meant[name] = torch.from_numpy(gguf.quants.dequantize(packed, kind).copy())
-            writer.add_tensor(name, packed, raw_dtype=kind)
-        else:
-            meant[name] = weight
-            writer.add_tensor(name, array)
+    yield writer
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _write_gguf(path: Path, weights: Weights, kind: GGMLQuantizationType) -> Weights:
+    """Gives what is meant: as ggml's own package reads it."""
+    meant = {}
+    with _gguf_at(path) as writer:
+        for name, weight in weights.items():
+            array, size = weight.float().numpy(), gguf.GGML_QUANT_SIZES[kind][0]
+            if _BLOCK.search(name) and array.ndim == 2 and array.shape[-1] % size == 0:
+                packed = gguf.quants.quantize(array, kind)
+                meant[name] = torch.from_numpy(gguf.quants.dequantize(packed, kind).copy())
+                writer.add_tensor(name, packed, raw_dtype=kind)
+            else:
+                meant[name] = weight
+                writer.add_tensor(name, array)
     assert any(not torch.equal(meant[name], weights[name]) for name in weights)
     return meant
 
@@ -188,16 +196,12 @@ def test_blocks_of_256_weights_are_read(folder: Callable[[str], Path], tmp_path:
         packed = packed.astype(np.uint8)
         for at in scales:
             packed[:, at : at + 2] = np.frombuffer(np.float16(2e-4).tobytes(), np.uint8)
-        writer = gguf.GGUFWriter(tmp_path / f"{kind}.gguf", "test")
-        for key, weight in weights.items():
-            if key == name:
-                writer.add_tensor(key, packed, raw_dtype=GGMLQuantizationType[kind])
-            else:
-                writer.add_tensor(key, weight.numpy())
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        with _gguf_at(tmp_path / f"{kind}.gguf") as writer:
+            for key, weight in weights.items():
+                if key == name:
+                    writer.add_tensor(key, packed, raw_dtype=GGMLQuantizationType[kind])
+                else:
+                    writer.add_tensor(key, weight.numpy())
         read = gguf.quants.dequantize(packed, GGMLQuantizationType[kind])
         meant = {**weights, name: torch.from_numpy(read.copy())}
         want = _draw(_load(_with_weights(base, tmp_path / kind, meant), None))
@@ -301,12 +305,8 @@ def test_what_does_not_go_together_is_said(folder: Callable[[str], Path], tmp_pa
     file.write_bytes(b"GGUF but not really")
     with pytest.raises(ModelDamaged):
         _load(file, base)
-    writer = gguf.GGUFWriter(file, "test")
-    writer.add_tensor("a", np.zeros((1, 66), np.uint8), raw_dtype=GGMLQuantizationType.IQ2_XXS)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    with _gguf_at(file) as writer:
+        writer.add_tensor("a", np.zeros((1, 66), np.uint8), raw_dtype=GGMLQuantizationType.IQ2_XXS)
     with pytest.raises(UsageError, match="type IQ2_XXS, which is not read"):
         _load(file, base)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,49 +30,52 @@ from transformers import (
 )
 
 BOS, EOS = 512, 513
+#: A byte each.
+LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 def clip_tokenizer() -> CLIPTokenizer:
     """Bytes, bytes at a word's end, and the two marks: 514 tokens."""
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    tokens = [
-        *sorted(letters),
-        *(f"{letter}</w>" for letter in sorted(letters)),
-        "<|startoftext|>",
-        "<|endoftext|>",
-    ]
+    tokens = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
-def _clip_config(width: int = 32, **more: Any) -> CLIPTextConfig:
+def clip_config(width: int = 32, **more: Any) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=514, hidden_size=width, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=77, bos_token_id=BOS, eos_token_id=EOS, pad_token_id=EOS, **more,
     )  # fmt: skip
 
 
-def t5_tokenizer() -> PreTrainedTokenizerFast:
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {token: n for n, token in enumerate(["<pad>", "</s>", "<unk>", *letters])}
+def bytes_tokenizer(marks: Sequence[str], **more: Any) -> PreTrainedTokenizerFast:
+    """Marks, of which one is '<unk>', then bytes."""
+    vocab = {token: n for n, token in enumerate([*marks, *LETTERS])}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=256
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **more)
+
+
+def t5_tokenizer() -> PreTrainedTokenizerFast:
+    marks = ["<pad>", "</s>", "<unk>"]
+    return bytes_tokenizer(marks, pad_token="<pad>", eos_token="</s>", model_max_length=256)
+
+
+def t5() -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=300, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4, pad_token_id=0, eos_token_id=1
     )
+    return T5EncoderModel(config).eval()
 
 
 def flux(seed: int = 0) -> FluxPipeline:
     """FLUX.1 with one layer of each sort; 0.6 MB."""
     torch.manual_seed(seed)
-    t5 = T5Config(
-        vocab_size=300, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4, pad_token_id=0, eos_token_id=1
-    )
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        text_encoder=CLIPTextModel(_clip_config()).eval(),
+        text_encoder=CLIPTextModel(clip_config()).eval(),
         tokenizer=clip_tokenizer(),
-        text_encoder_2=T5EncoderModel(t5).eval(),
+        text_encoder_2=t5(),
         tokenizer_2=t5_tokenizer(),
         vae=AutoencoderKL(
             block_out_channels=(4,), down_block_types=("DownEncoderBlock2D",), up_block_types=("UpDecoderBlock2D",),
@@ -93,7 +97,7 @@ def sd15(seed: int = 0) -> StableDiffusionPipeline:
             block_out_channels=[4, 8], down_block_types=["DownEncoderBlock2D"] * 2,
             up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4, norm_num_groups=2, sample_size=64,
         ).eval(),
-        text_encoder=CLIPTextModel(_clip_config()).eval(),
+        text_encoder=CLIPTextModel(clip_config()).eval(),
         tokenizer=clip_tokenizer(),
         unet=UNet2DConditionModel(
             block_out_channels=(4, 8), layers_per_block=2, sample_size=32, in_channels=4, out_channels=4,
@@ -117,8 +121,8 @@ def sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
             block_out_channels=[32, 64], down_block_types=["DownEncoderBlock2D"] * 2,
             up_block_types=["UpDecoderBlock2D"] * 2, latent_channels=4, sample_size=128,
         ).eval(),
-        text_encoder=CLIPTextModel(_clip_config(24, hidden_act="gelu", projection_dim=32)).eval(),
-        text_encoder_2=CLIPTextModelWithProjection(_clip_config(40, hidden_act="gelu", projection_dim=32)).eval(),
+        text_encoder=CLIPTextModel(clip_config(24, hidden_act="gelu", projection_dim=32)).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(clip_config(40, hidden_act="gelu", projection_dim=32)).eval(),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         unet=UNet2DConditionModel(

@@ -11,17 +11,19 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from tests.support.tiny import _clip_config, clip_tokenizer, t5_tokenizer
+from tests.support.tiny import LETTERS, bytes_tokenizer, clip_config, clip_tokenizer, t5, t5_tokenizer
 
 _QWEN = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-_LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
-_ID = {token: len(_LETTERS) + n for n, token in enumerate(_QWEN)}
+_ID = {token: len(LETTERS) + n for n, token in enumerate(_QWEN)}
+#: Those that a configuration names.
+QWEN_IDS = {
+    "vision_start_token_id": _ID["<|vision_start|>"], "vision_end_token_id": _ID["<|vision_end|>"],
+    "image_token_id": _ID["<|image_pad|>"], "video_token_id": _ID["<|video_pad|>"],
+}  # fmt: skip
 _CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{{ c.text }}{% endfor %}{% endif %}"
@@ -32,7 +34,7 @@ _CHAT = (
 def qwen_tokenizer() -> Any:
     """Bytes and eight marks."""
     return transformers.Qwen2Tokenizer(
-        vocab={token: n for n, token in enumerate([*_LETTERS, *_QWEN])}, merges=[], eos_token="<|im_end|>",
+        vocab={token: n for n, token in enumerate([*LETTERS, *_QWEN])}, merges=[], eos_token="<|im_end|>",
         pad_token="<|endoftext|>", unk_token=None, extra_special_tokens=list(_QWEN[1:]), chat_template=_CHAT,
     )  # fmt: skip
 
@@ -40,14 +42,6 @@ def qwen_tokenizer() -> Any:
 def gemma_tokenizer() -> Any:
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *(f"<0x{byte:02X}>" for byte in range(256))]
     return transformers.GemmaTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[])
-
-
-def _bytes_tokenizer(marks: list[str], **more: Any) -> PreTrainedTokenizerFast:
-    vocab = {token: n for n, token in enumerate([*marks, *_LETTERS])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **more)
 
 
 def _awake(pipeline: Any) -> Any:
@@ -106,36 +100,29 @@ def _qwen3(layers: int = 2, head: str = "Qwen3Model") -> Any:
     return getattr(transformers, head)(
         transformers.Qwen3Config(
             hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
-            num_key_value_heads=2, head_dim=8, vocab_size=len(_LETTERS) + len(_QWEN), max_position_embeddings=1024,
+            num_key_value_heads=2, head_dim=8, vocab_size=len(LETTERS) + len(_QWEN), max_position_embeddings=1024,
         )
     )  # fmt: skip
-
-
-def _qwen_ids() -> dict[str, int]:
-    return {
-        "vision_start_token_id": _ID["<|vision_start|>"], "vision_end_token_id": _ID["<|vision_end|>"],
-        "image_token_id": _ID["<|image_pad|>"], "video_token_id": _ID["<|video_pad|>"],
-    }  # fmt: skip
 
 
 def _qwen25_vl() -> Any:
     text = {
         "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "vocab_size": len(_LETTERS) + len(_QWEN),
+        "num_key_value_heads": 2, "vocab_size": len(LETTERS) + len(_QWEN),
         "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
     }  # fmt: skip
     vision = {
         "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
     }  # fmt: skip
     return transformers.Qwen2_5_VLForConditionalGeneration(
-        transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_qwen_ids())
+        transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **QWEN_IDS)
     )
 
 
 def _qwen3_vl(head: str) -> Any:
     text = {
         "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "head_dim": 8, "vocab_size": len(_LETTERS) + len(_QWEN),
+        "num_key_value_heads": 2, "head_dim": 8, "vocab_size": len(LETTERS) + len(_QWEN),
         "rope_scaling": {"mrope_section": [2, 1, 1], "rope_type": "default"},
     }  # fmt: skip
     vision = {
@@ -143,15 +130,7 @@ def _qwen3_vl(head: str) -> Any:
         "deepstack_visual_indexes": [0], "patch_size": 16,
     }  # fmt: skip
     return getattr(transformers, head)(
-        transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_qwen_ids())
-    )
-
-
-def _t5() -> Any:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=300, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4, pad_token_id=0, eos_token_id=1
-        )
+        transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **QWEN_IDS)
     )
 
 
@@ -211,7 +190,7 @@ def flux2_dev() -> Any:
         "{% if c.type == 'text' %}{{ c.text }}{% else %}[IMG]{% endif %}{% endfor %}{% endif %}{% endfor %}"
     )
     marks = ["<pad>", "<s>", "</s>", "<unk>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]"]
-    tokenizer = _bytes_tokenizer(
+    tokenizer = bytes_tokenizer(
         marks, pad_token="<pad>", bos_token="<s>", eos_token="</s>", padding_side="left",
         extra_special_tokens=marks[4:], chat_template=chat,
     )  # fmt: skip
@@ -275,7 +254,7 @@ def qwen_image_21_turbo() -> Any:
 def chroma() -> Any:
     torch.manual_seed(0)
     return diffusers.ChromaPipeline(
-        scheduler=_flow(), vae=_flow_vae(), text_encoder=_t5(), tokenizer=t5_tokenizer(),
+        scheduler=_flow(), vae=_flow_vae(), text_encoder=t5(), tokenizer=t5_tokenizer(),
         transformer=diffusers.ChromaTransformer2DModel(
             patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
             num_attention_heads=2, joint_attention_dim=32, axes_dims_rope=(4, 4, 8), approximator_num_channels=16,
@@ -288,8 +267,8 @@ def sd35() -> Any:
     torch.manual_seed(0)
     clip = transformers.CLIPTextModelWithProjection
     return diffusers.StableDiffusion3Pipeline(
-        scheduler=_flow(shift=3.0), vae=_flow_vae(), text_encoder=clip(_clip_config(12, projection_dim=12)),
-        text_encoder_2=clip(_clip_config(20, projection_dim=20)), text_encoder_3=_t5(),
+        scheduler=_flow(shift=3.0), vae=_flow_vae(), text_encoder=clip(clip_config(12, projection_dim=12)),
+        text_encoder_2=clip(clip_config(20, projection_dim=20)), text_encoder_3=t5(),
         tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(), tokenizer_3=t5_tokenizer(),
         transformer=diffusers.SD3Transformer2DModel(
             sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8,
@@ -396,8 +375,8 @@ def hidream() -> Any:
         ),
         text_encoder=clip(_clip(16, **positions)), tokenizer=clip_tokenizer(),
         text_encoder_2=clip(_clip(24, **positions)), tokenizer_2=clip_tokenizer(),
-        text_encoder_3=_t5(), tokenizer_3=t5_tokenizer(), text_encoder_4=llama,
-        tokenizer_4=_bytes_tokenizer(
+        text_encoder_3=t5(), tokenizer_3=t5_tokenizer(), text_encoder_4=llama,
+        tokenizer_4=bytes_tokenizer(
             ["<pad>", "<s>", "</s>", "<unk>"], pad_token="<pad>", bos_token="<s>", eos_token="</s>"
         ),
         transformer=diffusers.HiDreamImageTransformer2DModel(
@@ -409,7 +388,7 @@ def hidream() -> Any:
 
 
 def _clip(width: int, **more: Any) -> Any:
-    config = _clip_config(width, projection_dim=width)
+    config = clip_config(width, projection_dim=width)
     return type(config).from_dict({**config.to_dict(), **more})
 
 
@@ -417,7 +396,7 @@ def pixart_sigma() -> Any:
     """Of the sort that was trained at 256 x 256."""
     torch.manual_seed(0)
     return diffusers.PixArtSigmaPipeline(
-        scheduler=diffusers.DPMSolverMultistepScheduler(), vae=_vae(), text_encoder=_t5(),
+        scheduler=diffusers.DPMSolverMultistepScheduler(), vae=_vae(), text_encoder=t5(),
         tokenizer=t5_tokenizer(),
         transformer=diffusers.PixArtTransformer2DModel(
             sample_size=32, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3,
@@ -431,7 +410,7 @@ def of_no_family() -> Any:
     torch.manual_seed(0)
     return _awake(
         diffusers.AuraFlowPipeline(
-            tokenizer=t5_tokenizer(), text_encoder=_t5(), vae=_vae(), scheduler=_flow(),
+            tokenizer=t5_tokenizer(), text_encoder=t5(), vae=_vae(), scheduler=_flow(),
             transformer=diffusers.AuraFlowTransformer2DModel(
                 sample_size=32, patch_size=2, in_channels=4, num_mmdit_layers=1, num_single_dit_layers=1,
                 attention_head_dim=8, num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32,
