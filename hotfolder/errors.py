@@ -234,6 +234,12 @@ class ScoreFailed(HotfolderError):
     kind = "score_failed"
 
 
+class NoPrompt(BadInput):
+    """A scorer judges pictures by their prompts, and there is none."""
+
+    kind = "no_prompt"
+
+
 class WorkerLost(HotfolderError):
     """The worker process ended in the middle of this job."""
 

@@ -375,6 +375,7 @@ class Remembered:
     height: int
     scores: tuple[Score, ...]
     embeddings: tuple[Embedding, ...]
+    prompt: str | None = None  # of the image that it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from hotfolder.bench.weights import save_random_clip, save_random_head
 from hotfolder.core import formula
 from hotfolder.engines.device import decode_threads, pick_device, pick_dtype, precision_name
 from hotfolder.engines.scoring.base import Encoder
-from hotfolder.engines.scoring.ensemble import Look, ScorerEnsemble, Started
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble, Started
+from hotfolder.engines.scoring.looks import Look
 from hotfolder.engines.scoring.stream import Looker, Seen, judge_all
 from hotfolder.types import Item, RunnerSettings
 
@@ -32,6 +33,8 @@ _ROUNDS = 3
 _COMPARED_FAST, _COMPARED_SLOW = 16, 2
 #: Of a card's scores, so many are compared with the CPU's.
 _COMPARED_CPU = 8
+#: For scorers that judge by one.
+_PROMPT = "a photograph of a landscape"
 
 
 class _Blind(ScorerEnsemble):
@@ -40,7 +43,8 @@ class _Blind(ScorerEnsemble):
     def __init__(self, real: ScorerEnsemble) -> None:
         self.__dict__.update(vars(real))
         picture = Image.new("RGB", (64, 64))
-        self._empty = {id_: rows[0].cpu() for id_, rows in real.start([real.look(picture)]).fresh.items()}
+        seen = real.start([real.look(picture, prompt=_PROMPT)])
+        self._empty = {id_: rows[0].cpu() for id_, rows in seen.fresh.items()}
 
     def start(self, looks: Sequence[Look]) -> Started:
         return Started(tuple(looks), {id_: row.expand(len(looks), -1) for id_, row in self._empty.items()})
@@ -77,7 +81,7 @@ def _measure(
     dtype = pick_dtype(device, settings.precision)
     tell("loading", 0, len(paths))
     ensemble = ScorerEnsemble.load(scorer, settings, device)
-    items = [Item(index, 1, str(path), "") for index, path in enumerate(paths)]
+    items = [Item(index, 1, str(path), "", {"prompt": _PROMPT}) for index, path in enumerate(paths)]
     look = Looker(ensemble, settings, None)
     tell("decoding", 0, len(paths))
     one_thread = len(items) / seconds(lambda: [look(item) for item in items], device)
@@ -162,7 +166,7 @@ def _off_from_cpu(
     on_cpu = ScorerEnsemble.load(scorer, replace(settings, precision="float32", compile=False), cpu)
     off = [
         abs(ours.score.value - exact.score.value)
-        for ours, exact in zip(ensemble.judge(pictures), on_cpu.judge(pictures), strict=True)
+        for ours, exact in zip(*(each.judge(pictures, _PROMPT) for each in (ensemble, on_cpu)), strict=True)
     ]
     return {"images": len(pictures), "largest_difference": round(max(off), 5)}
 
@@ -192,7 +196,7 @@ def _by_precision(
         tell(f"in {name}", 0, len(pictures))
         begin_memory(device)
         ensemble = ScorerEnsemble.load(scorer, replace(settings, precision=name), device)
-        ensemble.judge(pictures[:1])
+        ensemble.judge(pictures[:1], _PROMPT)
         judged: list[float] = []
         took = seconds(partial(_into, judged, ensemble, pictures), device)
         exact = exact or judged
@@ -209,7 +213,7 @@ def _by_precision(
 
 
 def _into(found: list[float], ensemble: ScorerEnsemble, pictures: Sequence[Image.Image]) -> None:
-    found += [each.score.value for each in ensemble.judge(pictures)]
+    found += [each.score.value for each in ensemble.judge(pictures, _PROMPT)]
 
 
 def _judge(
@@ -239,4 +243,4 @@ def _naive_loop(ensemble: ScorerEnsemble, paths: Sequence[Path]) -> None:
     for path in paths:
         with Image.open(path) as file:
             image = file.convert("RGB")
-        ensemble.judge([image])
+        ensemble.judge([image], _PROMPT)

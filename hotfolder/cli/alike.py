@@ -22,6 +22,9 @@ from hotfolder.models.registry import ENCODER
 from hotfolder.oneshot.work import work
 from hotfolder.types import Item, Kind, Outcome, Progress
 
+#: The loaders of encoders that put words where the pictures lie that show what they say.
+_KNOWING_WORDS = ("clip", "clip_h")
+
 
 @dataclass(frozen=True, slots=True)
 class Alike:
@@ -46,7 +49,7 @@ def by_picture(
 ) -> Answer:
     """Images by whether they show what the words say. Raises UsageError, ModelMissing, CannotWork."""
     settings = loading.load(layout.root)
-    encoder = _seeing(reader, settings)
+    encoder = _seeing(reader, settings, knowing_words=True)
     if encoder is None:
         raise UsageError(
             "nothing is stored of what the images show: no scorer has looked at them with CLIP",
@@ -118,12 +121,16 @@ def _nearness(each: Alike) -> tuple[float, int]:
     return -each.cosine, each.image_id
 
 
-def _seeing(reader: SearchReader, settings: Settings) -> str | None:
+def _seeing(reader: SearchReader, settings: Settings, *, knowing_words: bool = False) -> str | None:
     """The encoder of those that see what pictures show that has seen the most of them; None for fewer than half."""
     stored = reader.encoders()
     catalogue = settings.catalogue()
     seeing = [
-        each for each in stored if (entry := catalogue.entry(each.partition("/")[0])) and entry.kind == ENCODER
+        each
+        for each in stored
+        if (entry := catalogue.entry(each.partition("/")[0]))
+        and entry.kind == ENCODER
+        and (not knowing_words or entry.read_by in _KNOWING_WORDS)
     ]
     best = max(seeing, key=lambda each: stored[each], default=None)
     return best if best is not None and 2 * stored[best] >= max(stored.values()) else None
@@ -152,7 +159,9 @@ def _of_file(
     if error is not None:
         raise UsageError(f"{file} cannot be looked at: {error.message}", error.fix)
     known = reader.embeddings_of(digest_of(file))
-    made = _made(layout, settings, encoder, Item(1, 1, str(file.absolute()), "", {"named": True, "layout": True}))
+    # The prompt is for a scorer that judges by one: its score is not asked for.
+    params = {"named": True, "layout": True, "prompt": "a picture"}
+    made = _made(layout, settings, encoder, Item(1, 1, str(file.absolute()), "", params))
     return {**known, **made}
 
 

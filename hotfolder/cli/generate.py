@@ -208,7 +208,7 @@ def _choose(executor: Executor, settings: Settings, wanted: Sequence[_Image], ou
     """Judges what is among the best of several, and keeps the best of it."""
     drawn = {i: image for i, image in enumerate(wanted) if image.number is not None and image.staged is not None}
     items = [
-        Item(i, 1, image.staged.path, "", {"named": True}, ALL_PRECISE)
+        Item(i, 1, image.staged.path, "", {"named": True, "prompt": image.spec.prompt}, ALL_PRECISE)
         for i, image in drawn.items()
         if image.staged
     ]

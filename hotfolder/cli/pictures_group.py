@@ -69,6 +69,10 @@ def score(
     paths: Annotated[list[str], typer.Argument(help="Image files, folders, or patterns in quotation marks.")],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,
     scorer: Scorer = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="What they show, for scorers that judge by it; else what each file says of itself."),
+    ] = None,
     stars: Annotated[
         bool, typer.Option("--stars", help="Rate them, too: xmp:Rating in a file beside each (a.jpg.xmp).")
     ] = False,
@@ -94,6 +98,7 @@ def score(
         paths,
         recursive=recursive,
         scorer=scorer,
+        prompt=prompt,
         stars=rating,
         as_json=as_json,
         as_csv=as_csv,

@@ -40,8 +40,8 @@ class Stars:
 
 
 def run_score(
-    given: Path | None, paths: Sequence[str], *, recursive: bool, scorer: str | None, stars: Stars | None,
-    as_json: bool, as_csv: bool,
+    given: Path | None, paths: Sequence[str], *, recursive: bool, scorer: str | None, prompt: str | None,
+    stars: Stars | None, as_json: bool, as_csv: bool,
 ) -> ExitCode:  # fmt: skip
     if as_json and as_csv:
         raise UsageError("--json and --csv do not go together", "choose one")
@@ -65,7 +65,7 @@ def run_score(
             _write_table(found_rows, columns if len(columns) > 1 else [])
 
     with told_at_the_end(tell, as_json=as_json):
-        for outcome in _judge(root, settings, model, found.files):
+        for outcome in _judge(root, settings, model, found.files, prompt):
             file = found.files[outcome.job_id]
             row = rows[outcome.job_id] = _row(file, outcome, settings.gate_policy())
             if stars is not None and "score" in row:
@@ -110,15 +110,18 @@ def scored_by(settings: Settings, scorer: str | None) -> Settings:
     return settings
 
 
-def _judge(root: Path | None, settings: Settings, model: str, files: Sequence[Path]) -> Iterator[Outcome]:
+def _judge(
+    root: Path | None, settings: Settings, model: str, files: Sequence[Path], prompt: str | None
+) -> Iterator[Outcome]:
     items = []
+    params = {"named": True, **({"prompt": prompt} if prompt else {})}
     near_the_gate = Precise((settings.gate.keep,))
     for index, file in enumerate(files):
         error = not_a_file(file)
         if error is not None:
             yield Outcome(index, 1, error=error)
         else:
-            items.append(Item(index, 1, str(file.absolute()), "", {"named": True}, near_the_gate))
+            items.append(Item(index, 1, str(file.absolute()), "", params, near_the_gate))
     if not items:
         return
     ended = len(files) - len(items)

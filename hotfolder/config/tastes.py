@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.errors import UsageError
-from hotfolder.models.registry import HEADS_READ
+from hotfolder.models.entry import PROMPTED
+from hotfolder.models.heads import encoder_for
 from hotfolder.taste.subject import Subject
 
 
-def subject(settings: FolderSettings, inbox: str) -> Subject:
-    """Raises UsageError for an inbox that there is none of."""
+def prior_of(settings: FolderSettings, inbox: str) -> str:
+    """The scorer beside which taste is learnt. Raises UsageError for an inbox that there is none of."""
     if inbox not in settings.of_root.inboxes:
         known = ", ".join(settings.of_root.inboxes)
         raise UsageError(f"there is no inbox '{inbox}'", f"there are: {known}")
+    return settings.of(f"inbox/{inbox}/any").prior
+
+
+def subject(settings: FolderSettings, inbox: str) -> Subject:
+    """Raises UsageError for an inbox that there is none of, and for a scorer that taste cannot be learnt beside."""
+    prior = prior_of(settings, inbox)
     own = settings.of(f"inbox/{inbox}/any")
-    entry = own.catalogue().entry(own.prior)
-    encoder = (entry.encoder or own.prior) if entry is not None else HEADS_READ
-    return Subject(inbox, own.prior, encoder, own.gate.keep)
+    entry = own.catalogue().entry(prior)
+    if entry is not None and entry.loader in PROMPTED:
+        raise UsageError(
+            f"taste cannot be learnt beside '{prior}', which judges a picture by its prompt",
+            f"name another scorer first in gate.score of inbox/{inbox}",
+        )
+    encoder = (entry.encoder or prior) if entry is not None else encoder_for(Path(prior).expanduser())
+    return Subject(inbox, prior, encoder, own.gate.keep)

@@ -218,9 +218,13 @@ class Dispatcher:
             return {**told, "init_file": str(file), **below}
         if isinstance(job.params, UpscaleParams):
             return {"scale": job.params.scale, "format": job.params.format}
+        if not isinstance(job.params, ScoreParams):
+            return {}
         # What we enlarged ourselves may be larger than what is taken from others.
-        is_ours = isinstance(job.params, ScoreParams) and job.params.purpose is Purpose.MEASURE
-        return {"measure": True} if is_ours else {}
+        is_ours = job.params.purpose is Purpose.MEASURE
+        generated = job.params.generated
+        by_prompt = {"prompt": generated.request.prompt} if generated is not None else {}
+        return {**({"measure": True} if is_ours else {}), **by_prompt}
 
     def _is_wanted(self, job: Job, drop: Drop | None, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""

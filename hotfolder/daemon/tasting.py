@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.config.tastes import subject
+from hotfolder.config.tastes import prior_of, subject
 from hotfolder.core.tastes import scorer_of
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError
 from hotfolder.files.beneath import Beneath
@@ -87,13 +87,13 @@ class Tasting:
 
     def _switch_off(self, inbox: str, trained: Any) -> None:
         """A direction that does worse than the threshold alone, on what was said since, is not looked at any more."""
-        from hotfolder.models import heads
+        from hotfolder.models import taste_heads
         from hotfolder.taste import training
 
         name = self._head(inbox)
         if name is None or trained.watch is None or not trained.watch.has_failed:
             return
-        if heads.read(heads.path_of(self._layout.tastes, name)).facts.level != "direction":
+        if taste_heads.read(taste_heads.path_of(self._layout.tastes, name)).facts.level != "direction":
             return
         other = training.write(self._layout, trained.fallback) if trained.fallback is not None else None
         self._set(inbox, name, other)
@@ -119,11 +119,11 @@ class Tasting:
             return {"error": error.message, "kind": error.kind, "fix": error.fix}
 
     def _use(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        from hotfolder.models import heads
+        from hotfolder.models import taste_heads
 
         inbox, name = str(command.get("inbox")), str(command.get("head"))
         wanted = subject(self._settings, inbox)
-        head = heads.read(heads.path_of(self._layout.tastes, name))
+        head = taste_heads.read(taste_heads.path_of(self._layout.tastes, name))
         if head.facts.inbox != inbox or head.facts.prior != wanted.prior:
             return {
                 "error": f"'{name}' was learnt of inbox/{head.facts.inbox} beside {head.facts.prior}, and "
@@ -144,16 +144,16 @@ class Tasting:
 
     def _forget(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """No label, head, report or score of it is left. Verdicts stay what they are: they say where files lie."""
-        from hotfolder.models import heads
+        from hotfolder.models import taste_heads
 
         inbox = str(command.get("inbox"))
-        prior = subject(self._settings, inbox).prior
+        prior = prior_of(self._settings, inbox)
         self._set(inbox, self._head(inbox), None)
         removed = 0
         with Beneath(self._layout.root) as beneath:
             folder = self._layout.tastes.relative_to(self._layout.root)
-            for path in self._layout.tastes.glob(f"*{heads.ENDING}"):
-                if heads.inbox_of(path.stem) == inbox:
+            for path in self._layout.tastes.glob(f"*{taste_heads.ENDING}"):
+                if taste_heads.inbox_of(path.stem) == inbox:
                     self._ledger.tastes.judge_otherwise(scorer_of(path.stem), prior)
                     beneath.unlink(str(folder / path.name))
                     removed += 1
@@ -195,7 +195,7 @@ class Tasting:
         """From now on; also of what waits already."""
         in_use.use(self._layout, inbox, head)
         if before is not None and before != head:
-            prior = subject(self._settings, inbox).prior
+            prior = prior_of(self._settings, inbox)
             self._ledger.tastes.judge_otherwise(scorer_of(before), scorer_of(head) if head else prior)
 
 

@@ -43,4 +43,5 @@ class Memory:
             size["height"],
             tuple(Score(**row) for row in found),
             tuple(Embedding(row["encoder"], base64.b64encode(row["vector"]).decode()) for row in kept),
+            size["prompt"],
         )

@@ -445,7 +445,7 @@ WHERE NOT EXISTS (
 INSERT INTO embeddings (sha256, encoder, vector) VALUES (:sha256, :encoder, :vector) ON CONFLICT DO NOTHING;
 
 -- name: size_of_content
-SELECT width, height FROM images WHERE sha256 = :sha256 LIMIT 1;
+SELECT width, height, prompt FROM images WHERE sha256 = :sha256 ORDER BY prompt IS NULL LIMIT 1;
 
 -- name: scores_of_content
 -- Every score that some image with this content has got.

@@ -14,12 +14,14 @@ _SHA256 = r"^[0-9a-f]{64}$"
 FIRST = "first"
 _LOADERS = {
     "generate": ("diffusers", "single_file"),
-    "score": ("laion", "clip_prompt", "technical"),
+    "score": ("laion", "laion_safety", "clip_prompt", "clip_align", "pickscore", "q_realign", "technical"),
     "upscale": ("spandrel",),
-    "encoder": ("clip",),
+    "encoder": ("clip", "clip_h", "siglip", "q_realign"),
     "lora": ("lora",),
     "embedding": ("embedding",),
 }
+#: Of the scorers' loaders, those that judge a picture by its prompt.
+PROMPTED = ("clip_align", "pickscore")
 
 
 class FileEntry(BaseModel):
@@ -62,8 +64,9 @@ class ModelEntry(BaseModel):
     )
     loader: str = Field(
         "",
-        description="The code that reads it: diffusers (a pipeline folder) or single_file, spandrel, clip, lora, "
-        "embedding; for scorers laion, clip_prompt or technical. Empty: the usual one of its kind.",
+        description="The code that reads it: diffusers (a pipeline folder) or single_file, spandrel, lora, embedding; "
+        "for encoders clip, clip_h, siglip or q_realign; for scorers laion (a head), laion_safety, clip_prompt, "
+        "clip_align, pickscore, q_realign or technical. Empty: the usual one of its kind.",
     )
     family: str = Field(
         "",
@@ -95,7 +98,10 @@ class ModelEntry(BaseModel):
         description="For a generator of one file: the generator, or the pipeline folder, that it was made from. "
         "All but Stable Diffusion 1.5 and SDXL take text encoders and VAE from it.",
     )
-    defaults: Mapping[str, Any] = Field({}, description="For generators: steps, guidance, width, height, …")
+    defaults: Mapping[str, Any] = Field(
+        {},
+        description="For generators: steps, guidance, width, height, …; for q_realign: task, aesthetics or quality.",
+    )
     golden: Mapping[str, Any] = Field({}, description="A value that it has to give when it is loaded.")
     memory_mb: Mapping[str, int] = Field({}, description="MiB that the weights take, by precision.")
     parts_mb: Mapping[Literal["denoiser", "text"], int] = Field(
@@ -114,7 +120,7 @@ class ModelEntry(BaseModel):
             raise ValueError(f"'{self.name}' has files with a sha256, so its revision has to be a commit")
         if self.repo and not self.include and any(file.sha256 is None for file in self.files):
             raise ValueError(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
-        if not self.files and not self.builtin and self.read_by != "clip_prompt":
+        if not self.files and not self.builtin and not self.encoder:
             what = "model_index.json, or its one file" if self.kind == "generate" else "its weights"
             raise ValueError(f"'{self.name}' needs files: the path of {what}")
         if self.base and self.kind != "generate":

@@ -1,151 +1,73 @@
-"""The file of a taste: one linear head on an encoder's embeddings, beside the score that it was learnt beside.
-
-    score = prior + offset + weight·e + bias
-
-so that a score at the gate's threshold means that the person is as likely to keep the picture as not. The three parts
-are the scorer's own score, the person's threshold, and what the person likes beyond the score.
-"""
+"""How wide a scorer's head is: for which encoder it was made. Reads no weights, needs no torch, and runs no code."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from hotfolder.errors import HotfolderError
+from hotfolder.models.checkpoint import read_header
 
-from hotfolder.errors import ModelDamaged, ModelMissing
-
-ENDING = ".safetensors"
-_KEY, _VERSION = "taste", 1
-#: <inbox>-<labels>-<the first digits of the file's sha256>
-_NAME = re.compile(r"(?P<inbox>[A-Za-z0-9][A-Za-z0-9._ -]*)-(?P<labels>\d+)-(?P<digest>[0-9a-f]{12})")
+#: The encoder that gives embeddings of so many numbers to heads that are named by their path.
+ENCODER_OF = {768: "clip-vit-l-14", 1152: "siglip-so400m-384"}
+#: Bytes of a head's pickle: it holds names and shapes.
+_MOST_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a head says of itself."""
-
-    inbox: str
-    level: str  # 'threshold' or 'direction'
-    encoder: str  # which embeddings it reads
-    prior: str  # the scorer beside which it was learnt
-    keep: float  # the gate's threshold then
-    spread: float  # of the prior's score over the library
-    labels: int
-    pairs: int
-    digest: str  # of the labels and pairs
-    learnt_at: float  # seconds since the epoch: of the newest label
-    strength: float | None  # λ; None without a direction
-    a: float  # how much the prior counts
-    c: float
-    own_a: float  # the same of the person's threshold alone, without a direction
-    own_c: float
-    offset: float  # the person's threshold, in points of the score
-    threshold: float
-    threshold_lowest: float  # 90 % interval
-    threshold_highest: float
-    auc: float | None  # on pictures that it was not learnt from
-    auc_error: float | None
-    prior_auc: float | None
-    sureness: float | None  # standard errors by which it is better than the threshold alone
-    brier: float | None
-    calibration: tuple[float, float] | None  # slope and offset of p(keep) = 1/(1 + exp(-(slope·z + offset)))
-    is_floored: bool  # the prior told so little that it counts the least that it may
+def encoder_for(path: Path) -> str:
+    """The encoder that a head reads; where its file does not say, that of LAION's: the scorer says what is wrong."""
+    return ENCODER_OF.get(_width(path), ENCODER_OF[768])
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    facts: Facts
-    weight: NDArray[np.float32]  # (d,)
-    bias: float
-
-    def score(self, prior: float, embedding: NDArray[np.float32]) -> float:
-        """On the prior's scale."""
-        return prior + self.facts.offset + self.personal(embedding)
-
-    def personal(self, embedding: NDArray[np.float32]) -> float:
-        """What the person likes beyond the score, in points of it."""
-        return float(embedding.astype(np.float64) @ self.weight.astype(np.float64)) + self.bias
-
-    def z(self, score: float) -> float:
-        """The log-odds of keeping, of a score by this head."""
-        return self.facts.a / self.facts.spread * (score - self.facts.keep)
-
-    def chance(self, score: float) -> float:
-        """How likely the person keeps a picture of this score, calibrated; 0 to 1."""
-        slope, offset = self.facts.calibration or (1.0, 0.0)
-        z = slope * self.z(score) + offset
-        return 1 / (1 + math.exp(-z)) if z > -700 else 0.0
-
-
-def packed(head: Head) -> tuple[str, bytes]:
-    """The name and the content of its file: the same head gives the same bytes."""
-    facts = json.dumps({"version": _VERSION, **asdict(head.facts)}, sort_keys=True)
-    tensors: dict[str, NDArray[Any]] = {
-        "bias": np.array([head.bias], np.float64),
-        "weight": head.weight.astype(np.float32),
-    }
-    content: bytes = save(tensors, metadata={_KEY: facts})
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    return f"{head.facts.inbox}-{head.facts.labels}-{digest}", content
-
-
-def is_name(name: str) -> bool:
-    """Whether a head may be called so."""
-    return _NAME.fullmatch(name) is not None
-
-
-def inbox_of(name: str) -> str | None:
-    """The inbox that a head of this name was learnt from."""
-    found = _NAME.fullmatch(name)
-    return found["inbox"] if found else None
-
-
-def path_of(folder: Path, name: str) -> Path:
-    """Where a head lies. Raises ModelMissing for a name that none has."""
-    if not is_name(name):
-        raise ModelMissing(f"no taste is called '{name}'", "see: hotfolder taste status")
-    return folder / (name + ENDING)
-
-
-def read(path: Path) -> Head:
-    """Raises ModelMissing where it is not there, ModelDamaged where it is not what its name says."""
+def _width(path: Path) -> int:
+    """How many numbers its first layer reads; 0 where that is not known."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelMissing(
-            f"the taste '{path.stem}' is not there any more", "hotfolder taste use, or hotfolder taste off"
-        ) from None
-    except OSError as error:
-        raise ModelDamaged(f"{path} cannot be read: {error.strerror}", "make it readable") from None
-    found = _NAME.fullmatch(path.stem)
-    if found is None or not hashlib.sha256(content).hexdigest().startswith(found["digest"]):
-        raise ModelDamaged(f"{path} is not what its name says", "learn it anew: hotfolder taste train")
-    return _read(path)
+        shapes = read_header(path).shapes if path.suffix.lower() == ".safetensors" else _shapes(path)
+        return next((shape[1] for name, shape in shapes.items() if name.endswith("weight") and len(shape) == 2), 0)
+    except (HotfolderError, OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return 0
 
 
-def _read(path: Path) -> Head:
-    try:
-        with safe_open(path, "numpy") as file:
-            said = json.loads((file.metadata() or {})[_KEY])
-            weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-        return Head(_facts(said), weight.astype(np.float32), float(bias[0]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ModelDamaged(
-            f"{path} cannot be read as a taste: {error}", "learn it anew: hotfolder taste train"
-        ) from None
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Those of the tensors in a file of torch.save. Raises ValueError for what is none; OSError."""
+    with zipfile.ZipFile(path) as archive:
+        name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+        if name is None or archive.getinfo(name).file_size > _MOST_BYTES:
+            raise ValueError("it is no head")
+        with archive.open(name) as file:
+            try:
+                found = _Shapes(file).load()
+            except Exception as error:  # noqa: BLE001 - a pickle may raise anything
+                raise ValueError(str(error)) from None
+    return dict(_named(found))
 
 
-def _facts(said: Mapping[str, Any]) -> Facts:
-    known = {key: value for key, value in said.items() if key in Facts.__dataclass_fields__}
-    facts = Facts(**known)
-    return replace(facts, calibration=tuple(facts.calibration)) if facts.calibration else facts  # type: ignore[arg-type]
+def _named(found: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
+    state = found.get("state_dict", found) if isinstance(found, dict) else {}
+    for name, shape in state.items() if isinstance(state, dict) else ():
+        if isinstance(name, str) and isinstance(shape, tuple) and all(isinstance(size, int) for size in shape):
+            yield name, shape
+
+
+class _Shapes(pickle.Unpickler):
+    """Has shapes in the place of tensors, and nothing in the place of all else: no code that it names is called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        return _shape if (module, name) == ("torch._utils", "_rebuild_tensor_v2") else _nothing
+
+    def persistent_load(self, pid: Any) -> None:
+        return None
+
+
+def _shape(storage: Any, offset: int, size: tuple[int, ...], *rest: Any) -> tuple[int, ...]:
+    return tuple(size)
+
+
+def _nothing(*args: Any, **named: Any) -> None:
+    return None

@@ -25,6 +25,7 @@ from hotfolder.home import user_folder
 from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry, is_generator, is_weights
 from hotfolder.models.family import family_of
+from hotfolder.models.heads import encoder_for
 from hotfolder.types import Kind
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,6 @@ LORA = "lora"
 EMBEDDING = "embedding"
 #: The kinds of files that a generator takes on: how messages call them, and the folder where people keep them.
 _ADDED = {LORA: ("LoRA", "loras"), EMBEDDING: ("textual inversion", "embeddings")}
-#: The encoder that a head named by its path reads.
-HEADS_READ = "clip-vit-l-14"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -182,9 +181,9 @@ class Catalogue:
 
     def _taste(self, name: str, head: str, folder: Path) -> ModelSpec:
         """Raises ModelMissing."""
-        from hotfolder.models import heads  # NumPy: only where it is used
+        from hotfolder.models import taste_heads  # NumPy: only where it is used
 
-        path = heads.path_of(folder, head)
+        path = taste_heads.path_of(folder, head)
         if not path.is_file():
             raise ModelMissing(f"the taste '{head}' is not there any more", "hotfolder taste use; or taste off")
         return ModelSpec(name, Kind.SCORE, "taste", folder, (ModelFile(path),))
@@ -266,7 +265,7 @@ class Catalogue:
         if kind == Kind.UPSCALE and os.path.isfile(path):  # noqa: PTH113
             return ModelSpec(path.stem, kind, "spandrel", path.parent, (ModelFile(path),))
         if kind == Kind.SCORE and os.path.isfile(path):  # noqa: PTH113
-            tower = self.resolve(HEADS_READ, ENCODER)
+            tower = self.resolve(encoder_for(path), ENCODER)
             return ModelSpec(name, kind, "laion", path.parent, (ModelFile(path),), encoder=tower)
         raise UsageError(
             f"{path} is not a model that can {kind}",

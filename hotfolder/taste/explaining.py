@@ -9,8 +9,8 @@ import numpy as np
 
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.labels import LabelReader
-from hotfolder.models import heads
-from hotfolder.models.heads import Head
+from hotfolder.models import taste_heads
+from hotfolder.models.taste_heads import Head
 from hotfolder.taste import notes
 from hotfolder.taste.gathering import Gathered, gather
 from hotfolder.taste.subject import Subject
@@ -28,7 +28,7 @@ def explained(
 
     Raises ModelMissing, ModelDamaged, LedgerError.
     """
-    head = heads.read(heads.path_of(layout.tastes, name))
+    head = taste_heads.read(taste_heads.path_of(layout.tastes, name))
     facts = head.facts
     stored = reader.embedded_among([image_id], facts.encoder, facts.prior)
     if not stored or stored[0]["prior"] is None:

@@ -15,8 +15,8 @@ from hotfolder.errors import ModelDamaged
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.labels import LabelReader
-from hotfolder.models import heads
-from hotfolder.models.heads import Facts, Head
+from hotfolder.models import taste_heads
+from hotfolder.models.taste_heads import Facts, Head
 from hotfolder.taste import notes
 from hotfolder.taste.gathering import Gathered, gather
 from hotfolder.taste.in_use import InUse
@@ -64,15 +64,15 @@ def save(layout: Layout, trained: Trained, most: int) -> str | None:
 
 def write(layout: Layout, head: Head) -> str:
     """Gives the name of its file. Raises OSError."""
-    name, content = heads.packed(head)
+    name, content = taste_heads.packed(head)
     with Beneath(layout.root) as beneath:
-        beneath.write(_place(layout, name + heads.ENDING), content)
+        beneath.write(_place(layout, name + taste_heads.ENDING), content)
     return name
 
 
 def name_of(head: Head) -> str:
     """As its file is called, or will be."""
-    return heads.packed(head)[0]
+    return taste_heads.packed(head)[0]
 
 
 def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
@@ -123,10 +123,10 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
 def stored_heads(layout: Layout, inbox: str) -> Iterator[tuple[str, Head]]:
     """Every head of an inbox that can be read, the one of the newest labels last."""
     found = []
-    for path in layout.tastes.glob(f"*{heads.ENDING}"):
-        if heads.inbox_of(path.stem) == inbox:
+    for path in layout.tastes.glob(f"*{taste_heads.ENDING}"):
+        if taste_heads.inbox_of(path.stem) == inbox:
             try:
-                found.append((path.stem, heads.read(path)))
+                found.append((path.stem, taste_heads.read(path)))
             except ModelDamaged:
                 continue
     yield from sorted(found, key=lambda each: (each[1].facts.learnt_at, each[0]))
@@ -207,4 +207,4 @@ def _prune(layout: Layout, inbox: str, most: int, wanted: set[str | None]) -> No
     with Beneath(layout.root) as beneath:
         for name in names[:-most]:
             if name not in in_use | wanted:
-                beneath.unlink(_place(layout, name + heads.ENDING))
+                beneath.unlink(_place(layout, name + taste_heads.ENDING))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hotfolder.models.heads import Head
+from hotfolder.models.taste_heads import Head
 from hotfolder.taste.evidence import Evidence
 from hotfolder.taste.fit import losses
 from hotfolder.taste.measures import z_of_gain

@@ -16,14 +16,17 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.demo.pictures import draw_landscape
+from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.folders.layout import Layout
 from hotfolder.printable import printable
 from hotfolder.types import Kind
 from tests.support.in_process import hotfolder
 from tests.support.live import wait_for
 from tests.support.roots import picture, rows
+from tests.support.standin import StandInEncoder, StandInPrompted, ensemble
 from tests.support.stars import stars_in
 
 pytestmark = pytest.mark.slow
@@ -93,6 +96,29 @@ def test_a_table_in_the_order_given_with_verdicts_and_the_mean(nowhere: Path) ->
     assert second.split()[2] == "reject"
     assert third.split()[2:] == ["vanished:", "no", "such", "file"]
     assert last.startswith("mean ") and last.endswith(" of 2 images, 1 failed")
+
+
+def test_a_scorer_by_prompts_takes_the_commands_or_the_files_own(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = nowhere / ".local/share/hotfolder/models/clip-vit-l-14/clip-vit-l-14.safetensors"
+    tower.parent.mkdir(parents=True)
+    tower.touch()
+    judges = ensemble("clip-align", StandInPrompted("clip-align", StandInEncoder()))
+    monkeypatch.setattr(ScorerEnsemble, "load", lambda *_: judges)
+    image = Image.new("RGB", (20, 10), (255, 102, 0))
+    image.save("a.png")
+    info = PngInfo()
+    info.add_text("parameters", "very green\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 20x10")
+    image.save("b.png", pnginfo=info)
+    done = hotfolder("score", "a.png", "b.png", "--scorer", "clip-align", "--json")
+    without, own = json.loads(done.stdout)["scores"]
+    assert done.returncode == 3
+    assert without["error"]["kind"] == "no_prompt" and "--prompt" in without["error"]["fix"]
+    assert own["score"] == pytest.approx(4.6)
+    done = hotfolder("score", "a.png", "b.png", "--scorer", "clip-align", "--prompt", "all red", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row["score"] for row in json.loads(done.stdout)["scores"]] == pytest.approx([10, 10])
 
 
 def test_csv_and_several_scorers(nowhere: Path) -> None:

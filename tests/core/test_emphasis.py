@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotfolder.core.prompts.emphasis import editing_in, is_plain, parse, plain_text
+from hotfolder.core.prompts.metadata import prompt_in
+from hotfolder.core.prompts.tags import words_of
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,38 @@ def test_thousands_of_brackets_take_no_time() -> None:
         parse(text)
         editing_in(text)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a  red cat\n", "a red cat"),
+        ("a (red:1.4) cat <lora:fur:0.8>, [dim] BREAK night", "a red cat , dim night"),
+        ("<embedding:bad-hands> a cat, embedding:fur", "a cat,"),
+        ("<lora:x>", ""),
+        ("x" * 50_000, "x" * 20_000),
+    ],
+)
+def test_what_a_prompt_says_to_who_looks_at_pictures(prompt: str, words: str) -> None:
+    assert words_of(prompt) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ({}, None),
+        ({"hotfolder": '{"prompt": " a cat ", "seed": 1}'}, "a cat"),
+        ({"hotfolder": '{"prompt": ["a cat"]}'}, None),
+        ({"hotfolder": "[]"}, None),
+        ({"hotfolder": "{"}, None),
+        # What cannot be done again here is no matter: it is looked at, and not drawn.
+        (
+            {"parameters": "a cat\nNegative prompt: dogs\nSteps: 20, Seed: 1, Size: 64x64, Hires upscale: 2"},
+            "a cat",
+        ),
+        ({"parameters": "just words"}, None),
+        ({"prompt": "{}"}, None),
+    ],
+)
+def test_what_an_image_says_that_it_was_to_show(text: dict[str, str], prompt: str | None) -> None:
+    assert prompt_in("a.png", text) == prompt

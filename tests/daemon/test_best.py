@@ -19,7 +19,7 @@ from hotfolder.status import mailbox
 from hotfolder.transitions import Move
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
-from tests.support.scripted import Script, ScriptedExecutor
+from tests.support.scripted import Script, ScriptedExecutor, always
 
 
 def drop(layout: Layout, text: str, name: str = "p.txt") -> None:
@@ -56,6 +56,17 @@ def test_the_best_are_kept_whatever_the_threshold_and_the_others_are_not(layout:
         (1, "reject", 3.0), (2, "keep", 6.0), (3, "keep", 5.0), (4, "reject", 2.0),
     ]  # fmt: skip
     check_consistent(layout)
+
+
+def test_a_scorer_is_told_the_prompt_that_an_image_was_drawn_from(layout: Layout) -> None:
+    drop(layout, "a (red:1.2) cat --seed 1 --best-of 2")
+    executor = ScriptedExecutor(always(8.0))
+    daemon(layout, executor).run(once=True)
+    scored = [item.params for batch in executor.batches if batch.kind is Kind.SCORE for item in batch.items]
+    judged = [params for params in scored if "measure" not in params]
+    assert judged == [{"prompt": "a (red:1.2) cat"}] * 2
+    assert len(scored) > len(judged)  # an enlarged one has its prompt in the database
+    assert rows(layout, "SELECT DISTINCT prompt FROM results") == [("a (red:1.2) cat",)]
 
 
 def test_the_rest_may_be_left_to_the_gate(layout: Layout) -> None:

@@ -26,9 +26,10 @@ from hotfolder.engines.scoring.base import Bench
 from hotfolder.engines.scoring.ensemble import Judgement, ScorerEnsemble
 from hotfolder.engines.scoring.laion import HeadScorer, golden_embedding, load_head
 from hotfolder.errors import DeviceTrouble, ModelDamaged
-from hotfolder.models import registry
+from hotfolder.models import heads, registry
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Batch, Item, Kind, Outcome, Precise, Progress, RunnerSettings
+from tests.support.varied import varied_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -57,26 +58,6 @@ def load(formula: str, folder: Path, **settings: object) -> ScorerEnsemble:
 
 def values(ensemble: ScorerEnsemble, images: list[Image.Image]) -> list[float]:
     return [judged.score.value for judged in ensemble.judge(images)]
-
-
-def varied_pictures(count: int) -> list[Image.Image]:
-    """Renders, noise, gradients and flat colours of many sizes and aspects."""
-    random = np.random.default_rng(5)
-    found: list[Image.Image] = []
-    for number in range(count):
-        width, height = (int(n) for n in random.integers(30, 900, 2))
-        match number % 4:
-            case 0:
-                image = draw_landscape(number).resize((width, height))
-            case 1:
-                image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
-            case 2:
-                small = Image.fromarray(random.integers(0, 256, (3, 4, 3), dtype=np.uint8))
-                image = small.resize((width, height), Image.Resampling.BICUBIC)
-            case _:
-                image = Image.new("RGB", (width, height), tuple(int(n) for n in random.integers(0, 256, 3)))
-        found.append(image)
-    return found
 
 
 # --- heads ---------------------------------------------------------------------------------------
@@ -380,10 +361,9 @@ def test_words_lie_where_the_pictures_do(models: Path) -> None:
     assert np.abs(vector - expected.numpy()).max() < 1e-3
 
 
-def test_a_tower_without_quickgelu_is_refused(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip, "_ARCHITECTURE", "ViT-L-14")
+def test_a_tower_without_quickgelu_is_refused(models: Path) -> None:
     with pytest.raises(ModelDamaged, match="without QuickGELU"):
-        clip.build_tower(models / TOWER)
+        clip.build_tower(models / TOWER, replace(clip.L14, config="ViT-L-14"))
 
 
 def test_another_tower_is_refused(tmp_path: Path) -> None:
@@ -457,5 +437,12 @@ def test_the_same_pixels_in_any_file_have_the_same_score(formula: str, models: P
 def test_the_registry_knows_the_family() -> None:
     entries = {entry.name: entry for entry in Catalogue().entries()}
     scorers = {name for name, entry in entries.items() if entry.kind == "score"}
-    assert scorers == {"technical", "laion-v2", "laion-v1", "clip-prompt"}
-    assert entries[registry.HEADS_READ].kind == registry.ENCODER
+    assert scorers == {
+        "technical", "laion-v2", "laion-v1", "clip-prompt", "clip-align", "laion-safety", "pickscore", "q-realign",
+        "q-realign-quality",
+    }  # fmt: skip
+    assert {entries[name].kind for name in heads.ENCODER_OF.values()} == {registry.ENCODER}
+    told = [entry for entry in entries.values() if entry.kind in ("score", registry.ENCODER)]
+    assert all(entry.licence and entry.about for entry in told)
+    # What it takes: of those that have files of their own, the built-in one apart.
+    assert all(entry.memory_mb for entry in told if entry.files)

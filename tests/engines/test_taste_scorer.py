@@ -13,8 +13,8 @@ from PIL import Image
 
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.errors import ModelDamaged, ModelMissing
-from hotfolder.models import heads
-from hotfolder.models.heads import Facts, Head
+from hotfolder.models import taste_heads
+from hotfolder.models.taste_heads import Facts, Head
 from hotfolder.types import Embedding, Remembered, RunnerSettings
 from tests.support.shell import constant_tower, random_head
 
@@ -29,9 +29,9 @@ FACTS = Facts(
 
 
 def stored(folder: Path, head: Head) -> str:
-    name, content = heads.packed(head)
+    name, content = taste_heads.packed(head)
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}{heads.ENDING}").write_bytes(content)
+    (folder / f"{name}{taste_heads.ENDING}").write_bytes(content)
     return name
 
 

@@ -187,6 +187,16 @@ def test_scores_of_an_older_schema_become_the_gates(tmp_path: Path) -> None:
     assert Memory(path).recall("b") is None
 
 
+def test_a_content_is_remembered_with_its_prompt(ledger: Ledger, tmp_path: Path) -> None:
+    """Of several images with one content, one that has a prompt says it."""
+    for number, prompt in enumerate((None, "a cat", None)):
+        image = NewImage(Role.DROPPED, "sha", 2, 3, prompt=prompt)
+        ledger.images.add(image, Move(f"inbox/score/{number}.png", f"keep/{number}.png"), 1.0)
+        remembered = Memory(tmp_path / "hotfolder.db").recall("sha")
+        assert remembered is not None
+        assert remembered.prompt == (None if number == 0 else "a cat")
+
+
 def test_a_score_is_added_once_and_the_gates_choice_can_go_back_and_forth(ledger: Ledger, tmp_path: Path) -> None:
     image = NewImage(Role.DROPPED, "sha", 2, 3)
     queue(ledger, "m")

@@ -76,5 +76,20 @@ class StandInScorer:
         return 1 + 9 * embeddings[:, self._channel]
 
 
-def ensemble(text: str, *scorers: StandInScorer) -> ScorerEnsemble:
+class StandInPrompted:
+    """Judges by the prompt: 1 + 9 times the channel of the mean colour that its last word names."""
+
+    def __init__(self, name: str, encoder: StandInEncoder) -> None:
+        self.name = name
+        self.encoder = encoder
+        self.asked: list[str] = []
+
+    def with_prompt(self, prompt: str) -> StandInScorer:
+        self.asked.append(prompt)
+        scorer = StandInScorer(self.name, self.encoder, ("red", "green", "blue").index(prompt.split()[-1]))
+        scorer.weights_sha256 = f"{self.name} {prompt}".ljust(64, "0")
+        return scorer
+
+
+def ensemble(text: str, *scorers: StandInScorer | StandInPrompted) -> ScorerEnsemble:
     return ScorerEnsemble(text, {scorer.name: scorer for scorer in scorers}, CPU)

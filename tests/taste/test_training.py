@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.config.tastes import subject
+from hotfolder.config.tastes import prior_of, subject
 from hotfolder.core.tastes import judging, told
 from hotfolder.daemon.tasting import Tasting
 from hotfolder.errors import ModelDamaged, ModelMissing, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.labels import LabelReader
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.models import heads
+from hotfolder.models import taste_heads
 from hotfolder.status import mailbox
 from hotfolder.taste import in_use, notes, training
 from hotfolder.taste.explaining import explained
@@ -63,7 +63,7 @@ def test_the_daemon_learns_by_itself_and_changes_nothing_by_itself(culled: Layou
     report = last_report(culled, "score")
     assert report is not None and report["level"] == "direction"
     assert report["labels"] == 160 and report["direction"]["auc"] > 0.9
-    head = heads.read(culled.tastes / f"{report['offered']}.safetensors")
+    head = taste_heads.read(culled.tastes / f"{report['offered']}.safetensors")
     assert head.facts.digest == report["digest"] and head.facts.labels == 160
     assert head.facts.strength is not None and head.facts.auc == report["direction"]["auc"]
     own = FolderSettings(culled.root, settings(culled))
@@ -200,7 +200,7 @@ def test_a_direction_that_fails_is_not_looked_at_any_more(culled: Layout) -> Non
     asked(culled, {"do": "taste", "what": "use", "inbox": "score", "head": name})
     with LabelReader(culled.database) as reader:
         contents = [row["sha256"] for row in reader.contents(0, 1000)]
-    head = heads.read(culled.tastes / f"{name}.safetensors")
+    head = taste_heads.read(culled.tastes / f"{name}.safetensors")
     evidence = study(culled).gathered.evidence
     places = {content: place for place, content in enumerate(evidence.contents)}
     later, labels = head.facts.learnt_at + 60, []
@@ -212,7 +212,7 @@ def test_a_direction_that_fails_is_not_looked_at_any_more(culled: Layout) -> Non
     work(culled)
     used = in_use.InUse(culled.root).head("score")
     assert used is not None and used != name
-    assert heads.read(culled.tastes / f"{used}.safetensors").facts.level == "threshold"
+    assert taste_heads.read(culled.tastes / f"{used}.safetensors").facts.level == "threshold"
     assert (last_report(culled, "score") or {})["lately"]["has_failed"] is True
 
 
@@ -221,11 +221,11 @@ def test_a_head_that_is_not_what_it_says_is_refused(culled: Layout) -> None:
     path = culled.tastes / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelDamaged, match="not what its name says"):
-        heads.read(path)
+        taste_heads.read(path)
     with pytest.raises(ModelMissing):
-        heads.read(culled.tastes / "score-1-0123456789ab.safetensors")
+        taste_heads.read(culled.tastes / "score-1-0123456789ab.safetensors")
     with pytest.raises(ModelMissing):
-        heads.path_of(culled.tastes, "../x")
+        taste_heads.path_of(culled.tastes, "../x")
 
 
 def test_files_of_ours_that_cannot_be_read_count_as_nothing(culled: Layout) -> None:
@@ -249,3 +249,10 @@ def test_formulas() -> None:
 def test_taste_is_no_scorer_of_its_own(culled: Layout) -> None:
     with pytest.raises(UsageError, match="learnt beside another"):
         settings(culled, SCORE__SCORER="taste")
+
+
+def test_taste_is_not_learnt_beside_a_scorer_that_judges_by_the_prompt(layout: Layout) -> None:
+    by_prompt = FolderSettings(layout.root, settings(layout, SCORE__SCORER="clip-align"))
+    with pytest.raises(UsageError, match="beside 'clip-align', which judges a picture by its prompt"):
+        subject(by_prompt, "score")
+    assert prior_of(by_prompt, "score") == "clip-align"  # what was learnt before can be forgotten all the same

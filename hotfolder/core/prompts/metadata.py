@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from hotfolder.core.prompts.fields import FIELDS
 from hotfolder.core.prompts.foreign import recipe_of
@@ -37,19 +38,37 @@ def from_metadata(name: str, text: Mapping[str, str], *, adapt: bool = False) ->
     )
 
 
-def _from_ours(name: str, text: str) -> PromptSpec:
+def prompt_in(name: str, text: Mapping[str, str]) -> str | None:
+    """What an image says that it was to show; None where it says nothing of that, or nothing that is understood."""
     try:
-        settings = json.loads(text)
-        if not isinstance(settings, dict):
-            raise ValueError("it is no table")
-    except (ValueError, RecursionError) as error:
-        raise PromptSyntax(f"{name}: its settings cannot be read: {error}", "write a prompt file") from None
+        if "hotfolder" in text:
+            said = _ours(name, text["hotfolder"]).get("prompt")
+        else:
+            found = recipe_of(name, text)
+            said = found.prompt if found is not None else None
+    except PromptSyntax:
+        return None
+    return said.strip() or None if isinstance(said, str) else None
+
+
+def _from_ours(name: str, text: str) -> PromptSpec:
+    settings = _ours(name, text)
     asked = {key: settings[key] for key in _ASKED if settings.get(key) not in (None, "", {}, [])}
     if "sampler" in asked and (not isinstance(asked["sampler"], str) or sampler_called(asked["sampler"]) is None):
         del asked["sampler"]  # the model's own, which has no name
     known = {key: settings[key] for key in _PROOFS if isinstance(settings.get(key), str)}
     notes = tuple(f"it was drawn with {how}: with other settings it looks otherwise" for how in _faster(settings))
     return replace(exact_spec(name, settings.get("prompt"), asked), notes=notes, **known)
+
+
+def _ours(name: str, text: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError("it is no table")
+    except (ValueError, RecursionError) as error:
+        raise PromptSyntax(f"{name}: its settings cannot be read: {error}", "write a prompt file") from None
+    return settings
 
 
 def _faster(settings: Mapping[str, object]) -> list[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from hotfolder.core.prompts.converters import lora
+from hotfolder.core.prompts.converters import MOST_CHARACTERS, lora
+from hotfolder.core.prompts.emphasis import parse, plain_text
 
 _TAG = re.compile(r"<lora:([^<>]*)>")
 _EMBEDDING = re.compile(r"<embedding:\s*([^<>:]+?)\s*>|(?<![\w<])embedding:([\w./-]*\w)")
@@ -32,6 +33,12 @@ def embeddings_in(prompt: str) -> tuple[str, ...]:
 def with_embeddings(prompt: str, words: Callable[[str], str]) -> str:
     """The prompt with the words that stand for each textual inversion in the place of its tag."""
     return _EMBEDDING.sub(lambda match: words(_name(match)), prompt)
+
+
+def words_of(prompt: str) -> str:
+    """What it says in words alone, for who looks at pictures: without tags and weights. May be empty."""
+    words = _EMBEDDING.sub(" ", _TAG.sub(" ", prompt[:MOST_CHARACTERS]))
+    return " ".join(plain_text(parse(words)).split())
 
 
 def _name(match: re.Match[str]) -> str:

@@ -70,6 +70,21 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class PromptedScorer(Protocol):
+    """Judges how a picture goes with its prompt: a scorer for each prompt, and none for a picture without one."""
+
+    name: str
+    encoder: Encoder
+
+    def with_prompt(self, prompt: str) -> Scorer:
+        """The scorer of pictures of this prompt: its `weights_sha256` is of the prompt as well.
+
+        Called from several threads, ahead of the device.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What a scorer is loaded onto."""

@@ -1,4 +1,4 @@
-"""CLIP ViT-L/14 as open_clip builds it, from OpenAI's weights.
+"""CLIP as open_clip builds it: ViT-L/14 from OpenAI's weights, or another of its architectures.
 
 Radford et al., 'Learning transferable visual models from natural language supervision', ICML 2021.
 """
@@ -6,7 +6,10 @@ Radford et al., 'Learning transferable visual models from natural language super
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,25 @@ SIDE = 224
 #: Of OpenAI's CLIP, on sRGB in [0, 1].
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-_ARCHITECTURE = "ViT-L-14-quickgelu"
 #: How far an embedding (length 1) in half precision may be from float32's along any one direction: 0.005 of laion-v2's
 #: score, whose head has a slope of 18. Measured in bfloat16: at most 0.0033 of that score, on 200 varied pictures.
 HALF_ERROR = 2.78e-4
+#: Texts that are remembered: seeds of one prompt follow each other.
+_MOST_TEXTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Of an image tower and the text tower that belongs to it."""
+
+    config: str  # open_clip's name of it
+    name: str  # for messages
+    activation: type[torch.nn.Module]
+    half_error: float  # see Encoder
+
+
+L14 = Architecture("ViT-L-14-quickgelu", "ViT-L/14", QuickGELU, HALF_ERROR)
+
 #: The mean as a colour: what letterboxes are filled with is nothing to the network.
 _NEUTRAL = (123, 117, 104)
 #: From this aspect on only what the crop keeps is resized: the rest could be gigabytes.
@@ -121,60 +139,84 @@ def _from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return found
 
 
-def build_tower(weights: Path) -> torch.nn.Module:
-    """ViT-L/14's image tower with QuickGELU, in the file's precision. Raises ModelDamaged if it does not fit."""
+def build_tower(weights: Path, architecture: Architecture = L14) -> torch.nn.Module:
+    """The image tower, in the file's precision. Raises ModelDamaged if it does not fit."""
     # Without weights of its own: filling them with random numbers first would take seconds.
     with torch.device("meta"):
-        tower: torch.nn.Module = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE)).visual
+        tower: torch.nn.Module = open_clip.CLIP(**open_clip.get_model_config(architecture.config)).visual
     state = {k.removeprefix("visual."): v for k, v in read_weights(weights).items() if k.startswith("visual.")}
     try:
         tower.load_state_dict(state, assign=True)
     except (RuntimeError, KeyError) as error:
         raise ModelDamaged(
-            f"{weights} does not hold ViT-L/14 in open_clip's or transformers' layout: {str(error)[:200]}",
+            f"{weights} does not hold {architecture.name} in open_clip's or transformers' layout: "
+            f"{str(error)[:200]}",
             "fetch it again",
         ) from None
     activations = [m for m in tower.modules() if isinstance(m, (QuickGELU, torch.nn.GELU))]
-    if not activations or not all(isinstance(m, QuickGELU) for m in activations):
+    if not activations or not all(isinstance(m, architecture.activation) for m in activations):
         # OpenAI's weights with plain GELU score about 0.6 too low, without any other sign.
-        raise ModelDamaged("the ViT-L/14 tower was built without QuickGELU", "report it: a bug in hotfolder")
+        raise ModelDamaged(
+            f"the {architecture.name} tower was built without {architecture.activation.__name__}",
+            "report it: a bug in hotfolder",
+        )
     return tower.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
-def embed_texts(weights: Path, texts: Sequence[str]) -> torch.Tensor:
-    """(n, 768) float32, of length 1. Raises ModelDamaged for weights without a text tower."""
-    model = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE))
-    del model.visual
-    state = {k: v.float() for k, v in read_weights(weights).items() if not k.startswith("visual.")}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelDamaged(
-            f"{weights} has no text tower of ViT-L/14: {str(error)[:200]}", "fetch the whole model"
-        ) from None
-    tokens = open_clip.get_tokenizer(_ARCHITECTURE)(list(texts))
-    return F.normalize(model.eval().encode_text(tokens).float(), dim=-1)
+class TextTower:
+    """What CLIP makes of words, in float32 on every device."""
+
+    def __init__(self, weights: Path, architecture: Architecture, device: torch.device) -> None:
+        """Raises ModelDamaged for weights without a text tower."""
+        with torch.device("meta"):
+            model: Any = open_clip.CLIP(**open_clip.get_model_config(architecture.config))
+        del model.visual
+        state = {k: v.float() for k, v in read_weights(weights).items() if not k.startswith("visual.")}
+        mask = model.attn_mask  # a buffer that no file has
+        try:
+            model.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise ModelDamaged(
+                f"{weights} has no text tower of {architecture.name}: {str(error)[:200]}", "fetch the whole model"
+            ) from None
+        model.attn_mask = torch.full(mask.shape, -torch.inf).triu(1)
+        self._model = model.eval().requires_grad_(False).to(device)
+        self._tokenizer = open_clip.get_tokenizer(architecture.config)
+        self._device = device
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n, d) float32 of length 1, on the CPU."""
+        found = self._model.encode_text(self._tokenizer(list(texts)).to(self._device)).float()
+        return F.normalize(found, dim=-1).cpu()
+
+
+def embed_texts(weights: Path, texts: Sequence[str], architecture: Architecture = L14) -> torch.Tensor:
+    """(n, d) float32, of length 1. Raises ModelDamaged for weights without a text tower."""
+    return TextTower(weights, architecture, torch.device("cpu"))(texts)
 
 
 class ClipEncoder:
     """The image tower in the device's precision, and in float32; the embeddings are float32, of length 1."""
 
-    def __init__(self, spec: ModelSpec, bench: Bench) -> None:
+    def __init__(self, spec: ModelSpec, bench: Bench, architecture: Architecture = L14) -> None:
         crop, self._crop = _CROPS[bench.settings.crop]
         self.weights = spec.files[0].path
         self.weights_sha256 = spec.verify()
         self.preprocessing = f"srgb-on-{bench.settings.background}-bicubic{SIDE}-{crop}"
         self.precision = precision_name(bench.dtype)
-        self.half_error = HALF_ERROR
+        self.half_error = architecture.half_error
         self.id = f"{spec.name}/{self.preprocessing}/{self.weights_sha256[:16]}"
         self.largest_batch = 256 if bench.device.type == "cuda" else 8
-        self._device = bench.device
-        self._full = build_tower(self.weights).to(bench.device).float()
+        self._device, self._architecture = bench.device, architecture
+        self._full = build_tower(self.weights, architecture).to(bench.device).float()
         half = bench.dtype is not torch.float32
         tower = with_half_products(self._full, bench.dtype) if half else self._full
         self._tower = torch.compile(tower, dynamic=True) if bench.settings.compile else tower
         self._mean, self._std = (torch.tensor(v, device=bench.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+        self._reading = threading.Lock()
+        self._text_tower: TextTower | None = None
+        self._texts: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def prepare(self, image: Image.Image) -> View:
         return self._crop(image)
@@ -186,7 +228,19 @@ class ClipEncoder:
         return self._through(self._full, views)
 
     def embed_words(self, words: str) -> torch.Tensor:
-        return embed_texts(self.weights, [words])[0]
+        return embed_texts(self.weights, [words], self._architecture)[0]
+
+    def read(self, text: str) -> torch.Tensor:
+        """The same for one of many texts: the text tower stays loaded. Raises ModelDamaged where there is none."""
+        with self._reading:
+            if self._text_tower is None:
+                self._text_tower = TextTower(self.weights, self._architecture, self._device)
+            if text not in self._texts:
+                self._texts[text] = self._text_tower([text])[0]
+            self._texts.move_to_end(text)
+            if len(self._texts) > _MOST_TEXTS:
+                self._texts.popitem(last=False)
+            return self._texts[text]
 
     @torch.inference_mode()
     def _through(self, tower: Any, views: Sequence[View]) -> torch.Tensor:
@@ -198,12 +252,5 @@ class ClipEncoder:
         return F.normalize(tower(normalised), dim=-1)
 
 
-def encoder(spec: ModelSpec, bench: Bench) -> ClipEncoder:
-    """The encoder that a scorer asks for, loaded once for all that do."""
-    wanted = spec.encoder
-    assert wanted is not None
-    if wanted.name not in bench.encoders:
-        bench.encoders[wanted.name] = ClipEncoder(wanted, bench)
-    found = bench.encoders[wanted.name]
-    assert isinstance(found, ClipEncoder)
-    return found
+def load_encoder(spec: ModelSpec, bench: Bench) -> ClipEncoder:
+    return ClipEncoder(spec, bench)

@@ -11,8 +11,9 @@ import json
 
 import torch
 
+from hotfolder.engines.scoring import load_encoder
 from hotfolder.engines.scoring.base import Bench
-from hotfolder.engines.scoring.clip import embed_texts, encoder
+from hotfolder.engines.scoring.clip import ClipEncoder, embed_texts
 from hotfolder.models.registry import ModelSpec
 
 #: CLIP's logit scale after training, which OpenAI's weights hold as log(100).
@@ -24,9 +25,11 @@ class PromptScorer:
 
     def __init__(self, spec: ModelSpec, bench: Bench) -> None:
         self.name = spec.name
-        self.encoder = encoder(spec, bench)
+        encoder = load_encoder(spec, bench)
+        assert isinstance(encoder, ClipEncoder)
+        self.encoder = encoder
         positive, negative = bench.settings.positive, bench.settings.negative
-        texts = embed_texts(self.encoder.weights, [*positive, *negative])
+        texts = embed_texts(encoder.weights, [*positive, *negative])
         self._positive, self._negative = texts[: len(positive)], texts[len(positive) :]
         # The sigmoid's slope is a quarter at most.
         self.slope = 9 / 4 * _LOGIT_SCALE * float((self._positive - self._negative).norm(dim=1).mean())

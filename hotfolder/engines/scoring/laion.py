@@ -1,4 +1,4 @@
-"""Aesthetic heads on CLIP ViT-L/14: LAION's predictors, and any other file of the same make.
+"""Aesthetic heads: LAION's predictors on CLIP ViT-L/14, and any other file of the same make, there or on SigLIP.
 
 `laion-v2`: github.com/christophschuhmann/improved-aesthetic-predictor (Apache-2.0), sac+logos+ava1-l14-linearMSE.
 `laion-v1`: github.com/LAION-AI/aesthetic-predictor (MIT), a single linear layer.
@@ -17,12 +17,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from hotfolder.engines.scoring import load_encoder
 from hotfolder.engines.scoring.base import Bench
-from hotfolder.engines.scoring.clip import encoder
-from hotfolder.errors import ModelDamaged
+from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.registry import ModelSpec
 
 WIDTH = 768
+#: Numbers of an embedding, by the encoder's loader.
+_WIDTHS = {"clip": WIDTH, "clip_h": 1024, "siglip": 1152}
 Layer = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -32,28 +34,43 @@ def golden_embedding() -> torch.Tensor:
     return (wave / wave.norm()).float()
 
 
-def load_head(path: Path) -> list[Layer]:
+def read_state(path: Path) -> dict[str, Any]:
+    """What a head's file holds, by names: a .safetensors or a pickle without code. Raises ModelDamaged."""
+    try:
+        safe = path.suffix == ".safetensors"
+        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.get("state_dict", state))
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, KeyError, AttributeError, EOFError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> ModelDamaged:
+    return ModelDamaged(
+        f"{path} cannot be read as a head: {_first_line(error)}",
+        "use a .safetensors, or a .pth with nothing but tensors in it",
+    )
+
+
+def load_head(path: Path, width: int = WIDTH) -> list[Layer]:
     """(weight, bias) of each layer, float32, from a .safetensors or a pickle without code. Raises ModelDamaged.
 
     Layers with nothing between them collapse exactly into one (multiplied in float64); where the file's numbering
     leaves room for activations (as in ava+logos-l14-reluMSE), they stay apart and are ReLU.
     """
+    state = read_state(path)
     try:
-        safe = path.suffix == ".safetensors"
-        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
         names = [key for key in state if key == "weight" or key.endswith(".weight")]
         names.sort(key=_number)
         layers = [(state[n].double(), state[n.removesuffix("weight") + "bias"].double()) for n in names]
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, KeyError, AttributeError, EOFError) as error:
-        raise ModelDamaged(
-            f"{path} cannot be read as a head: {_first_line(error)}",
-            "use a .safetensors, or a .pth with nothing but tensors in it",
-        ) from None
+    except (KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from None
     widths = [(weight.shape[1], weight.shape[0]) for weight, _ in layers if weight.dim() == 2]
     chained = all(a[1] == b[0] for a, b in itertools.pairwise(widths))
-    if len(widths) != len(layers) or not layers or widths[0][0] != WIDTH or widths[-1][1] != 1 or not chained:
-        raise ModelDamaged(f"{path} is not a head from {WIDTH} numbers to one", "use one made for CLIP ViT-L/14")
+    if len(widths) != len(layers) or not layers or widths[0][0] != width or widths[-1][1] != 1 or not chained:
+        raise ModelDamaged(
+            f"{path} is not a head from {width} numbers to one",
+            "use one made for CLIP ViT-L/14 (768), or for SigLIP so400m, 384 pixels (1152)",
+        )
     # Linear, dropout, linear is numbered 0, 2; linear, ReLU, dropout, linear is numbered 0, 3.
     active = any(_number(b) - _number(a) > 2 for a, b in itertools.pairwise(names))
     if not active:
@@ -80,11 +97,16 @@ class HeadScorer:
     def __init__(self, spec: ModelSpec, bench: Bench) -> None:
         self.name = spec.name
         head = spec.verify()
-        self._layers = load_head(spec.files[0].path)
+        if spec.encoder is None or spec.encoder.loader not in _WIDTHS:
+            raise UsageError(
+                f"the head of '{spec.name}' has no encoder that heads read",
+                "give its entry encoder = 'clip-vit-l-14' or 'siglip-so400m-384'",
+            )
+        self._layers = load_head(spec.files[0].path, _WIDTHS[spec.encoder.loader])
         # Of several layers no more than this: ReLU has a slope of 1.
         self.slope = math.prod(float(torch.linalg.matrix_norm(weight, 2)) for weight, _ in self._layers)
         self._check(spec)  # before the tower: it costs nothing
-        self.encoder = encoder(spec, bench)
+        self.encoder = load_encoder(spec, bench)
         self.weights_sha256 = hashlib.sha256((head + self.encoder.weights_sha256).encode()).hexdigest()
 
     def _check(self, spec: ModelSpec) -> None:

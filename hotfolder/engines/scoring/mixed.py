@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 #: Of QuickGELU: x · sigmoid(1.702 x).
@@ -19,7 +20,7 @@ _STEEPNESS = 1.702
 
 
 def with_half_products(tower: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The same tower (open_clip's ViT with QuickGELU, float32) with the products of its blocks in `dtype`.
+    """The same tower (open_clip's ViT with QuickGELU or GELU, float32) with the products of its blocks in `dtype`.
 
     Float32 weights are shared with `tower`, which stays as it is. Takes and gives float32.
     """
@@ -53,9 +54,11 @@ class _MixedBlock:
         self._qkv = _half(block.attn.in_proj_weight, block.attn.in_proj_bias, dtype)
         self._out = _half(block.attn.out_proj.weight, block.attn.out_proj.bias, dtype)
         # x · sigmoid(1.702 x) is SiLU(1.702 x) / 1.702: with the factor in the weights it is rounded once, not thrice.
+        self._is_quick = isinstance(block.mlp.gelu, QuickGELU)
+        factor = _STEEPNESS if self._is_quick else 1.0
         inward, outward = block.mlp.c_fc, block.mlp.c_proj
-        self._inward = _half(inward.weight * _STEEPNESS, inward.bias * _STEEPNESS, dtype)
-        self._outward = _half(outward.weight / _STEEPNESS, outward.bias, dtype)
+        self._inward = _half(inward.weight * factor, inward.bias * factor, dtype)
+        self._outward = _half(outward.weight / factor, outward.bias, dtype)
 
     def add_attention(self, x: Tensor) -> None:
         """Adds the attention's part to the residual stream, (n, tokens, width) float32."""
@@ -91,7 +94,8 @@ class _MixedBlock:
         """Adds the perceptron's part to the residual stream, (n, tokens, width) float32."""
         seen = self._own.ln_2(x)
         class_row = x[:, 0] + self._own.mlp(seen[:, 0])
-        hidden = F.silu(F.linear(seen.to(self._dtype), *self._inward), inplace=True)
+        hidden = F.linear(seen.to(self._dtype), *self._inward)
+        hidden = F.silu(hidden, inplace=True) if self._is_quick else F.gelu(hidden)
         x += F.linear(hidden, *self._outward)
         x[:, 0] = class_row
 

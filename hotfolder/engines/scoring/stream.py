@@ -6,17 +6,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from PIL import Image
 
-from hotfolder.engines.scoring.ensemble import Judgement, Look, ScorerEnsemble, Started, packed
+from hotfolder.core.prompts.metadata import prompt_in
+from hotfolder.core.prompts.tags import words_of
+from hotfolder.engines.scoring.ensemble import Judgement, ScorerEnsemble, Started
+from hotfolder.engines.scoring.looks import Look, packed
 from hotfolder.engines.sources import opener
 from hotfolder.errors import BadInput, HotfolderError
 from hotfolder.imaging.decode import OWN_PIXELS, open_image
+from hotfolder.imaging.metadata import read_generation
 from hotfolder.imaging.modes import to_rgb
 from hotfolder.imaging.source import read
 from hotfolder.similarity import layout
@@ -71,26 +75,50 @@ class Looker:
     def __call__(self, item: Item) -> Seen:
         """Raises what decoding raises. `sha256` among the item's parameters: the content that is to be judged."""
         wanted, precise = item.params.get("sha256"), item.precise
-        if wanted is not None and (known := self._recall(wanted)) and not self._ensemble.missing(known, precise):
-            look = self._ensemble.look(None, known, precise)
-            if item.params.get("layout") and not _has_layout(known):
-                look = replace(look, made=self._layout_alone(item, wanted))
-            return SourceFacts(wanted, known.width, known.height), look
+        if wanted is not None and (known := self._recall(wanted)):
+            prompt = self._prompt_of(item, known)
+            if not self._ensemble.missing(known, precise, prompt):
+                look = self._ensemble.look(None, known, precise, prompt)
+                if item.params.get("layout") and not _has_layout(known):
+                    look = replace(look, made=self._layout_alone(item, wanted))
+                return self._noting(SourceFacts(wanted, known.width, known.height), prompt), look
         named = bool(item.params.get("named"))
         source = read(Path(item.source or ""), self._settings.max_file_bytes, opener(item))
         if wanted not in (None, source.sha256):
             raise BadInput(f"{source.name} is not what it was when it was recorded", "drop it anew")
         known = self._recall(source.sha256)
-        if known is not None and not self._ensemble.missing(known, precise):
-            return SourceFacts(source.sha256, known.width, known.height), self._ensemble.look(None, known, precise)
+        prompt = self._prompt_of(item, known)
+        if known is not None and not self._ensemble.missing(known, precise, prompt):
+            facts = SourceFacts(source.sha256, known.width, known.height)
+            return self._noting(facts, prompt), self._ensemble.look(None, known, precise, prompt)
         # What we enlarged ourselves may be larger than what we take from others.
         limit = self._settings.max_pixels * (OWN_PIXELS if item.params.get("measure") else 1)
         opened = open_image(source, limit, ours_too=named)
         with self._budget.hold(opened.pixels):
             decoded = opened.decode()
             rgb = to_rgb(decoded.image, self._settings.background)
-            look = self._ensemble.look(rgb, known, precise)
-            return decoded.facts, look if _has_layout(known) else replace(look, made=_layout(rgb))
+            look = self._ensemble.look(rgb, known, precise, prompt)
+            facts = self._noting(decoded.facts, prompt)
+            return facts, look if _has_layout(known) else replace(look, made=_layout(rgb))
+
+    def _prompt_of(self, item: Item, known: Remembered | None) -> str | None:
+        """What a picture was to show, in words: as the job says, or the database, or else the file itself."""
+        if not self._ensemble.reads_prompts:
+            return None
+        said = item.params.get("prompt") or (known.prompt if known is not None else None)
+        if not said and item.source is not None:
+            path = Path(item.source)
+            with suppress(BadInput, OSError):  # whatever is the matter with it is told when it is decoded
+                said = prompt_in(path.name, read_generation(path, opener(item)))
+        return words_of(said) if said else None
+
+    def _noting(self, facts: SourceFacts, prompt: str | None) -> SourceFacts:
+        """With a sentence about the scorers that say nothing of the picture."""
+        silent = self._ensemble.silent(prompt)
+        if not silent:
+            return facts
+        note = f"it has no score by {' and '.join(silent)}: that judges by a prompt, and none is known of it"
+        return replace(facts, notes=(*facts.notes, note))
 
     def _layout_alone(self, item: Item, sha256: str) -> tuple[Embedding, ...]:
         """Of a picture about which all else is known; none where its file is not there any more, or cannot be read."""

@@ -8,9 +8,9 @@ import torch
 
 from hotfolder.core.tastes import TASTE
 from hotfolder.engines.scoring import load_scorer
-from hotfolder.engines.scoring.base import Bench, Scorer
+from hotfolder.engines.scoring.base import Bench, PromptedScorer, Scorer
 from hotfolder.errors import ModelDamaged
-from hotfolder.models import heads
+from hotfolder.models import taste_heads
 from hotfolder.models.registry import Catalogue, ModelSpec
 from hotfolder.types import Kind
 
@@ -20,7 +20,7 @@ class TasteScorer:
 
     def __init__(self, spec: ModelSpec, prior: Scorer) -> None:
         path = spec.files[0].path
-        head = heads.read(path)
+        head = taste_heads.read(path)
         self.name = TASTE
         self.prior = prior
         self.encoder = prior.encoder
@@ -44,5 +44,11 @@ class TasteScorer:
 def load(spec: ModelSpec, bench: Bench) -> TasteScorer:
     settings = bench.settings
     catalogue = Catalogue(settings.model_folders, settings.model_entries)
-    prior = heads.read(spec.files[0].path).facts.prior
-    return TasteScorer(spec, load_scorer(catalogue.resolve(prior, Kind.SCORE), bench))
+    path = spec.files[0].path
+    prior = load_scorer(catalogue.resolve(taste_heads.read(path).facts.prior, Kind.SCORE), bench)
+    if isinstance(prior, PromptedScorer):
+        raise ModelDamaged(
+            f"the taste '{path.stem}' was learnt beside '{prior.name}', which judges by the prompt now",
+            "hotfolder taste train",
+        )
+    return TasteScorer(spec, prior)
