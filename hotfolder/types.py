@@ -54,6 +54,7 @@ class Judge(StrEnum):
 
     GATE = "gate"
     PERSON = "person"
+    TASTE = "taste"  # the gate, by what was learnt of a person
 
 
 class How(StrEnum):

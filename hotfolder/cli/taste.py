@@ -239,7 +239,7 @@ def _sentences(told: Mapping[str, Any]) -> Sequence[str]:
             f"better than your threshold by {direction['sureness']:.1f} standard errors"
         )
     if told["calibration"] is not None:
-        found.append(f"  what it says of its own sureness is off by (Brier) {told['calibration']['brier']:.3f}")
+        found.append(f"  Brier score {told['calibration']['brier']:.3f} (0 is best, 0.25 a coin)")
     if told["why_not_more"]:
         more = f"; about {told['more']} more" if told["more"] else ""
         found.append(f"  not yet: {told['why_not_more']}{more}")

@@ -31,6 +31,14 @@ def mentions(text: str) -> bool:
     return any(name == TASTE or name.startswith(_HEAD) for name in formula.parse(text).names)
 
 
+def is_of_taste(scorer: str) -> bool:
+    """Whether a recorded score is by a taste, or by a formula with one."""
+    try:
+        return TASTE in scorer and mentions(scorer)
+    except formula.FormulaError:
+        return False  # a path, perhaps
+
+
 def judging(text: str, prior: str, head: str | None) -> str:
     """What the gate looks at: the formula with `head` as its `taste`, or, without one, with the prior in its place.
 

@@ -14,7 +14,7 @@ class Run:
 
     kept: int
     drawn: int  # seeds that were begun
-    unjudged: int  # of them
+    in_work: int  # of them are not judged yet
     last_seed: int
 
 
@@ -36,7 +36,7 @@ def following(run: Run, wanted: int, most: int) -> Next:
     missing = wanted - run.kept
     if missing <= 0:
         return Next(stopped=f"{run.kept} of {run.drawn} were kept, as many as --until-kept asks for")
-    more = max(0, min(missing - run.unjudged, most - run.drawn))
-    if more or run.unjudged:
+    more = max(0, min(missing - run.in_work, most - run.drawn))
+    if more or run.in_work:
         return Next(more)
     return Next(stopped=f"{run.drawn} seeds are as many as --at-most allows: {run.kept} of {wanted} were kept")

@@ -145,7 +145,7 @@ class Images:
     def run_of_set(self, drop_id: int, number: int, without: int) -> Run:
         """Where a run stands of which seeds are drawn until so many were kept; the job `without` is not open."""
         row = self._database.run("run_of_set", drop_id=drop_id, set=number, without=without).rows[0]
-        return Run(self.kept_of_set(drop_id, number), row["drawn"], row["open"], row["last_seed"] or 0)
+        return Run(self.kept_of_set(drop_id, number), row["drawn"], row["in_work"], row["last_seed"] or 0)
 
     def left_unscored(self) -> list[StoredImage]:
         """Drawn images that nothing is queued for: they were cancelled before they had their score."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hotfolder.core.tastes import is_of_taste
 from hotfolder.ledger.database import Database
 from hotfolder.ledger.drops import Drops
 from hotfolder.ledger.images import Images, Judged
@@ -145,7 +146,8 @@ class Journal:
                 self._images.place(image_id, t.image, t.settings)
         self._images.judge(Judged(image_id, t.sha256, t.score, t.parts, t.embeddings), t.job_id, now)
         if t.verdict is not None:
-            self._verdicts.give(image_id, Given(t.verdict, Judge.GATE, gate_keep=t.gate_keep), now)
+            judge = Judge.TASTE if is_of_taste(t.score.scorer) else Judge.GATE
+            self._verdicts.give(image_id, Given(t.verdict, judge, gate_keep=t.gate_keep), now)
         if t.image is not None:
             self._queue(t, t.next_jobs, {ImageRole.IMAGE: (image_id, t.image.dst)}, now)
             if t.is_drop:

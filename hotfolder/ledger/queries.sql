@@ -391,7 +391,7 @@ WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.verdict
 -- name: run_of_set
 -- Where a run stands of which seeds are drawn until so many were kept, without one of its jobs.
 SELECT count(*) FILTER (WHERE kind = 'generate') AS drawn,
-    count(*) FILTER (WHERE state IN ('queued', 'running') AND id <> :without) AS open,
+    count(*) FILTER (WHERE state IN ('queued', 'running') AND id <> :without) AS in_work,
     max(json_extract(params, '$.seed')) AS last_seed
 FROM jobs WHERE drop_id = :drop_id AND set_number = :set;
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from hotfolder.core.formula import FormulaError, renamed
-from hotfolder.core.tastes import mentions
+from hotfolder.core.formula import renamed
+from hotfolder.core.tastes import is_of_taste
 from hotfolder.ledger.database import Database
 
 
@@ -31,7 +31,7 @@ class Tastes:
         between = {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}
         with self._database.transaction():
             found = [row["scorer"] for row in self._database.run("scorers_like_taste").rows]
-            scorers = json.dumps([scorer for scorer in found if _is_of_taste(scorer)])
+            scorers = json.dumps([scorer for scorer in found if is_of_taste(scorer)])
             self._database.run("prior_is_the_gates", prior=prior, scorers=scorers, **between)
             self._database.run("forget_scores_of_taste", scorers=scorers, **between)
             return self._database.run("forget_looks_of_inbox", **between).changed
@@ -45,10 +45,3 @@ class Tastes:
                     other = renamed(text, {before: now}).text
                     changed += self._database.run("jobs_by_other_scorer", before=text, now=other).changed
         return changed
-
-
-def _is_of_taste(scorer: str) -> bool:
-    try:
-        return mentions(scorer)
-    except FormulaError:
-        return False  # a path, perhaps

@@ -23,8 +23,9 @@ ENCODER = "technical/test/0123456789abcdef"
 class Seeing(ScriptedExecutor):
     """Its scores have nothing to do with how red a picture is; its embeddings do."""
 
-    def __init__(self) -> None:
+    def __init__(self, scorer: str = "technical") -> None:
         super().__init__(lambda *_: 6.0)
+        self._scorer = scorer
 
     def _work(self, kind: Kind, item: Item, answer: object) -> Outcome:
         assert kind is Kind.SCORE and item.source is not None
@@ -32,7 +33,7 @@ class Seeing(ScriptedExecutor):
         pixels = np.asarray(found.image.convert("RGB"), np.float64).reshape(-1, 3).mean(axis=0) / 255
         rng = np.random.default_rng(int(hashlib.sha256(Path(item.source).read_bytes()).hexdigest()[:8], 16))
         vector = np.concatenate([pixels - 0.5, rng.normal(0, 0.2, 5)]).astype("<f2")
-        score = Score(float(6.5 + (pixels[2] - 0.5) * 3), "technical", "0" * 64, "none", "float32")
+        score = Score(float(6.5 + (pixels[2] - 0.5) * 3), self._scorer, "0" * 64, "none", "float32")
         seen = (Embedding(ENCODER, base64.b64encode(vector.tobytes()).decode()),)
         return Outcome(item.job_id, item.claim, score=score, embeddings=seen, source=found.facts)
 

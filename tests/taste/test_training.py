@@ -26,8 +26,8 @@ from hotfolder.taste.explaining import explained
 from hotfolder.taste.learning import Level
 from hotfolder.taste.reports import last_report
 from hotfolder.types import Kind
-from tests.support.roots import settings
-from tests.support.tasting import cull, images, judged_root, work
+from tests.support.roots import daemon, rows, settings
+from tests.support.tasting import Seeing, cull, drop, images, judged_root, work
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +235,13 @@ def test_files_of_ours_that_cannot_be_read_count_as_nothing(culled: Layout) -> N
     assert notes.of_inbox(culled, "score").pairs == []
     assert last_report(culled, "score") is None
     work(culled)
+
+
+@pytest.mark.parametrize(("scorer", "by"), [("0.5*technical + 0.5*taste", "taste"), ("technical", "gate")])
+def test_a_verdict_says_whether_taste_was_asked(culled: Layout, scorer: str, by: str) -> None:
+    drop(culled, 1, 999)
+    daemon(culled, Seeing(scorer), WATCH__MODE="polling", GATE__UPSCALE="never").run(once=True)
+    assert rows(culled, 'SELECT "by" FROM verdicts ORDER BY image_id DESC LIMIT 1') == [(by,)]
 
 
 def test_formulas() -> None:

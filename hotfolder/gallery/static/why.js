@@ -4,6 +4,7 @@ import {make, showSide, sideShows} from "./side.js";
 import {failed, tell} from "./toast.js";
 
 const HOW = {key: "by key", stars: "by stars", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
+const WHO = {gate: "the gate", taste: "your taste"};
 
 export class Why {
   constructor(actions, like) {
@@ -27,7 +28,7 @@ export class Why {
   parts(told) {
     const {gate} = told, parts = [];
     parts.push(make("p", told.path, {class: "path"}));
-    const verdict = told.verdict ? `${told.verdict === "keep" ? "✓ kept" : "✕ rejected"}${told.verdict_by === "person" ? " by you" : ` by the ${told.verdict_by}`}` : told.role === "upscaled" ? "⤢ enlarged: measured, not judged" : "no verdict yet";
+    const verdict = told.verdict ? `${told.verdict === "keep" ? "✓ kept" : "✕ rejected"}${told.verdict_by === "person" ? " by you" : ` by ${WHO[told.verdict_by] || told.verdict_by}`}` : told.role === "upscaled" ? "⤢ enlarged: measured, not judged" : "no verdict yet";
     const score = told.score === null ? "not scored yet" : told.score.toFixed(2);
     const facts = make("dl");
     const fact = (name, text) => { if (text !== null && text !== undefined && text !== "") facts.append(make("dt", name), make("dd", String(text))); };
@@ -49,7 +50,7 @@ export class Why {
     parts.push(this.list("Scores", told.scores.map((each) => `${each.score.toFixed(2)}  ${each.scorer}, ${each.precision}${each.gate ? "" : " (beside the gate)"}`)));
     if (this.taste) parts.push(this.taste.why(told));
     parts.push(this.list("Verdicts", told.verdicts.map((each) => {
-      const by = each.given_by === "person" ? `you, ${HOW[each.how] || each.how}` : `the ${each.given_by}`;
+      const by = each.given_by === "person" ? `you, ${HOW[each.how] || each.how}` : WHO[each.given_by] || each.given_by;
       const then = each.gate_keep === null ? "" : `; the gate kept at ${each.gate_keep}`;
       const score = each.score === null ? "" : ` at ${each.score.toFixed(2)}`;
       return `${new Date(each.created_at).toLocaleString()}: ${each.verdict}${score} by ${by}${then}`;
