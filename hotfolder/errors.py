@@ -221,6 +221,18 @@ class DeviceLost(HotfolderError):
     kind = "device_lost"
 
 
+class DeviceOccupied(DeviceTrouble):
+    """Another program holds the memory of the device that a model needs."""
+
+    kind = "device_occupied"
+
+
+class OutOfMemory(HotfolderError):
+    """The device's memory is too small for the work, or somebody else has it."""
+
+    kind = "out_of_memory"
+
+
 class Outdated(HotfolderError):
     """The program was changed while this process runs: only a new one can go on."""
 

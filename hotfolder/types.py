@@ -342,6 +342,7 @@ class Batch:
     kind: Kind
     model: str
     items: tuple[Item, ...]
+    waits_if_occupied: bool = False  # its model is not loaded while another program holds the memory that it needs
 
 
 @dataclass(frozen=True, slots=True)

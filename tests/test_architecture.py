@@ -102,6 +102,7 @@ PURE = {
 PURE |= {
     "functools",
     "hashlib",
+    "heapq",
     "itertools",
     "json",
     "math",

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hotfolder.bench.asleep import Asleep
 from hotfolder.cli.setup import make_root
 from hotfolder.config import loading
 from hotfolder.config.settings import Settings
@@ -28,7 +29,6 @@ from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.status.live import Snapshot
 from hotfolder.types import Kind
-from tools.asleep import Asleep
 
 #: Parts of the whole run at which the time left is looked at.
 _AT = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -30,7 +30,7 @@ from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.errors import HotfolderError
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import DeviceId, Done
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
 from hotfolder.oneshot.work import work
@@ -99,9 +99,9 @@ class _Watched(LocalExecutor):
         self.busy, self.ended, self.device_bytes = 0.0, Counter[Kind](), 0
         self._work: tuple[Kind, float] | None = None
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: Batch, device: DeviceId) -> None:
         self._work = batch.kind, time.perf_counter()
-        super().submit(batch)
+        super().submit(batch, device)
 
     def poll(self, timeout: float) -> Sequence[Done]:
         told = super().poll(timeout)

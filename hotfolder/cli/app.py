@@ -15,6 +15,7 @@ from hotfolder.cli.options import Csv, Json, Root, Since
 from hotfolder.cli.pictures_group import pictures
 from hotfolder.cli.service_group import service
 from hotfolder.cli.taste_group import taste
+from hotfolder.cli.workers_group import workers
 
 app = typer.Typer(
     name="hotfolder",
@@ -514,5 +515,6 @@ app.add_typer(pictures)  # without a name: its commands stand beside those above
 app.add_typer(models, name="models")
 app.add_typer(taste, name="taste")
 app.add_typer(service, name="service")
+app.add_typer(workers, name="workers")
 app.add_typer(bench, name="bench")
 app.add_typer(config, name="config")

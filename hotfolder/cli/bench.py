@@ -124,6 +124,15 @@ def run_bench_line(folder: Path, *, files: Sequence[int], fsync_delay: float, lo
     _tell(found, as_json=as_json)
 
 
+def run_bench_workers(*, jobs: int, as_json: bool) -> None:
+    """Raises HotfolderError where not all of it could be done."""
+    from hotfolder.bench.workers import bench_workers
+
+    with Display() as display:
+        found = bench_workers(jobs, display.update)
+    _tell(found, as_json=as_json)
+
+
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"schema_version": 1, **found}, indent=2) + "\n")

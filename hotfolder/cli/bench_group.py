@@ -104,6 +104,19 @@ def bench_score(
     )  # fmt: skip
 
 
+@bench.command("workers")
+def bench_workers(
+    jobs: Annotated[
+        int, typer.Option(min=8, help="Images to draw; four times as many are judged, and shared asleep.")
+    ] = 40,
+    as_json: Json = False,
+) -> None:
+    """How well several devices share the work: three unequal ones beside the ideal, two workers beside one."""
+    from hotfolder.cli.bench import run_bench_workers
+
+    run_bench_workers(jobs=jobs, as_json=as_json)
+
+
 @bench.command("upscale")
 def bench_upscale(
     context: typer.Context,

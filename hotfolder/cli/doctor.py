@@ -174,6 +174,11 @@ def _devices(settings: Settings) -> Iterator[Check]:
     yield from _plan(settings, devices)
     names = {each["device"] for each in devices}
     has_cuda = any(name.startswith("cuda") for name in names)
+    listed = () if settings.executor.devices == "auto" else settings.executor.devices
+    for name in (each for each in listed if ("cuda:0" if each == "cuda" else each) not in names):
+        yield Check(
+            "device", "fail", f"executor.devices names {name}, which is not there", "leave it out, or auto"
+        )
     if wanted.startswith("cuda") and (wanted if ":" in wanted else "cuda:0") not in names:
         yield Check("device", "fail", f"executor.device is {wanted}, which is not there", "set it to auto or cpu")
     elif not has_cuda and wanted == "auto":

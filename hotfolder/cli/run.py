@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,10 +27,14 @@ from hotfolder.types import Kind
 
 if TYPE_CHECKING:
     from hotfolder.daemon.loop import Daemon
+    from hotfolder.executors.local_devices import LocalDevice
 
 
-def make_executor(settings: Settings, root: Path | None) -> Executor:
-    """The executor that the configuration names; it remembers what was judged in `root`."""
+def make_executor(settings: Settings, root: Path | None, *, every: bool = False) -> Executor:
+    """The executor that the configuration names; it remembers what was judged in `root`.
+
+    With `every` on every device that it names, else on one.
+    """
     runner = settings.runner(Layout(root).database if root else None)
     if settings.executor.kind == "inline":
         from hotfolder.executors.inline import InlineExecutor
@@ -38,7 +42,21 @@ def make_executor(settings: Settings, root: Path | None) -> Executor:
         return InlineExecutor(runner)
     from hotfolder.executors.local import LocalExecutor
 
-    return LocalExecutor(runner, settings.executor.idle_unload_seconds)
+    idle = settings.executor.idle_unload_seconds
+    if every:
+        return LocalExecutor(runner, idle, named_devices(settings))
+    if settings.executor.devices == "auto" or settings.executor.device != "auto":
+        return LocalExecutor(runner, idle)
+    return LocalExecutor(runner, idle, named_devices(settings)[:1])
+
+
+def named_devices(settings: Settings) -> Sequence[LocalDevice]:
+    """The devices of this machine that the configuration names."""
+    from hotfolder.executors.local_devices import count_cards, count_cores, local_devices
+
+    executor = settings.executor
+    is_open = executor.devices == "auto" and executor.device == "auto"
+    return local_devices(executor.devices, executor.device, count_cards() if is_open else 0, count_cores())
 
 
 def resolve_upscaler(settings: Settings) -> ModelSpec:
@@ -83,7 +101,9 @@ def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None]
     from hotfolder.daemon.loop import Daemon  # other commands only want an executor
 
     check_models(settings)
-    return Daemon(root, settings, make_executor(settings, root), show=show, load=lambda: load_checked(root))
+    return Daemon(
+        root, settings, make_executor(settings, root, every=True), show=show, load=lambda: load_checked(root)
+    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hotfolder import __version__
+from hotfolder.cli.workers import one_line
 from hotfolder.config.root import find_root
 from hotfolder.core.times import span
 from hotfolder.documents.status import STATES, gather
@@ -95,7 +96,12 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
         step = f" {daemon['step']}/{daemon['steps']}" if daemon["steps"] else ""
         left = f", {span(daemon['eta_seconds'])} left" if daemon["eta_seconds"] else ""
         lines.append(f"now      {daemon['stage']}{step}{left}")
-        if daemon["memory_total"]:
+        if len(daemon["devices"]) > 1:
+            lines += [
+                f"{'devices' if not number else '':<9}{one_line(each)}"
+                for number, each in enumerate(daemon["devices"])
+            ]
+        elif daemon["memory_total"]:
             used, total = daemon["memory_used"] / 2**30, daemon["memory_total"] / 2**30
             lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use")
         if daemon["paused"]:

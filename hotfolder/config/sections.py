@@ -288,7 +288,31 @@ class ExecutorSettings(Section):
         "local",
         description="local: in a child process, so that a crash there is harmless. inline: for tests.",
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda or cuda:1: for commands that answer at once, and the daemon with devices = auto.",
+    )
+    devices: (
+        Literal["auto"]
+        | Annotated[
+            tuple[Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")], ...], Field(min_length=1, max_length=64)
+        ]
+    ) = Field(
+        "auto",
+        description='What the daemon works on, each with a worker of its own: ["cuda:0", "cuda:1"], or '
+        '["cpu", "cpu"] for two workers that share the cores. auto: every CUDA device, or what device names.',
+    )
+    set_aside_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0,
+        description="Of several devices, one that fails gets no work for so long; each further time twice as long.",
+    )
+    occupied: Literal["step-down", "wait", "elsewhere"] = Field(
+        "step-down",
+        description="When another program holds the memory that a model needs. step-down: it is loaded as what is "
+        "free allows, see generate.memory. wait: the device is left until the memory is free. elsewhere: the same "
+        "while another device can do the work, else step-down.",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="auto: half precision where the device has it natively, else float32. float16 is refused on a "
@@ -465,6 +489,9 @@ class HookSettings(Section):
     on_paused: tuple[str, ...] = Field(
         (), repr=False, description="The queue waits: disk full, device gone, or you asked for it."
     )
+    on_device: tuple[str, ...] = Field(
+        (), repr=False, description="One of several devices failed and is set aside, or works again."
+    )
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         30.0, description="Longer than that no such program runs: it is ended then."
     )
@@ -510,8 +537,8 @@ class NotifySettings(Section):
     urls: tuple[str, ...] = Field(
         (), repr=False, description="Where to, as apprise writes it: ntfy://topic, mailto://…, dbus://"
     )
-    on: tuple[Literal["keep", "failed", "idle", "paused"], ...] = Field(
-        ("failed", "paused"), description="What is told: keep, failed, idle, paused."
+    on: tuple[Literal["keep", "failed", "idle", "paused", "device"], ...] = Field(
+        ("failed", "paused"), description="What is told: keep, failed, idle, paused, device."
     )
     every_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         60.0, description="No more than one message in so many seconds: what happens meanwhile comes together."

@@ -259,6 +259,15 @@ class Rates:
             found[kind] = Pace(each, 0.0 if kind in self._loaded else load)
         return {**guessed(found, loads), **found}
 
+    def measured(self, kind: Kind) -> float | None:
+        """Seconds for a job of a kind that was done in this run."""
+        pace = self.paces({}).get(kind) if kind in self._first else None
+        return pace.seconds_per_job if pace else None
+
+    def load_seconds(self, kind: Kind) -> float | None:
+        """How long the model of a kind took to load last; None: not known."""
+        return self._loads.get(kind)
+
     def spent(self, paces: Mapping[Kind, Pace], now: float) -> float:
         """Seconds of what is left that the batch in work has had already."""
         pace = paces.get(self._kind) if self._kind is not None and not self._is_over else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from hotfolder.core.prompts.converters import MAX_PRIORITY
 from hotfolder.core.sizes import MOST_SCALE
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _PAGE = 500
 #: Seconds that a pause may last, unless it has no end.
 _LONGEST = 366 * 86_400
+#: Letters of the name of a device.
+_LONGEST_NAME = 200
 #: Commands that are for a daemon that runs, and not for the next one.
 OF_A_DAEMON = ("reload", "stop")
 _CANCELLED = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you", "drop it again to have it done")
@@ -96,6 +98,8 @@ class Commands:
             "seen": self._seen,
             "forget_seen": self._forget_seen,
             "taste": self._taste,
+            "drain": self._drain,
+            "undrain": self._undrain,
         }
 
     def obey(self) -> Iterator[Asked | None]:
@@ -153,6 +157,27 @@ class Commands:
         if was_paused:
             log.info("going on, as you asked for")
         return {"was_paused": was_paused}
+
+    def _drain(self, command: dict[str, Any], asked: str) -> Steps:
+        """A device is given nothing more."""
+        yield None
+        device = command.get("device")
+        if not _is_name(device):
+            return {"error": f"the name of a device is wanted, not {device}"}
+        is_busy = self._dispatcher.devices.drain(device)
+        log.info("%s is drained, as you asked for", device)
+        return {"device": device, "finishing": is_busy}
+
+    def _undrain(self, command: dict[str, Any], asked: str) -> Steps:
+        """A device is given work again, also where it was set aside."""
+        yield None
+        device = command.get("device")
+        if not _is_name(device):
+            return {"error": f"the name of a device is wanted, not {device}"}
+        was_out = self._dispatcher.devices.go_on(device)
+        self._pauses.try_now()  # every device may have been drained
+        log.info("%s is given work again, as you asked for", device)
+        return {"device": device, "was_out": was_out}
 
     def _reroute(self, command: dict[str, Any], asked: str) -> Steps:
         keep = command.get("keep")
@@ -256,6 +281,10 @@ class Commands:
             answers.append(self._enlarging.ask(image_id, scale, format_, model, priority))
             yield None
         return {"images": answers}
+
+
+def _is_name(device: object) -> TypeGuard[str]:
+    return isinstance(device, str) and 0 < len(device) <= _LONGEST_NAME
 
 
 def _is_length(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Batches to the executor and back: from the claim to what the executor tells of each job."""
+"""Batches to the devices and back: from the claim to what the executor tells of each job."""
 
 from __future__ import annotations
 
@@ -7,40 +7,23 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.settings import Settings
-from hotfolder.core.batching import pick_batch
-from hotfolder.core.estimate import Rates
-from hotfolder.core.gate import precise
-from hotfolder.core.heartbeat import Heartbeat
-from hotfolder.core.prompts import said
-from hotfolder.core.retry import fault_of_lost_worker
-from hotfolder.core.turns import Group, Turns
+from hotfolder.daemon.blame import Blame, Lost
+from hotfolder.daemon.choice import Choice, Chosen
+from hotfolder.daemon.device_work import DeviceWork
+from hotfolder.daemon.devices import Devices
+from hotfolder.daemon.items import item_of
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import EnvironmentTrouble, Outdated
+from hotfolder.daemon.taking_back import TakenBack, to_take_back
+from hotfolder.errors import DeviceLost, EnvironmentTrouble, Outdated
 from hotfolder.executors.base import Done, Executor
 from hotfolder.executors.wire import VERSION
 from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.scan import sight
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.types import (
-    Batch,
-    Drop,
-    ErrorInfo,
-    FailureClass,
-    GenerateParams,
-    Item,
-    Job,
-    Outcome,
-    Progress,
-    Purpose,
-    ScoreParams,
-    Sighting,
-    UpscaleParams,
-)
+from hotfolder.types import Batch, Drop, ErrorInfo, FailureClass, Job, Outcome, Progress
 
 log = logging.getLogger(__name__)
 #: Seconds for which a worker may go on with what was cancelled without getting any further. Decoders cannot be
@@ -68,7 +51,7 @@ class Heard:
 
 
 class Dispatcher:
-    """One batch at a time goes to the executor."""
+    """A batch at a time goes to each device that asks for one."""
 
     def __init__(
         self,
@@ -79,152 +62,108 @@ class Dispatcher:
         guard: Guard,
         sources: Sources,
     ) -> None:
-        self.progress: Progress | None = None
-        self.stage_since = 0.0  # seconds since the epoch
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
         self._executor = executor
         self._guard = guard
         self._sources = sources
-        self._in_work: dict[int, Job] = {}
-        self._drops: dict[int, Drop] = {}  # those that jobs in work are of
+        self.devices = Devices(executor, settings, layout.drained)
+        self._blame = Blame(settings, self.devices)
+        self._choice = Choice(settings, ledger, self.devices)
         self._ended: list[Ended] = []  # not told yet
-        self._cancelled: set[int] = set()  # in work, and not wanted any more
-        self._cancelled_at = 0.0  # the last of them, by the monotonic clock
-        self._leaving = False  # the worker is being ended for what was cancelled: nobody is to blame
         self._batch_ids = itertools.count(1)
-        self._heartbeat = self._new_heartbeat()
-        self._turns = Turns()
-        self.rates = Rates()
-        self._group: Group | None = None  # what is in work, or was last
-        self._goes_first = False  # the batch that was picked last is led by a job with a priority
-        self._has_loaded = False  # the batch in work waited for its model
+        self._taken_back: set[int] = set()  # jobs with which a device slowed down to a crawl
 
     @property
     def is_busy(self) -> bool:
         """Whether a batch is in work."""
-        return bool(self._in_work or self._ended)
+        return bool(self._ended) or any(work.jobs for work in self.devices.all)
 
     @property
     def is_free(self) -> bool:
-        """Whether a batch may be submitted."""
-        return not self._in_work and self._executor.capacity() > 0
+        """Whether a batch would be submitted if there was one."""
+        return not self._choice.is_declined and bool(self.devices.free())
+
+    @property
+    def has_remnants(self) -> bool:
+        """Whether a device is not through with what was taken back from it."""
+        return any(work.batch_id is not None and not work.jobs for work in self.devices.all)
 
     @property
     def in_work(self) -> list[Job]:
-        return list(self._in_work.values())
+        return [job for work in self.devices.all for job in work.jobs.values()]
 
     def cancel(self, job_ids: Sequence[int]) -> None:
         """These jobs were cancelled: those of them that are in work do not count any more."""
-        left = self._in_work.keys() & set(job_ids)
-        self._cancelled |= left
-        if left:
-            self._cancelled_at = time.monotonic()
-            self._executor.cancel(left)
+        for work in self.devices.all:
+            left = work.jobs.keys() & set(job_ids)
+            work.cancelled |= left
+            if left:
+                work.cancelled_at = time.monotonic()
+                self._executor.cancel(left, work.id)
 
     def settings_changed(self, before: Settings) -> None:
-        """The settings in force are others now. Only between two batches: the worker starts anew if it has to know."""
+        """The settings in force are others now. Only while nothing is in work: workers start anew if they have to
+        know."""
         now, database = self._settings.of_root, self._layout.database
-        self._heartbeat = self._new_heartbeat()
+        self.devices.settings_changed()
         runner, idle = now.runner(database), now.executor.idle_unload_seconds
         if (runner, idle) != (before.runner(database), before.executor.idle_unload_seconds):
             self._executor.reconfigure(runner, idle)
-            self._worker_ended()
-        if now.executor.kind != before.executor.kind:
-            log.warning("executor.kind takes effect at the next start")
+            for work in self.devices.all:
+                work.over()
+                work.worker_ended()
+        for name in ("kind", "devices"):
+            if getattr(now.executor, name) != getattr(before.executor, name):
+                log.warning("executor.%s takes effect at the next start", name)
 
     def feed(self, now: float) -> None:
-        """Claims a batch and submits it. Raises EnvironmentTrouble when that cannot be."""
-        if not self.is_free:
+        """Claims batches and submits them, one to each device that is free. Raises EnvironmentTrouble when that cannot
+        be."""
+        for gone in self.devices.look():
+            self._batch_over(gone, None)
+        free = self.devices.free()
+        if not free:
+            self._check_all(now)
             return
-        picked = self._pick(now)
-        if not picked:
-            return
+        while free:
+            chosen = self._choice.choose(free, now)
+            if chosen is None:
+                break
+            free.remove(chosen.work)
+            self._begin(chosen, now)
+        if free and not self._choice.is_declined:
+            self._take_back(free)
+
+    def _check_all(self, now: float) -> None:
+        """Raises EnvironmentTrouble where a person has drained every device."""
+        works = self.devices.all
+        if works and all(work.is_drained and not work.jobs for work in works) and self._ledger.jobs.groups(now):
+            raise EnvironmentTrouble("every device is drained", "hotfolder workers resume DEVICE")
+
+    def _begin(self, chosen: Chosen, now: float) -> None:
+        work, picked = chosen.work, chosen.jobs
         self._guard.check_space(self._settings.of_root.output.min_free_mb << 20)
         drops = self._ledger.drops.of({job.drop_id for job in picked if job.image_id is None})
         wanted = [job for job in picked if self._is_wanted(job, drops.get(job.drop_id), now)]
-        if not wanted:
-            return
-        jobs = self._ledger.jobs.claim(wanted, now)
-        self._in_work, self._drops = {job.id: job for job in jobs}, drops
+        jobs = self._ledger.jobs.claim(wanted, now) if wanted else []
         if not jobs:
             return
-        self._group = group = (jobs[0].kind, jobs[0].model)
-        self._turns.begin(group, time.monotonic(), goes_first=self._goes_first)
-        self._has_loaded = False
-        batch = Batch(next(self._batch_ids), *group, tuple(self._item(job) for job in jobs))
-        self._leaving = False
+        items = tuple(item_of(job, _drop_of(job, drops), self._layout, self._settings) for job in jobs)
+        occupied = self._settings.of_root.executor.occupied
+        waits = occupied == "wait" or (occupied == "elsewhere" and bool(self.devices.others(work)))
+        batch = Batch(next(self._batch_ids), jobs[0].kind, jobs[0].model, items, waits)
+        work.begin(batch, jobs, drops, goes_first=chosen.goes_first)
         try:
-            self._executor.submit(batch)
-            self.rates.begin(group[0], len(jobs), time.monotonic())
-            self._heartbeat.begin(group, time.monotonic())
-        except EnvironmentTrouble:
-            self._batch_over(None)
-            raise
-
-    def _pick(self, now: float) -> tuple[Job, ...]:
-        """The next batch, of whose turn it is."""
-        policy, jobs = self._settings.of_root.batch_policy(), self._ledger.jobs
-        waiting, front = jobs.groups(now), jobs.front(now)
-        priorities: dict[Group, float] = {}
-        for prior in front:
-            priorities.setdefault(prior.group, prior.priority)
-        group = self._turns.choose(waiting, time.monotonic(), policy.fairness_seconds, priorities)
-        if group is None:
-            return ()
-        oldest = jobs.runnable(now, group)
-        self._goes_first = group in priorities and not self._turns.oldest_lead(group)
-        if not self._goes_first:
-            return pick_batch(oldest, policy)
-        first = jobs.queued([prior.id for prior in front if prior.group == group][: len(oldest)])
-        ids = {job.id for job in first}
-        return pick_batch([*first, *(job for job in oldest if job.id not in ids)], policy)
-
-    def _item(self, job: Job) -> Item:
-        return Item(
-            job_id=job.id,
-            claim=job.claim,
-            source=str(self._layout.root / job.source) if job.source else None,
-            staging=str(self._layout.claim_folder(job.id, job.claim)),
-            params=self._params(job),
-            precise=precise(job.params, self._settings.policy(job.source_file).gate),
-            root=str(self._layout.root),
-            file=self._file_of(job),
-        )
-
-    def _file_of(self, job: Job) -> Sighting | None:
-        """Which file the worker is to read: of a dropped one, the one that was taken."""
-        if job.source is None:
-            return None
-        try:
-            there = sight(self._layout.root, job.source)
-        except OSError:
-            return None  # the worker will say what is the matter
-        drop = self._drops.get(job.drop_id) if job.image_id is None else None
-        if drop is None or job.source != drop.sighting.path or there == drop.sighting:
-            return there  # with the number that its device has now
-        return drop.sighting
-
-    def _params(self, job: Job) -> Mapping[str, Any]:
-        """What a worker is told, with the init-image's place: in the ledger its path is relative to the root."""
-        if isinstance(job.params, GenerateParams):
-            told = said(job.params.request)
-            named = told.get("init_image")
-            if not named:
-                return told
-            root, file = self._layout.root, self._layout.root / named  # or an absolute path of its own
-            below = {"init_root": str(root)} if file.is_relative_to(root) else {}
-            return {**told, "init_file": str(file), **below}
-        if isinstance(job.params, UpscaleParams):
-            return {"scale": job.params.scale, "format": job.params.format}
-        if not isinstance(job.params, ScoreParams):
-            return {}
-        # What we enlarged ourselves may be larger than what is taken from others.
-        is_ours = job.params.purpose is Purpose.MEASURE
-        generated = job.params.generated
-        by_prompt = {"prompt": generated.request.prompt} if generated is not None else {}
-        return {**({"measure": True} if is_ours else {}), **by_prompt}
+            self._executor.submit(batch, work.id)
+        except EnvironmentTrouble as error:
+            self._batch_over(work, None)
+            if not self.devices.others(work):
+                raise
+            self.devices.set_aside(work, error.message)
+        else:
+            work.submitted()
 
     def _is_wanted(self, job: Job, drop: Drop | None, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""
@@ -234,127 +173,142 @@ class Dispatcher:
         self._sources.give_up(drop, now)
         return False
 
+    def _take_back(self, free: Sequence[DeviceWork]) -> None:
+        """Nothing waits any more: what others have not begun yet, or do not get on with, is given to who is free."""
+        for work in self.devices.all:
+            found = to_take_back(work, free, self._taken_back)
+            if found is None:
+                continue
+            self._executor.cancel(found.jobs, work.id)
+            for job_id in found.jobs:
+                # Whatever still comes of it is of an older claim.
+                self._end(work, work.jobs[job_id], None, None)
+            if found.why:
+                self._give_up(work, found)
+            return  # who is free may be no more after this
+
+    def _give_up(self, work: DeviceWork, found: TakenBack) -> None:
+        """It is slow to a crawl: its worker is ended, and it is tried again later with a new one."""
+        self._taken_back.update(found.jobs)
+        self.devices.set_aside(work, found.why)
+        work.leaving = True
+        self._executor.abandon(work.id, found.why)
+
     def hear(self, wait: float) -> Heard:
         """What the executor has to tell, waiting for it at most so many seconds."""
         told = self._executor.poll(0 if self._ended else wait)
-        alive = [done for done in told if done.lost is None]
-        if alive:
-            loading, moved = all(map(_is_loading, alive)), any(map(self._is_further, alive))
-            self._heartbeat.beat(time.monotonic(), loading=loading, moved=moved)
-        elif not told and self._in_work and (silence := self._heartbeat.too_long(time.monotonic())) is not None:
-            self._executor.abandon(f"the worker said nothing for {silence:.0f} s and was ended")
-        self._end_what_is_stuck()
+        for work in self.devices.all:
+            self._listen(work, [done for done in told if done.device == work.id])
+            self._end_what_is_stuck(work)
         trouble = None
         for done in told:
+            heard_of = self.devices.get(done.device)
+            if heard_of is None:
+                continue  # it is gone, and what it had went back
             try:
-                trouble = self._handle(done) or trouble
+                trouble = self._handle(heard_of, done) or trouble
             except EnvironmentTrouble as error:
                 trouble = error.info()
         ended, self._ended = self._ended, []
         return Heard(ended, trouble)
 
-    def _is_further(self, done: Done) -> bool:
-        """Whether it tells of anything new, and not just again what was told last."""
-        told, last = done.progress, self.progress
-        if told is None or last is None:
-            return True
-        return (told.job_id, told.stage, told.step) != (last.job_id, last.stage, last.step)
+    def _listen(self, work: DeviceWork, told: Sequence[Done]) -> None:
+        """Whether its worker lives."""
+        now, alive = time.monotonic(), [done for done in told if done.lost is None]
+        if alive:
+            loading, moved = all(map(_is_loading, alive)), any(map(work.is_further, alive))
+            work.heartbeat.beat(now, loading=loading, moved=moved)
+        elif not told and work.jobs and (silence := work.heartbeat.too_long(now)) is not None:
+            self._executor.abandon(work.id, f"the worker said nothing for {silence:.0f} s and was ended")
 
-    def _end_what_is_stuck(self) -> None:
+    def _end_what_is_stuck(self, work: DeviceWork) -> None:
         """A worker that does not get on although something that it has in work was cancelled is ended."""
-        if not self._cancelled or self._leaving:
+        if not work.cancelled or work.leaving:
             return
-        if self._heartbeat.is_stuck(time.monotonic(), self._cancelled_at, CANCEL_SECONDS):
-            self._leaving = True
+        if work.heartbeat.is_stuck(time.monotonic(), work.cancelled_at, CANCEL_SECONDS):
+            work.leaving = True
             log.warning(
                 "the worker does not leave what was cancelled: it is ended, all else of its batch goes back"
             )
-            self._executor.abandon("it was ended because it did not leave what was cancelled")
+            self._executor.abandon(work.id, "it was ended because it did not leave what was cancelled")
 
-    def _handle(self, done: Done) -> ErrorInfo | None:
+    def _handle(self, work: DeviceWork, done: Done) -> ErrorInfo | None:
         """Gives the trouble, if nothing can be begun just now."""
         if done.progress is not None:
-            self._note(done.progress)
+            self._note(work, done.progress)
         elif done.outcome is not None:
-            job = self._in_work.get(done.outcome.job_id)
+            job = work.jobs.get(done.outcome.job_id)
             if job is not None and job.claim == done.outcome.claim:  # else of an older claim
-                self.rates.ended(time.monotonic())
-                self._end(job, done.outcome, None)
+                self._come_to(work, job, done.outcome)
         elif done.finished is not None:
-            self._turns.loads(again=self._has_loaded)
-            self._batch_over(None)
+            if done.finished == work.batch_id:
+                work.turns.loads(again=work.has_loaded)
+                self._batch_over(work, None)
+                self.devices.unload_drained(work)
         elif done.other_version:
-            self._batch_over(None)
+            self._batch_over(work, None)
             return Outdated(
                 f"hotfolder was changed to {done.other_version} while the daemon of {VERSION} runs",
                 "start it again, as systemd does by itself: hotfolder run",
             ).info()
         elif done.lost is not None:
-            return self._lost(done.lost, started=done.started)
+            return self._lost(work, done.lost, started=done.started)
         return None
 
-    def _note(self, told: Progress) -> None:
-        before, self.progress = self.progress, told
-        if before is None or (before.stage, before.steps) != (told.stage, told.steps) or told.step < before.step:
-            self.stage_since = time.time()
-        self._has_loaded = self._has_loaded or told.loading
-        if not told.loading:
-            self.rates.working(time.monotonic())
-        job = self._in_work.get(told.job_id)
+    def _note(self, work: DeviceWork, told: Progress) -> None:
+        self.devices.note(work, told)
+        job = work.jobs.get(told.job_id)
         if job is not None and job.crashes and not told.loading:
             # It was in work when a daemon died: should that happen again, it is the one.
             self._ledger.jobs.mark_begun(job)
 
-    def _lost(self, how: str, *, started: bool) -> ErrorInfo | None:
-        kind, model = self._group or (None, "")
-        self._worker_ended()
-        if self._leaving:
-            self._leaving = False
-            self._batch_over(None)
-            return None
-        error = fault_of_lost_worker(
-            how, model, started=started, loading=self._heartbeat.loading,
-            is_default_model=kind is not None and self._settings.is_own_model(kind, model),
-        )  # fmt: skip
-        if error.failure is FailureClass.ENVIRONMENT:
-            self._batch_over(None)
-            return error
-        self._batch_over(error)
-        return None
+    def _come_to(self, work: DeviceWork, job: Job, outcome: Outcome) -> None:
+        """What a job has come to; where that is the device's fault, and there are others, it goes back."""
+        error = outcome.error
+        work.ended(counts=not self._blame.is_of_device(error))
+        if error is None:
+            self.devices.worked(work)
+        elif error.kind == DeviceLost.kind:
+            work.leaving = True  # its worker ends itself, and what else it has in work is not to blame
+        goes_back = error is not None and self._blame.goes_elsewhere(work, job, error)
+        self._end(work, job, None if goes_back else outcome, None)
 
-    def _worker_ended(self) -> None:
-        """Nothing is loaded any more."""
-        now = time.monotonic()
-        self._turns.worker_ended(now)
-        self.rates.worker_ended(now)
+    def _lost(self, work: DeviceWork, how: str, *, started: bool) -> ErrorInfo | None:
+        work.worker_ended()
+        lost = Lost() if work.leaving else self._blame.lost(work, how, started=started)
+        work.leaving = False
+        self._batch_over(work, lost.for_jobs)
+        return lost.trouble
 
-    def _batch_over(self, lost: ErrorInfo | None) -> None:
+    def _batch_over(self, work: DeviceWork, lost: ErrorInfo | None) -> None:
         """What got no outcome goes back: without blame after a stop, with blame when the worker died."""
-        self.progress = None
-        self.rates.over(time.monotonic())
-        for job in self.in_work:
-            self._end(job, None, lost)
+        work.over()
+        for job in list(work.jobs.values()):
+            self._end(work, job, None, lost)
 
-    def _end(self, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
+    def _end(self, work: DeviceWork, job: Job, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
         error = outcome.error if outcome else None
         if error is not None and error.failure is FailureClass.ENVIRONMENT:
-            self._turns.give_up(time.monotonic())  # so that what fails is not tried again before all else
-        drop = self._drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
-        self._ended.append(Ended(job, drop, outcome, lost, job.id in self._cancelled))
-        self._cancelled.discard(job.id)
-        self._in_work.pop(job.id, None)
+            work.turns.give_up(time.monotonic())  # so that what fails is not tried again before all else
+        if outcome is not None and (error is None or error.failure is FailureClass.BAD_INPUT):
+            self._blame.forget(job.id)
+            self._taken_back.discard(job.id)
+        self._ended.append(Ended(job, _drop_of(job, work.drops), outcome, lost, job.id in work.cancelled))
+        work.cancelled.discard(job.id)
+        work.jobs.pop(job.id, None)
 
     def interrupt(self) -> None:
-        """No more of the batch in work is begun than the image in work."""
+        """No more of the batches in work is begun than the images in work."""
         self._executor.interrupt()
 
     def close(self) -> None:
         """Ends the executor now."""
         self._executor.close()
 
-    def _new_heartbeat(self) -> Heartbeat:
-        executor = self._settings.of_root.executor
-        return Heartbeat(executor.hang_seconds, executor.load_seconds)
+
+def _drop_of(job: Job, drops: Mapping[int, Drop]) -> Drop | None:
+    """The dropped file that a job works on, if it does."""
+    return drops.get(job.drop_id) if job.source is not None and job.image_id is None else None
 
 
 def _is_loading(done: Done) -> bool:

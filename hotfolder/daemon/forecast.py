@@ -10,13 +10,13 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.estimate import (
     Judged,
     Pace,
-    Rates,
     Shares,
     expected_jobs,
     pace_of_batches,
     seconds_left,
     shares,
 )
+from hotfolder.daemon.devices import Devices
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Kind, Role
 
@@ -37,11 +37,11 @@ class Left:
 class Forecast:
     """Of the jobs that the ledger has. Files that are not taken yet are not foreseen."""
 
-    def __init__(self, settings: FolderSettings, ledger: Ledger, rates: Rates, started_at: float) -> None:
+    def __init__(self, settings: FolderSettings, ledger: Ledger, devices: Devices, started_at: float) -> None:
         """`started_at` is when this run began, in seconds since the epoch."""
         self._settings = settings
         self._ledger = ledger
-        self._rates = rates
+        self._devices = devices
         self._started_at = started_at
         self._earlier: Mapping[Kind, Pace] | None = None
         self._found, self._found_at, self._next = Left(), 0.0, float("-inf")
@@ -51,7 +51,7 @@ class Forecast:
         now = time.monotonic()
         if self._ledger.jobs.open_count() == 0:
             self._next = now
-            self._rates.idle()
+            self._devices.idle()
             return Left()
         if now >= self._next:
             self._find_out(now)
@@ -68,10 +68,10 @@ class Forecast:
             paces = {kind: pace_of_batches(lately.batches(kind)) for kind in Kind}
             self._earlier = {kind: pace for kind, pace in paces.items() if pace is not None}
         expected = expected_jobs(lately.waiting(), self._shares(), gate.max_attempts)
-        known = self._rates.paces(self._earlier)
+        known = self._devices.paces(self._earlier)
         seconds = seconds_left(expected, known)
         if seconds is not None:
-            seconds = max(0.0, seconds - self._rates.spent(known, now))
+            seconds = max(0.0, seconds - self._devices.spent(known, now))
         self._found, self._found_at = Left(sum(expected.values()), seconds), now
 
     def _shares(self) -> Shares:

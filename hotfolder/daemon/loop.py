@@ -157,7 +157,7 @@ class Daemon:
         self._tidy_permissions()
         self._watcher = self._new_watcher()
         self._parts = parts = Parts.made(layout, settings, ledger, self._executor, self._clock)
-        self._forecast = Forecast(settings, ledger, parts.dispatcher.rates, self._started_at)
+        self._forecast = Forecast(settings, ledger, parts.dispatcher.devices, self._started_at)
         self._is_open = True
         with self._pausing():
             self._resume()
@@ -209,6 +209,8 @@ class Daemon:
         if (try_again := self._parts.pauses.try_again_at()) is not None:
             due.append(try_again)
         else:
+            back_in = self._parts.dispatcher.devices.back_in()
+            due += [self._clock() + back_in] if back_in is not None else []
             moments = (self._next_take, next_job, self._parts.outbox.due_at())
             due += [moment for moment in moments if moment is not None]
         return max(0.0, min([scan_in, *(moment - self._clock() for moment in due)])), put_off
@@ -296,7 +298,7 @@ class Daemon:
             self._tell()
             return
         self._hear(0)  # lets an idle worker go
-        wait = min(wait, _IDLE_WAIT)
+        wait = min(wait, _BUSY_WAIT if self._parts.dispatcher.has_remnants else _IDLE_WAIT)
         if scan_is_put_off:
             self._stopping.wait(wait)
         elif self._wake.wait(wait):
@@ -325,6 +327,8 @@ class Daemon:
         if self._parts.sources.look_again:
             self._wake.set()
         self._reporter.events(self._parts.outbox.events())
+        for news in self._parts.dispatcher.devices.take_news():
+            self._reporter.device(news)
 
     @contextlib.contextmanager
     def _pausing(self) -> Iterator[None]:
@@ -402,8 +406,7 @@ class Daemon:
         self._reporter.snapshot(self._clock(), self._snapshot)
 
     def _alive(self) -> None:
-        progress = self._parts.dispatcher.progress
-        self._reporter.alive(loading=progress is not None and progress.loading)
+        self._reporter.alive(loading=self._parts.dispatcher.devices.is_loading)
 
     def _announce(self) -> None:
         """To hooks and people: that nothing is begun any more, or that everything is done."""
@@ -414,13 +417,14 @@ class Daemon:
             self._reporter.idle(outbox.done, outbox.failed)
 
     def _snapshot(self) -> live.Snapshot:
-        left = self._forecast.left()
+        left, devices = self._forecast.left(), self._parts.dispatcher.devices
+        shown = devices.shown
         return live.snapshot(
             started_at=self._started_at,
             now=self._clock(),
             watcher=self._watcher.mode,
-            progress=self._parts.dispatcher.progress,
-            since=self._parts.dispatcher.stage_since,
+            progress=shown.progress if shown else None,
+            since=shown.stage_since if shown else 0.0,
             done=self._parts.outbox.done,
             failed=self._parts.outbox.failed,
             open_jobs=self._ledger.jobs.open_count(),
@@ -432,6 +436,7 @@ class Daemon:
             refused=self._reloading.refused.message if self._reloading.refused else None,
             expected=left.jobs,
             left_seconds=left.seconds,
+            devices=devices.told(),
         )
 
     def _drained(self) -> bool:

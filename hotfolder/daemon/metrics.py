@@ -23,6 +23,7 @@ EVERY = 15.0
 #: What is passed on of a snapshot as it is.
 _FACTS = (
     "version", "paused", "taking", "unsettled", "left_alone", "unplaced", "device", "memory_used", "memory_total",
+    "devices",
 )  # fmt: skip
 
 

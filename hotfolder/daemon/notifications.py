@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _MOST_WAITING = 1000
 #: Examples in a message that speaks of several events.
 _EXAMPLES = 3
-_TITLES = {"keep": "kept", "failed": "failed", "idle": "all done", "paused": "paused"}
+_TITLES = {"keep": "kept", "failed": "failed", "idle": "all done", "paused": "paused", "device": "devices"}
 
 
 class Notifications:
@@ -49,7 +49,7 @@ class Notifications:
         self._hooks, self._notify = hooks, notify
 
     def tell(self, event: str, facts: Mapping[str, Any]) -> None:
-        """`event` is keep, failed, idle or paused; `facts` can be JSON. Returns at once."""
+        """`event` is keep, failed, idle, paused or device; `facts` can be JSON. Returns at once."""
         if not (self._hook(event) or (self._notify.urls and event in self._notify.on)):
             return
         if self._thread is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hotfolder.config.settings import Settings
+from hotfolder.daemon.devices import DeviceNews
 from hotfolder.daemon.metrics import Metrics
 from hotfolder.daemon.notifications import Notifications
 from hotfolder.daemon.outbox import Event
@@ -101,6 +102,14 @@ class Reporter:
         """What was kept, and what failed."""
         for event in events:
             self._notifications.tell(event.name, event.facts)
+
+    def device(self, news: DeviceNews) -> None:
+        """One of several was set aside, or works again."""
+        state = "works again" if news.is_back else f"is set aside: {news.reason}"
+        self._notifications.tell(
+            "device",
+            {"device": news.device, "is_back": news.is_back, "reason": f"{news.device} {state}"},
+        )
 
     def paused(self, reason: str) -> None:
         """Nothing is begun any more: people are told once, and again after a while."""

@@ -46,6 +46,9 @@ def described(layout: Layout, command: Mapping[str, Any]) -> str:
             return "forget what was looked at"
         case "taste":
             return f"taste {printable(str(command.get('what')))}"
+        case "drain" | "undrain":
+            name = "drain" if do == "drain" else "resume"
+            return f"workers {name} {printable(str(command.get('device')))}"
         case "restore":
             return f"restore {_what(layout, command)}"
     return do

@@ -92,6 +92,7 @@ def of_daemon(pid: int | None, live: Snapshot | None) -> dict[str, Any]:
         "device": live.device or None if live else None,
         "memory_used": live.memory_used or None if live else None,
         "memory_total": live.memory_total or None if live else None,
+        "devices": [dict(each) for each in live.devices] if live else [],
         "refused_configuration": live.refused if live else None,
         "version": live.version or None if live else None,
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError
+from hotfolder.errors import DeviceLost, DeviceTrouble, DiskFull, EnvironmentTrouble, HotfolderError, OutOfMemory
 from hotfolder.types import RunnerSettings
 
 #: Values of ONEDNN_MAX_CPU_ISA (oneDNN's guide, 'CPU dispatcher control') below the first one with bfloat16.
@@ -35,6 +35,11 @@ def pick_device(wanted: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """As its maker calls a GPU; of a CPU its architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"
+
+
+def own_name(card: str) -> str:
+    """What a process that sees this card alone calls it; where it does not see it, its name stays, to be told."""
+    return "cuda:0" if torch.cuda.device_count() else card
 
 
 def pick_dtype(device: torch.device, wanted: str = "auto") -> torch.dtype:
@@ -117,7 +122,7 @@ def classify(error: Exception) -> HotfolderError:
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EIO):
         return EnvironmentTrouble(f"{error.strerror}: {error.filename}", "make the root writable")
     if is_out_of_memory(error):
-        return HotfolderError(
+        return OutOfMemory(
             "the device ran out of memory",
             "free its memory, or make the image, the tile or the batch smaller",
         )

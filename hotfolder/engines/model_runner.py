@@ -71,9 +71,13 @@ class ModelRunner:
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
 
-    def close(self) -> None:
+    def unload(self) -> None:
+        """Drops all models."""
         for kind in list(self._models):
             self._let_go(kind)
+
+    def close(self) -> None:
+        self.unload()
         self._decoders.shutdown(cancel_futures=True)
         self._encoder.shutdown()
 
@@ -85,7 +89,7 @@ class ModelRunner:
             if self._models.get(batch.kind, ("",))[0] != batch.model:  # turns are reckoned by what is loaded
                 emit(Progress(first, f"loading {batch.model}", loading=True))
             hooks = self._hooks(emit, should_stop, is_cancelled) if batch.kind is Kind.GENERATE else None
-            model = self._model(batch.kind, batch.model, hooks)
+            model = self._model(batch.kind, batch.model, hooks, waits=batch.waits_if_occupied)
             emit(Progress(first, _DOING[batch.kind], 0, len(batch.items)))
         except Exception as error:  # noqa: BLE001 - the edge around one job: everything becomes an outcome
             for item in batch.items:
@@ -113,7 +117,7 @@ class ModelRunner:
 
         return metered
 
-    def _model(self, kind: Kind, name: str, hooks: Hooks | None) -> Any:
+    def _model(self, kind: Kind, name: str, hooks: Hooks | None, *, waits: bool) -> Any:
         loaded = self._models.get(kind)
         if loaded is not None and loaded[0] == name:
             if hooks is not None:
@@ -124,6 +128,10 @@ class ModelRunner:
         self._let_go(kind)
         if self._device is None:
             self._device = pick_device(self._settings.device)
+        if waits and self._device.type == "cuda":
+            from hotfolder.engines.occupied import check_is_ours
+
+            check_is_ours(self._device, self._catalogue.resolve(name, kind) if kind is Kind.GENERATE else None)
         model: Any
         if kind is Kind.SCORE:
             model = ScorerEnsemble.load(name, self._settings, self._device)

@@ -1,5 +1,7 @@
 """What this machine's devices are and can do: a JSON document on stdout, for `hotfolder doctor`.
 
+With `--count` only how many cards there are, which takes nothing of any.
+
 A process of its own: a torch that does not fit its driver may take down whoever imports it.
 """
 
@@ -56,4 +58,4 @@ def _trial(device: torch.device) -> str | None:
 
 
 if __name__ == "__main__":
-    json.dump(probe(), sys.stdout)
+    json.dump(torch.cuda.device_count() if "--count" in sys.argv else probe(), sys.stdout)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+import platform
+from collections.abc import Collection, Mapping, Sequence
 
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import Device, DeviceId, Done
 from hotfolder.executors.runner import make_runner
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
+
+_ID = "inline"
 
 
 class InlineExecutor:
@@ -18,10 +22,13 @@ class InlineExecutor:
         self._stopping = False
         self._cancelled: set[int] = set()
 
-    def capacity(self) -> int:
-        return 0 if self._batch else 1
+    def devices(self) -> Sequence[Device]:
+        return (Device(_ID, platform.node(), os.getpid()),)
 
-    def submit(self, batch: Batch) -> None:
+    def capacity(self) -> Mapping[DeviceId, int]:
+        return {_ID: 0 if self._batch else 1}
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
         self._batch = batch
         self._cancelled.difference_update(item.job_id for item in batch.items)
 
@@ -32,12 +39,12 @@ class InlineExecutor:
         told: list[Done] = []
 
         def emit(event: Outcome | Progress) -> None:
-            told.append(Done(outcome=event) if isinstance(event, Outcome) else Done(progress=event))
+            told.append(Done(_ID, outcome=event) if isinstance(event, Outcome) else Done(_ID, progress=event))
 
         self._runner.work(batch, emit, lambda: self._stopping, self._cancelled.__contains__)
-        return [*told, Done(finished=batch.id)]
+        return [*told, Done(_ID, finished=batch.id)]
 
-    def cancel(self, job_ids: Collection[int]) -> None:
+    def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
         self._cancelled.update(job_ids)
 
     def interrupt(self) -> None:
@@ -47,7 +54,10 @@ class InlineExecutor:
         self._runner.close()
         self._runner = make_runner(settings)
 
-    def abandon(self, why: str) -> None:
+    def unload(self, device: DeviceId) -> None:
+        self._runner.unload()
+
+    def abandon(self, device: DeviceId, why: str) -> None:
         """It works only while it is polled, so there is nothing to end."""
 
     def close(self) -> None:

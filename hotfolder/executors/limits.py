@@ -11,7 +11,8 @@ import signal
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-_SHARE = 0.9
+#: Of the machine's memory: what workers on the CPU may take together.
+SHARE = 0.9
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,7 +30,7 @@ def limit_worker(memory_mb: int, *, on_cpu: bool) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not memory_mb and not on_cpu:
         return
-    most = memory_mb << 20 if memory_mb else int(_SHARE * machine_memory())
+    most = memory_mb << 20 if memory_mb else int(SHARE * machine_memory())
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import Device, DeviceId, Done
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
 
 #: What an item comes to; a text is the reason why the worker died on it.
 Answer = Callable[[Kind, Item], Outcome | str]
+_ID = "cpu"
 
 
 class StandInExecutor:
@@ -21,10 +22,13 @@ class StandInExecutor:
         self._interrupted = False
         self._cancelled: set[int] = set()
 
-    def capacity(self) -> int:
-        return 0 if self._batch else 1
+    def devices(self) -> Sequence[Device]:
+        return (Device(_ID, "here"),)
 
-    def submit(self, batch: Batch) -> None:
+    def capacity(self) -> Mapping[DeviceId, int]:
+        return {_ID: 0 if self._batch else 1}
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
         assert self._batch is None
         self._batch = batch
         self._interrupted = False
@@ -43,11 +47,11 @@ class StandInExecutor:
                 continue
             outcome = self._answer(batch.kind, item)
             if isinstance(outcome, str):
-                return [*told, Done(progress=Progress(item.job_id, "at work")), Done(lost=outcome)]
-            told.append(Done(outcome=outcome))
-        return [*told, Done(finished=batch.id)]
+                return [*told, Done(_ID, progress=Progress(item.job_id, "at work")), Done(_ID, lost=outcome)]
+            told.append(Done(_ID, outcome=outcome))
+        return [*told, Done(_ID, finished=batch.id)]
 
-    def cancel(self, job_ids: Collection[int]) -> None:
+    def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
         self._cancelled.update(job_ids)
 
     def interrupt(self) -> None:
@@ -56,7 +60,10 @@ class StandInExecutor:
     def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:
         """There is nothing to set."""
 
-    def abandon(self, why: str) -> None:
+    def unload(self, device: DeviceId) -> None:
+        """Nothing is held."""
+
+    def abandon(self, device: DeviceId, why: str) -> None:
         """It works only while it is polled, so there is nothing to end."""
 
     def close(self) -> None:

@@ -29,3 +29,5 @@ READY = "ready"
 OTHER_VERSION = "other version"
 #: From the worker: ("finished", batch id).
 FINISHED = "finished"
+#: To the worker, as an argument: it sees one card alone, which has another name for everybody else.
+PINNED = "pinned"

@@ -9,19 +9,23 @@ import queue
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from hotfolder.engines.deferred import defer_unused
 from hotfolder.engines.imports import without_collection
 from hotfolder.errors import DeviceLost, HotfolderError
 from hotfolder.executors.limits import die_with_parent, limit_worker
-from hotfolder.executors.wire import CANCEL, FINISHED, OTHER_VERSION, READY, STOP, VERSION
+from hotfolder.executors.wire import CANCEL, FINISHED, OTHER_VERSION, PINNED, READY, STOP, VERSION
 from hotfolder.system.logs import log_to_stderr
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 
-def main(handle: int, parent: int, version: str) -> None:
-    """Runs until the parent closes the connection, or dies; not at all for a parent of another version."""
+def main(handle: int, parent: int, version: str, *, is_pinned: bool) -> None:
+    """Runs until the parent closes the connection, or dies; not at all for a parent of another version.
+
+    `is_pinned`: of the cards it sees the one of its settings and no other.
+    """
     # The daemon decides when to stop; a Ctrl-C in the terminal reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -58,9 +62,11 @@ def main(handle: int, parent: int, version: str) -> None:
     assert isinstance(settings, RunnerSettings)
     defer_unused(compiles=settings.compile)
     with without_collection():
-        from hotfolder.engines.device import pick_device
+        from hotfolder.engines.device import own_name, pick_device
         from hotfolder.executors.runner import make_runner
 
+    if is_pinned:
+        settings = replace(settings, device=own_name(settings.device))
     runner = make_runner(settings)
     with contextlib.suppress(HotfolderError):  # of the device: said of each job
         limit_worker(settings.memory_limit_mb, on_cpu=pick_device(settings.device).type == "cpu")
@@ -79,4 +85,4 @@ def main(handle: int, parent: int, version: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], is_pinned=PINNED in sys.argv[4:])

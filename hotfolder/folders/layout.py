@@ -64,6 +64,11 @@ class Layout:
         return self.private / "taste"
 
     @cached_property
+    def drained(self) -> Path:
+        """The devices that a person wants to be given nothing."""
+        return self.private / "drained.json"
+
+    @cached_property
     def thumbnails(self) -> Path:
         """Small pictures of results, by their content; they may be removed at any time."""
         return self.private / "thumbnails"

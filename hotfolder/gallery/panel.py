@@ -16,6 +16,7 @@ from hotfolder.status.live import read
 _MOST_JOBS, _MOST_FAILURES, _MOST_PENDING = 50, 50, 20_000
 #: What tells of this machine, and is nothing for a page.
 _PRIVATE = ("pid", "device")
+_OF_A_DEVICE = ("device", "state", "holds", "jobs", "stage", "step", "steps", "memory_used", "memory_total")
 
 
 def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
@@ -36,8 +37,10 @@ def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
         if do in pending:
             for image_id in each.command.get("images", [])[: _MOST_PENDING - len(pending[do])]:
                 pending[do][image_id] = each.command.get(do)
+    daemon = {key: value for key, value in of_daemon(pid, live).items() if key not in _PRIVATE}
+    daemon["devices"] = [{key: each[key] for key in _OF_A_DEVICE} for each in daemon["devices"]]
     return {
-        "daemon": {key: value for key, value in of_daemon(pid, live).items() if key not in _PRIVATE},
+        "daemon": daemon,
         "queue": of_queue(counts),
         "today": today,
         "eta_seconds": left(live),

@@ -13,6 +13,8 @@ from hotfolder.types import ErrorInfo, FailedJob, Job, Kind, NewJob, State
 
 #: The kind of error of what a person has cancelled.
 CANCELLED = "cancelled"
+#: `runnable` gives no more than so many: then there are perhaps more.
+RUNNABLE_AT_ONCE = 256
 #: So much further to the front is what follows from a job than the job itself: what is begun is finished first. Small,
 #: so that hundreds of steps do not reach the next priority.
 _STEP = 0.001
@@ -81,7 +83,12 @@ class Jobs:
 
     def runnable(self, now: float, group: tuple[Kind, str]) -> list[Job]:
         """Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from."""
-        return [to_job(row) for row in self._database.run("runnable", now=now, kind=group[0], model=group[1]).rows]
+        return [
+            to_job(row)
+            for row in self._database.run(
+                "runnable", now=now, kind=group[0], model=group[1], most=RUNNABLE_AT_ONCE
+            ).rows
+        ]
 
     def front(self, now: float) -> list[Prior]:
         """Jobs that go before others and may be claimed, in their order; so many that a batch can be chosen."""

@@ -146,7 +146,7 @@ FROM firsts WHERE oldest IS NOT NULL ORDER BY oldest;
 -- Jobs of a kind and model that may be claimed, oldest first; enough of them to choose a batch from. The plus keeps
 -- SQLite from taking the index of not_before, by which it would have to sort the whole queue.
 SELECT * FROM jobs
-WHERE state = 'queued' AND kind = :kind AND model = :model AND +not_before <= :now ORDER BY id LIMIT 256;
+WHERE state = 'queued' AND kind = :kind AND model = :model AND +not_before <= :now ORDER BY id LIMIT :most;
 
 -- name: front
 -- Jobs with a priority that may be claimed, in the order in which they go: the lower their place below 0, the sooner.

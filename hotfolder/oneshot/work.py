@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from hotfolder.errors import HotfolderError, WorkerLost
-from hotfolder.executors.base import Executor
+from hotfolder.executors.base import DeviceId, Executor, only_device
 from hotfolder.types import Batch, FailureClass, Item, Kind, Outcome, Progress
 
 #: After a worker died, so many of the items that it may have died on are tried one by one.
@@ -21,19 +21,27 @@ class CannotWork(HotfolderError):
 
 
 def work(
-    executor: Executor, kind: Kind, model: str, items: Sequence[Item], tell: Callable[[Progress], None]
+    executor: Executor,
+    kind: Kind,
+    model: str,
+    items: Sequence[Item],
+    tell: Callable[[Progress], None],
+    device: DeviceId | None = None,
 ) -> Iterator[Outcome]:
     """The outcome of every item, as they come. An item that kills the worker gets an error of its own.
+
+    All of it is done on one device, the executor's first unless one is named.
 
     Raises CannotWork when it is not an item's fault: then what has no outcome yet gets none.
     """
     rest = {item.job_id: item for item in items}
     ids = itertools.count(1)
+    device = device or only_device(executor)
     alone = 0  # so many of the rest go one by one
     while rest:
         batch = list(rest.values())[: 1 if alone else None]
         alone = max(0, alone - 1)
-        executor.submit(Batch(next(ids), kind, model, tuple(batch)))
+        executor.submit(Batch(next(ids), kind, model, tuple(batch)), device)
         lost: str | None = None
         for told in _listen(executor, tell):
             if isinstance(told, Outcome):

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ HEARTBEAT_EVERY = 10.0
 _OF_TIME = dict.fromkeys(("updated_at", "changed_at"), 0.0)
 #: What tells that work gets on: not what is merely foreseen, nor that more was dropped.
 _OF_WORK = ("stage", "step", "steps", "stage_since", "done", "failed", "paused", "unplaced")
-#: Bytes of status.json.
-_ROOM = 4096
+#: Bytes of status.json, with several devices.
+_ROOM = 16_384
 _TRIES = 5
+#: What a device may be doing.
+STATES = ("unloaded", "idle", "loading", "working", "set aside", "draining", "drained")
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,7 @@ class Snapshot:
     left_alone: Mapping[str, int] = field(default_factory=dict)  # files that are not taken: how many of each kind
     refused: str | None = None  # what is wrong with the configuration that was to be read anew
     version: str = ""  # of the daemon
+    devices: Sequence[Mapping[str, Any]] = ()  # each as `hotfolder workers` tells it
     changed_at: float = 0.0  # when work got on last, or began to wait; 0: not told
 
     expected: float = 0.0  # jobs until nothing is left: open ones, and those that will follow from them
@@ -150,6 +153,7 @@ def snapshot(
     *, started_at: float, now: float, watcher: str, progress: Progress | None, since: float, done: int, failed: int,
     open_jobs: int, unsettled: int, paused: str | None, unplaced: int, taking: bool,
     left_alone: Mapping[str, int], expected: float, left_seconds: float | None, refused: str | None = None,
+    devices: Sequence[Mapping[str, Any]] = (),
 ) -> Snapshot:  # fmt: skip
     """A snapshot of this process; `since` is when the stage that `progress` tells of began."""
     told = progress or Progress(0, "idle" if not open_jobs else "waiting")
@@ -159,4 +163,5 @@ def snapshot(
         memory_total=told.memory_total, done=done, failed=failed, open=open_jobs, unsettled=unsettled, paused=paused,
         unplaced=unplaced, taking=taking, left_alone=dict(left_alone), expected=round(expected, 1),
         left_seconds=None if left_seconds is None else round(left_seconds, 1), refused=refused, version=__version__,
+        devices=list(devices),
     )  # fmt: skip

@@ -9,13 +9,14 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hotfolder.files.durable import write_durably
 from hotfolder.files.trouble import refused
+from hotfolder.status.live import STATES
 
 #: Labels and value.
 _Sample = tuple[dict[str, str], float]
@@ -98,6 +99,7 @@ def _metrics(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str, s
                     told,
                     [(device, daemon[f"memory_{name}"] or 0)],
                 )
+        yield from _of_devices(daemon.get("devices") or ())
     jobs: list[_Sample] = [
         ({"kind": kind, "state": state}, states[state])
         for kind, states in queue.items()
@@ -108,6 +110,34 @@ def _metrics(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str, s
     yield "hotfolder_jobs_completed_total", "counter", "Jobs that ended well, by kind.", done
     images: list[_Sample] = [({"result": name}, count) for name, count in found["images"].items()]
     yield "hotfolder_images", "gauge", "Images by what became of them.", images
+
+
+def _of_devices(devices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, list[_Sample]]]:
+    """Of each device a label with its id, and its machine's name."""
+    if not devices:
+        return
+    labels = [{"device": each["device"], "machine": each["machine"]} for each in devices]
+    states: list[_Sample] = [
+        ({**label, "state": state}, each["state"] == state)
+        for label, each in zip(labels, devices, strict=True)
+        for state in STATES
+    ]
+    yield "hotfolder_worker_state", "gauge", "What each device does: 1 for the state that it is in.", states
+    in_work: list[_Sample] = [(label, each["jobs"]) for label, each in zip(labels, devices, strict=True)]
+    yield "hotfolder_worker_jobs", "gauge", "Jobs in work on each device.", in_work
+    paces: list[_Sample] = [
+        ({**label, "kind": kind}, pace)
+        for label, each in zip(labels, devices, strict=True)
+        for kind, pace in each["pace"].items()
+    ]
+    yield "hotfolder_worker_jobs_per_second", "gauge", "How fast each device is lately, by kind.", paces
+    for name in ("used", "total"):
+        memory: list[_Sample] = [
+            (label, each[f"memory_{name}"])
+            for label, each in zip(labels, devices, strict=True)
+            if each[f"memory_{name}"]
+        ]
+        yield f"hotfolder_worker_memory_{name}_bytes", "gauge", f"Memory of each device, {name}.", memory
 
 
 def _labels(labels: Mapping[str, str]) -> str:

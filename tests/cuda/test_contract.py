@@ -13,7 +13,7 @@ import torch
 
 from hotfolder.bench.pictures import write_pictures
 from hotfolder.engines.device import memory_of
-from hotfolder.executors.base import Executor
+from hotfolder.executors.base import Executor, only_device
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.types import Kind, RunnerSettings
@@ -49,18 +49,19 @@ def test_a_worker_killed_in_a_kernel_leaves_the_card_free(
     before = memory_of(card)[0]
     executor = LocalExecutor(SETTINGS, 60)
     try:
-        executor.submit(batch(Kind.UPSCALE, str(models / "random-rrdb.safetensors"), large))
+        executor.submit(batch(Kind.UPSCALE, str(models / "random-rrdb.safetensors"), large), only_device(executor))
         deadline = time.monotonic() + 60
         told = []
         while not any(in_work(done.progress) for done in told):
             assert time.monotonic() < deadline, told
             told += executor.poll(0.05)
-        assert executor.worker_pid is not None
+        pid = executor.devices()[0].pid
+        assert pid is not None
         assert memory_of(card)[0] > before
-        os.kill(executor.worker_pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         assert drain(executor)[-1].lost == "the worker was killed by SIGKILL"
         assert settles(card, before)
-        executor.submit(batch(Kind.SCORE, "technical", small))
+        executor.submit(batch(Kind.SCORE, "technical", small), only_device(executor))
         assert drain(executor)[-1].finished == 1
     finally:
         executor.close()
@@ -72,11 +73,11 @@ def test_idle_unload_gives_the_card_back(tmp_path: Path, card: torch.device) -> 
     before = memory_of(card)[0]
     executor = LocalExecutor(SETTINGS, 0.5)
     try:
-        executor.submit(batch(Kind.SCORE, "technical", paths))
+        executor.submit(batch(Kind.SCORE, "technical", paths), only_device(executor))
         drain(executor)
         assert memory_of(card)[0] > before
         deadline = time.monotonic() + 20
-        while executor.worker_pid is not None:
+        while executor.devices()[0].pid is not None:
             assert time.monotonic() < deadline
             executor.poll(0.1)
         assert settles(card, before)
@@ -90,7 +91,7 @@ def test_two_workers_share_a_card(tmp_path: Path) -> None:
     try:
         found = []
         for executor in executors:
-            executor.submit(batch(Kind.SCORE, "technical", paths))
+            executor.submit(batch(Kind.SCORE, "technical", paths), only_device(executor))
         for executor in executors:
             scores = {done.outcome.job_id: done.outcome.score for done in drain(executor) if done.outcome}
             assert all(score is not None for score in scores.values())

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from hotfolder.engines.generation import loaded
+from hotfolder.executors.base import only_device
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.folders.layout import Layout
@@ -89,7 +90,8 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
     params = {"prompt": "a red circle on a blue background", "width": 256, "height": 256, "steps": 400}
     items = tuple(Item(n, 1, None, str(layout.staging / str(n)), {**params, "seed": n}) for n in (1, 2))
     try:
-        executor.submit(Batch(1, Kind.GENERATE, "shapes", items))
+        device = only_device(executor)
+        executor.submit(Batch(1, Kind.GENERATE, "shapes", items), device)
         steps: list[int] = []
         outcomes = []
         finished = False
@@ -102,7 +104,7 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
                 ):
                     steps.append(done.progress.step)
                     if len(steps) == 4:
-                        executor.cancel([1, 2])
+                        executor.cancel([1, 2], device)
                 outcomes += [done.outcome] if done.outcome else []
                 finished = done.finished is not None
                 assert done.lost is None
@@ -110,7 +112,7 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
         assert max(steps) < 40, "it went on long after it was cancelled"
         # The ids are free again, and so is the model.
         again = Item(1, 2, None, str(layout.staging / "again"), {**params, "steps": 2, "seed": 1})
-        executor.submit(Batch(2, Kind.GENERATE, "shapes", (again,)))
+        executor.submit(Batch(2, Kind.GENERATE, "shapes", (again,)), device)
         made = []
         while not made:
             made = [done.outcome for done in executor.poll(60) if done.outcome is not None]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Batch, Item, Kind, Progress
 from tests.faults.disks import working
@@ -41,8 +41,8 @@ class OneModel(ScriptedExecutor):
         self._loaded: tuple[Kind, str] | None = None
         self._given: Batch | None = None
 
-    def submit(self, batch: Batch) -> None:
-        super().submit(batch)
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        super().submit(batch, device)
         self._given = batch
 
     def poll(self, timeout: float) -> Sequence[Done]:
@@ -53,10 +53,10 @@ class OneModel(ScriptedExecutor):
             if self._loaded != (given.kind, given.model):
                 self._loaded = (given.kind, given.model)
                 self.loads.append((time.monotonic(), given.kind))
-                told = [Done(progress=Progress(first, "loading", loading=True))]
+                told = [Done("cpu", progress=Progress(first, "loading", loading=True))]
                 time.sleep(0.1)
             time.sleep(0.01 * len(given.items))
-            told.append(Done(progress=Progress(first, "at work", 0, len(given.items))))
+            told.append(Done("cpu", progress=Progress(first, "at work", 0, len(given.items))))
         return [*told, *super().poll(timeout)]
 
 

@@ -1,4 +1,4 @@
-"""What every executor must do, whoever does the work."""
+"""What every executor must do, whoever does the work: on any of its devices, here the last one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,38 @@ import pytest
 from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
-from hotfolder.executors.base import Done, Executor
+from hotfolder.executors.base import DeviceId, Done, Executor
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
+from hotfolder.executors.local_devices import local_devices
 from hotfolder.types import Batch, FailureClass, Item, Kind, Outcome, Progress, RunnerSettings
 
 SETTINGS = RunnerSettings(device="cpu", max_pixels=10_000_000, tile=128)
 
 
-@pytest.fixture(params=["inline", "local"])
+THREE = ("cpu", "cpu", "cpu")
+
+
+@pytest.fixture(params=["inline", "local", pytest.param("local of three", marks=pytest.mark.slow)])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    made: Executor = InlineExecutor(SETTINGS) if request.param == "inline" else LocalExecutor(SETTINGS, 60)
+    made: Executor
+    if request.param == "inline":
+        made = InlineExecutor(SETTINGS)
+    elif request.param == "local":
+        made = LocalExecutor(SETTINGS, 60)
+    else:
+        made = LocalExecutor(SETTINGS, 60, local_devices(THREE, "auto", cards=0, cores=3))
     yield made
     made.close()
+
+
+def last(executor: Executor) -> DeviceId:
+    """The device that is given the work."""
+    return executor.devices()[-1].id
+
+
+def submit(executor: Executor, batch: Batch) -> None:
+    executor.submit(batch, last(executor))
 
 
 @pytest.fixture
@@ -55,11 +74,13 @@ def drain(executor: Executor, seconds: float = 90) -> list[Done]:
 
 
 def test_each_item_has_one_outcome_and_the_batch_ends(executor: Executor, pictures: list[Path]) -> None:
-    assert executor.capacity() == 1
-    executor.submit(batch(Kind.SCORE, "technical", pictures))
-    assert executor.capacity() == 0
+    free = dict.fromkeys((device.id for device in executor.devices()), 1)
+    assert executor.capacity() == free
+    submit(executor, batch(Kind.SCORE, "technical", pictures))
+    assert executor.capacity() == {**free, last(executor): 0}
     told = drain(executor)
-    assert executor.capacity() == 1
+    assert executor.capacity() == free
+    assert {done.device for done in told} == {last(executor)}
     outcomes = [done.outcome for done in told if done.outcome]
     assert sorted(outcome.job_id for outcome in outcomes) == [0, 1, 2, 3]
     assert {outcome.claim for outcome in outcomes} == {7}
@@ -79,7 +100,7 @@ def test_each_item_has_one_outcome_and_the_batch_ends(executor: Executor, pictur
 
 def test_several_batches_one_after_the_other(executor: Executor, pictures: list[Path]) -> None:
     for number in (1, 2):
-        executor.submit(batch(Kind.UPSCALE, "x4-compact", pictures[2:3], number))
+        submit(executor, batch(Kind.UPSCALE, "x4-compact", pictures[2:3], number))
         told = drain(executor)
         (outcome,) = [done.outcome for done in told if done.outcome]
         assert outcome.staged is not None
@@ -92,20 +113,20 @@ def test_several_batches_one_after_the_other(executor: Executor, pictures: list[
 def test_a_model_that_is_not_there_fails_the_items_and_nothing_else(
     executor: Executor, pictures: list[Path]
 ) -> None:
-    executor.submit(batch(Kind.SCORE, "laion-v2", pictures))
+    submit(executor, batch(Kind.SCORE, "laion-v2", pictures))
     errors = [done.outcome.error for done in drain(executor) if done.outcome]
     assert [error.kind for error in errors if error] == ["model_missing"] * 4
-    executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+    submit(executor, batch(Kind.SCORE, "technical", pictures[:1]))
     (outcome,) = [done.outcome for done in drain(executor) if done.outcome]
     assert outcome.score is not None
 
 
 def test_after_an_interrupt_the_rest_has_no_outcome(executor: Executor, pictures: list[Path]) -> None:
     executor.interrupt()
-    executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+    submit(executor, batch(Kind.SCORE, "technical", pictures[:1]))
     drain(executor)
     executor.interrupt()
-    executor.submit(batch(Kind.UPSCALE, "x4-compact", pictures))
+    submit(executor, batch(Kind.UPSCALE, "x4-compact", pictures))
     told = drain(executor)
     assert len([done for done in told if done.outcome]) < len(pictures)
     assert told[-1].finished == 1
@@ -114,6 +135,31 @@ def test_after_an_interrupt_the_rest_has_no_outcome(executor: Executor, pictures
 def in_work(event: object) -> bool:
     """Whether this tells of an image of which a part is done."""
     return isinstance(event, Progress) and event.stage == "upscaling" and 0 < event.step < event.steps
+
+
+@pytest.mark.slow
+def test_what_is_cancelled_has_no_outcome_until_it_comes_again(executor: Executor, pictures: list[Path]) -> None:
+    if not isinstance(executor, InlineExecutor):  # a worker listens once it is there
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1]))
+        drain(executor)
+    submit(executor, batch(Kind.UPSCALE, "x4-compact", pictures, 2))
+    executor.cancel([2, 3], last(executor))
+    told = drain(executor)
+    ended = {done.outcome.job_id for done in told if done.outcome and done.outcome.error is None}
+    assert ended == {0}
+    submit(executor, batch(Kind.SCORE, "technical", pictures, 3))
+    assert len([done for done in drain(executor) if done.outcome]) == len(pictures)
+
+
+@pytest.mark.slow
+def test_after_it_was_unloaded_it_works_as_before(executor: Executor, pictures: list[Path]) -> None:
+    for number in (1, 2):
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1], number))
+        told = drain(executor)
+        assert [done.outcome.error for done in told if done.outcome] == [None]
+        assert any(done.progress.loading for done in told if done.progress)
+        executor.unload(last(executor))
+    assert isinstance(executor, InlineExecutor) or executor.devices()[-1].pid is None
 
 
 def interrupted(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> list[Done]:
@@ -146,7 +192,7 @@ def test_an_interrupt_lets_the_image_in_work_end_and_begins_few_others(
     paths = [tmp_path / f"{number}.png" for number in range(24)]
     for number, path in enumerate(paths):
         draw_landscape(number).save(path)
-    executor.submit(batch(Kind.UPSCALE, "x4-compact", paths))
+    submit(executor, batch(Kind.UPSCALE, "x4-compact", paths))
     told = interrupted(executor, monkeypatch)
     begun = {done.progress.job_id for done in told if done.progress and in_work(done.progress)}
     ended = {done.outcome.job_id: done.outcome for done in told if done.outcome}
@@ -159,19 +205,20 @@ def test_an_interrupt_lets_the_image_in_work_end_and_begins_few_others(
             made.load()
             assert made.size == (1280, 960)
     assert told[-1].finished == 1
-    assert executor.capacity() == 1
+    assert executor.capacity()[last(executor)] == 1
 
 
 def test_a_killed_worker_is_reported_and_replaced(pictures: list[Path]) -> None:
     executor = LocalExecutor(SETTINGS, 60)
     try:
-        executor.submit(batch(Kind.SCORE, "technical", pictures))
-        assert executor.worker_pid is not None
-        os.kill(executor.worker_pid, signal.SIGKILL)
+        submit(executor, batch(Kind.SCORE, "technical", pictures))
+        (device,) = executor.devices()
+        assert device.pid is not None
+        os.kill(device.pid, signal.SIGKILL)
         told = drain(executor)
         assert told[-1].lost == "the worker was killed by SIGKILL"
-        executor.submit(batch(Kind.SCORE, "technical", pictures[:1]))
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1]))
         assert drain(executor)[-1].finished == 1
     finally:
         executor.close()
-    assert executor.worker_pid is None
+    assert executor.devices()[0].pid is None

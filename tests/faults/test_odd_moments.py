@@ -141,7 +141,7 @@ def test_jobs_whose_release_failed_are_not_stranded(layout: Layout, monkeypatch:
 class _NeverStarts(ScriptedExecutor):
     def poll(self, timeout: float) -> Sequence[Done]:
         batch, self._batch = self._batch, None
-        return [Done(lost="the worker ended with exit code 1", started=False)] if batch else []
+        return [Done("cpu", lost="the worker ended with exit code 1", started=False)] if batch else []
 
 
 def test_a_worker_that_cannot_start_blames_no_file(layout: Layout) -> None:

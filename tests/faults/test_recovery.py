@@ -19,7 +19,7 @@ from sqlite_utils import Database
 
 from hotfolder.daemon import dispatcher
 from hotfolder.errors import TruncatedImage
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger import health, migrations
 from hotfolder.ledger.images import Images
@@ -225,7 +225,7 @@ class _Deadly(ScriptedExecutor):
             return []
         if not self._reported:
             self._reported = True
-            return [Done(progress=Progress(batch.items[0].job_id, "scoring", 0, len(batch.items)))]
+            return [Done("cpu", progress=Progress(batch.items[0].job_id, "scoring", 0, len(batch.items)))]
         self._reported = False
         if any("deadly" in str(item.source) for item in batch.items):
             raise _Dies
@@ -474,17 +474,20 @@ class _Hanging(ScriptedExecutor):
             return super().poll(timeout)
         if self._ended:
             self._batch, self._told, self._ended = None, False, False
-            return [Done(lost=self.abandoned[-1])]
+            return [Done("cpu", lost=self.abandoned[-1])]
         if not self._told:
             self._told = True
             job = batch.items[0].job_id
             return [
-                Done(progress=Progress(job, "loading x" if self._loading else "scoring", loading=self._loading))
+                Done(
+                    "cpu",
+                    progress=Progress(job, "loading x" if self._loading else "scoring", loading=self._loading),
+                )
             ]
         time.sleep(timeout)
         return []
 
-    def abandon(self, why: str) -> None:
+    def abandon(self, device: DeviceId, why: str) -> None:
         self.abandoned.append(why)
         self._ended = True
 
@@ -508,7 +511,7 @@ class _Stuck(_Hanging):
         told = super().poll(min(timeout, 0.05))
         if told or self._batch is None or not self._told:
             return told
-        return [Done(progress=Progress(self._batch.items[0].job_id, "scoring"))]
+        return [Done("cpu", progress=Progress(self._batch.items[0].job_id, "scoring"))]
 
 
 def test_a_worker_that_does_not_leave_what_is_cancelled_is_ended(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from hotfolder.errors import DiskFull, NotAnImage
-from hotfolder.executors.base import Done
+from hotfolder.executors.base import Device, DeviceId, Done
 from hotfolder.oneshot.work import CannotWork, work
 from hotfolder.types import Batch, Item, Kind, Outcome, Score
 
@@ -22,10 +22,10 @@ class Fragile:
         self.batches: list[list[int]] = []
         self._batch: Batch | None = None
 
-    def capacity(self) -> int:
-        return 1
+    def devices(self) -> tuple[Device, ...]:
+        return (Device("cpu", "here"),)
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: Batch, device: DeviceId) -> None:
         self._batch = batch
         self.batches.append([item.job_id for item in batch.items])
 
@@ -34,11 +34,11 @@ class Fragile:
         told = []
         for item in self._batch.items:
             if item.job_id in self.deadly:
-                return [*told, Done(lost="killed by SIGSEGV")]
-            told.append(Done(outcome=Outcome(item.job_id, 1, score=SCORE)))
-        return [*told, Done(finished=self._batch.id)]
+                return [*told, Done("cpu", lost="killed by SIGSEGV")]
+            told.append(Done("cpu", outcome=Outcome(item.job_id, 1, score=SCORE)))
+        return [*told, Done("cpu", finished=self._batch.id)]
 
-    def cancel(self, job_ids: Collection[int]) -> None: ...
+    def cancel(self, job_ids: Collection[int], device: DeviceId) -> None: ...
     def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
@@ -63,7 +63,7 @@ def test_a_deadly_item_is_found_and_all_others_are_done() -> None:
 def test_what_is_nobodys_fault_ends_it_all() -> None:
     class Full(Fragile):
         def poll(self, timeout: float) -> list[Done]:
-            return [Done(outcome=Outcome(0, 1, error=DiskFull("no space", "free some").info()))]
+            return [Done("cpu", outcome=Outcome(0, 1, error=DiskFull("no space", "free some").info()))]
 
     with pytest.raises(CannotWork, match="no space"):
         list(work(Full(set()), Kind.SCORE, "m", items(3), lambda _: None))
@@ -72,7 +72,7 @@ def test_what_is_nobodys_fault_ends_it_all() -> None:
 def test_a_worker_that_never_starts_is_not_an_items_fault() -> None:
     class Dead(Fragile):
         def poll(self, timeout: float) -> list[Done]:
-            return [Done(lost="exit code 1", started=False)]
+            return [Done("cpu", lost="exit code 1", started=False)]
 
     with pytest.raises(CannotWork, match="cannot start"):
         list(work(Dead(set()), Kind.SCORE, "m", items(3), lambda _: None))
@@ -84,7 +84,7 @@ def test_a_bad_file_is_its_own_outcome() -> None:
             assert self._batch is not None
             error = NotAnImage("none", "mend it").info()
             outcomes = [Outcome(i.job_id, 1, error=error if i.job_id == 1 else None) for i in self._batch.items]
-            return [*(Done(outcome=outcome) for outcome in outcomes), Done(finished=self._batch.id)]
+            return [*(Done("cpu", outcome=outcome) for outcome in outcomes), Done("cpu", finished=self._batch.id)]
 
     found = list(work(Picky(set()), Kind.SCORE, "m", items(3), lambda _: None))
     assert [outcome.error is not None for outcome in found] == [False, True, False]

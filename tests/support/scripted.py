@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from hotfolder.errors import HotfolderError
+from hotfolder.executors.base import DeviceId
 from hotfolder.executors.stand_in import StandInExecutor
 from hotfolder.files.trouble import explain
 from hotfolder.imaging.decode import decode
@@ -36,13 +37,13 @@ class ScriptedExecutor(StandInExecutor):
         self.cancelled: set[int] = set()
         self.reconfigured: RunnerSettings | None = None
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: Batch, device: DeviceId) -> None:
         assert not self.closed
-        super().submit(batch)
+        super().submit(batch, device)
         self.batches.append(batch)
 
-    def cancel(self, job_ids: Collection[int]) -> None:
-        super().cancel(job_ids)
+    def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
+        super().cancel(job_ids, device)
         self.cancelled |= set(job_ids)
 
     def reconfigure(self, settings: RunnerSettings, idle_seconds: float) -> None:

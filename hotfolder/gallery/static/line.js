@@ -36,7 +36,11 @@ export class Line {
     parts.push(make("p", state, {class: "state"}));
     if (daemon.steps) parts.push(make("progress", "", {max: daemon.steps, value: daemon.step, "aria-label": "Steps of what is in work"}));
     if (told.eta_seconds) parts.push(make("p", `Done in about ${span(told.eta_seconds)}`));
-    if (daemon.memory_total) {
+    if (daemon.devices.length > 1) {
+      const list = make("ul", "", {class: "faint"});
+      for (const each of daemon.devices) list.append(make("li", `${each.device}: ${each.state}${each.stage ? `, ${each.stage}` : ""}${each.holds.length ? ` (${each.holds.join(", ")})` : ""}`));
+      parts.push(list);
+    } else if (daemon.memory_total) {
       parts.push(make("p", `Device memory: ${(daemon.memory_used / 2 ** 30).toFixed(1)} of ${(daemon.memory_total / 2 ** 30).toFixed(1)} GiB`, {class: "faint"}));
     }
     const row = make("div", "", {class: "row"});

@@ -1,0 +1,197 @@
+"""`hotfolder workers`."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hotfolder.cli import table
+from hotfolder.config.root import find_root
+from hotfolder.core.times import span
+from hotfolder.errors import ExitCode, UsageError
+from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import holder
+from hotfolder.printable import printable
+from hotfolder.status.live import read
+
+#: Seconds between two looks.
+_WATCH_EVERY = 1.0
+_WAIT = 0.2
+_COLUMNS = ("device", "machine", "state", "holds", "pace", "memory", "waits for")
+
+
+def show_workers(given: Path | None, *, as_json: bool, watch: bool) -> None:
+    """Once, or again and again until Ctrl-C. Raises UsageError for JSON that would not end."""
+    if watch and as_json:
+        raise UsageError("--watch does not end, so it cannot be one JSON document", "leave one of the two out")
+    layout = Layout(find_root(given))
+    if as_json:
+        table.write_json(gather(layout))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        _show(gather(layout))
+        while watch:
+            time.sleep(_WATCH_EVERY)
+            if sys.stdout.isatty():
+                sys.stdout.write("\x1b[H\x1b[2J")
+            _show(gather(layout))
+
+
+def gather(layout: Layout) -> dict[str, Any]:
+    """Every device, as JSON; without a daemon those that one would work on."""
+    pid = holder(layout.lock)
+    live = read(layout.live_status) if pid is not None else None
+    if pid is not None:
+        return {"running": True, "workers": [dict(each) for each in live.devices] if live else []}
+    from hotfolder.cli.run import named_devices
+    from hotfolder.config import loading
+
+    nothing: dict[str, Any] = {
+        "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
+        "pace": {}, "memory_used": None, "memory_total": None, "reason": None, "back_in_seconds": None,
+    }  # fmt: skip
+    devices = named_devices(loading.load(layout.root))
+    return {
+        "running": False,
+        "workers": [{"device": device.id, "machine": platform.node(), **nothing} for device in devices],
+    }
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    table.show(_COLUMNS, [_row(each) for each in found["workers"]])
+    if not found["running"]:
+        sys.stdout.write("no daemon runs (start it with: hotfolder run)\n")
+    elif not found["workers"]:
+        sys.stdout.write("the daemon has not told yet\n")
+
+
+def _row(each: Mapping[str, Any]) -> Sequence[Any]:
+    return (
+        each["device"], each["machine"], _doing(each), ", ".join(each["holds"]) or None, _pace(each) or None,
+        _memory(each) or None, _waits_for(each) or None,
+    )  # fmt: skip
+
+
+def _doing(each: Mapping[str, Any]) -> str:
+    step = f" {each['step']}/{each['steps']}" if each["steps"] else ""
+    return f"{each['stage']}{step}" if each["stage"] else str(each["state"])
+
+
+def _pace(each: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{kind} {rate:.1f}/s" if rate >= 1 else f"{kind} {rate * 60:.1f}/min"
+        for kind, rate in each["pace"].items()
+    )
+
+
+def _memory(each: Mapping[str, Any]) -> str:
+    if not each["memory_total"] or not each["memory_used"]:
+        return ""
+    return f"{each['memory_used'] / 2**30:.1f} of {each['memory_total'] / 2**30:.1f} GiB"
+
+
+def _waits_for(each: Mapping[str, Any]) -> str:
+    match each["state"]:
+        case "set aside":
+            wait = each["back_in_seconds"]
+            return f"{printable(each['reason'])}; tried again in {span(wait or 0)}"
+        case "drained" | "draining":
+            return f"you: hotfolder workers resume {each['device']}"
+        case "idle" | "unloaded":
+            return "work"
+    return f"trial, after: {printable(each['reason'])}" if each["reason"] else ""
+
+
+def one_line(each: Mapping[str, Any]) -> str:
+    """A device for `status`."""
+    facts = [f"{each['device']:<8} {_doing(each)}", ", ".join(each["holds"]), _pace(each), _memory(each)]
+    if each["state"] in ("set aside", "drained", "draining"):
+        facts.insert(1, each["state"] if each["state"] != "set aside" else f"set aside: {_waits_for(each)}")
+        facts[0] = str(each["device"])
+    return "  ".join(fact for fact in facts if fact)
+
+
+def run_drain(given: Path | None, device: str, *, as_json: bool) -> None:
+    """Raises UsageError for a device that is not there."""
+    _ask(given, "drain", device, as_json=as_json)
+
+
+def run_undrain(given: Path | None, device: str, *, as_json: bool) -> None:
+    """Raises UsageError for a device that is not there."""
+    _ask(given, "undrain", device, as_json=as_json)
+
+
+def _ask(given: Path | None, do: str, device: str, *, as_json: bool) -> None:
+    from hotfolder.cli.queue import ask, later, not_refused
+
+    layout = Layout(find_root(given))
+    known = [each["device"] for each in gather(layout)["workers"]]
+    if known and device not in known:
+        raise UsageError(f"there is no device '{device}'", f"known here: {', '.join(known)}")
+    answer = not_refused(ask(layout, {"do": do, "device": device}))
+    if as_json:
+        table.write_json({"device": device, "asked": do, "answer": answer})
+    elif answer is None:
+        sys.stdout.write(later(layout))
+    elif do == "undrain":
+        what = "is given work again" if answer["was_out"] else "was given work all the time"
+        sys.stdout.write(f"{device} {what}\n")
+    else:
+        then = "; what is in work on it is finished first" if answer["finishing"] else ""
+        sys.stdout.write(f"{device} is given nothing more{then}. Again with: hotfolder workers resume {device}\n")
+
+
+def run_test(given: Path | None, wanted: Sequence[str], timeout: float, *, as_json: bool) -> ExitCode:
+    """Judges one image on each device, all at once. Raises UsageError for a device that is not there."""
+    from hotfolder.cli.run import named_devices
+    from hotfolder.config import loading
+    from hotfolder.demo.pictures import draw_landscape
+    from hotfolder.executors.local import LocalExecutor
+    from hotfolder.types import Batch, Item, Kind
+
+    settings = loading.load(find_root(given))
+    devices = {device.id: device for device in named_devices(settings)}
+    if unknown := [name for name in wanted if name not in devices]:
+        raise UsageError(f"there is no device '{unknown[0]}'", f"known here: {', '.join(devices)}")
+    tested = [device for name, device in devices.items() if not wanted or name in wanted]
+    executor = LocalExecutor(settings.runner(), timeout, tested)
+    began = time.monotonic()
+    waits = {device.id for device in tested}
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="hotfolder-test-") as folder:
+        image = Path(folder) / "image.png"
+        draw_landscape(1).save(image)
+        try:
+            for number, device in enumerate(tested):
+                item = Item(number, 1, str(image), str(Path(folder) / "staging"))
+                executor.submit(Batch(number, Kind.SCORE, settings.default_model(Kind.SCORE), (item,)), device.id)
+            while waits and time.monotonic() - began < timeout:
+                for done in executor.poll(_WAIT):
+                    if done.lost is not None:
+                        found[done.device] = {"ok": False, "error": done.lost}
+                        waits.discard(done.device)
+                    elif done.outcome is not None:
+                        error = done.outcome.error
+                        found[done.device] = {"ok": error is None, "error": error.message if error else None}
+                        found[done.device]["seconds"] = round(time.monotonic() - began, 2)
+                        waits.discard(done.device)
+        finally:
+            executor.close()
+    for device_id in waits:
+        found[device_id] = {"ok": False, "error": f"no result within {timeout:g} s"}
+    told = [{"device": device.id, "seconds": None, **found[device.id]} for device in tested]
+    if as_json:
+        table.write_json({"tested": told})
+    else:
+        table.show(
+            ("device", "result", "seconds"),
+            [(each["device"], "ok" if each["ok"] else each["error"], each["seconds"]) for each in told],
+        )
+    good = sum(bool(each["ok"]) for each in told)
+    return ExitCode.DONE if good == len(told) else ExitCode.PARTLY_FAILED if good else ExitCode.FAILURE

@@ -1,0 +1,35 @@
+"""How long each kind of work takes where several devices share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hotfolder.core.estimate import Pace, Rates
+from hotfolder.types import Kind
+
+
+def pooled_paces(rates: Sequence[Rates], earlier: Mapping[Kind, Pace]) -> dict[Kind, Pace]:
+    """Of all of them together; one that has not done a kind yet is taken for as fast as the others.
+
+    `earlier` are those of earlier runs, of one device.
+    """
+    if len(rates) == 1:
+        return rates[0].paces(earlier)
+    found: dict[Kind, Pace] = {}
+    each = [own.paces({}) for own in rates]
+    for kind in Kind:
+        known = [paces[kind] for paces in each if kind in paces]
+        if not known and kind in earlier:
+            known = [earlier[kind]]
+        if known:
+            rate = sum(1 / max(pace.seconds_per_job, 1e-9) for pace in known) / len(known) * max(1, len(rates))
+            found[kind] = Pace(1 / rate, min(pace.load_seconds for pace in known))
+    return found
+
+
+def pooled_spent(rates: Sequence[Rates], paces: Mapping[Kind, Pace], now: float) -> float:
+    """Seconds of what is left that the batches in work have had already."""
+    if len(rates) == 1:
+        return rates[0].spent(paces, now)
+    # Each device does its part of the whole: what it has done counts by that part.
+    return sum(own.spent(own.paces(paces), now) for own in rates) / max(1, len(rates))

@@ -1,0 +1,121 @@
+"""`hotfolder workers`, and what else tells of devices."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from hotfolder.bench.asleep import Asleep
+from hotfolder.documents.status import gather
+from hotfolder.folders.layout import Layout
+from hotfolder.gallery.panel import panel
+from hotfolder.status.prometheus import exposition
+from hotfolder.types import Kind
+from tests.faults.disks import working
+from tests.support.in_process import hotfolder
+from tests.support.live import wait_for
+from tests.support.roots import daemon, picture
+
+
+def run(layout: Layout, *words: str) -> tuple[int, str]:
+    done = hotfolder("--root", layout.root, "workers", *words)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_without_a_daemon_it_tells_what_one_would_work_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cpu"]')
+    code, told = run(layout, "--json")
+    found = json.loads(told)
+    assert (code, found["schema_version"], found["running"]) == (0, 1, False)
+    assert [(each["device"], each["state"]) for each in found["workers"]] == [
+        ("cpu-1", "no daemon"),
+        ("cpu-2", "no daemon"),
+    ]
+    code, told = run(layout)
+    assert "cpu-2" in told and "no daemon runs" in told
+
+
+def test_what_is_asked_wrongly_is_said(layout: Layout) -> None:
+    assert run(layout, "--json", "--watch")[0] == 2
+    for words in (("drain", "cuda:7"), ("resume", "cuda:7"), ("test", "cuda:7")):
+        code, told = run(layout, *words)
+        assert code == 2
+        assert "there is no device 'cuda:7'" in told
+
+
+@pytest.mark.slow
+def test_it_waits_for_a_daemon_and_is_carried_out_by_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cpu"]')
+    code, told = run(layout, "drain", "cpu-2")
+    assert (code, "no daemon runs" in told) == (0, True)
+    (waits,) = gather(layout)["commands"]
+    assert waits["command"] == "workers drain cpu-2"
+    executor = Asleep(dict.fromkeys(Kind, 0.01), dict.fromkeys(Kind, 0.01), {"cpu-1": 1, "cpu-2": 1})
+    with working(daemon(layout, executor)):
+        for number in range(8):
+            picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+        wait_for(lambda: len(executor.ended) == 8, 10, "all is done")
+
+        def both() -> dict[str, Any]:
+            return {each["device"]: each for each in json.loads(run(layout, "--json")[1])["workers"]}
+
+        wait_for(lambda: both()["cpu-1"]["pace"], 10, "its pace is told")
+        assert both()["cpu-2"]["state"] == "drained"
+        assert "technical" in both()["cpu-1"]["holds"]
+        told = run(layout)[1]
+        assert "you: hotfolder workers resume cpu-2" in told
+        status = hotfolder("--root", layout.root, "status").stdout
+        assert "cpu-2  drained" in status
+        text = exposition(gather(layout), time.time())
+        root = f'root="{layout.root}"'
+        assert f'hotfolder_worker_state{{{root},device="cpu-2",machine="here",state="drained"}} 1' in text
+        assert f'hotfolder_worker_state{{{root},device="cpu-1",machine="here",state="drained"}} 0' in text
+        assert "hotfolder_worker_jobs_per_second" in text
+        shown = panel(layout, _Nothing())["daemon"]["devices"]  # type: ignore[arg-type]
+        assert [each["device"] for each in shown] == ["cpu-1", "cpu-2"]
+        assert not {"pid", "machine", "reason"} & shown[0].keys()
+        code, told = run(layout, "resume", "cpu-2", "--json")
+        assert json.loads(told)["answer"] == {"device": "cpu-2", "was_out": True}
+        assert "was given work all the time" in run(layout, "resume", "cpu-2")[1]
+        code, told = run(layout, "drain", "cpu-1")
+        assert "is given nothing more" in told
+
+
+class _Nothing:
+    def waiting(self) -> list[Any]:
+        return []
+
+
+@pytest.mark.slow
+def test_readiness_is_a_job_that_is_done(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cuda:0"]')
+    code, told = run(layout, "test", "--json")
+    found = {each["device"]: each for each in json.loads(told)["tested"]}
+    assert found["cpu"]["ok"]
+    assert found["cpu"]["seconds"] > 0
+    import torch
+
+    if not torch.cuda.is_available():
+        assert code == 3
+        assert "there is no device 'cuda:0'" in found["cuda:0"]["error"]
+
+
+def test_a_snapshot_of_many_devices_is_read_again(layout: Layout) -> None:
+    from hotfolder.status import live
+
+    many = [
+        {"device": f"cuda:{n}", "machine": "a machine with a long name", "reason": "x" * 300} for n in range(64)
+    ]
+    snapshot = live.snapshot(
+        started_at=1.0, now=2.0, watcher="inotify", progress=None, since=0.0, done=0, failed=0, open_jobs=0,
+        unsettled=0, paused=None, unplaced=0, taking=True, left_alone={}, expected=0.0, left_seconds=None,
+        devices=many,
+    )  # fmt: skip
+    live.Live(layout.live_status, None, lambda _: None).update(2.0, lambda: snapshot, force=True)
+    found = live.read(layout.live_status)
+    assert found is not None
+    assert asdict(found)["devices"] == many

@@ -1,0 +1,255 @@
+"""Several devices share the work: as fast as each is, each model loaded where it is needed, and none lost for good."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotfolder.bench.asleep import Asleep
+from hotfolder.daemon import taking_back
+from hotfolder.documents.status import gather
+from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, HotfolderError, OutOfMemory
+from hotfolder.executors.base import DeviceId
+from hotfolder.folders.layout import Layout
+from hotfolder.status import mailbox
+from hotfolder.types import Batch, Kind
+from tests.faults.disks import working
+from tests.support.live import wait_for
+from tests.support.roots import check_consistent, daemon, picture, rows
+
+_LOADS = dict.fromkeys(Kind, 0.05)
+#: No image is enlarged or tried again.
+QUIET = {"GATE__UPSCALE": '"never"', "GATE__REGENERATE_BELOW": "1", "EXECUTOR__SET_ASIDE_SECONDS": "0.4"}
+
+
+def asleep(slowness: Mapping[DeviceId, float], seconds: float = 0.02) -> Asleep:
+    return Asleep(dict.fromkeys(Kind, seconds), _LOADS, slowness, spread=(1.0, 1.0))
+
+
+def drop(layout: Layout, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+
+
+def device(layout: Layout, name: str) -> Mapping[str, Any]:
+    """As `status` tells it."""
+    found = {each["device"]: each for each in gather(layout)["daemon"]["devices"]}
+    return found.get(name, {"state": "not told", "reason": ""})
+
+
+def all_done_once(layout: Layout, count: int) -> None:
+    assert rows(layout, "SELECT state, count(*) FROM jobs GROUP BY state") == [("done", count)]
+    assert rows(layout, "SELECT count(*) FROM scores") == [(count,)]
+    check_consistent(layout)
+
+
+@pytest.mark.slow
+def test_three_unequal_devices_end_together(layout: Layout) -> None:
+    drop(layout, 100)
+    executor = asleep({"a": 1, "b": 1, "c": 3}, seconds=0.04)
+    began = time.monotonic()
+    report = daemon(layout, executor, **QUIET).run(once=True)
+    assert (report.done, report.failed) == (100, 0)
+    assert time.monotonic() - began < 60
+    all_done_once(layout, 100)
+    done = Counter(name for name, _ in executor.ended)
+    # The slow one does a seventh of it.
+    assert 8 <= done["c"] <= 20
+    assert abs(done["a"] - done["b"]) <= 12
+
+
+def model_folders(tmp_path: Path, *names: str) -> str:
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_index.json").write_text("{}")
+    return f'["{tmp_path}"]'
+
+
+@pytest.mark.slow
+def test_two_models_on_two_devices_are_loaded_once_each(layout: Layout, tmp_path: Path) -> None:
+    known = model_folders(tmp_path, "one", "two")
+    lines = [f"a cat --seed {n} --model {tmp_path}/{('one', 'two')[n % 2]}" for n in range(40)]
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("\n".join(lines))
+    executor = Asleep(dict.fromkeys(Kind, 0.02), {**_LOADS, Kind.GENERATE: 0.8}, {"a": 1, "b": 1})
+    more = {**QUIET, "MODELS__FOLDERS": known, "EXECUTOR__FAIRNESS_SECONDS": "0.1"}
+    report = daemon(layout, executor, **more).run(once=True)
+    assert (report.done, report.failed) == (80, 0)
+    loaded = Counter(Path(model).name for _, model in executor.loaded_on)
+    assert (loaded["one"], loaded["two"]) == (1, 1), executor.loaded_on
+    assert {name for name, _ in executor.loaded_on} == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_work_goes_where_its_model_lies(layout: Layout) -> None:
+    executor = asleep({"a": 1, "b": 1})
+    with working(daemon(layout, executor, **QUIET)):
+        for number in range(4):  # one after the other: each device is free each time
+            drop(layout, 1, number)
+            wait_for(lambda wanted=number: len(executor.ended) > wanted, 10, "it is judged")  # type: ignore[misc]
+    assert len(executor.loaded_on) == 1
+
+
+def _lost(executor: Asleep) -> None:
+    executor.broken["b"] = "the worker was killed by SIGBUS"
+
+
+def _errors(error: HotfolderError) -> Callable[[Asleep], None]:
+    def spoil(executor: Asleep) -> None:
+        executor.errors["b"] = error
+
+    return spoil
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_lost, "SIGBUS"),
+        (_errors(DeviceLost("the device failed: CUDA error 999", "see dmesg")), "CUDA error 999"),
+        (_errors(DeviceTrouble("there is no device 'b'", "set executor.devices")), "there is no device"),
+        (_errors(OutOfMemory("the device ran out of memory", "free some")), "again and again"),
+    ],
+)
+def test_a_device_that_fails_is_set_aside_and_comes_back(
+    layout: Layout, spoil: Callable[[Asleep], None], reason: str, tmp_path: Path
+) -> None:
+    """Its jobs are done by the other one, and no attempt is spent on them."""
+    told = tmp_path / "told"
+    executor = asleep({"a": 1, "b": 1})
+    spoil(executor)
+    drop(layout, 30)
+    hook = f'["sh", "-c", "cat >> {told}"]'
+    with working(daemon(layout, executor, **QUIET, HOOKS__ON_DEVICE=hook)):
+        wait_for(lambda: len(executor.ended) > 0, 15, "it works")
+        wait_for(lambda: device(layout, "b")["state"] == "set aside", 15, "it is set aside")
+        assert reason in device(layout, "b")["reason"]
+        wait_for(
+            lambda: rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'") == [(30,)], 20, "all is done"
+        )
+        assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(1, 0)]
+        assert not [job for name, job in executor.ended if name == "b"] or executor.errors
+        executor.broken.clear()
+        executor.errors.clear()
+        executor.ended.clear()
+
+        def works_again() -> bool:
+            drop(layout, 6, first=30 + len(list(layout.inbox(Kind.SCORE).iterdir())) + len(executor.ended))
+            time.sleep(0.3)
+            return any(name == "b" for name, _ in executor.ended)
+
+        wait_for(works_again, 20, "it works again")
+        wait_for(lambda: '"is_back": true' in told.read_text(), 10, "that is told")
+    assert told.read_text().index('"is_back": false') < told.read_text().index('"is_back": true')
+
+
+def test_a_file_that_two_devices_are_lost_with_is_to_blame(layout: Layout) -> None:
+    """Else one file would take one device after the other."""
+    executor = asleep({"a": 1, "b": 1, "c": 1})
+    error = DeviceLost("the device failed: CUDA error 700", "see dmesg")
+    executor.errors.update(dict.fromkeys("abc", error))
+    drop(layout, 1)
+    report = daemon(layout, executor, **QUIET).run(once=True)
+    assert (report.done, report.failed) == (0, 1)
+    assert len(executor.ended) == 1 + 3  # one without blame, then its attempts
+
+
+@pytest.mark.slow
+def test_what_a_device_crawls_with_is_done_by_the_others(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking_back, "CRAWL_SECONDS", 0.5)
+    executor = asleep({"a": 1, "b": 1})
+    drop(layout, 60)
+    with working(daemon(layout, executor, **QUIET)):
+        wait_for(lambda: any(name == "b" for name, _ in executor.ended), 15, "it has done something")
+        executor.slow("b", 100_000)
+        wait_for(
+            lambda: rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'") == [(60,)], 30, "all is done"
+        )
+        wait_for(lambda: "slow to a crawl" in (device(layout, "b")["reason"] or ""), 5, "it is told")
+    assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(1, 0)]
+    all_done_once(layout, 60)
+
+
+class Deaf(Asleep):
+    """Goes on with what was taken back, and tells of it."""
+
+    def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
+        assert device == "b"
+
+
+@pytest.mark.slow
+def test_a_late_result_of_an_old_claim_is_dropped(layout: Layout) -> None:
+    executor = Deaf(dict.fromkeys(Kind, 0.02), _LOADS, {"a": 1, "b": 1}, spread=(1.0, 1.0))
+    drop(layout, 60)
+    with working(daemon(layout, executor, **QUIET)):
+        wait_for(lambda: any(name == "b" for name, _ in executor.ended), 15, "it has done something")
+        executor.slow("b", 20)
+        wait_for(
+            lambda: rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'") == [(60,)], 30, "all is done"
+        )
+        twice = Counter(job for _, job in executor.ended)
+        wait_for(lambda: max(Counter(job for _, job in executor.ended).values()) > 1, 20, "one was done twice")
+        time.sleep(0.5)
+    assert max(twice.values()) <= 2
+    assert rows(layout, "SELECT max(claim) FROM jobs") == [(2,)]
+    all_done_once(layout, 60)
+
+
+@pytest.mark.slow
+def test_a_drained_device_is_given_nothing_also_after_a_restart(layout: Layout) -> None:
+    executor = asleep({"a": 1, "b": 1})
+    answers: dict[str, Any] = {}
+
+    def ask(do: str, name: str) -> None:
+        path = mailbox.ask(layout, {"do": do, "device": name})
+        answers.update(mailbox.answer_to(path, 10) or {})
+
+    with working(daemon(layout, executor, **QUIET)):
+        ask("drain", "b")
+        drop(layout, 20)
+        wait_for(lambda: len(executor.ended) == 20, 10, "all is done")
+        assert {name for name, _ in executor.ended} == {"a"}
+        assert device(layout, "b")["state"] == "drained"
+    executor = asleep({"a": 1, "b": 1})
+    with working(daemon(layout, executor, **QUIET)):
+        ask("drain", "a")
+        drop(layout, 20, first=20)
+        wait_for(lambda: gather(layout)["daemon"]["paused"] == "every device is drained", 10, "that is told")
+        assert executor.ended == []
+        ask("undrain", "b")
+        wait_for(lambda: len(executor.ended) == 20, 10, "all is done")
+        assert {name for name, _ in executor.ended} == {"b"}
+
+
+class Crowded(Asleep):
+    """Another program holds the memory of some devices; says which batches were told to wait."""
+
+    def __init__(self, occupied: str) -> None:
+        super().__init__(dict.fromkeys(Kind, 0.01), _LOADS, {"a": 1, "b": 1})
+        self.may_wait: list[tuple[DeviceId, bool]] = []
+        self.errors = dict.fromkeys(occupied, DeviceOccupied("other programs hold its memory", "end them"))
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        self.may_wait.append((device, batch.waits_if_occupied))
+        super().submit(batch, device)
+
+
+@pytest.mark.parametrize(("setting", "told"), [("step-down", False), ("wait", True), ("elsewhere", True)])
+def test_a_device_that_another_program_has_is_left_alone(layout: Layout, setting: str, told: bool) -> None:
+    executor = Crowded("b" if told else "")
+    drop(layout, 12)
+    report = daemon(layout, executor, **QUIET, EXECUTOR__OCCUPIED=f'"{setting}"').run(once=True)
+    assert (report.done, report.failed) == (12, 0)
+    assert dict(executor.may_wait)["b"] is told
+    if told:
+        first = executor.may_wait.index(("b", True))
+        # The last device that is left does not wait, unless that is what is wanted.
+        assert {waits for name, waits in executor.may_wait[first + 1 :] if name == "a"} <= {
+            setting == "wait",
+            True,
+        }
+    assert rows(layout, "SELECT max(attempt) FROM jobs") == [(1,)]
