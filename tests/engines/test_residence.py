@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.generation import loaded as loaded_module
@@ -157,3 +158,19 @@ def test_prompts_are_read_before_the_denoiser_comes_and_no_pixel_shows_it(
     assert drawn(generator) == plain
     assert len([1 for name, _ in watch.moves if name in ("unet", "transformer")]) == 3  # all prompts were known
     generator.close()
+
+
+def test_in_4_bits_are_large_text_encoders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a card and bitsandbytes: what is asked of it, since neither is here."""
+    for name, count in {"text_encoder": 900, "text_encoder_2": 10, "transformer": 600, "vae": 500}.items():
+        (tmp_path / name).mkdir()
+        save_file({"weight": torch.zeros(count)}, tmp_path / name / "model.safetensors")
+    (tmp_path / "model_index.json").write_text("{}")
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = loading._four_bits(tmp_path, torch.bfloat16)
+    assert sorted(asked.components_to_quantize) == ["text_encoder", "transformer"]
+    assert asked.quant_backend == "bitsandbytes_4bit"
+    assert asked.quant_kwargs == {
+        "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16,
+    }  # fmt: skip
