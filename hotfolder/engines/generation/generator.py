@@ -9,26 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from PIL import Image
 
-from hotfolder import __version__
 from hotfolder.core.batch_key import batch_key
-from hotfolder.core.families import UNKNOWN, Family, Guidance, Picture, Together
+from hotfolder.core.families import Family, Picture, Together
 from hotfolder.core.memory_plan import MemoryPlan
-from hotfolder.core.samplers import name_of
-from hotfolder.engines.device import device_name, is_out_of_memory, precision_name
+from hotfolder.engines.device import is_out_of_memory, precision_name
 from hotfolder.engines.generation.asked import asked_of
 from hotfolder.engines.generation.call import shared_arguments
 from hotfolder.engines.generation.loaded import LoadedPipeline
 from hotfolder.engines.generation.loading import denoiser_of
 from hotfolder.engines.generation.picture import is_failed, to_picture
+from hotfolder.engines.generation.record import Record
 from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
-from hotfolder.engines.generation.speed import recorded
 from hotfolder.engines.generation.steps import Steps, reading_only
-from hotfolder.engines.generation.words import count_tokens, without_effect
+from hotfolder.engines.generation.words import count_tokens
 from hotfolder.errors import BadInput, FailedPicture
 from hotfolder.models.fingerprint import fingerprint, is_called
 from hotfolder.models.registry import ModelSpec
@@ -66,6 +62,7 @@ class Generator:
         self._resident = LoadedPipeline(
             spec, device, settings, lambda: self.hooks.make_room(), begin, self.name, self._sha256
         )
+        self._record = Record(self.name, self._sha256, spec, device, settings, self._resident)
         self._together = self._resident.together(max(1, settings.draw_together))
 
     @property
@@ -159,23 +156,6 @@ class Generator:
             return count_tokens(self._resident.pipeline, self._family, params.get("prompt") or "")
         return self._pieces(params)
 
-    def _notes(self, order: GenerationRequest, asked: Mapping[str, Any], image: Image.Image) -> list[str]:
-        """What of a prompt has no effect on this model, and what was drawn in another way than was asked."""
-        notes = list(order.params.get("notes") or ())
-        if self._resident.words is None:
-            notes += without_effect(self._resident.pipeline, order.params["prompt"], self._family, self._spec)
-        if self._family is UNKNOWN:
-            notes.append(f"nothing is known of {type(self._resident.pipeline).__name__} but its signature")
-        if asked["width"] and asked["height"] and image.size != (asked["width"], asked["height"]):
-            wanted = f"{asked['width']}x{asked['height']}"
-            notes.append(f"drawn at {image.width}x{image.height}, where {wanted} was asked")
-        elif asked.get("drawn") not in (None, image.size):
-            width, height = asked["drawn"]
-            notes.append(f"drawn at {width}x{height}, the nearest size that it knows, and resized")
-        if self._resident.fixed_steps not in (None, asked["steps"]):
-            notes.append(f"drawn in its own {self._resident.fixed_steps} steps, not in {asked['steps']}")
-        return notes
-
     def _is_meant(self, digest: str | None) -> bool:
         """Whether a prompt that names this digest, or the beginning of one, means this model."""
         return digest is None or is_called(digest, self._spec, self._sha256)
@@ -227,7 +207,7 @@ class Generator:
             try:
                 image = to_picture(picture, self._settings.background)
                 how = {"precision": precision_name(precision), "batch_index": index, "batch_size": len(batch)}
-                recorded = {**self._record(order, asked, pipeline, image), **how}
+                recorded = {**self._record.of(order, asked, pipeline, image), **how}
             except Exception as error:  # noqa: BLE001 - of this one alone
                 yield GenerationResult(order.key, error=error)
                 continue
@@ -345,39 +325,3 @@ class Generator:
         if is_failed(pixels):
             raise failed
         return pixels
-
-    def _record(
-        self, order: GenerationRequest, asked: Mapping[str, Any], pipeline: Any, image: Image.Image
-    ) -> dict[str, Any]:
-        """Everything that shaped the picture, but for its precision and its place in the batch."""
-        scheduler, usual = pipeline.scheduler, self._resident.usual_guidance
-        is_unused = self._family.guidance is Guidance.NONE
-        settings: dict[str, Any] = {
-            "prompt": order.params["prompt"],
-            "negative_prompt": order.params.get("negative_prompt") or "",
-            "seed": order.params["seed"],
-            "model": self.name,
-            "model_sha256": self._sha256,
-            "family": self._spec.family,
-            "sampler": name_of(type(scheduler).__name__, scheduler.config),
-            "steps": self._resident.fixed_steps or asked["steps"] or asked["steps_drawn"],
-            "guidance": float(usual if asked["guidance"] is None or is_unused else asked["guidance"]),
-            "width": image.width,
-            "height": image.height,
-            "memory": str(self.step),
-            "device": device_name(self._device),
-            "hotfolder": __version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-            **recorded(self._settings),
-            "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
-        }
-        if notes := self._notes(order, asked, image):
-            settings["notes"] = notes
-            log.warning("%s: %s", self.name, "; ".join(notes))
-        if asked["lora"]:
-            settings["lora"] = asked["lora"]
-        if asked["init_image"] is not None:
-            used = ("init_image", "init_image_sha256", "strength")
-            settings |= {key: asked[key] for key in used if asked[key] is not None}
-        return settings
