@@ -107,7 +107,8 @@ class Generator:
             for order in [each for each in rest if not self._is_meant(each.params.get("model_sha256"))]:
                 rest.remove(order)
                 yield GenerationResult(order.key, error=self._another_model(order))
-            self._read_ahead(rest)
+            if not self.hooks.should_stop():
+                self._read_ahead(rest)
             while rest and not self.hooks.should_stop():
                 rest = [order for order in rest if not self.hooks.is_cancelled(order.key)]
                 batch = rest[: 1 if alone else self._at_once]

@@ -219,8 +219,8 @@ class LoadedPipeline:
                 self._from_image.set_progress_bar_config(disable=True)
                 assert self.embeddings is not None
                 self.embeddings.watch(self._from_image)
-                check_cache(self._from_image, self._settings)
                 place(self._from_image, self._device, self.step)
+            check_cache(self._from_image, self._settings)
             pipeline = self._from_image
         if self.turns is not None:
             self.turns.settle()  # memory may have run out while they moved
