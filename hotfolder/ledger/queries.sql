@@ -886,7 +886,8 @@ SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 
 FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
 
 -- name: ordered_images
--- Which of them are wanted, in which order. What is null does not matter. `folders` and `verdicts` are lists.
+-- Which of them are wanted, in which order. What is null does not matter. `words` is a JSON list in lower case, each of
+-- which is in the prompt or in the path; `folders` and `verdicts` are lists.
 SELECT id FROM images
 WHERE gone_at IS NULL
   AND (:folders IS NULL OR substr(path, 1, instr(path, '/') - 1) IN (SELECT value FROM json_each(:folders)))
@@ -900,6 +901,8 @@ WHERE gone_at IS NULL
   AND (:source IS NULL OR source_file = :source)
   AND (:below IS NULL OR substr(path, instr(path, '/') + 1, length(:below)) = :below)
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:words IS NULL OR NOT EXISTS (
+      SELECT 1 FROM json_each(:words) WHERE instr(lower(coalesce(images.prompt, '') || ' ' || images.path), value) = 0))
   AND (:lowest_gain IS NULL OR (role = 'upscaled' AND score - (
       SELECT parents.score FROM images AS parents
       WHERE parents.id = images.parent_id AND parents.scorer = images.scorer) >= :lowest_gain))
@@ -923,9 +926,9 @@ SELECT images.id FROM prompt_words CROSS JOIN images AS firsts ON firsts.id = pr
 CROSS JOIN images ON images.prompt = firsts.prompt
 WHERE prompt_words MATCH :phrase;
 
--- name: images_saying_by_look
--- The same, by looking through all prompts.
-SELECT id FROM images WHERE instr(lower(coalesce(prompt, '') || ' ' || path), :word) > 0;
+-- name: prompts_saying
+-- How many different prompts have a word, up to so many.
+SELECT count(*) AS prompts FROM (SELECT 1 FROM prompt_words WHERE prompt_words MATCH :phrase LIMIT :most);
 
 -- name: names_of_images
 SELECT id, path, prompt, width, height FROM images WHERE id IN (SELECT value FROM json_each(:ids));

@@ -22,6 +22,8 @@ VERDICTS = {"keep": 1, "reject": 2}
 BY_PERSON = 4
 ROLES = {"generated": 0, "dropped": 8, "upscaled": 16}
 FOLDERS = {"keep": 32, "reject": 64, "upscaled": 96, "archive": 128}
+#: A word in so many different prompts is looked for in all of them: that takes no longer.
+_COMMON = 2000
 #: How the stars that a person gave are told, -1 to 5: so much more. 0: none were given.
 STARS = 2
 _NO_SCORE = float("nan")
@@ -84,7 +86,7 @@ class Shown(Reader):
                 scores.append(_NO_SCORE if score is None else score)
                 versions.append(int(version, 16))
                 flags.append(_flags(verdict, by, role, folder))
-                stars.append(_stars(given))
+                stars.append(0 if given is None else _stars(given))
         return Columns(changed, scores, ids, versions, flags, stars)
 
     def ordered(self, filters: Filters, sort: str, scorer: str | None = None) -> array[int]:
@@ -94,18 +96,29 @@ class Shown(Reader):
             "sort": sort, "scorer": scorer,
         }  # fmt: skip
         with told("read"):
-            found = array("I", (row[0] for row in self._connection.execute(queries()["ordered_images"], values)))
-            for word in filters.words or ():
-                saying = self._saying(word.lower())
-                found = array("I", (id_ for id_ in found if id_ in saying))
-        return found
+            words = list(dict.fromkeys(word.lower() for word in filters.words or ()))
+            saying = {word: found for word in words if (found := self._saying(word)) is not None}
+            values["words"] = _list([word for word in words if word not in saying] or None)
+            ids = (row[0] for row in self._connection.execute(queries()["ordered_images"], values))
+            if not saying:
+                return array("I", ids)
+            wanted = set[int].intersection(*saying.values())
+            return array("I", (id_ for id_ in ids if id_ in wanted))
 
-    def _saying(self, word: str) -> set[int]:
-        """Images with this word, in lower case, in their prompt or their path. Raises sqlite3.Error."""
+    def _saying(self, word: str) -> set[int] | None:
+        """Images with this word, in lower case, in their prompt or their path, by the index of prompts.
+
+        None where all prompts have to be looked through, or may as well: most say it. Raises sqlite3.Error.
+        """
         phrase = prompt_words.phrase(word) if prompt_words.is_kept_up(self._connection) else None
-        name = "images_saying" if phrase is not None else "images_saying_by_look"
-        values = {"word": word, "phrase": phrase}
-        return {row[0] for row in self._connection.execute(queries()[name], values)}
+        if phrase is None:
+            return None
+        if word.isascii():  # what looks through all does not know large and small of other letters
+            values = {"phrase": phrase, "most": _COMMON}
+            if self._connection.execute(queries()["prompts_saying"], values).fetchone()[0] >= _COMMON:
+                return None
+        rows = self._connection.execute(queries()["images_saying"], {"word": word, "phrase": phrase})
+        return {row[0] for row in rows}
 
     def newest_change(self) -> int:
         return int(self._all("newest_change")[0]["changed"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from hotfolder.ledger import migrations, prompt_words
+from hotfolder.ledger import migrations, prompt_words, shown
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.reader import Reader
 from hotfolder.ledger.shown import Filters, Shown
@@ -119,8 +119,8 @@ def test_verdicts_steps_and_places_stay_what_they_are_where_tables_are_made_anew
 
 
 def saying(path: Path, *words: str) -> list[int]:
-    with Shown(path) as shown:
-        return sorted(shown.ordered(Filters(words=words), "newest"))
+    with Shown(path) as reader:
+        return sorted(reader.ordered(Filters(words=words), "newest"))
 
 
 def add_prompts(path: Path, first: int, *prompts: str | None) -> None:
@@ -149,11 +149,16 @@ def test_prompts_are_found_by_their_words_with_and_without_fts5(
         assert indexed == [(1,)]
     asked = [
         ("RED",), ("clair",), ('"blue"',), ("100%_",), ("red", "set/2"), ("/3.png",), ("ca",), ("赤い車",), ("い車",),
-        ("red\0",), ("none such",), ("*",), ('"',), ("NEAR(",),
+        ("none such",), ("*",), ('"',), ("NEAR(",),
     ]  # fmt: skip
     found = [saying(path, *words) for words in asked]
-    assert found == [[1, 2], [1, 2], [4], [4], [2], [3], [4], [5], [5], [], [], [], [4], []]
+    assert found == [[1, 2], [1, 2], [4], [4], [2], [3], [4], [5], [5], [], [], [4], []]
+    saying(path, "red\0")  # does no harm
     assert saying(path, "éclair") == [1, 2]  # large and small beyond ASCII: by the index alone
+    with monkeypatch.context() as patched:  # words that many prompts say
+        patched.setattr(shown, "_COMMON", 1)
+        assert [saying(path, *words) for words in asked] == found
+        assert saying(path, "éclair", "red") == [1, 2]
     with monkeypatch.context() as patched:  # a Python whose SQLite has no FTS5
         patched.setattr(prompt_words, "can_be", lambda _: False)
         Ledger.open(path).close()

@@ -14,7 +14,7 @@ MAY_SCAN = {
     "outcome_counts", "unrated", "drop_placed_at", "images_called", "histogram", "score_summary",
     "drops_waited_for",
     "cancel_drop", "mark_cancelled", "cancel_jobs",
-    "shown_images", "ordered_images", "images_saying", "images_saying_by_look", "shown_sources", "scorers",
+    "shown_images", "ordered_images", "images_saying", "prompts_saying", "shown_sources", "scorers",
     "files_that_wait", "files_that_failed", "forget_all_looks",
     "known_files", "placed_files", "restored_drops", "dropped_images",
     "images_written_of", "embedded", "encoders", "image_count_in",
