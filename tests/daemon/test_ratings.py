@@ -640,3 +640,22 @@ def test_what_was_dropped_is_not_changed_after_the_database_was_made_anew(layout
     work(layout, "in-place")
     assert rows(layout, "SELECT rated FROM images") == [("5:keep/mine.png",)]
     assert (layout.root / "keep/mine.png").read_bytes() == before
+
+
+def test_stars_of_a_person_are_written_into_our_own_images_and_stay(layout: Layout) -> None:
+    prompt(layout)
+    work(layout, "in-place")
+    ours = layout.root / "keep/p-s7.png"
+    assert stars_of(ours) == 4
+    mailbox.ask(layout, {"do": "stars", "stars": 5, "images": [1]})
+    work(layout, "in-place")
+    assert stars_of(ours) == 5
+    mailbox.ask(layout, {"do": "verdict", "verdict": "reject", "images": [1]})
+    work(layout, "in-place")
+    assert stars_of(layout.root / "reject/p-s7.png") == 5
+    check_true(layout)
+    mailbox.ask(layout, {"do": "undo", "last": 2})
+    work(layout, "in-place")
+    assert stars_of(ours) == 4
+    assert sidecars(layout) == {}
+    check_true(layout)
