@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: How far results may be from float32's on a CPU.
 MOST_SCORE, LEAST_PSNR, MOST_LEVELS = 0.02, 50.0, 1.0
@@ -36,8 +36,12 @@ class Correctness(_Table):
     of: str = Field(description="what was compared")
 
 
+#: What a measurement has, or a reason why not.
+EXPLAINED = ("limit", "plain", "device_memory_mb", "process_memory_mb", "correctness")
+
+
 class Measurement(_Table):
-    """One rate. A field is null where it means nothing there, or could not be had; `details` say why."""
+    """One rate. Where it has no limit, plain way, memory or correctness, `reasons` say why."""
 
     name: str
     unit: str = Field(
@@ -52,8 +56,20 @@ class Measurement(_Table):
     device_memory_mb: float | None = Field(None, description="the most memory on the card; null on a CPU")
     process_memory_mb: float | None = Field(None, description="the most memory of the process")
     correctness: tuple[Correctness, ...] = ()
-    scaled_down: bool = Field(False, description="a smaller network than the name says, because of --quick")
+    scaled_down: bool = Field(
+        False, description="a smaller network than the name says, because of --quick, or of a CPU"
+    )
+    reasons: dict[str, str] = Field(
+        default_factory=dict, description=f"why one of {', '.join(EXPLAINED)} is not there, by its name"
+    )
     details: dict[str, str | float | int | bool | None] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_reasons(self) -> Self:
+        missing = [name for name in EXPLAINED if getattr(self, name) in (None, ()) and name not in self.reasons]
+        if missing:
+            raise ValueError(f"{self.name}: no {missing[0]}, and no reason why")
+        return self
 
 
 class Problem(_Table):
@@ -79,6 +95,9 @@ class Part(_Table):
     name: str
     status: Status
     seconds: float = Field(0.0, ge=0)
+    cpu_seconds: float = Field(
+        0.0, ge=0, description="of all cores; far less than `seconds` on a CPU: the machine had other work"
+    )
     error: Problem | None = None
     measurements: tuple[Measurement, ...] = ()
 
@@ -116,6 +135,12 @@ class BenchAll(_Table):
 def schema() -> str:
     """docs/reference/bench-all.schema.json."""
     return json.dumps(BenchAll.model_json_schema(mode="serialization"), indent=2) + "\n"
+
+
+def reasons(device_memory_mb: float | None, **others: str) -> dict[str, str]:
+    """Why something is not there; of the card's memory, where there is none, that there is no card."""
+    of_card = {"device_memory_mb": "a CPU has no memory of its own"} if device_memory_mb is None else {}
+    return {**of_card, **others}
 
 
 def correct(measure: Literal["score", "psnr_db", "levels"], value: float, of: str) -> Correctness:

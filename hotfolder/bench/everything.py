@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
 import subprocess
 import sys
 import tempfile
@@ -78,11 +79,11 @@ def bench_all(
         if left < _LEAST:
             continue  # it stays missing, and the document says so
         seconds = min(part.seconds * max(1.0, longest / LONGEST), left)
-        ran, began = _interrupted(), time.monotonic()
+        ran, began, worked = _interrupted(), time.monotonic(), _cpu_seconds()
         try:
             ran = (run or _run)(part, settings, quick, seconds)
         finally:
-            keeper.keep(part.name, ran, time.monotonic() - began)
+            keeper.keep(part.name, ran, time.monotonic() - began, _cpu_seconds() - worked)
     tell("done", len(wanted), len(wanted))
     return keeper.write(finished=True)
 
@@ -103,13 +104,14 @@ class _Keeper:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def keep(self, name: str, ran: _Ran, seconds: float) -> None:
+    def keep(self, name: str, ran: _Ran, seconds: float, cpu_seconds: float) -> None:
         self._machine = ran.machine or self._machine
         self._versions = ran.versions or self._versions
         self._parts[name] = Part(
             name=name,
             status=ran.status,
             seconds=round(seconds, 2),
+            cpu_seconds=round(cpu_seconds, 2),
             error=ran.error,
             measurements=tuple(ran.measurements),
         )
@@ -162,6 +164,12 @@ class _Ran:
                 self.error = Problem(
                     kind="failed", message=f"it said something that is not understood: {str(error)[:200]}", fix=""
                 )
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that were started here, and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _interrupted() -> _Ran:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hotfolder.bench.denoisers import DESIGNS, Denoiser
-from hotfolder.bench.document import Correctness, Limit, Measurement, correct, limited, rounded
+from hotfolder.bench.document import Correctness, Limit, Measurement, correct, limited, reasons, rounded
 from hotfolder.bench.measure import bandwidth, begin_memory, peak_flops, peak_memory, psnr, seconds
 from hotfolder.bench.part import Give
 from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device, precision_name
@@ -21,8 +21,8 @@ from hotfolder.types import RunnerSettings
 _GOAL = 0.55
 #: Sides of the pictures: on a card, and of the scaled-down network, which is also what is compared with the CPU.
 _SIDE, _SMALL_SIDE = 1024, 128
-#: Steps that are timed, at least one; for so many seconds.
-_SECONDS = 2.0
+#: Steps that are timed, at least one; for so many seconds, with --quick fewer.
+_SECONDS, _QUICK_SECONDS = 2.0, 0.5
 _MOST_STEPS = 20
 
 
@@ -55,21 +55,27 @@ def measure_denoiser(name: str, settings: RunnerSettings, quick: bool, give: Giv
             times_plain=None if plain is None else rounded(rate / plain),
             limit=limit, goal=_GOAL, device_memory_mb=memory.get("device_mb"),
             process_memory_mb=memory["process_mb"], correctness=(checked,), scaled_down=small,
+            reasons=reasons(memory.get("device_mb"), **({"plain": "it is the plain way"} if plain is None else {})),
             details={
                 "weights_millions": round(denoiser.weights / 1e6, 1), "picture": f"{side}²", "together": together,
                 "gflop_per_step": rounded(flops / 1e9), "finite": is_finite, "plain": "one picture at a time",
             },
         )  # fmt: skip
 
-    one = _rate(denoiser, inputs, device, 1)
+    lasting = _QUICK_SECONDS if quick else _SECONDS
+    one = _rate(denoiser, inputs, device, 1, lasting)
     give(told("one at a time", one, 1, None))
-    together, rate = _together(denoiser, side, device, settings.draw_together)
+    together, rate = _together(denoiser, side, device, settings.draw_together, lasting)
     if together > 1:
         give(told(f"{together} together", rate, together, one))
     if device.type == "cuda" and not quick:
         denoiser.network.compile_repeated_blocks()
         batch = denoiser.inputs(together, side)
-        give(told(f"{together} together, compiled", _rate(denoiser, batch, device, together), together, one))
+        give(
+            told(
+                f"{together} together, compiled", _rate(denoiser, batch, device, together, lasting), together, one
+            )
+        )
 
 
 def compared(name: str, device: torch.device, dtype: torch.dtype) -> Correctness:
@@ -106,21 +112,25 @@ def _lower(products: float, memory: float, rate: float) -> Limit:
     return limited(by, limit, rate)
 
 
-def _rate(denoiser: Denoiser, inputs: Any, device: torch.device, together: int) -> float:
+def _rate(denoiser: Denoiser, inputs: Any, device: torch.device, together: int, lasting: float) -> float:
     """Steps a second, one for each picture."""
     step = partial(denoiser.step, inputs)
     step()  # kernels are chosen, and compiled
-    once = seconds(step, device)
-    times = max(1, min(_MOST_STEPS, int(_SECONDS / once)))
-    return together * times / seconds(lambda: [step() for _ in range(times)], device)
+    # Some at a time, so that a card has its queue full; until it is enough: one step may be no measure of the others.
+    some = max(1, min(_MOST_STEPS, int(lasting / seconds(step, device))) // 4)
+    done, took = 0, 0.0
+    while done < _MOST_STEPS and took < lasting:
+        took += seconds(lambda: [step() for _ in range(some)], device)
+        done += some
+    return together * done / took
 
 
-def _together(denoiser: Denoiser, side: int, device: torch.device, most: int) -> tuple[int, float]:
+def _together(denoiser: Denoiser, side: int, device: torch.device, most: int, lasting: float) -> tuple[int, float]:
     """How many pictures fit, halved from `most` on, and their rate."""
     together = most
     while True:
         try:
-            return together, _rate(denoiser, denoiser.inputs(together, side), device, together)
+            return together, _rate(denoiser, denoiser.inputs(together, side), device, together, lasting)
         except Exception as error:
             if not is_out_of_memory(error) or together == 1:
                 raise

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hotfolder.bench.document import Measurement, limited, rounded
+from hotfolder.bench.document import Measurement, limited, reasons, rounded
 from hotfolder.bench.line import bench_line
 from hotfolder.bench.line_daemon import peak_memory_mb
 from hotfolder.bench.measure import begin_memory, peak_memory, seconds
@@ -56,6 +56,9 @@ def measure_line(quick: bool, give: Give) -> None:
             name="the line without models", unit="files", value=rounded(rate), plain=rounded(plain),
             times_plain=rounded(rate / plain), limit=limited("renames", bare, rate),
             process_memory_mb=run["peak_memory_mb"],
+            reasons=reasons(
+                None, correctness="nothing is computed; that every file is where it should be was checked"
+            ),
             details={
                 "files": files, "file_system": found["file_system"], "fsync_ms": found["fsync_ms"],
                 "fsyncs_per_file": found["fsyncs_per_file"], "cpu_ms_per_file": run["cpu_ms_per_file"],
@@ -159,6 +162,7 @@ def measure_whole_line(settings: RunnerSettings, quick: bool, give: Give) -> Non
             goal=_WHOLE_GOAL,
             device_memory_mb=round(executor.device_bytes / 2**20) if executor.device_bytes else None,
             process_memory_mb=peak_memory_mb(),
+            reasons=reasons(executor.device_bytes or None, correctness="the same models as the plain way's"),
             details={
                 **{f"{kind.value}_done": executor.ended[kind] for kind in Kind}, "seconds": round(took, 2),
                 "worker_busy_seconds": round(executor.busy, 2), "memory": "of the card: everybody's",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from hotfolder.bench.document import Machine, Measurement, rounded
+from hotfolder.bench.document import Machine, Measurement, reasons, rounded
 from hotfolder.bench.measure import bandwidth, peak_flops, peak_memory
 from hotfolder.bench.part import Give
 from hotfolder.engines.device import has_native_bfloat16, memory_of, pick_device, precision_name
@@ -80,6 +80,12 @@ def _measured(name: str, unit: str, rate: float, device: torch.device, precision
         precision=precision,
         device_memory_mb=memory.get("device_mb"),
         process_memory_mb=memory["process_mb"],
+        reasons=reasons(
+            memory.get("device_mb"),
+            limit="it is the limit of others",
+            plain="there is no plainer way",
+            correctness="what torch multiplies or copies itself is not judged here",
+        ),
     )
 
 

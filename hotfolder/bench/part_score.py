@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotfolder.bench.document import Measurement, correct, limited, rounded
+from hotfolder.bench.document import Measurement, correct, limited, reasons, rounded
 from hotfolder.bench.part import Give
 from hotfolder.bench.score import bench_score
 from hotfolder.engines.device import pick_device
@@ -31,9 +31,10 @@ def told(found: dict[str, Any]) -> list[Measurement]:
     rates, roofline, memory = found["images_per_second"], found["roofline"], found["peak_memory"]
     peak = 1e3 * roofline["measured_peak_tflops"] / roofline["gflop_per_image"]
     exact = found["against_float32_on_cpu"]
+    device = memory.get("device_mb")
     common: dict[str, Any] = {
         "unit": "images",
-        "device_memory_mb": memory.get("device_mb"),
+        "device_memory_mb": device,
         "process_memory_mb": memory["process_mb"],
     }
     checked = correct("score", exact["largest_difference"], f"{exact['images']} pictures of {found['picture']}")
@@ -42,18 +43,23 @@ def told(found: dict[str, Any]) -> list[Measurement]:
         Measurement(
             name="decode", value=rounded(rates["decode_pool"]), plain=rounded(rates["decode_one_thread"]),
             times_plain=rounded(found["cores_fed"]),
+            reasons=reasons(
+                device, limit="it is one of two limits of the whole way",
+                correctness="the decoder is Pillow's in both ways",
+            ),
             details={"picture": found["picture"], "plain": "one thread"}, **common,
         ),
         Measurement(
             name="ViT-L/14, the tower alone", value=rounded(rates["tower"]), precision=found["precision"],
             limit=limited("matrix products", peak, rates["tower"]), goal=_TOWER_GOAL, correctness=(checked,),
+            reasons=reasons(device, plain="the plain way has no tower alone: see the whole way"),
             details={"gflop_per_image": roofline["gflop_per_image"], "micro_batch": found["micro_batch"]}, **common,
         ),
         Measurement(
             name="ViT-L/14, from files to scores", value=rounded(rates["end_to_end"]), precision=found["precision"],
             plain=rounded(rates["naive_loop"]), times_plain=rounded(found["times_naive"]),
             limit=limited(*lowest, rates["end_to_end"]), goal=_WHOLE_GOAL, correctness=(checked,),
-            details={"picture": found["picture"], "images": found["images"],
+            reasons=reasons(device), details={"picture": found["picture"], "images": found["images"],
                      "plain": "one at a time, float32, nothing beside anything else"}, **common,
         ),
     ]  # fmt: skip

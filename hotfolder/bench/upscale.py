@@ -45,16 +45,17 @@ def bench_upscale(
     size: int,
     naive: int,
     random: str | None = None,
+    small: bool = False,
     tell: Tell,
 ) -> dict[str, Any]:
     """Megapixels a second that go in; `naive` images go through the plain loop, in turns with ours.
 
     `random`: a network with random weights, `rrdb` (of RealESRGAN_x4plus' size) or `compact` (of
-    realesr-general-x4v3's), in the place of `model`.
+    realesr-general-x4v3's), in the place of `model`; `small`: scaled down.
     """
     with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
         if random is not None:
-            model = str(save_random_upscaler(Path(folder), random))
+            model = str(save_random_upscaler(Path(folder), random, small=small))
         settings = replace(settings, scale=None, denoise=None, format="png")
         paths = write_pictures(Path(folder) / "pictures", images, size, "png")
         executor = LocalExecutor(settings, 3600)

@@ -31,14 +31,17 @@ def save_random_head(folder: Path, seed: int = 0) -> Path:
     return path
 
 
-def save_random_upscaler(folder: Path, architecture: str, seed: int = 0) -> Path:
-    """RealESRGAN_x4plus' network ('rrdb', RRDBNet with 23 blocks), or realesr-general-x4v3's ('compact')."""
+def save_random_upscaler(folder: Path, architecture: str, seed: int = 0, *, small: bool = False) -> Path:
+    """RealESRGAN_x4plus' network ('rrdb', RRDBNet with 23 blocks), or realesr-general-x4v3's ('compact').
+
+    `small`: the same layers, but one block, and a quarter of the convolutions.
+    """
     torch.manual_seed(seed)
     net: torch.nn.Module
     if architecture == "rrdb":
-        net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4)
+        net = ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=1 if small else 23, scale=4)
     else:
-        net = Compact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=32, upscale=4)
+        net = Compact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=8 if small else 32, upscale=4)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"random-{architecture}.safetensors"
     save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)

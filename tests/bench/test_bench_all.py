@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from hotfolder.bench import everything, part_denoise, part_score, part_upscale
 from hotfolder.bench.denoisers import DESIGNS, Denoiser
-from hotfolder.bench.document import BenchAll, Measurement, Problem, Status, correct, limited
+from hotfolder.bench.document import EXPLAINED, BenchAll, Measurement, Problem, Status, correct, limited, reasons
 from hotfolder.bench.everything import PARTS, PartSpec, _Ran, _run, bench_all
 from hotfolder.bench.part import measure
 from hotfolder.cli.bench_all import _rows
@@ -28,7 +28,8 @@ SETTINGS = RunnerSettings(device="cpu")
 NAMES = [part.name for part in PARTS]
 TOWER = Measurement(
     name="tower", unit="images", value=70.0, plain=35.0, times_plain=2.0, limit=limited("matrix products", 100, 70),
-    goal=0.6, correctness=(correct("score", 0.004, "8 pictures"),),
+    goal=0.6, correctness=(correct("score", 0.004, "8 pictures"),), process_memory_mb=900,
+    reasons=reasons(None),
 )  # fmt: skip
 
 
@@ -160,17 +161,31 @@ def test_what_bench_upscale_finds_stands_beside_its_limits() -> None:
     found = {
         "model": "RRDBNet-23", "picture": "1024² png", "precision": "float16",
         "input_megapixels_per_second": {"network": 10.0, "end_to_end": 4.0, "plain_loop": 1.0}, "times_plain": 4.0,
-        "roofline": {"mflop_per_input_pixel": 40.0, "measured_peak_tflops": 800.0},
+        "psnr_against_plain_db": 58.0, "roofline": {"mflop_per_input_pixel": 40.0, "measured_peak_tflops": 800.0},
         "against_float32_on_cpu": {"side": 96, "psnr_db": 61.2, "largest_difference": 1},
         "network_peak_memory": {"process_mb": 900, "device_mb": 5000}, "peak_memory": {"ours_mb": 1500},
     }  # fmt: skip
-    network, whole = part_upscale.told(found, 0.5)
+    network, whole = part_upscale.told(found, 0.5, small=False)
     assert network.limit == limited("matrix products", 20.0, 10.0) and network.goal == 0.5
     assert all(each.ok for each in network.correctness)
     assert whole.limit == limited("the worker", 10.0, 4.0) and whole.times_plain == 4.0
-    del found["input_megapixels_per_second"]["plain_loop"], found["times_plain"]  # type: ignore[attr-defined]
-    (_, whole) = part_upscale.told(found, None)
-    assert whole.plain is None and "memory" in str(whole.details["plain"])
+    assert whole.correctness[0].value == 58.0 and "device_memory_mb" in whole.reasons
+    for key in ("times_plain", "psnr_against_plain_db"):
+        del found[key]
+    del found["input_megapixels_per_second"]["plain_loop"]  # type: ignore[attr-defined]
+    network, whole = part_upscale.told(found, None, small=True)
+    assert whole.plain is None and "memory" in whole.reasons["plain"] and network.scaled_down
+
+
+def test_what_a_measurement_does_not_have_it_says_why() -> None:
+    told = TOWER.model_dump(mode="json")
+    assert Measurement.model_validate(told) == TOWER
+    for name in EXPLAINED:
+        with pytest.raises(ValidationError, match=f"tower: no {name}, and no reason why"):
+            Measurement.model_validate(
+                {**told, name: () if name == "correctness" else None, "reasons": {}}
+                | ({} if name == "device_memory_mb" else {"device_memory_mb": 1})
+            )
 
 
 def test_bad_usage_is_told_before_any_work(tmp_path: Path) -> None:
@@ -196,7 +211,7 @@ def test_denoisers_have_the_size_of_the_real_ones() -> None:
 def test_scaled_down_denoisers_are_measured_and_compared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part_denoise, "peak_flops", lambda *_: 1e11)
     monkeypatch.setattr(part_denoise, "bandwidth", lambda *_, **__: 1e10)
-    monkeypatch.setattr(part_denoise, "_SECONDS", 0.01)
+    monkeypatch.setattr(part_denoise, "_QUICK_SECONDS", 0.01)
     found: list[Measurement] = []
     part_denoise.measure_denoiser(
         name, RunnerSettings(device="cpu", precision="float32", draw_together=2), True, found.append
@@ -214,7 +229,7 @@ def test_scaled_down_denoisers_are_measured_and_compared(name: str, monkeypatch:
 def test_out_of_memory_halves_what_is_drawn_together(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def rate(_: Denoiser, __: Any, ___: torch.device, together: int) -> float:
+    def rate(_: Denoiser, __: Any, ___: torch.device, together: int, ____: float) -> float:
         tried.append(together)
         if together > 2:
             raise torch.OutOfMemoryError("too much")
@@ -223,8 +238,21 @@ def test_out_of_memory_halves_what_is_drawn_together(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(part_denoise, "_rate", rate)
     cpu = torch.device("cpu")
     denoiser = Denoiser("z-image", cpu, torch.float32, small=True)
-    assert part_denoise._together(denoiser, 64, cpu, 8) == (2, 1.0)
+    assert part_denoise._together(denoiser, 64, cpu, 8, 1.0) == (2, 1.0)
     assert tried == [8, 4, 2]
+
+
+def test_steps_are_timed_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was quick, on a machine with other work, does not mean that twenty are."""
+    given = iter([0.01, 3.0, 3.0])
+
+    class Steps:
+        def step(self, _: Any) -> None:
+            """It takes no time: the clock is `given`."""
+
+    monkeypatch.setattr(part_denoise, "seconds", lambda work, _: (work(), next(given))[1])
+    denoiser: Any = Steps()
+    assert part_denoise._rate(denoiser, {}, torch.device("cpu"), 4, 2.0) == pytest.approx(4 * 5 / 3.0)
 
 
 @pytest.mark.slow
@@ -244,6 +272,7 @@ def test_a_run_that_is_killed_leaves_a_valid_document_and_no_process(tmp_path: P
         run.wait()
     left = read(out)
     assert left.machine is not None and left.machine.device_type == "cpu" and left.versions["torch"]
+    assert 0 < left.parts[0].cpu_seconds < left.parts[0].seconds * left.machine.cores + 1
     if left.missing:
         assert left.missing == ("line",) and not left.finished
     peaks = {each.name for part in left.parts for each in part.measurements}
