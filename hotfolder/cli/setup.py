@@ -116,7 +116,9 @@ def _become(root: Path, preset: str) -> None:
         now, then = (json.dumps(value, ensure_ascii=False) for value in (each.now, each.then))
         how = f"yours, {now}, stays; the preset has {then}" if each.is_mine else f"{now} -> {then}"
         sys.stdout.write(f"{each.section}.{each.key}: {how}\n")
-    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in ("models pull", "reload"))
+    is_built_in = preset == "tiny" and len(changes) == len(found)  # what is yours may name a model that is not
+    wanted = ("reload",) if is_built_in else ("models pull", "reload")
+    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in wanted)
     sys.stdout.write(
         f"{root} is of preset '{preset}' now.\n\n{commands}"
         if changes

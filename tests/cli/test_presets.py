@@ -66,6 +66,12 @@ def test_a_root_becomes_another_preset_but_for_what_is_yours(tmp_path: Path) -> 
     assert [each.name for each in root.iterdir() if each.name.endswith(".part")] == []
 
 
+def test_the_way_back_to_models_that_are_built_in_fetches_nothing(tmp_path: Path) -> None:
+    hotfolder("init", tmp_path / "r", "--preset", "cpu")
+    done = hotfolder("init", tmp_path / "r", "--preset", "tiny")
+    assert "hotfolder reload" in done.stdout and "models pull" not in done.stdout
+
+
 def test_doctor_tells_how_the_generator_goes_onto_the_card() -> None:
     device = {"device": "cuda:0", "name": "RTX", "memory_mb": 16376}
     settings = Settings().overridden({"generate": {"model": "z-image-turbo"}})
