@@ -15,7 +15,7 @@ from hotfolder.cli.run import make_executor
 from hotfolder.cli.score import scored_by
 from hotfolder.cli.tasted import Formulas
 from hotfolder.config import loading
-from hotfolder.config.settings import Settings
+from hotfolder.core.tastes import told
 from hotfolder.errors import ExitCode
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.images import Judged
@@ -37,6 +37,7 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
     formulas = Formulas(layout, configured, settings, of_command=scorer is not None)
     ended = added = left = 0
     failed: dict[str, ErrorInfo] = {}
+    used: dict[str, None] = {}
     with Reader(layout.database) as reader, Display() as display:
         total = reader.image_count()
 
@@ -52,6 +53,7 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
                     if wanted is None:
                         left += len(rows)
                         continue
+                    used[told(wanted.text)] = None
                     by_id = {row["id"]: row for row in rows}
                     items = [_item(layout, row) for row in rows]
                     for outcome in work(executor, Kind.SCORE, wanted.text, items, tell):
@@ -65,7 +67,7 @@ def run_rescore(given: Path | None, scorer: str | None, *, as_json: bool) -> Exi
         finally:
             executor.close()
             ledger.close()
-    _tell(root, settings, ended, added, left, failed, as_json=as_json)
+    _tell(root, ", ".join(used) or settings.formula, ended, added, left, failed, as_json=as_json)
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
 
 
@@ -96,7 +98,7 @@ def _judged(row: Mapping[str, Any], outcome: Outcome, *, is_gate: bool) -> Judge
 
 def _tell(
     root: Path,
-    settings: Settings,
+    model: str,
     ended: int,
     added: int,
     left: int,
@@ -104,7 +106,6 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
-    model = settings.formula
     if as_json:
         errors = [{"image": path, "error": error.told()} for path, error in failed.items()]
         document = {
