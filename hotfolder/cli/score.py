@@ -54,6 +54,8 @@ def run_score(
     model = formula_for(root, settings, Kind.SCORE, of_command=scorer is not None)
     names = formula.parse(told(model)).names
     columns = list(dict.fromkeys((*names, *settings.score.scorers)))
+    if prompt is not None:
+        _check_prompt(settings, columns, prompt)
 
     def tell() -> None:
         found_rows = [rows[i] for i in sorted(rows)]
@@ -72,6 +74,18 @@ def run_score(
                 row |= _rate(file, row, stars)
     failed = any("error" in row or "stars_error" in row for row in rows.values())
     return ExitCode.PARTLY_FAILED if failed else ExitCode.DONE
+
+
+def _check_prompt(settings: Settings, scorers: Sequence[str], prompt: str) -> None:
+    """Raises UsageError for one that would change nothing."""
+    if not prompt.strip():
+        raise UsageError("--prompt is empty", "say what the pictures were to show, or leave it out")
+    entries = [settings.catalogue().entry(name) for name in scorers]
+    if not any(entry is not None and entry.needs_prompt for entry in entries):
+        raise UsageError(
+            f"--prompt changes nothing: {' and '.join(scorers)} judge by the picture alone",
+            "leave it out, or: --scorer clip-align",
+        )
 
 
 def _rate(file: Path, row: Mapping[str, Any], stars: Stars) -> dict[str, Any]:

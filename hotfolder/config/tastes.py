@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.errors import UsageError
-from hotfolder.models.entry import PROMPTED
 from hotfolder.models.heads import encoder_for
 from hotfolder.taste.subject import Subject
 
@@ -24,7 +23,7 @@ def subject(settings: FolderSettings, inbox: str) -> Subject:
     prior = prior_of(settings, inbox)
     own = settings.of(f"inbox/{inbox}/any")
     entry = own.catalogue().entry(prior)
-    if entry is not None and entry.loader in PROMPTED:
+    if entry is not None and entry.needs_prompt:
         raise UsageError(
             f"taste cannot be learnt beside '{prior}', which judges a picture by its prompt",
             f"name another scorer first in gate.score of inbox/{inbox}",

@@ -20,8 +20,8 @@ _LOADERS = {
     "lora": ("lora",),
     "embedding": ("embedding",),
 }
-#: Of the scorers' loaders, those that judge a picture by its prompt.
-PROMPTED = ("clip_align", "pickscore")
+#: The loaders of scorers that judge a picture by its prompt.
+_BY_PROMPT = ("clip_align", "pickscore")
 
 
 class FileEntry(BaseModel):
@@ -135,6 +135,11 @@ class ModelEntry(BaseModel):
         if not self.loader and self.kind == "generate" and self.files and is_generator(self.files[0].path):
             return "single_file"
         return self.loader or _LOADERS[self.kind][0]
+
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether it judges a picture by its prompt, and says nothing of one without."""
+        return self.read_by in _BY_PROMPT
 
     @property
     def is_folder(self) -> bool:

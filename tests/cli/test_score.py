@@ -162,6 +162,8 @@ def test_folders_globs_and_what_is_passed_over(nowhere: Path) -> None:
         (["a.png", "--json", "--csv"], "do not go together", 2),
         (["a.png", "--scorer", "tecnical"], "did you mean 'technical'?", 2),
         (["a.png", "--scorer", "2 *"], "column 4: expected a scorer", 2),
+        (["a.png", "--scorer", "technical", "--prompt", "a cat"], "--prompt changes nothing", 2),
+        (["a.png", "--scorer", "technical", "--prompt", " "], "--prompt is empty", 2),
         (["a.png", "--scorer", "laion-v2"], "is not on this machine", 4),
         (["a.png", "--scorer", "shapes"], "does not score", 2),
         (["a.png", "--root", "/nowhere"], "has no hotfolder.toml", 2),

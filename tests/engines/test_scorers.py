@@ -30,7 +30,7 @@ from hotfolder.engines.scoring.base import Bench
 from hotfolder.engines.scoring.ensemble import Judgement, ScorerEnsemble
 from hotfolder.engines.scoring.q_realign import LevelEncoder
 from hotfolder.errors import BadInput, ModelDamaged
-from hotfolder.models import entry
+from hotfolder.models import entry as entries
 from hotfolder.models.registry import Catalogue, ModelFile, ModelSpec
 from hotfolder.types import Kind, Precise, Remembered, RunnerSettings
 from tests.support.standin import StandInEncoder
@@ -156,6 +156,15 @@ def test_clip_align_is_the_cosine(clip_l: Any, tmp_path: Path) -> None:
     check(load("clip-align", tmp_path), expected.tolist(), PROMPT)
     check_half("clip-align", tmp_path, PROMPT)
     check_stored("clip-align", tmp_path, PROMPT)
+
+
+def test_the_registry_says_which_scorers_need_a_prompt(clip_l: Any, clip_h: Any, tmp_path: Path) -> None:
+    torch.save(Published().state_dict(), tmp_path / "clip_ViT-L-14_openai_binary_nsfw_head.pth")
+    ensemble = load("clip-align + pickscore + laion-safety", tmp_path)
+    for name in ("clip-align", "pickscore", "laion-safety"):
+        entry = Catalogue().entry(name)
+        assert entry is not None
+        assert entry.needs_prompt == (name in ensemble._prompted)
 
 
 def test_clip_align_beside_laion_is_no_second_look(
@@ -393,7 +402,7 @@ def test_the_example_of_the_documents_works(tmp_path: Path, monkeypatch: pytest.
     module = ModuleType("hotfolder.engines.scoring.liked")
     exec(compile(code, "liked.py", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(entry._LOADERS, "score", (*entry._LOADERS["score"], "liked"))
+    monkeypatch.setitem(entries._LOADERS, "score", (*entries._LOADERS["score"], "liked"))
     (fields,) = tomli.loads(registry)["model"]
     (tmp_path / "clip-vit-l-14.safetensors").write_bytes(b"")
     save_file({"mean": torch.tensor([1.0, 1.0, 0.0])}, tmp_path / "liked.safetensors")
