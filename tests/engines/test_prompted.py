@@ -103,7 +103,7 @@ def test_a_picture_without_a_prompt_says_so_where_the_scorer_stands_beside(tmp_p
     assert isinstance(without, Outcome) and isinstance(with_it, Outcome)
     assert score_of(without) == pytest.approx(RED)
     assert without.parts == ()
-    assert without.notes == ("it has no score by fit: that judges by a prompt, and none is known of it",)
+    assert without.notes == ("it has no score by fit: no prompt of it is known",)
     assert [part.value for part in with_it.parts] == pytest.approx([GREEN])
     assert with_it.notes == ()
 

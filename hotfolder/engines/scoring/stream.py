@@ -117,7 +117,7 @@ class Looker:
         silent = self._ensemble.silent(prompt)
         if not silent:
             return facts
-        note = f"it has no score by {' and '.join(silent)}: that judges by a prompt, and none is known of it"
+        note = f"it has no score by {' and '.join(silent)}: no prompt of it is known"
         return replace(facts, notes=(*facts.notes, note))
 
     def _layout_alone(self, item: Item, sha256: str) -> tuple[Embedding, ...]:
