@@ -117,8 +117,8 @@ def _become(root: Path, preset: str) -> None:
         how = f"yours, {now}, stays; the preset has {then}" if each.is_mine else f"{now} -> {then}"
         sys.stdout.write(f"{each.section}.{each.key}: {how}\n")
     is_built_in = preset == "tiny" and len(changes) == len(found)  # what is yours may name a model that is not
-    wanted = ("reload",) if is_built_in else ("models pull", "reload")
-    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in wanted)
+    following = ["reload"] if is_built_in else ["models pull", "reload"]
+    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in following)
     sys.stdout.write(
         f"{root} is of preset '{preset}' now.\n\n{commands}"
         if changes
