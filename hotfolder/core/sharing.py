@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 #: Of its share a device takes half at a time, so that a pace which was reckoned wrong can be made good; but no less
 #: than so many jobs.
-_AT_LEAST = 2
+_AT_LEAST = 4
 #: While its pace is not known, it takes no more than so many, since it may be slow; of the last jobs only one.
 _UNKNOWN = 4
 
