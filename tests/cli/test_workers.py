@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import asdict
 from typing import Any
@@ -93,14 +95,15 @@ class _Nothing:
 @pytest.mark.slow
 def test_readiness_is_a_job_that_is_done(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cuda:0"]')
-    code, told = run(layout, "test", "--json")
-    found = {each["device"]: each for each in json.loads(told)["tested"]}
+    words = [sys.executable, "-m", "hotfolder", "--root", str(layout.root), "workers", "test", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    found = {each["device"]: each for each in json.loads(done.stdout)["tested"]}
     assert found["cpu"]["ok"]
     assert found["cpu"]["seconds"] > 0
     import torch
 
     if not torch.cuda.is_available():
-        assert code == 3
+        assert done.returncode == 3
         assert "there is no device 'cuda:0'" in found["cuda:0"]["error"]
 
 
