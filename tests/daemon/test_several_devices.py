@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hotfolder.bench.asleep import Asleep
+from hotfolder.bench.asleep import Asleep, _Sleeper
 from hotfolder.daemon import taking_back
 from hotfolder.documents.status import gather
 from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, HotfolderError, OutOfMemory
-from hotfolder.executors.base import DeviceId
+from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
 from hotfolder.types import Batch, Kind
@@ -252,3 +252,35 @@ def test_a_device_that_another_program_has_is_left_alone(layout: Layout, setting
             True,
         }
     assert rows(layout, "SELECT max(attempt) FROM jobs") == [(1,)]
+
+
+class Elastic(Asleep):
+    """Its devices come and go."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(Kind, 0.02), _LOADS, {"a": 1, "b": 1}, spread=(1.0, 1.0))
+        self.changes: list[tuple[DeviceId, bool]] = []
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        while self.changes:
+            name, comes = self.changes.pop()
+            if comes:
+                self._sleepers[name] = _Sleeper(1.0)
+            else:
+                del self._sleepers[name]
+        return super().poll(timeout)
+
+
+@pytest.mark.slow
+def test_devices_come_and_go_while_work_is_on(layout: Layout) -> None:
+    executor = Elastic()
+    drop(layout, 100)
+    with working(daemon(layout, executor, **QUIET)):
+        wait_for(lambda: {name for name, _ in executor.ended} == {"a", "b"}, 15, "both are at work")
+        executor.changes += [("a", False), ("c", True)]
+        wait_for(lambda: any(name == "c" for name, _ in executor.ended), 15, "the new one is at work")
+        wait_for(
+            lambda: rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'") == [(100,)], 30, "all is done"
+        )
+    assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(1, 0)]
+    all_done_once(layout, 100)
