@@ -538,8 +538,7 @@ def m012_stars_words_and_places(db: Database) -> None:
         db.conn.execute(f"INSERT INTO {table}_new ({columns}) SELECT {columns} FROM {table}")
     for table in ("verdict_history", "action_steps", "actions"):
         db.conn.execute(f"DROP TABLE {table}")
-    for table in ("actions", "verdict_history", "action_steps"):
-        db.conn.execute(f"ALTER TABLE {table}_new RENAME TO {table}")
+    _take_names(db, "actions", "verdict_history", "action_steps")
     db.conn.execute("CREATE INDEX actions_undone ON actions (undone_by) WHERE undone_by IS NOT NULL")
     db.conn.execute("CREATE INDEX verdict_history_image ON verdict_history (image_id, id)")
     db.conn.execute("""
@@ -558,6 +557,19 @@ def m012_stars_words_and_places(db: Database) -> None:
     db.conn.execute("CREATE INDEX jobs_front ON jobs (place, id) WHERE state = 'queued' AND place < 0")
     if prompt_words.can_be(db.conn):
         prompt_words.make(db.conn)
+
+
+def _take_names(db: Database, *tables: str) -> None:
+    """The new tables get the names of those that were dropped.
+
+    SQLite would read all views meanwhile, people's own among them, and find that what they read is not there yet.
+    """
+    db.conn.execute("PRAGMA legacy_alter_table = ON")
+    try:
+        for table in tables:
+            db.conn.execute(f"ALTER TABLE {table}_new RENAME TO {table}")
+    finally:
+        db.conn.execute("PRAGMA legacy_alter_table = OFF")
 
 
 def _view_of_verdicts(db: Database) -> None:

@@ -89,6 +89,9 @@ def test_verdicts_steps_and_places_stay_what_they_are_where_tables_are_made_anew
                 "VALUES ('score', ?, 1, 'a', 'm', ?, 1)",
                 (state, not_before),
             )
+        for name in ("verdicts", "results", "actions", "verdict_history", "action_steps"):
+            old.execute(f"CREATE VIEW mine_of_{name} AS SELECT * FROM {name}")
+        old.execute("CREATE TRIGGER mine AFTER INSERT ON verdict_history BEGIN SELECT count(*) FROM actions; END")
         old.commit()
         views = list(old.execute("SELECT * FROM verdicts"))
     Ledger.open(path).close()
@@ -96,6 +99,9 @@ def test_verdicts_steps_and_places_stay_what_they_are_where_tables_are_made_anew
         assert new.execute("PRAGMA foreign_key_check").fetchall() == []
         assert new.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert new.execute("SELECT * FROM verdicts").fetchall() == views
+        assert new.execute("SELECT * FROM mine_of_verdicts").fetchall() == views
+        for name in ("results", "actions", "verdict_history", "action_steps"):
+            assert new.execute(f"SELECT count(*) FROM mine_of_{name}").fetchone()[0] > 0
         assert new.execute("SELECT id, kind, asked, keep, undone_by FROM actions").fetchall() == [
             (4, "keep", "one", None, None), (5, "retry", "two", 1.0, "x"),
         ]  # fmt: skip
