@@ -163,7 +163,7 @@ def test_a_daemon_that_was_changed_under_its_feet_ends_and_says_so(layout: Layou
     """As after an upgrade: what is on the disk is not what the daemon has read."""
     picture(layout.inbox(Kind.SCORE) / "a.png")
     script = (
-        "from hotfolder.executors import local; local.VERSION = '0.0.1'; from hotfolder.cli import main; main()"
+        "from hotfolder.executors import child; child.VERSION = '0.0.1'; from hotfolder.cli import main; main()"
     )
     import subprocess
     import sys
