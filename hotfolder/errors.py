@@ -215,6 +215,12 @@ class DeviceTrouble(EnvironmentTrouble):
     kind = "device"
 
 
+class DamagedOnTheWay(HotfolderError):
+    """Bytes that came from another machine, or went there, are not those that were sent."""
+
+    kind = "damaged_on_the_way"
+
+
 class DeviceLost(HotfolderError):
     """The device failed in a way that this process cannot recover from."""
 

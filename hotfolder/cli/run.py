@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def make_executor(settings: Settings, root: Path | None, *, every: bool = False) -> Executor:
     """The executor that the configuration names; it remembers what was judged in `root`.
 
-    With `every` on every device that it names, else on one.
+    With `every` on every device that it names, else on one of this machine.
     """
     runner = settings.runner(Layout(root).database if root else None)
     if settings.executor.kind == "inline":
@@ -43,6 +43,11 @@ def make_executor(settings: Settings, root: Path | None, *, every: bool = False)
     from hotfolder.executors.local import LocalExecutor
 
     idle = settings.executor.idle_unload_seconds
+    if settings.executor.kind == "ray" and every:
+        from hotfolder.executors.ray_executor import RayExecutor
+
+        probe = Layout(root).probe if root else None
+        return RayExecutor(runner, idle, settings.executor.address, root=root, probe=probe)
     if every:
         return LocalExecutor(runner, idle, named_devices(settings))
     if settings.executor.devices == "auto" or settings.executor.device != "auto":

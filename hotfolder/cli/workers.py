@@ -56,7 +56,10 @@ def gather(layout: Layout) -> dict[str, Any]:
         "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
         "pace": {}, "memory_used": None, "memory_total": None, "reason": None, "back_in_seconds": None,
     }  # fmt: skip
-    devices = named_devices(loading.load(layout.root))
+    settings = loading.load(layout.root)
+    if settings.executor.kind == "ray":  # which nodes there are is known to who is connected
+        return {"running": False, "workers": []}
+    devices = named_devices(settings)
     return {
         "running": False,
         "workers": [{"device": device.id, "machine": platform.node(), **nothing} for device in devices],
@@ -98,6 +101,8 @@ def _memory(each: Mapping[str, Any]) -> str:
 
 def _waits_for(each: Mapping[str, Any]) -> str:
     match each["state"]:
+        case "unfit":
+            return printable(each["reason"])
         case "set aside":
             wait = each["back_in_seconds"]
             return f"{printable(each['reason'])}; tried again in {span(wait or 0)}"
@@ -111,6 +116,8 @@ def _waits_for(each: Mapping[str, Any]) -> str:
 def one_line(each: Mapping[str, Any]) -> str:
     """A device for `status`."""
     facts = [f"{each['device']:<8} {_doing(each)}", ", ".join(each["holds"]), _pace(each), _memory(each)]
+    if each["state"] == "unfit":
+        return f"{each['device']}  {_waits_for(each)}"
     if each["state"] in ("set aside", "drained", "draining"):
         facts.insert(1, each["state"] if each["state"] != "set aside" else f"set aside: {_waits_for(each)}")
         facts[0] = str(each["device"])

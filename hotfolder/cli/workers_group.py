@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,3 +59,23 @@ def test(
     from hotfolder.cli.workers import run_test
 
     raise typer.Exit(run_test(root or context.obj, devices or [], timeout, as_json=as_json))
+
+
+@workers.command("up")
+def up(
+    join: Annotated[
+        str | None, typer.Option(help="HOST:6379 of the first machine; without it, be the first.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(min=0, help="Cores to offer; 0: no work on the CPU.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="Cards to offer; else all.")] = None,
+    spill: Annotated[
+        Path | None, typer.Option(help="Folder for what does not fit into memory; for the first machine.")
+    ] = None,
+    own_address: Annotated[
+        str | None, typer.Option("--own-address", help="By which others reach this machine, where it has several.")
+    ] = None,
+) -> None:
+    """Make this machine a node of a cluster (executor.kind = "ray"), in the foreground, until Ctrl-C."""
+    from hotfolder.cli.workers_up import run_up
+
+    run_up(join, cpus, gpus, spill, own_address)

@@ -284,9 +284,14 @@ class WatchSettings(Section):
 class ExecutorSettings(Section):
     """Where the models run."""
 
-    kind: Literal["local", "inline"] = Field(
+    kind: Literal["local", "ray", "inline"] = Field(
         "local",
-        description="local: in a child process, so that a crash there is harmless. inline: for tests.",
+        description="local: in child processes, so that a crash there is harmless. ray: on the nodes of a cluster, "
+        "see docs/devices.md; commands that answer at once still work here. inline: for tests.",
+    )
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s:]+:\d+)$")] = Field(
+        "auto",
+        description="With ray: of the cluster, as 'HOST:6379'. auto: the one that this machine is a node of.",
     )
     device: str = Field(
         "auto",

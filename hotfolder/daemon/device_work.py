@@ -35,6 +35,7 @@ class DeviceWork:
     cancelled: set[int] = field(default_factory=set)  # in work, and a person does not want them any more
     cancelled_at: float = 0.0  # the last of them
     leaving: bool = False  # its worker is being ended, or ends itself: no file is to blame
+    unfit: str = ""  # why the executor cannot give it work
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model
     _moved_at: float = 0.0  # when the batch began, its model was there, or a job of it ended
@@ -42,7 +43,7 @@ class DeviceWork:
     @property
     def is_able(self) -> bool:
         """Whether it may be given work at all."""
-        return not self.is_drained and self.health.back_in(time.monotonic()) is None
+        return not self.unfit and not self.is_drained and self.health.back_in(time.monotonic()) is None
 
     def has_loaded_model(self, group: Group) -> bool:
         """Whether the model of a group lies on it."""

@@ -50,11 +50,14 @@ class Devices:
 
     def look(self) -> list[DeviceWork]:
         """Finds those that have come; gives those that are gone, with what they had in work."""
-        there = {device.id for device in self._executor.devices()}
-        for new in (device for device in self._executor.devices() if device.id not in self._works):
-            work = DeviceWork(new.id, self._new_heartbeat(), self._new_health())
-            work.is_drained = new.id in self._drained
-            self._works[new.id] = work
+        there = {device.id: device for device in self._executor.devices()}
+        for new in there.keys() - self._works.keys():
+            work = DeviceWork(new, self._new_heartbeat(), self._new_health())
+            work.is_drained = new in self._drained
+            self._works[new] = work
+        self._works = {id_: self._works[id_] for id_ in (*there, *(self._works.keys() - there.keys()))}
+        for device in there.values():
+            self._works[device.id].unfit = device.unfit
         return [self._works.pop(gone) for gone in [each for each in self._works if each not in there]]
 
     def settings_changed(self) -> None:
@@ -235,7 +238,7 @@ class Devices:
                     "pace": {kind.value: round(1 / pace, 4) for kind, pace in paces.items() if pace},
                     "memory_used": work.memory[1] or None,
                     "memory_total": work.memory[2] or None,
-                    "reason": work.health.reason or None,
+                    "reason": device.unfit or work.health.reason or None,
                     "back_in_seconds": None if back_in is None else round(back_in, 1),
                 }
             )
@@ -252,6 +255,8 @@ class Devices:
 def _state(work: DeviceWork, back_in: float | None, *, has_worker: bool) -> str:
     if work.is_drained:
         return "draining" if work.jobs else "drained"
+    if work.unfit:
+        return "unfit"
     if back_in is not None:
         return "set aside"
     if work.jobs:

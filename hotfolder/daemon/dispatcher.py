@@ -114,7 +114,7 @@ class Dispatcher:
             for work in self.devices.all:
                 work.over()
                 work.worker_ended()
-        for name in ("kind", "devices"):
+        for name in ("kind", "devices", "address"):
             if getattr(now.executor, name) != getattr(before.executor, name):
                 log.warning("executor.%s takes effect at the next start", name)
 
@@ -137,8 +137,13 @@ class Dispatcher:
             self._take_back(free)
 
     def _check_all(self, now: float) -> None:
-        """Raises EnvironmentTrouble where a person has drained every device."""
+        """Raises EnvironmentTrouble where a person has drained every device, or none can be given work."""
         works = self.devices.all
+        unfit = [work for work in works if work.unfit and not work.jobs]
+        if unfit and len(unfit) == len(works) and self._ledger.jobs.groups(now):
+            raise EnvironmentTrouble(
+                f"no device can be given work; {unfit[0].id}: {unfit[0].unfit}", "see: hotfolder workers"
+            )
         if works and all(work.is_drained and not work.jobs for work in works) and self._ledger.jobs.groups(now):
             raise EnvironmentTrouble("every device is drained", "hotfolder workers resume DEVICE")
 

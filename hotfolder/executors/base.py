@@ -19,6 +19,7 @@ class Device:
     id: DeviceId
     machine: str  # on which it is
     pid: int | None = None  # of its worker; None while it has none
+    unfit: str = ""  # why it cannot be given work, for as long as that is so
 
 
 @dataclass(frozen=True, slots=True)

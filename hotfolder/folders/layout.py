@@ -69,6 +69,11 @@ class Layout:
         return self.private / "drained.json"
 
     @cached_property
+    def probe(self) -> Path:
+        """By this another machine is known to see the root."""
+        return self.private / "probe"
+
+    @cached_property
     def thumbnails(self) -> Path:
         """Small pictures of results, by their content; they may be removed at any time."""
         return self.private / "thumbnails"

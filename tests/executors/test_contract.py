@@ -17,7 +17,9 @@ from hotfolder.executors.base import DeviceId, Done, Executor
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.executors.local_devices import local_devices
+from hotfolder.executors.ray_executor import RayExecutor
 from hotfolder.types import Batch, FailureClass, Item, Kind, Outcome, Progress, RunnerSettings
+from tests.support.clusters import cluster
 
 SETTINGS = RunnerSettings(device="cpu", max_pixels=10_000_000, tile=128)
 
@@ -25,9 +27,19 @@ SETTINGS = RunnerSettings(device="cpu", max_pixels=10_000_000, tile=128)
 THREE = ("cpu", "cpu", "cpu")
 
 
-@pytest.fixture(params=["inline", "local", pytest.param("local of three", marks=pytest.mark.slow)])
+RAY = ("ray", "ray without a shared root")
+
+
+@pytest.fixture(
+    params=["inline", "local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("local of three", *RAY))]
+)
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made: Executor
+    if request.param in RAY:
+        made = request.getfixturevalue("on_ray")[request.param]
+        yield made
+        made.unload(last(made))
+        return
     if request.param == "inline":
         made = InlineExecutor(SETTINGS)
     elif request.param == "local":
@@ -36,6 +48,22 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
         made = LocalExecutor(SETTINGS, 60, local_devices(THREE, "auto", cards=0, cores=3))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Executor]]:
+    """Both share a cluster of one node. The root of the first is where the tests have their folders."""
+    root = tmp_path_factory.getbasetemp()
+    with cluster() as (_, address):
+        made = {
+            name: RayExecutor(
+                SETTINGS, 60, address, root=shared, probe=shared and shared / "probe", wait_seconds=60
+            )
+            for name, shared in zip(RAY, (root, None), strict=True)
+        }
+        yield dict(made)
+        for each in made.values():
+            each.close()
 
 
 def last(executor: Executor) -> DeviceId:

@@ -1,0 +1,67 @@
+"""`hotfolder workers up`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from hotfolder.errors import UsageError
+from hotfolder.executors.ray_executor import RAY_ENVIRONMENT
+
+#: Of the first machine of a cluster.
+PORT = 6379
+
+
+def run_up(
+    join: str | None, cpus: int | None, gpus: int | None, spill: Path | None, own_address: str | None
+) -> None:
+    """Becomes Ray's node of this machine, in the foreground. Raises UsageError."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("Ray is not installed", "pip install 'hotfolder[ray]'")
+    environment = {**RAY_ENVIRONMENT, **os.environ}
+    if environment["RAY_AUTH_MODE"] == "token":
+        _see_to_token(environment, may_make=join is None)
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+    if join is None:
+        command += ["--head", f"--port={PORT}", "--include-dashboard=false"]
+        if spill is not None:
+            command.append(f"--object-spilling-directory={spill.absolute()}")
+    else:
+        command.append(f"--address={join}")
+    for option, value in (("num-cpus", cpus), ("num-gpus", gpus), ("node-ip-address", own_address)):
+        if value is not None:
+            command.append(f"--{option}={value}")
+    sys.stderr.flush()
+    os.execve(sys.executable, command, environment)
+
+
+def _see_to_token(environment: Mapping[str, str], *, may_make: bool) -> None:
+    """Who has no token does not get in; the first machine makes one. Raises UsageError."""
+    if environment.get("RAY_AUTH_TOKEN"):
+        return
+    file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        if file.read_text(encoding="ascii").strip():
+            return
+        raise UsageError(f"the token in {file} is empty", "remove the file; the first machine makes another")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the token in {file} cannot be read: {error}", "let this user read it") from None
+    if not may_make:
+        raise UsageError(
+            f"there is no token in {file}", "copy that file from the first machine, for this user alone"
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as made:  # noqa: PTH123
+            made.write(secrets.token_hex(32))
+    except OSError as error:
+        raise UsageError(
+            f"no token can be written to {file}: {error.strerror}", "name another: RAY_AUTH_TOKEN_PATH"
+        ) from None
+    sys.stderr.write(f"a token was made: copy {file} to each machine that joins, for its user alone\n")

@@ -1,0 +1,38 @@
+"""Ray clusters on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+#: Of each node.
+NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20}
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # A node that is gone is noticed in seconds instead of a minute.
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[tuple[Any, str]]:
+    """One node with a token, and its address. Where Ray is not installed, the test is skipped."""
+    with mock.patch.dict(os.environ, _ENVIRONMENT):
+        pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        try:
+            yield made, made.address
+        finally:
+            made.shutdown()
