@@ -8,7 +8,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import fault_of_lost_worker
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.daemon.devices import Devices
-from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, OutOfMemory
+from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, ModelMissing, OutOfMemory
 from hotfolder.types import ErrorInfo, FailureClass, Job
 
 #: Errors of a job that are the device's, and no file's.
@@ -33,12 +33,14 @@ class Blame:
 
     def is_of_device(self, error: ErrorInfo | None) -> bool:
         """Whether an error says nothing of the job."""
-        return error is not None and error.kind in _OF_THE_DEVICE
+        return error is not None and error.kind in (*_OF_THE_DEVICE, ModelMissing.kind)
 
     def goes_elsewhere(self, work: DeviceWork, job: Job, error: ErrorInfo) -> bool:
         """A job has failed: whether it goes back without blame, for another device to do it."""
         if error.kind == OutOfMemory.kind:
             return self._ran_out(work, job, error)
+        if error.kind == ModelMissing.kind:  # on that machine; it can do all else
+            return self._devices.try_elsewhere(job.id, work)
         if not self.is_of_device(error) or job.id in self._suspects or not self._devices.others(work):
             return False
         if error.kind == DeviceLost.kind:

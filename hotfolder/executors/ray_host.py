@@ -31,7 +31,7 @@ class RayHost:
         (found,) = local_devices(("cuda:0" if on_gpu else "cpu",), "auto", cards=1, cores=count_cores())
         environment = dict(found.environment)
         if not on_gpu:  # Ray says 1 for each process that has one core of its book-keeping
-            environment["OMP_NUM_THREADS"] = os.environ.get("HOTFOLDER_THREADS", str(count_cores()))
+            environment["OMP_NUM_THREADS"] = str(count_cores())
         self._device = replace(found, id=device, environment=environment)
         self._executor: LocalExecutor | None = None
         self._sees_root = self._is_same_machine = False

@@ -13,7 +13,7 @@ import pytest
 from hotfolder.bench.asleep import Asleep, _Sleeper
 from hotfolder.daemon import taking_back
 from hotfolder.documents.status import gather
-from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, HotfolderError, OutOfMemory
+from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, HotfolderError, ModelMissing, OutOfMemory
 from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -144,6 +144,21 @@ def test_a_device_that_fails_is_set_aside_and_comes_back(
         wait_for(works_again, 20, "it works again")
         wait_for(lambda: '"is_back": true' in told.read_text(), 10, "that is told")
     assert told.read_text().index('"is_back": false') < told.read_text().index('"is_back": true')
+
+
+@pytest.mark.slow
+def test_what_needs_a_model_that_one_device_lacks_is_done_by_the_other(layout: Layout) -> None:
+    """On another machine, say. The queue does not pause for that."""
+    executor = asleep({"a": 1, "b": 1})
+    executor.errors["b"] = ModelMissing("the model 'technical' is not here", "pull it")
+    drop(layout, 12)
+    with working(daemon(layout, executor, **QUIET)):
+        wait_for(lambda: len(executor.ended) > 0, 15, "it works")
+        all_done = "SELECT count(*), max(attempt) FROM jobs WHERE state = 'done'"
+        wait_for(lambda: rows(layout, all_done) == [(12, 1)], 20, "all is done")
+        tried = {job for name, job in executor.ended if name == "b"}
+        assert tried and tried <= {job for name, job in executor.ended if name == "a"}
+        assert device(layout, "b")["state"] != "set aside"
 
 
 def test_a_file_that_two_devices_are_lost_with_is_to_blame(layout: Layout) -> None:

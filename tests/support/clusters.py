@@ -31,7 +31,9 @@ def cluster() -> Iterator[tuple[Any, str]]:
         pytest.importorskip("ray", reason="the extra 'ray' is not installed")
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        made = Cluster(
+            initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "include_log_monitor": False}
+        )
         try:
             yield made, made.address
         finally:
