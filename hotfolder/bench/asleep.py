@@ -75,6 +75,7 @@ class Asleep:
         sleeper = self._sleepers[device]
         assert sleeper.course is None
         sleeper.unwanted.clear()
+        sleeper.abandoned = ""  # that was of what went before
         sleeper.course, sleeper.due = self._course(device, sleeper, batch), time.monotonic()
         self._go_on(sleeper)
 
@@ -132,7 +133,8 @@ class Asleep:
         yield 0.0, Done(device, finished=batch.id)
 
     def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
-        self._sleepers[device].unwanted.update(job_ids)
+        if (sleeper := self._sleepers.get(device)) is not None:
+            sleeper.unwanted.update(job_ids)
 
     def interrupt(self) -> None:
         """The batches in work end at once."""
@@ -143,10 +145,12 @@ class Asleep:
         """There is nothing to set."""
 
     def unload(self, device: DeviceId) -> None:
-        self._sleepers[device].loaded.clear()
+        if (sleeper := self._sleepers.get(device)) is not None:
+            sleeper.loaded.clear()
 
     def abandon(self, device: DeviceId, why: str) -> None:
-        self._sleepers[device].abandoned = why
+        if (sleeper := self._sleepers.get(device)) is not None:
+            sleeper.abandoned = why
 
     def close(self) -> None:
         for sleeper in self._sleepers.values():

@@ -108,6 +108,8 @@ def _waits_for(each: Mapping[str, Any]) -> str:
             return f"{printable(each['reason'])}; tried again in {span(wait or 0)}"
         case "drained" | "draining":
             return f"you: hotfolder workers resume {each['device']}"
+        case "leaving":
+            return "its worker, to leave what was taken back from it"
         case "idle" | "unloaded":
             return "work"
     return f"trial, after: {printable(each['reason'])}" if each["reason"] else ""

@@ -41,9 +41,11 @@ class Blame:
             return self._ran_out(work, job, error)
         if error.kind == ModelMissing.kind:  # on that machine; it can do all else
             return self._devices.try_elsewhere(job.id, work)
-        if not self.is_of_device(error) or job.id in self._suspects or not self._devices.others(work):
+        if not self.is_of_device(error) or not self._devices.others(work):
             return False
         if error.kind == DeviceLost.kind:
+            if job.id in self._suspects:
+                return False
             self._suspects.add(job.id)  # should another one be lost with it, the job is to blame
         self._devices.try_elsewhere(job.id, work)
         self._devices.set_aside(work, error.message, grows=error.kind != DeviceOccupied.kind)

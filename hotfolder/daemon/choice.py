@@ -110,7 +110,10 @@ class Choice:
             first = self._jobs.queued([prior.id for prior in queue.front if prior.group == group][: len(oldest)])
             ids = {job.id for job in first}
             found = [*first, *(job for job in oldest if job.id not in ids)]
-        found = [job for job in found if not self._devices.avoids(job.id, work)]
+        # Of jobs that were in work when a daemon died, one at a time, on all devices together: else nobody could tell
+        # with which of them the next one dies.
+        suspect = any(job.crashes for other in self._devices.all for job in other.jobs.values())
+        found = [job for job in found if not (suspect and job.crashes) and not self._devices.avoids(job.id, work)]
         is_all = len(oldest) < RUNNABLE_AT_ONCE and len(queue.groups) == 1
         most = max(must, self._portion(work, group, found, is_all=is_all))
         return Chosen(work, pick_batch(found, queue.policy)[:most], goes_first)

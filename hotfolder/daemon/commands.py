@@ -175,7 +175,7 @@ class Commands:
         if not _is_name(device):
             return {"error": f"the name of a device is wanted, not {device}"}
         was_out = self._dispatcher.devices.go_on(device)
-        self._pauses.try_now()  # every device may have been drained
+        self._pauses.try_now()  # the trouble may have been its own
         log.info("%s is given work again, as you asked for", device)
         return {"device": device, "was_out": was_out}
 

@@ -33,12 +33,17 @@ class DeviceWork:
     memory: tuple[str, int, int] = ("", 0, 0)  # device, bytes taken, bytes in all: as they were told last
     holds: dict[Kind, str] = field(default_factory=dict)  # models that lie on it
     cancelled: set[int] = field(default_factory=set)  # in work, and a person does not want them any more
-    cancelled_at: float = 0.0  # the last of them
+    unwanted_at: float | None = None  # when something of the batch was cancelled, or taken back, last
     leaving: bool = False  # its worker is being ended, or ends itself: no file is to blame
     unfit: str = ""  # why the executor cannot give it work
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model
     _moved_at: float = 0.0  # when the batch began, its model was there, or a job of it ended
+
+    @property
+    def has_remnants(self) -> bool:
+        """Whether its worker is not through with a batch of which nothing is wanted any more."""
+        return self.batch_id is not None and not self.jobs
 
     @property
     def is_able(self) -> bool:
@@ -54,6 +59,7 @@ class DeviceWork:
         now, group = time.monotonic(), (batch.kind, batch.model)
         self.jobs, self.drops, self.batch_id = {job.id: job for job in jobs}, drops, batch.id
         self.group, self.has_loaded, self.leaving, self._moved_at = group, False, False, now
+        self.unwanted_at = None
         self.turns.begin(group, now, goes_first=goes_first)
 
     def submitted(self) -> None:

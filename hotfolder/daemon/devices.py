@@ -79,6 +79,14 @@ class Devices:
         """Those that may be given work."""
         return [work for work in self._works.values() if work.is_able]
 
+    @property
+    def why_none(self) -> str | None:
+        """Why nothing is begun on any of them, in words, where a person has drained them all and they are through."""
+        works = self._works.values()
+        if works and all(work.is_drained and work.batch_id is None for work in works):
+            return "every device is drained; go on with: hotfolder workers resume DEVICE"
+        return None
+
     def free(self) -> list[DeviceWork]:
         """Those that may be given work now."""
         capacity = self._executor.capacity()
@@ -254,7 +262,7 @@ class Devices:
 
 def _state(work: DeviceWork, back_in: float | None, *, has_worker: bool) -> str:
     if work.is_drained:
-        return "draining" if work.jobs else "drained"
+        return "draining" if work.batch_id is not None else "drained"
     if work.unfit:
         return "unfit"
     if back_in is not None:
@@ -262,4 +270,6 @@ def _state(work: DeviceWork, back_in: float | None, *, has_worker: bool) -> str:
     if work.jobs:
         is_loading = work.progress is not None and work.progress.loading
         return "loading" if is_loading else "working"
+    if work.has_remnants:
+        return "leaving"
     return "idle" if has_worker else "unloaded"

@@ -88,7 +88,7 @@ class Dispatcher:
     @property
     def has_remnants(self) -> bool:
         """Whether a device is not through with what was taken back from it."""
-        return any(work.batch_id is not None and not work.jobs for work in self.devices.all)
+        return any(work.has_remnants for work in self.devices.all)
 
     @property
     def in_work(self) -> list[Job]:
@@ -100,7 +100,7 @@ class Dispatcher:
             left = work.jobs.keys() & set(job_ids)
             work.cancelled |= left
             if left:
-                work.cancelled_at = time.monotonic()
+                work.unwanted_at = time.monotonic()
                 self._executor.cancel(left, work.id)
 
     def settings_changed(self, before: Settings) -> None:
@@ -121,12 +121,10 @@ class Dispatcher:
     def feed(self, now: float) -> None:
         """Claims batches and submits them, one to each device that is free. Raises EnvironmentTrouble when that cannot
         be."""
-        for gone in self.devices.look():
-            self._batch_over(gone, None)
+        self._look()
         free = self.devices.free()
         if not free:
-            self._check_all(now)
-            return
+            self._check_fit(now)
         while free:
             chosen = self._choice.choose(free, now)
             if chosen is None:
@@ -136,16 +134,19 @@ class Dispatcher:
         if free and not self._choice.is_declined:
             self._take_back(free)
 
-    def _check_all(self, now: float) -> None:
-        """Raises EnvironmentTrouble where a person has drained every device, or none can be given work."""
+    def _check_fit(self, now: float) -> None:
+        """Raises EnvironmentTrouble where something waits and no device can be given work."""
         works = self.devices.all
-        unfit = [work for work in works if work.unfit and not work.jobs]
+        unfit = [work for work in works if work.unfit and work.batch_id is None]
         if unfit and len(unfit) == len(works) and self._ledger.jobs.groups(now):
             raise EnvironmentTrouble(
                 f"no device can be given work; {unfit[0].id}: {unfit[0].unfit}", "see: hotfolder workers"
             )
-        if works and all(work.is_drained and not work.jobs for work in works) and self._ledger.jobs.groups(now):
-            raise EnvironmentTrouble("every device is drained", "hotfolder workers resume DEVICE")
+
+    def _look(self) -> None:
+        """Which devices there are. What one that is gone had in work goes back."""
+        for gone in self.devices.look():
+            self._batch_over(gone, None)
 
     def _begin(self, chosen: Chosen, now: float) -> None:
         work, picked = chosen.work, chosen.jobs
@@ -185,6 +186,7 @@ class Dispatcher:
             if found is None:
                 continue
             self._executor.cancel(found.jobs, work.id)
+            work.unwanted_at = time.monotonic()
             for job_id in found.jobs:
                 # Whatever still comes of it is of an older claim.
                 self._end(work, work.jobs[job_id], None, None)
@@ -201,6 +203,7 @@ class Dispatcher:
 
     def hear(self, wait: float) -> Heard:
         """What the executor has to tell, waiting for it at most so many seconds."""
+        self._look()  # nothing is begun for long, perhaps: what a device that is gone had is not waited for
         told = self._executor.poll(0 if self._ended else wait)
         for work in self.devices.all:
             self._listen(work, [done for done in told if done.device == work.id])
@@ -223,19 +226,22 @@ class Dispatcher:
         if alive:
             loading, moved = all(map(_is_loading, alive)), any(map(work.is_further, alive))
             work.heartbeat.beat(now, loading=loading, moved=moved)
-        elif not told and work.jobs and (silence := work.heartbeat.too_long(now)) is not None:
+        elif not told and work.batch_id is not None and (silence := work.heartbeat.too_long(now)) is not None:
+            work.leaving = work.leaving or work.has_remnants
             self._executor.abandon(work.id, f"the worker said nothing for {silence:.0f} s and was ended")
 
     def _end_what_is_stuck(self, work: DeviceWork) -> None:
-        """A worker that does not get on although something that it has in work was cancelled is ended."""
-        if not work.cancelled or work.leaving:
+        """A worker that does not get on although something that it is at was cancelled, or taken back, is ended."""
+        since = work.unwanted_at
+        if since is None or work.leaving or not (work.cancelled or work.has_remnants):
             return
-        if work.heartbeat.is_stuck(time.monotonic(), work.cancelled_at, CANCEL_SECONDS):
+        if work.heartbeat.is_stuck(time.monotonic(), since, CANCEL_SECONDS):
             work.leaving = True
             log.warning(
-                "the worker does not leave what was cancelled: it is ended, all else of its batch goes back"
-            )
-            self._executor.abandon(work.id, "it was ended because it did not leave what was cancelled")
+                "the worker of %s does not leave what is not wanted any more: it is ended, all else of its batch goes "
+                "back", work.id,
+            )  # fmt: skip
+            self._executor.abandon(work.id, "it was ended because it did not leave what is not wanted any more")
 
     def _handle(self, work: DeviceWork, done: Done) -> ErrorInfo | None:
         """Gives the trouble, if nothing can be begun just now."""

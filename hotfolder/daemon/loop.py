@@ -347,7 +347,7 @@ class Daemon:
 
     def _reason(self) -> str | None:
         """Why nothing is begun, if so."""
-        return self._parts.pauses.reason(self._clock())
+        return self._parts.pauses.reason(self._clock()) or self._parts.dispatcher.devices.why_none
 
     def _resume(self) -> None:
         """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""

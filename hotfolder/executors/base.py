@@ -45,7 +45,8 @@ class Executor(Protocol):
     """Takes batches for its devices, tells outcomes. Retries nothing: that is the ledger's business.
 
     Items name files by their paths here, and outcomes say what lies in the staging folder here. An executor whose
-    device does not see those carries the bytes itself.
+    device does not see those carries the bytes itself. A device may be gone by the time it is spoken of: to `cancel`,
+    `unload` or `abandon` what is not there does nothing.
     """
 
     def devices(self) -> Sequence[Device]:

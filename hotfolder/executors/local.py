@@ -49,7 +49,8 @@ class LocalExecutor:
         return told
 
     def cancel(self, job_ids: Collection[int], device: DeviceId) -> None:
-        self._children[device].cancel(job_ids)
+        if (child := self._children.get(device)) is not None:
+            child.cancel(job_ids)
 
     def interrupt(self) -> None:
         for child in self._children.values():
@@ -61,10 +62,12 @@ class LocalExecutor:
             child.reconfigure(settings)
 
     def unload(self, device: DeviceId) -> None:
-        self._children[device].leave()
+        if (child := self._children.get(device)) is not None:
+            child.leave()
 
     def abandon(self, device: DeviceId, why: str) -> None:
-        self._children[device].abandon(why)
+        if (child := self._children.get(device)) is not None:
+            child.abandon(why)
 
     def close(self) -> None:
         for child in self._children.values():

@@ -200,7 +200,7 @@ WHERE id = :id AND claim = :claim AND state = 'running';
 
 -- name: recover_jobs
 -- After a crash of the daemon: what was running goes alone next time, and is to blame only if it was in work alone
--- already when it happened. Journalled ones are being published.
+-- already when it happened, on any device the only one of its like. Journalled ones are being published.
 UPDATE jobs SET state = 'queued', attempt = attempt - 1, crashes = crashes + 1, deaths = deaths + begun,
     started_at = NULL
 WHERE state = 'running'

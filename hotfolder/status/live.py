@@ -27,7 +27,7 @@ _OF_WORK = ("stage", "step", "steps", "stage_since", "done", "failed", "paused",
 _ROOM = 16_384
 _TRIES = 5
 #: What a device may be doing.
-STATES = ("unloaded", "idle", "loading", "working", "set aside", "unfit", "draining", "drained")
+STATES = ("unloaded", "idle", "loading", "working", "leaving", "set aside", "unfit", "draining", "drained")
 log = logging.getLogger(__name__)
 
 

@@ -190,6 +190,13 @@ def test_after_it_was_unloaded_it_works_as_before(executor: Executor, pictures: 
     assert isinstance(executor, InlineExecutor) or executor.devices()[-1].pid is None
 
 
+def test_of_a_device_that_is_gone_nothing_is_done(executor: Executor) -> None:
+    executor.cancel([1], "gone")
+    executor.unload("gone")
+    executor.abandon("gone", "it hangs")
+    assert executor.poll(0) == []
+
+
 def interrupted(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> list[Done]:
     """All that is told of the batch in work, when it is interrupted in the middle of an image."""
     if isinstance(executor, InlineExecutor):  # works while it is polled, and tells it all afterwards
