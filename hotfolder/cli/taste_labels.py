@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Any
 
 from hotfolder.errors import UsageError
 from hotfolder.ledger.labels import LabelReader
+from hotfolder.taste import notes
 from hotfolder.taste.training import Trained
 
 COLUMNS = ("inbox", "sha256", "path", "verdict", "weight", "at", "agrees")
@@ -92,12 +93,14 @@ def _row(row: Mapping[str, str | None], content: str, where: str) -> Row:
     try:
         weight, at = float(row.get("weight") or 1), _seconds(row.get("at"))
         agrees = bool(int(row.get("agrees") or 1))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{where}: {error}", "weight is above 0 and at most 1, at is a date as export writes it"
         ) from None
-    if not 0 < weight <= 1 or not math.isfinite(at):
+    if not 0 < weight <= 1:
         raise UsageError(f"{where}: a weight is above 0 and at most 1", "mend that line")
+    if not notes.is_time(at, time.time()):
+        raise UsageError(f"{where}: at is not before 1970, and not later than now", "mend that line")
     return content, verdict == "keep", weight, at, agrees
 
 

@@ -79,6 +79,12 @@ class Tasting:
         except HotfolderError as error:
             log.warning("nothing was learnt of inbox/%s: %s", inbox, error.message)
             return
+        except Exception as error:
+            # It is asked again after a restart: what is odd in one inbox must not end the daemon each time.
+            if isinstance(error, OSError | MemoryError):
+                raise
+            log.exception("nothing was learnt of inbox/%s: unexpected %s", inbox, type(error).__name__)
+            return
         log.info(
             "taste of inbox/%s: %s, from %d verdicts and looks, in %.1f s%s",
             inbox, trained.learnt.level, len(trained.gathered.evidence.labels), time.monotonic() - began,
@@ -149,6 +155,7 @@ class Tasting:
         inbox = str(command.get("inbox"))
         prior = prior_of(self._settings, inbox)
         self._set(inbox, self._head(inbox), None)
+        notes.forget(self._layout, inbox, self._clock())  # first: it refuses where it cannot
         removed = 0
         with Beneath(self._layout.root) as beneath:
             folder = self._layout.tastes.relative_to(self._layout.root)
@@ -159,7 +166,6 @@ class Tasting:
                     removed += 1
             if beneath.exists(report := str(folder / report_name(inbox))):
                 beneath.unlink(report)
-        notes.forget(self._layout, inbox, self._clock())
         looks = self._ledger.tastes.forget(inbox, prior)
         self._new.pop(inbox, None)
         log.info("taste of inbox/%s is forgotten: %d heads, %d looks", inbox, removed, looks)
@@ -182,7 +188,12 @@ class Tasting:
         """`labels`: lists of sha256, whether it is kept, weight, when, and whether the gate had said the same."""
         inbox, said = str(command.get("inbox")), command.get("labels")
         subject(self._settings, inbox)
-        if not isinstance(said, list) or len(said) > _MOST_LABELS or not all(map(_is_label, said)):
+        now = self._clock()
+        if (
+            not isinstance(said, list)
+            or len(said) > _MOST_LABELS
+            or not all(_is_label(each, now) for each in said)
+        ):
             return {"error": "labels are lists of sha256, keep, weight, seconds and agreement"}
         added = notes.add(self._layout, inbox, labels=[notes.SaidLabel(*each) for each in said])
         self._new[inbox] += added
@@ -211,7 +222,7 @@ def _inbox(source_file: str | None) -> str | None:
     return parts[1] if len(parts) > 2 and parts[0] == "inbox" else None
 
 
-def _is_label(said: object) -> bool:
+def _is_label(said: object, now: float) -> bool:
     if not isinstance(said, list) or len(said) != 5:
         return False
     content, keep, weight, at, agrees = said
@@ -221,5 +232,6 @@ def _is_label(said: object) -> bool:
         and isinstance(keep, bool)
         and numbers
         and 0 < weight <= 1
+        and notes.is_time(at, now)
         and isinstance(agrees, bool)
     )

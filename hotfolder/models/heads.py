@@ -38,11 +38,11 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
         if name is None or archive.getinfo(name).file_size > _MOST_BYTES:
             raise ValueError("it is no head")
-        with archive.open(name) as file:
-            try:
+        try:
+            with archive.open(name) as file:
                 found = _Shapes(file).load()
-            except Exception as error:  # noqa: BLE001 - a pickle may raise anything
-                raise ValueError(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - a pickle may raise anything, and a part that is locked, too
+            raise ValueError(str(error)) from None
     return dict(_named(found))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.folders.layout import Layout
 
@@ -34,36 +35,54 @@ class InUse:
         """Of every inbox where one is."""
         stamp = _stamp(self._path)
         if stamp != self._stamp:
-            self._heads = _read(self._root, self._path) if stamp is not None else {}
+            self._heads = _known(self._root) if stamp is not None else {}
             self._stamp = stamp
         return self._heads
 
 
 def use(layout: Layout, inbox: str, head: str | None) -> None:
-    """From the next file on the gate looks at this head there; None: at none. Raises OSError."""
-    heads = dict(InUse(layout.root).heads())
+    """From the next file on the gate looks at this head there; None: at none.
+
+    Raises OSError, and HotfolderError where the file is damaged: it says what other inboxes are judged by.
+    """
+    heads = _read(layout)
     heads.pop(inbox, None)
     if head is not None:
         heads[inbox] = head
     with Beneath(layout.root) as beneath:
-        name = str(layout.tastes.relative_to(layout.root) / _FILE)
+        name = _name(layout)
         if heads:
             beneath.write(name, json.dumps({"version": 1, "in_use": heads}, indent=1, sort_keys=True) + "\n")
         elif beneath.exists(name):
             beneath.unlink(name)
 
 
-def _read(root: Path, path: Path) -> dict[str, str]:
+def _known(root: Path) -> dict[str, str]:
     """What cannot be read is said, and counts as none: the gate is then what the settings say."""
     try:
-        with open_below(root, path) as file:
+        return _read(Layout(root))
+    except HotfolderError as error:
+        log.error("%s; no taste is in use", error.message)
+        return {}
+
+
+def _read(layout: Layout) -> dict[str, str]:
+    """Raises HotfolderError for what cannot be read."""
+    try:
+        with open_below(layout.root, layout.tastes / _FILE) as file:
             said: Any = json.loads(file.read(_MOST_BYTES))
         return {str(inbox): str(head) for inbox, head in said["in_use"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        log.error("%s cannot be read, no taste is in use: %s", path, error)
-        return {}
+        raise HotfolderError(
+            f"{_name(layout)} cannot be read: {getattr(error, 'strerror', None) or error}",
+            "make it readable, take it from a backup, or move it away: then no inbox is judged by a taste",
+        ) from None
+
+
+def _name(layout: Layout) -> str:
+    return str(layout.tastes.relative_to(layout.root) / _FILE)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.folders.layout import Layout
 
@@ -20,6 +21,8 @@ _FILE = "notes.json"
 _MOST_BYTES = 64 * 2**20
 #: Pairs, and labels from elsewhere, that are kept of an inbox: the newest.
 _MOST = 10_000
+#: A clock may be wrong by as much: what was said later than that was not said.
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,22 @@ class Notes:
     since: float = 0.0  # what was said before was forgotten
 
 
+def is_time(at: float, now: float) -> bool:
+    """Whether something may have been said then, in seconds since the epoch. 0: nobody knows when."""
+    return 0 <= at <= now + _DAY
+
+
 def read(layout: Layout) -> dict[str, Notes]:
-    """By inbox. What cannot be read is said, and counts as nothing."""
+    """By inbox, for those who only look: what cannot be read is said, and counts as nothing."""
+    try:
+        return _read(layout)
+    except HotfolderError as error:
+        log.error("%s; what it held does not count", error.message)
+        return {}
+
+
+def _read(layout: Layout) -> dict[str, Notes]:
+    """For those who write: what cannot be read must not be replaced. Raises HotfolderError."""
     try:
         with open_below(layout.root, layout.tastes / _FILE) as file:
             said: Any = json.loads(file.read(_MOST_BYTES))
@@ -67,8 +84,10 @@ def read(layout: Layout) -> dict[str, Notes]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        log.error("%s cannot be read, what it held does not count: %s", layout.tastes / _FILE, error)
-        return {}
+        raise HotfolderError(
+            f"{_name(layout)} cannot be read: {getattr(error, 'strerror', None) or error}",
+            "make it readable, take it from a backup, or move it away: then what it held does not count",
+        ) from None
 
 
 def of_inbox(layout: Layout, inbox: str) -> Notes:
@@ -76,8 +95,8 @@ def of_inbox(layout: Layout, inbox: str) -> Notes:
 
 
 def add(layout: Layout, inbox: str, pairs: Iterable[SaidPair] = (), labels: Iterable[SaidLabel] = ()) -> int:
-    """Adds what is not known yet; how much that was. Raises OSError."""
-    notes = read(layout)
+    """Adds what is not known yet; how much that was. Raises OSError, and HotfolderError where the file is damaged."""
+    notes = _read(layout)
     own = notes.setdefault(inbox, Notes())
     known = {(each.winner, each.loser): None for each in own.pairs}
     fresh = [each for each in pairs if (each.winner, each.loser) not in known]
@@ -92,8 +111,8 @@ def add(layout: Layout, inbox: str, pairs: Iterable[SaidPair] = (), labels: Iter
 
 
 def forget(layout: Layout, inbox: str, now: float) -> None:
-    """From now on nothing of it is known: verdicts that were given before do not count. Raises OSError."""
-    notes = read(layout)
+    """From now on nothing of it is known: verdicts that were given before do not count. Raises as `add`."""
+    notes = _read(layout)
     notes[inbox] = Notes(since=now)
     _write(layout, notes)
 
@@ -109,4 +128,8 @@ def _write(layout: Layout, notes: dict[str, Notes]) -> None:
     }
     text = json.dumps({"version": 1, "inboxes": inboxes}, indent=0) + "\n"
     with Beneath(layout.root) as beneath:
-        beneath.write(str(layout.tastes.relative_to(layout.root) / _FILE), text)
+        beneath.write(_name(layout), text)
+
+
+def _name(layout: Layout) -> str:
+    return str(layout.tastes.relative_to(layout.root) / _FILE)

@@ -194,7 +194,10 @@ def _number(value: float) -> float | None:
 
 def _date(evidence: Any) -> str | None:
     times = [each.at for each in (*evidence.labels, *evidence.pairs)]
-    return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds") if times else None
+    try:
+        return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds") if times else None
+    except (ValueError, OverflowError, OSError):
+        return None  # a picture or a note with a date that no calendar has
 
 
 def _place(layout: Layout, name: str) -> str:

@@ -93,6 +93,8 @@ def test_labels_go_out_and_come_back(culled: Layout, tmp_path: Path) -> None:
         ("path,verdict\n{path},maybe\n", "line 2: verdict is keep or reject"),
         ("path,verdict,weight\n{path},keep,7\n", "line 2: a weight"),
         ("path,verdict,at\n{path},keep,yesterday\n", "line 2"),
+        ("path,verdict,at\n{path},keep,9999-12-31T23:59:59-12:00\n", "line 2: at is not before 1970"),
+        ("path,verdict,at\n{path},keep,1812-01-01\n", "line 2: at is not before 1970"),
     ],
 )
 def test_a_table_that_is_not_understood_takes_nothing(

@@ -124,6 +124,23 @@ def test_a_damaged_head_is_refused(tmp_path: Path, content: bytes, ending: str) 
         load_head(path)
 
 
+@pytest.mark.parametrize(
+    "state", [{"state_dict": 3}, {"state_dict": [1, 2]}, {1: torch.zeros(1)}, [torch.zeros(1)]]
+)
+def test_a_file_of_torch_with_anything_else_in_it_is_refused(tmp_path: Path, state: object) -> None:
+    torch.save(state, tmp_path / "head.pth")
+    with pytest.raises(ModelDamaged):
+        load_head(tmp_path / "head.pth")
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_bias_of_another_size_is_refused(tmp_path: Path, size: int) -> None:
+    state = {"0.weight": torch.zeros(2, 768), "0.bias": torch.zeros(size)}
+    save_file({**state, "2.weight": torch.zeros(1, 2), "2.bias": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ModelDamaged, match="not a head from 768"):
+        load_head(tmp_path / "x.safetensors")
+
+
 class Attack:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -67,7 +67,7 @@ def test_no_path_leads_to_a_file(target: Client, path: str) -> None:
 
 def test_a_number_of_thousands_of_digits_is_none(target: Client) -> None:
     for path in (f"/api/images/{'9' * 4301}", f"/original/{'1' * 5000}/x", f"/thumbnail/256/{'0' * 5000}1/x",
-                 f"/thumbnail/{'2' * 5000}/1/x"):  # fmt: skip
+                 f"/thumbnail/{'2' * 5000}/1/x", f"/api/taste/why/{'9' * 5000}"):  # fmt: skip
         assert target.get(path).status == 404
     for query in (f"order?seed={'9' * 5000}", f"order?like={'9' * 5000}", f"names?ids={'9' * 5000}"):
         assert target.get(f"/api/{query}").status == 400

@@ -45,6 +45,14 @@ def test_what_says_nothing_is_left_to_the_scorer(tmp_path: Path) -> None:
     (tmp_path / "list.pth").write_bytes(pickle.dumps([1, 2]))
     torch.save([1, 2], tmp_path / "other.pth")
     torch.save(layers(512, 1), tmp_path / "narrow.pth")
+    torch.save(layers(1152, 1), tmp_path / "locked.pth")
+    content = (tmp_path / "locked.pth").read_bytes()
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # each part says that it wants a password
+        at = content.find(start)
+        while at >= 0:
+            content = content[: at + flags] + bytes([content[at + flags] | 1]) + content[at + flags + 1 :]
+            at = content.find(start, at + 4)
+    (tmp_path / "locked.pth").write_bytes(content)
     for path in tmp_path.iterdir():
         assert encoder_for(path) == ENCODER_OF[768], path.name
     assert encoder_for(tmp_path / "nowhere.pth") == ENCODER_OF[768]

@@ -135,6 +135,8 @@ def test_what_waits_is_judged_as_is_asked_now(culled: Layout) -> None:
         {"what": "pairs", "images": [1]},
         {"what": "labels", "inbox": "score", "labels": [["a", "keep", 1, 0, True]]},
         {"what": "labels", "inbox": "score", "labels": [["a", True, 7, 0, True]]},
+        {"what": "labels", "inbox": "score", "labels": [["a", True, 1, 253402343999.0, True]]},
+        {"what": "labels", "inbox": "score", "labels": [["a", True, 1, -1, True]]},
     ],
 )
 def test_what_makes_no_sense_is_an_answer_and_no_trouble(culled: Layout, command: dict[str, object]) -> None:
@@ -234,6 +236,39 @@ def test_files_of_ours_that_cannot_be_read_count_as_nothing(culled: Layout) -> N
     assert in_use.InUse(culled.root).heads() == {}
     assert notes.of_inbox(culled, "score").pairs == []
     assert last_report(culled, "score") is None
+    work(culled)
+
+
+def test_a_file_of_ours_that_cannot_be_read_is_not_replaced(culled: Layout) -> None:
+    """What it holds of other inboxes is not lost by the next thing that is said."""
+    ids = [image_id for image_id, *_ in images(culled)[:2]]
+    name = (last_report(culled, "score") or {})["offered"]
+    commands: dict[str, list[dict[str, object]]] = {
+        "notes.json": [{"what": "pairs", "images": ids}, {"what": "forget", "inbox": "score"}],
+        "in-use.json": [{"what": "use", "inbox": "score", "head": name}, {"what": "forget", "inbox": "score"}],
+    }
+    for file, asks in commands.items():
+        (culled.tastes / file).write_text("{]")
+        for command in asks:
+            answer = asked(culled, {"do": "taste", **command})
+            assert f"taste/{file} cannot be read" in str(answer["error"]), command
+            assert str(culled.root) not in str(answer)
+        assert (culled.tastes / file).read_text() == "{]"
+        (culled.tastes / file).unlink()
+    assert (culled.tastes / f"{name}.safetensors").exists()
+    assert asked(culled, {"do": "taste", "what": "pairs", "images": ids})["pairs"] == 1
+
+
+def test_what_is_odd_in_one_inbox_does_not_end_the_daemon(culled: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("year 10000 is out of range")
+
+    monkeypatch.setattr(training, "save", fail)
+    ids = [image_id for image_id, *_ in images(culled)]
+    with LabelReader(culled.database) as reader:
+        rows = [row for row in (reader.image_row(image_id) for image_id in ids[:12]) if row is not None]
+    labels = [[row["sha256"], True, 1.0, time.time(), True] for row in rows]
+    assert asked(culled, {"do": "taste", "what": "labels", "inbox": "score", "labels": labels})["labels"] == 12
     work(culled)
 
 

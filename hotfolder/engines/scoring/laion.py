@@ -40,7 +40,10 @@ def read_state(path: Path) -> dict[str, Any]:
         safe = path.suffix == ".safetensors"
         state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, KeyError, AttributeError, EOFError) as error:
+    except (
+        pickle.UnpicklingError, SafetensorError, RuntimeError, LookupError, AttributeError, EOFError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
         raise _unreadable(path, error) from None
 
 
@@ -59,13 +62,14 @@ def load_head(path: Path, width: int = WIDTH) -> list[Layer]:
     """
     state = read_state(path)
     try:
-        names = [key for key in state if key == "weight" or key.endswith(".weight")]
+        names = [key for key in state if isinstance(key, str) and (key == "weight" or key.endswith(".weight"))]
         names.sort(key=_number)
         layers = [(state[n].double(), state[n.removesuffix("weight") + "bias"].double()) for n in names]
     except (KeyError, AttributeError) as error:
         raise _unreadable(path, error) from None
     widths = [(weight.shape[1], weight.shape[0]) for weight, _ in layers if weight.dim() == 2]
     chained = all(a[1] == b[0] for a, b in itertools.pairwise(widths))
+    chained = chained and all(bias.shape == weight.shape[:1] for weight, bias in layers)
     if len(widths) != len(layers) or not layers or widths[0][0] != width or widths[-1][1] != 1 or not chained:
         raise ModelDamaged(
             f"{path} is not a head from {width} numbers to one",
