@@ -155,6 +155,7 @@ class Duplicate(OfJob):
     MOVES = ("original",)
     note: ErrorInfo
     original: Move | None = None
+    image_id: int | None = None  # the row of the other one, where its verdict counts for ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,7 @@ class GenerateParams:
     """What one image is generated with; `request.seed` is its own."""
 
     request: PromptSpec
-    #: Images of one dropped file with the same number: the best of them are kept.
+    #: Images of one dropped file with the same number: the best of them are kept, or so many.
     set_number: int | None = None
     #: When the first try of this prompt was judged, in seconds since the epoch; None for the first try.
     first_judged_at: float | None = None
@@ -214,8 +214,20 @@ class Job:
     @property
     def set_number(self) -> int | None:
         """Of the set of which the best are kept, if it belongs to one."""
+        found = self.generated
+        return found.set_number if found is not None and found.request.until_kept is None else None
+
+    @property
+    def generated(self) -> GenerateParams | None:
+        """What its image is, or was, generated with, while it is drawn or judged."""
         params = self.params.generated if isinstance(self.params, ScoreParams) else self.params
-        return params.set_number if isinstance(params, GenerateParams) else None
+        return params if isinstance(params, GenerateParams) else None
+
+    @property
+    def is_of_run(self) -> bool:
+        """Whether seeds of its prompt are drawn until so many were kept."""
+        found = self.generated
+        return found is not None and found.set_number is not None and found.request.until_kept is not None
 
 
 @dataclass(frozen=True, slots=True)

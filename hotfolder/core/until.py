@@ -10,17 +10,17 @@ USUAL_FACTOR = 12
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where such a run stands, with the image that was just judged."""
+    """Where such a run stands."""
 
     kept: int
-    drawn: int  # seeds that were begun
-    in_work: int  # of them are not judged yet
-    last_seed: int
+    drawn: int  # seeds that were begun, also those that failed
+    in_work: int  # of them are to be drawn or judged still
+    is_cancelled: bool = False  # a person wants no more of it
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """How many more seeds are begun, and what is to be said where it ends with this image."""
+    """How many more seeds are begun, and what is to be said where it ends."""
 
     more: int = 0
     stopped: str | None = None
@@ -33,6 +33,9 @@ def at_first(wanted: int, most: int) -> int:
 
 def following(run: Run, wanted: int, most: int) -> Next:
     """Never more are in work than are still missing, so that none is kept too many."""
+    if run.is_cancelled:
+        # Also where as many were drawn as may be: what a person did is what ended it.
+        return Next(stopped=None if run.in_work else f"it was cancelled: {run.kept} of {wanted} were kept")
     missing = wanted - run.kept
     if missing <= 0:
         return Next(stopped=f"{run.kept} of {run.drawn} were kept, as many as --until-kept asks for")

@@ -237,6 +237,7 @@ class Commands:
         if line is not None and not isinstance(line, int):
             return {"error": f"a line is a number, not {line}"}
         cancelled: dict[str, int] = {}
+        self._completion.begin_seeds()
         wanted = self._ledger.drops.waited_for() if command.get("all") is True else command.get("drops", [])
         for start in range(0, len(wanted), _PAGE):
             found = self._ledger.drops.cancel_many(wanted[start : start + _PAGE], _CANCELLED, now, line)

@@ -11,13 +11,13 @@ from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import Action, blamed, decide
-from hotfolder.core.until import Run
 from hotfolder.daemon.companions import Follower
 from hotfolder.daemon.dispatcher import Ended
 from hotfolder.daemon.duplicates import Duplicates
 from hotfolder.daemon.outbox import Outbox
 from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.results import Results
+from hotfolder.daemon.runs import Runs
 from hotfolder.daemon.sources import Sources
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, Vanished, WorkerLost
 from hotfolder.files.beneath import Beneath
@@ -44,8 +44,8 @@ from hotfolder.types import (
     ErrorInfo,
     FailureClass,
     Job,
+    Kind,
     Outcome,
-    ScoreParams,
     State,
     StoredImage,
     Verdict,
@@ -79,6 +79,7 @@ class Completion:
         self._results = results
         self._clock = clock
         self._duplicates = Duplicates(layout, ledger)
+        self._runs = Runs(ledger, router, clock)
         self._unrecorded: list[Job] = []  # ended, and some trouble kept that from being recorded
         self._with_sets: set[int] = set()  # drops of which the best of several are kept
         self._look_at_all = True  # at drops of an earlier run, too
@@ -88,6 +89,7 @@ class Completion:
         """Finds out what follows. Raises EnvironmentTrouble when that cannot be said now; see `resume`."""
         job = ended.job
         self._sources.ended.add(job.drop_id)
+        self._runs.notice(job)
         if job.set_number is not None:
             self._with_sets.add(job.drop_id)
         if ended.is_cancelled:
@@ -124,11 +126,16 @@ class Completion:
         else:
             self.release(job)
 
+    def begin_seeds(self) -> None:
+        """Of runs in which nothing is in work just now: else cancelling them would find nothing to cancel."""
+        self._runs.go_on(self._sources.ended)
+
     def cancelled(self, drop_ids: set[int]) -> None:
         """A person has cancelled something of these drops: what was drawn and has no score yet gets none."""
         self._cancelled |= drop_ids
         self._with_sets |= drop_ids
         self._sources.ended |= drop_ids
+        self._runs.forget(drop_ids)
 
     def _follow_image(self, job: Job, now: float) -> bool:
         """Whether it failed only because a person moved its image: then it is done with that where it is now."""
@@ -166,7 +173,7 @@ class Completion:
         for note in outcome.notes:
             log.warning("job %d: %s: %s", job.id, job.source or job.source_file, note, extra=_fields(job))
         image = self._image(job)
-        about = About(image, drop, self._run(job, outcome), self._parent_score(image, outcome))
+        about = About(image, drop, self._parent_score(image, outcome))
         transition: Scored | Generated | Upscaled
         if outcome.score is not None:
             transition = self._router.scored(job, outcome, about, now)
@@ -184,22 +191,10 @@ class Completion:
         twin = self._duplicates.twin_of(transition.new_image, transition.image)
         if twin is None:
             return transition
-        duplicate = self._router.duplicate(transition, twin)
+        there = self._ledger.images.at(twin) if job.is_of_run else None
+        duplicate = self._router.duplicate(transition, twin, there[0].id if there else None)
         log.info("%s: %s", duplicate.source_file, duplicate.note.message)
         return duplicate
-
-    def _run(self, job: Job, outcome: Outcome) -> Run | None:
-        """Where the run stands that the job belongs to, if seeds are drawn until so many were kept."""
-        params = job.params.generated if isinstance(job.params, ScoreParams) else None
-        if (
-            outcome.score is None
-            or params is None
-            or params.request.until_kept is None
-            or params.set_number is None
-        ):
-            return None
-        self._outbox.publish()  # what was judged just before counts
-        return self._ledger.images.run_of_set(job.drop_id, params.set_number, job.id)
 
     def _parent_score(self, image: StoredImage | None, outcome: Outcome) -> float | None:
         if image is None or image.parent_id is None or outcome.score is None:
@@ -245,7 +240,7 @@ class Completion:
         shutil.rmtree(self._layout.staging / str(job.id), ignore_errors=True)
 
     def finish_sources(self) -> None:
-        """Chooses the best of sets that are complete, and places prompt files all of whose jobs have ended."""
+        """Begins more seeds, chooses the best of sets that are complete, places prompt files with nothing left."""
         among, self._sources.ended = self._sources.ended, set()
         if not among and not self._look_at_all:
             return
@@ -254,9 +249,12 @@ class Completion:
         with_sets = self._ledger.images.drops_with_sets() if self._look_at_all else among & self._with_sets
         if with_sets:
             self._choose(with_sets)
+        asked = self._runs.go_on(among)
+        going_on = {drop_id for drop_id, goes_on in asked.items() if goes_on}
         held = self._outbox.held_drops
-        found = self._ledger.drops.finished(None if self._look_at_all else among - held)
-        own = [drop for drop in found if drop.id not in held]
+        found = self._ledger.drops.finished(None if self._look_at_all else among - held - going_on)
+        free = [drop for drop in found if drop.id not in held]
+        own = [drop for drop in free if drop.id in asked or not self._goes_on(drop)]
         transitions = [transition for drop in own if (transition := self._finished(drop)) is not None]
         for _ in self._outbox.publish_now(transitions):
             pass
@@ -265,6 +263,10 @@ class Completion:
         ids = {drop.id for drop in found}
         self._with_sets -= ids
         self._sources.ended = (self._sources.ended | (among if there_may_be_more else set())) - ids
+
+    def _goes_on(self, drop: Drop) -> bool:
+        """Whether more seeds of it were begun, also where a crash kept that from being done before."""
+        return drop.kind is Kind.GENERATE and self._runs.goes_on(drop.id)
 
     def _finished(self, drop: Drop) -> SourceFinished | None:
         now = self._clock()
@@ -319,6 +321,7 @@ class Completion:
             by_drop.setdefault(job.drop_id, []).append(job)
         # The newest first: of several that were placed under one name, the file is the last one's.
         for drop_id, jobs in sorted(by_drop.items(), reverse=True):
+            self._runs.forget([drop_id])
             drop = self._ledger.drops.get(drop_id)
             own = [job for job in jobs if job.image_id is None]
             wanted = [

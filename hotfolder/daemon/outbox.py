@@ -183,6 +183,7 @@ class Outbox:
             self._pause = Pause(published.trouble.info())  # the publisher keeps it until it is resumed
         elif published.refused is not None:
             self.failed += 1
+            self._sources.ended.add(published.wanted.drop_id)
             self._sources.look_again = True
             self._tell_failure(published.wanted.source_file, None, published.refused)
         elif published.done is None:
@@ -253,6 +254,7 @@ class Outbox:
         error = Vanished(f"{wanted.source_file} was taken away before it was done", "drop it again").info()
         if isinstance(wanted, OfJob):
             self._ledger.jobs.end(wanted.job_id, State.CANCELLED, now, error)
+            self._sources.ended.add(wanted.drop_id)
         drop = self._ledger.drops.get(wanted.drop_id)
         if drop is not None and _places_drop(wanted):
             self._sources.give_up(drop, now)

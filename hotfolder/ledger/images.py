@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hotfolder.core.until import Run
 from hotfolder.ledger.database import Database
 from hotfolder.ledger.rows import identity_columns, to_generate_params, to_image
 from hotfolder.ledger.verdicts import Given, Verdicts
@@ -141,11 +140,6 @@ class Images:
     def kept_of_set(self, drop_id: int, number: int) -> int:
         """How many images of a set are kept already."""
         return int(self._database.run("kept_of_set", drop_id=drop_id, set=number).rows[0]["kept"])
-
-    def run_of_set(self, drop_id: int, number: int, without: int) -> Run:
-        """Where a run stands of which seeds are drawn until so many were kept; the job `without` is not open."""
-        row = self._database.run("run_of_set", drop_id=drop_id, set=number, without=without).rows[0]
-        return Run(self.kept_of_set(drop_id, number), row["drawn"], row["in_work"], row["last_seed"] or 0)
 
     def left_unscored(self) -> list[StoredImage]:
         """Drawn images that nothing is queued for: they were cancelled before they had their score."""

@@ -171,7 +171,7 @@ class Journal:
     def _duplicate(self, t: Duplicate, now: float) -> None:
         if t.original is not None:
             self._drops.close(t.drop_id, "placed", t.original.dst, now)
-        self._jobs.end(t.job_id, State.DONE, now, t.note)
+        self._jobs.end(t.job_id, State.DONE, now, t.note, image_id=t.image_id)
 
     def _not_enlarged(self, t: NotEnlarged, now: float) -> None:
         self._images.note(t.image_id, t.note.message)

@@ -15,6 +15,7 @@ from hotfolder.ledger.images import Images
 from hotfolder.ledger.jobs import Jobs
 from hotfolder.ledger.journal import Journal
 from hotfolder.ledger.lately import Lately
+from hotfolder.ledger.runs import Runs
 from hotfolder.ledger.schema import refuse_newer
 from hotfolder.ledger.tastes import Tastes
 from hotfolder.ledger.trouble import told
@@ -37,6 +38,7 @@ class Ledger:
         self.actions = Actions(self.database)
         self.whereabouts = Whereabouts(self.database, self.jobs, self.verdicts)
         self.journal = Journal(self.database, self.drops, self.jobs, self.images, self.verdicts)
+        self.runs = Runs(self.database, self.jobs)
         self.lately = Lately(self.database)
         self.tastes = Tastes(self.database)
 

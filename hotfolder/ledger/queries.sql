@@ -388,12 +388,44 @@ SELECT count(*) AS kept FROM images JOIN jobs ON jobs.id = images.job_id
 WHERE images.drop_id = :drop_id AND images.role = 'generated' AND images.verdict = 'keep'
   AND jobs.set_number = :set;
 
--- name: run_of_set
--- Where a run stands of which seeds are drawn until so many were kept, without one of its jobs.
-SELECT count(*) FILTER (WHERE kind = 'generate') AS drawn,
-    count(*) FILTER (WHERE state IN ('queued', 'running') AND id <> :without) AS in_work,
-    max(json_extract(params, '$.seed')) AS last_seed
-FROM jobs WHERE drop_id = :drop_id AND set_number = :set;
+-- name: seeds_of_runs
+-- All seeds of the prompts of an open file of which some are drawn until so many were kept. Read once, then followed.
+SELECT id, set_number FROM jobs
+WHERE drop_id = :drop_id AND set_number IS NOT NULL AND kind = 'generate'
+  AND json_extract(params, '$.until_kept') IS NOT NULL
+  AND EXISTS (SELECT 1 FROM drops WHERE id = :drop_id AND state = 'open')
+ORDER BY id;
+
+-- name: seeds_begun
+-- What has become of these seeds: whether each is to be drawn or judged still, and what was kept of it. A picture that
+-- lay there already is not of this file: its own work is not waited for.
+SELECT jobs.id, iif(images.verdict = 'keep', images.id, NULL) AS kept,
+    jobs.state IN ('queued', 'running') OR (images.drop_id = jobs.drop_id AND EXISTS (SELECT 1 FROM jobs AS judging
+        WHERE judging.image_id = images.id AND judging.kind = 'score'
+          AND judging.state IN ('queued', 'running'))) AS is_open
+FROM jobs LEFT JOIN images ON images.id = jobs.image_id
+WHERE jobs.id IN (SELECT value FROM json_each(:ids));
+
+-- name: newest_seed
+-- The job of a seed, and its place in the queue.
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: seeds_after
+-- Seeds of a set that were begun after this one.
+SELECT id FROM jobs
+WHERE drop_id = :drop_id AND set_number = :set AND id > :after AND kind = 'generate' ORDER BY id;
+
+-- name: newest_image_of_run
+-- The newest picture of one of these seeds that this file has made.
+SELECT images.id FROM jobs JOIN images ON images.id = jobs.image_id
+WHERE jobs.id <= :last AND jobs.drop_id = :drop_id AND jobs.set_number = :set AND jobs.kind = 'generate'
+  AND images.drop_id = :drop_id
+ORDER BY jobs.id DESC LIMIT 1;
+
+-- name: say_stopped
+-- Why no other seed follows.
+UPDATE images SET settings = json_set(settings, '$.stopped', :stopped)
+WHERE id = :id AND settings ->> 'stopped' IS NOT :stopped;
 
 -- name: adopt
 UPDATE images SET parent_id = (SELECT id FROM images WHERE path = :parent) WHERE path = :child;

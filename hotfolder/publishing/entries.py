@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 
 from hotfolder.errors import LedgerError
 from hotfolder.ledger.journal import Entry
-from hotfolder.publishing import entries_v1, entries_v2, entries_v3
+from hotfolder.publishing import entries_v1, entries_v2, entries_v3, entries_v4
 from hotfolder.transitions import OfJob, Transition
 
 #: Goes up whenever an entry that was written before could no longer be read. What is read of older ones has a module
 #: of its own.
-VERSION = 4
+VERSION = 5
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Transition)}
 
 
@@ -44,6 +44,8 @@ def decode(version: int, text: str) -> Transition:
             told = entries_v2.completed(told)
         if version <= 3:
             told = entries_v3.completed(told)
+        if version <= 4:
+            told = entries_v4.completed(told)
         adapter = _ADAPTERS[told["kind"]]
         transition: Transition = adapter.validate_json(json.dumps(told["transition"]))
         if json.loads(adapter.dump_json(transition)) != told["transition"]:

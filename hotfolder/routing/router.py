@@ -10,9 +10,8 @@ from typing import Any
 from hotfolder.core import naming
 from hotfolder.core.best_of import choose
 from hotfolder.core.gate import has_regressed, judge, next_seed
-from hotfolder.core.prompts import images_of, most_of
+from hotfolder.core.prompts import images_of
 from hotfolder.core.routing_policy import RoutingPolicy
-from hotfolder.core.until import Run, following
 from hotfolder.errors import EnlargedTooLarge
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.routing import reports
@@ -69,7 +68,6 @@ class About:
 
     image: StoredImage | None  # the row of the image that it works on, if that has one
     drop: Drop | None  # the dropped file that it works on, if it does
-    run: Run | None = None  # of a prompt of which seeds are drawn until so many were kept: before this image
     parent_score: float | None = None  # what the same scorer said of the image that this one was enlarged from
 
 
@@ -170,11 +168,9 @@ class Router:
         wanted = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FOLDER_OF[verdict])
         kept = decision.verdict is Verdict.KEEP
         next_jobs = _enlarging(generated, policy, kept=kept, good=decision.upscale)
-        stopped = decision.stopped
-        if until is not None and generated is not None:
-            more, stopped = _until(generated, about.run, policy, kept=kept)
-            next_jobs = (*next_jobs, *more)
-        elif decision.regenerate and generated is not None and not generated.request.exact:
+        # Of seeds until so many are kept, the next ones are begun by daemon/runs.py.
+        stopped = decision.stopped if until is None else None
+        if decision.regenerate and until is None and generated is not None and not generated.request.exact:
             # Whoever wants the same again (`exact`) wants no other seed.
             seed = next_seed(generated.request.seed, job.try_number + 1)
             again = replace(
@@ -191,6 +187,15 @@ class Router:
             is_drop=image is None,
             next_jobs=next_jobs,
         )
+
+    def seeds(self, source_file: str, generated: GenerateParams, last_seed: int, more: int) -> list[NewJob]:
+        """So many more seeds of a prompt, after the last one; their place in the queue is that of the others."""
+        request = generated.request
+        model = request.model or self._policy_of(source_file).models[Kind.GENERATE]
+        return [
+            NewJob(Kind.GENERATE, model, replace(generated, request=replace(request, seed=seed)))
+            for seed in range(last_seed + 1, last_seed + 1 + more)
+        ]
 
     def enlarging(self, image: StoredImage, scale: float | None, format_: str | None, model: str | None) -> NewJob:
         """The job of a result that a person wants to have enlarged; None leaves it to the settings."""
@@ -232,8 +237,13 @@ class Router:
             next_jobs=(replace(measure, about=ImageRole.ORIGINAL), measure),
         )
 
-    def duplicate(self, transition: Scored | Upscaled | Generated, twin: str) -> Duplicate:
-        """What comes instead when the very picture lies at `twin` already."""
+    def duplicate(
+        self, transition: Scored | Upscaled | Generated, twin: str, image_id: int | None = None
+    ) -> Duplicate:
+        """What comes instead when the very picture lies at `twin` already.
+
+        `image_id`: the twin's row, where its verdict counts for the run that the job is of.
+        """
         original = transition.image if isinstance(transition, Scored) else None
         if isinstance(transition, Upscaled):
             original = transition.original
@@ -244,6 +254,7 @@ class Router:
             source_file=transition.source_file,
             job_id=transition.job_id,
             note=reports.duplicate(twin),
+            image_id=image_id,
             original=original,
         )
 
@@ -399,23 +410,6 @@ def _enlarging(
     if asked is not None and asked is not True:
         params = UpscaleParams(float(asked), params.format)
     return (NewJob(Kind.UPSCALE, policy.models[Kind.UPSCALE], params, about=ImageRole.IMAGE),)
-
-
-def _until(
-    generated: GenerateParams, run: Run | None, policy: RoutingPolicy, *, kept: bool
-) -> tuple[tuple[NewJob, ...], str | None]:
-    """The next seeds of a prompt of which some are drawn until so many were kept; or why there are none."""
-    request = generated.request
-    if run is None or request.until_kept is None:
-        return (), None
-    found = following(replace(run, kept=run.kept + kept), request.until_kept, most_of(request))
-    seeds = range(run.last_seed + 1, run.last_seed + 1 + found.more)
-    model = request.model or policy.models[Kind.GENERATE]
-    jobs = [
-        NewJob(Kind.GENERATE, model, replace(generated, request=replace(request, seed=seed)), priority=0)
-        for seed in seeds
-    ]
-    return tuple(jobs), found.stopped
 
 
 def _notes(outcome: Outcome) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from hotfolder.errors import PromptSyntax
     ],
 )
 def test_never_more_are_in_work_than_are_missing(kept: int, drawn: int, in_work: int, more: int) -> None:
-    assert following(Run(kept, drawn, in_work, 0), 5, 60) == Next(more)
+    assert following(Run(kept, drawn, in_work), 5, 60) == Next(more)
 
 
 def test_why_it_ends() -> None:
-    assert following(Run(5, 12, 0, 0), 5, 60).stopped == "5 of 12 were kept, as many as --until-kept asks for"
+    assert following(Run(5, 12, 0), 5, 60).stopped == "5 of 12 were kept, as many as --until-kept asks for"
     ends = "60 seeds are as many as --at-most allows: 2 of 5 were kept"
-    assert following(Run(2, 60, 0, 0), 5, 60) == Next(0, ends)
+    assert following(Run(2, 60, 0), 5, 60) == Next(0, ends)
 
 
 def test_as_a_flag() -> None:

@@ -5,8 +5,10 @@ import sqlite3
 
 import pytest
 
+from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.queries import queries
+from hotfolder.types import GenerateParams, Kind, NewJob, PromptSpec, Sighting
 
 #: Asked at the start, at a scan of the inboxes, or by a person: these may look through a table.
 MAY_SCAN = {
@@ -51,3 +53,35 @@ def test_whose_turn_it_is_takes_no_longer_the_more_wait(tmp_path):
     assert len(looks) >= 4
     assert all("jobs_queued (kind" in step for step in looks)
     assert plan.count("USE TEMP B-TREE FOR ORDER BY") == 1  # of the groups themselves
+
+
+def test_a_judged_seed_costs_the_same_however_many_came_before(tmp_path):
+    """Steps of SQLite's machine for a seed of a run, with 60 and with 6,000 before it, of which most were rejected."""
+    assert _steps_for_a_seed(tmp_path / "few.db", 60) * 1.5 > _steps_for_a_seed(tmp_path / "many.db", 6_000)
+
+
+def _steps_for_a_seed(path, before):
+    ledger = Ledger.open(path)
+    sighting = Sighting("inbox/generate/p.txt", 1, 2, 3, 4)
+    prompt = GenerateParams(PromptSpec("a star", "", seed=1, until_kept=1000, at_most=12_000), 0)
+    first = NewJob(Kind.GENERATE, "tiny", prompt)
+    (drop_id,) = ledger.drops.add([Taken(Kind.GENERATE, sighting, 1.0, [first] * before)], 1.0)
+    connection = ledger.database._connection
+    execute = connection.execute
+    execute("UPDATE jobs SET state = 'done' WHERE id <= ?", (before - 5,))
+    (run,) = ledger.runs.of_drop(drop_id)
+    assert (run.drawn, len(run.open)) == (before, 5)
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps += 1
+
+    execute("UPDATE jobs SET state = 'failed' WHERE id = ?", (before - 4,))
+    connection.set_progress_handler(count, 1)
+    ledger.runs.follow(run)
+    ledger.runs.begin(run, [first], 2.0)
+    connection.set_progress_handler(None, 0)
+    assert (run.drawn, len(run.open)) == (before + 1, 5)
+    ledger.close()
+    return steps

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.publishing.entries import VERSION, UnreadableEntry, decode, encode
-from hotfolder.transitions import Move, NewImage, Retried, Scored, SourceFinished, Transition
-from hotfolder.types import FileIdentity, Kind, Role, Score
+from hotfolder.transitions import Duplicate, Move, NewImage, Retried, Scored, SourceFinished, Transition
+from hotfolder.types import ErrorInfo, FailureClass, FileIdentity, Kind, Role, Score
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
@@ -74,6 +75,16 @@ def test_an_entry_of_the_third_version_is_read(transition: Transition, added: tu
     for key in added:
         assert told["transition"].pop(key) is None
     assert decode(3, json.dumps(told)) == transition
+
+
+def test_an_entry_of_the_fourth_version_is_read() -> None:
+    note = ErrorInfo("duplicate", FailureClass.BAD_INPUT, "the same picture is keep/a.png already")
+    duplicate = Duplicate(drop_id=1, source_file="a", job_id=3, note=note)
+    told = json.loads(encode(duplicate).text)
+    assert told["transition"].pop("image_id") is None
+    assert decode(4, json.dumps(told)) == decode(3, json.dumps(told)) == duplicate
+    told["transition"]["image_id"] = 7
+    assert decode(VERSION, json.dumps(told)) == replace(duplicate, image_id=7)
 
 
 @pytest.mark.parametrize(
