@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,15 @@ def test_another_attention_is_recorded_and_gone_with_its_model(
     assert settings["attention"] == "cudnn"
     assert abs(other - plain).max() <= 1
     assert _AttentionBackendRegistry._active_backend is AttentionBackendName.NATIVE
+
+
+def test_that_it_was_compiled_is_recorded_where_it_was() -> None:
+    settings = RunnerSettings(compile=True)
+    assert speed.recorded(settings, torch.device("cuda", 0)) == {"compile": True}
+    assert speed.recorded(settings, torch.device("cpu")) == {}
+    shown = {"prompt": "a", "seed": 1, "model": "m", "width": 64, "height": 64, "compile": True}
+    spec = from_metadata("a.png", {"hotfolder": json.dumps(shown)})
+    assert any("executor.compile = true" in note for note in spec.notes)
 
 
 def test_an_attention_that_is_not_here_or_has_no_effect_is_an_error(folders: Path) -> None:

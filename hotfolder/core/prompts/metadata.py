@@ -74,6 +74,8 @@ def _ours(name: str, text: str) -> dict[str, Any]:
 def _faster(settings: Mapping[str, object]) -> list[str]:
     """What changed the picture for speed, as it is set."""
     found = []
+    if settings.get("compile"):
+        found.append("executor.compile = true")
     if settings.get("attention"):
         found.append(f"generate.attention = {shown(settings['attention'])}")
     if settings.get("cache"):

@@ -60,7 +60,7 @@ class Record:
             "hotfolder": __version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
-            **recorded(self.settings),
+            **recorded(self.settings, self.device),
             "torch": str(torch.__version__),  # its own class is in torch: whoever unpickles that has to import it
         }
         if notes := self._notes(order, asked, image):

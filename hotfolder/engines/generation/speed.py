@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from diffusers import FirstBlockCacheConfig
 
 from hotfolder.engines.generation.loading import denoiser_of
@@ -49,9 +50,16 @@ def check_cache(pipeline: Any, settings: RunnerSettings, kind: type[UsageError |
         )
 
 
-def recorded(settings: RunnerSettings) -> dict[str, Any]:
+def is_compiled(settings: RunnerSettings, device: torch.device) -> bool:
+    """Whether the denoiser is compiled: on a CPU it never is."""
+    return settings.compile and device.type == "cuda"
+
+
+def recorded(settings: RunnerSettings, device: torch.device) -> dict[str, Any]:
     """What of these a picture says of itself."""
     found: dict[str, Any] = {}
+    if is_compiled(settings, device):
+        found["compile"] = True
     if settings.attention != "native":
         found["attention"] = settings.attention
     if settings.cache != "off":
