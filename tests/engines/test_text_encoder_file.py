@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.text_encoder_file import has_scales
-from hotfolder.errors import UsageError
+from hotfolder.engines.generation.text_encoder_file import has_scales, scaled_encoders
+from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
 from tests.support import tiny
@@ -100,6 +100,45 @@ def test_it_draws_as_the_same_weights_do_at_full_width(plain: Path, tmp_path: Pa
     assert abs(_draw(folder) - _draw(plain)).max() <= 1
     assert has_scales(folder / "text_encoder_2" / "model.safetensors")  # it is counted as large as it becomes
     assert not has_scales(plain / "text_encoder_2" / "model.safetensors")
+
+
+def test_full_weights_are_read_whatever_lies_beside_them(plain: Path, tmp_path: Path) -> None:
+    folder = _scaled(plain, tmp_path / "scaled", "old")
+    path = folder / "text_encoder_2" / "model.safetensors"
+    path.rename(path.with_name("a_t5xxl_fp8_scaled.safetensors"))
+    with _generator(folder):
+        pass  # the only one there is
+    shutil.copyfile(plain / "text_encoder_2" / "model.safetensors", path)
+    index = json.loads((folder / "model_index.json").read_text())
+    assert scaled_encoders(folder, index, torch.float32) == {}
+
+
+def test_two_files_with_the_same_weights_are_refused(plain: Path, tmp_path: Path) -> None:
+    folder = _scaled(plain, tmp_path / "scaled", "old")
+    path = folder / "text_encoder_2" / "model.safetensors"
+    shutil.copyfile(plain / "text_encoder_2" / "model.safetensors", path.with_name("b.safetensors"))
+    path.rename(path.with_name("a.safetensors"))
+    with (
+        pytest.raises(UsageError, match=r"b\.safetensors and another file beside it both have"),
+        _generator(folder),
+    ):
+        pass
+
+
+def test_the_shards_of_an_index_are_read_and_nothing_else(plain: Path, tmp_path: Path) -> None:
+    folder = _scaled(plain, tmp_path / "scaled", "old")
+    path = folder / "text_encoder_2" / "model.safetensors"
+    shutil.copyfile(plain / "text_encoder_2" / "model.safetensors", path.with_name("b.safetensors"))
+    path.rename(path.with_name("a.safetensors"))
+    told = path.with_name("model.safetensors.index.json")
+    index = json.loads((folder / "model_index.json").read_text())
+    for shard, is_scaled in (("a.safetensors", True), ("b.safetensors", False)):
+        told.write_text(json.dumps({"metadata": {}, "weight_map": {"x": shard}}))
+        assert list(scaled_encoders(folder, index, torch.float32)) == ["text_encoder_2"] * is_scaled
+    for hostile in ("../x.safetensors", 3, "/etc/passwd"):
+        told.write_text(json.dumps({"weight_map": {"x": hostile}}))
+        with pytest.raises(ModelDamaged, match="is not what it should be"):
+            scaled_encoders(folder, index, torch.float32)
 
 
 def test_another_format_is_refused_by_its_name(plain: Path, tmp_path: Path) -> None:

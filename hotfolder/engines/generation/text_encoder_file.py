@@ -14,9 +14,9 @@ import transformers
 
 from hotfolder.engines.generation.denoiser_file import Weights, read_scaled
 from hotfolder.engines.generation.fitting import fitting, whole
-from hotfolder.errors import UsageError
+from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.checkpoint import read_header
-from hotfolder.models.family import read_config
+from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import SCALES, check_scales
 
 #: Endings of names by which such a file is known.
@@ -26,6 +26,21 @@ _MARKS = (*SCALES, ".comfy_quant")
 def has_scales(path: Path) -> bool:
     """Whether this file has weights of 8 bits with scales, which take twice as much once they are read."""
     return any(name.endswith(_MARKS) for name in read_header(path).shapes)
+
+
+def _files(folder: Path, variant: str | None) -> list[Path]:
+    """Those that transformers would read; where there is none by its names, all that are there."""
+    for end in (f".{variant}", "") if variant else ("",):
+        whole, index = folder / f"model{end}.safetensors", folder / f"model.safetensors.index{end}.json"
+        if whole.is_file():
+            return [whole]
+        if index.is_file():
+            shards = read_config(index).get("weight_map")
+            names = set(shards.values()) if isinstance(shards, dict) else set()
+            if not names or not all(isinstance(name, str) and name == Path(name).name for name in names):
+                raise ModelDamaged(f"{index} is not what it should be", "fetch it again")
+            return [folder / name for name in sorted(names)]
+    return sorted(folder.glob("*.safetensors"))
 
 
 def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) 
             "quantization_config"  # of transformers' own, which it reads
         ):
             continue
-        files = sorted((folder / name).glob("*.safetensors"))
+        files = _files(folder / name, variant_of(folder))
         if not any(map(has_scales, files)):
             continue
         headers = {path: read_header(path) for path in files}
@@ -54,7 +69,13 @@ def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) 
             )
         weights: Weights = {}
         for path, header in headers.items():
-            weights |= read_scaled(path, header, dtype, in_8_bits=False)
+            read = read_scaled(path, header, dtype, in_8_bits=False)
+            if both := sorted(weights.keys() & read.keys()):
+                raise UsageError(
+                    f"{path} and another file beside it both have {both[0]}",
+                    "keep one of them; that of the scaled weights is best called model.safetensors",
+                )
+            weights |= read
         with fitting(next(iter(headers)), folder / name):
             config = cls.config_class.from_pretrained(folder / name, local_files_only=True)
             encoder, told = cls.from_pretrained(
