@@ -56,6 +56,26 @@ def _same(one: Any, other: Any) -> bool:
     )
 
 
+def test_what_was_read_already_brings_no_text_encoder() -> None:
+    entered: list[int] = []
+
+    @contextmanager
+    def reading() -> Iterator[None]:
+        entered.append(1)
+        yield
+
+    class Given:
+        def encode_prompt(self, prompt: Any, prompt_embeds: Any = None, negative_prompt_embeds: Any = None) -> Any:
+            return prompt_embeds
+
+    pipeline, rows = Given(), torch.ones(1, 2)
+    Embeddings(tuple, reading).watch(pipeline)
+    assert pipeline.encode_prompt(None, prompt_embeds=rows, negative_prompt_embeds=rows) is rows
+    assert entered == []
+    pipeline.encode_prompt(None, prompt_embeds=rows, negative_prompt_embeds=None)  # which may have to be read
+    assert entered == [1]
+
+
 def test_the_same_words_are_read_once_and_what_was_given_may_be_written_over() -> None:
     pipeline, _ = _watched()
     first = pipeline.encode_prompt(["a cat", "a dog!"], length=3)

@@ -79,7 +79,7 @@ class Embeddings:
         try:
             key = _key(cls, given)
         except _NotPlain:
-            with self._reading():
+            with nullcontext() if _is_read(given) else self._reading():
                 return read(**given)
         count, single = _as_one(given)
         if count == 1 or self._rows_differ or (key, self._state()) in self._kept:
@@ -119,6 +119,15 @@ class Embeddings:
 
 def _key(cls: str, given: Mapping[str, Any]) -> Hashable:
     return (cls, tuple((name, _plain(value)) for name, value in given.items()))
+
+
+def _is_read(given: Mapping[str, Any]) -> bool:
+    """Whether no text encoder is asked, because what was read is given in the place of words."""
+    return (
+        given.get("prompt") is None
+        and given.get("prompt_embeds") is not None
+        and given.get("negative_prompt_embeds", ...) is not None
+    )
 
 
 def _plain(value: Any) -> Hashable:
