@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import platform
+import re
 from pathlib import Path
 
 import torch
@@ -67,6 +68,15 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     page = os.sysconf("SC_PAGE_SIZE")
     resident = int(Path("/proc/self/statm").read_text().split()[1])
     return resident * page, os.sysconf("SC_PHYS_PAGES") * page
+
+
+def free_of(device: torch.device) -> int:
+    """Bytes that can be had: of a GPU those that nobody has, on a CPU what the machine has without swapping."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = re.search(r"^MemAvailable: *(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    used, total = memory_of(device)
+    return int(found[1]) * 1024 if found else total - used
 
 
 def free_memory(device: torch.device | None) -> None:

@@ -131,7 +131,8 @@ class ModelRunner:
         if waits and self._device.type == "cuda":
             from hotfolder.engines.occupied import check_is_ours
 
-            check_is_ours(self._device, self._catalogue.resolve(name, kind) if kind is Kind.GENERATE else None)
+            generator = self._catalogue.resolve(name, kind) if kind is Kind.GENERATE else None
+            check_is_ours(self._device, generator, self._settings)
         model: Any
         if kind is Kind.SCORE:
             model = ScorerEnsemble.load(name, self._settings, self._device)

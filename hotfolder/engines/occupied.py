@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from hotfolder.core.memory_plan import GIB, WORKING, begin_on
+from hotfolder.core.memory_plan import GIB, WORKING
 from hotfolder.engines.device import memory_of
-from hotfolder.engines.generation.loading import possible_steps, weights_of
+from hotfolder.engines.generation.beginning import Beginning
 from hotfolder.errors import DeviceOccupied
+from hotfolder.models.fingerprint import fingerprint
 from hotfolder.models.registry import ModelSpec
+from hotfolder.types import RunnerSettings
 
 #: What drivers and a desktop take of any card is no program's that could be waited for.
 _ALWAYS = GIB
 
 
-def check_is_ours(device: torch.device, generator: ModelSpec | None) -> None:
+def check_is_ours(device: torch.device, generator: ModelSpec | None, settings: RunnerSettings) -> None:
     """Raises DeviceOccupied where, with all memory of the card, more would be possible than is now.
 
     For a generator that is a higher step of its memory plan, for other models that they work at all. On a CPU nothing
@@ -24,18 +26,20 @@ def check_is_ours(device: torch.device, generator: ModelSpec | None) -> None:
         return
     used, total = memory_of(device)
     ours = torch.cuda.memory_reserved(device)
-    check_free(total - used + ours, total, device, generator)
+    check_free(total - used + ours, total, device, generator, settings)
 
 
-def check_free(free: int, total: int, device: torch.device, generator: ModelSpec | None) -> None:
+def check_free(
+    free: int, total: int, device: torch.device, generator: ModelSpec | None, settings: RunnerSettings
+) -> None:
     """The same for so many bytes that are free, or ours."""
     if free >= total - _ALWAYS:
         return
     if generator is None:
         is_enough = free >= min(WORKING, total - _ALWAYS)
     else:
-        steps, weights = possible_steps(generator, device), weights_of(generator)
-        is_enough = begin_on(steps, free, *weights) == begin_on(steps, total - _ALWAYS, *weights)
+        beginning = Beginning(generator, device, settings, fingerprint(generator))
+        is_enough = beginning.at(free) == beginning.at(total - _ALWAYS)
     if not is_enough:
         raise DeviceOccupied(
             f"other programs hold memory of the card: {free / GIB:.1f} of {total / GIB:.1f} GiB are free",

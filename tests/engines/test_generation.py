@@ -10,6 +10,7 @@ import shutil
 import socket
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import transformers
 from diffusers import AutoencoderKL, FluxTransformer2DModel, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import tokenization_utils_base
+from transformers import CLIPTextModel, tokenization_utils_base
 
 from hotfolder import __version__
 from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on, next_step
@@ -864,8 +865,8 @@ def test_then_it_goes_down_the_ladder(load: Load, monkeypatch: pytest.MonkeyPatc
 
     asked = _ration(monkeypatch, fits)
     drawn = list(generator.draw(_orders(4)))
-    assert asked == [4, 2, 1, 1, 1, 1, 1, 1]
-    assert reached[2:5] == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8]
+    assert asked == [4, 2, 1] * 2 + [4]  # on each step it is found out anew how many fit
+    assert reached[::3] == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8]
     assert [one.key for one in drawn] == [100, 101, 102, 103]
     assert all(one.image for one in drawn)
     assert _settings(drawn, "seed") == [50, 51, 52, 53]
@@ -873,7 +874,41 @@ def test_then_it_goes_down_the_ladder(load: Load, monkeypatch: pytest.MonkeyPatc
     assert generator.step is MemoryPlan.FP8  # what the station begins with next time
     asked.clear()
     assert len(list(generator.draw(_orders(2)))) == 2
-    assert asked == [1, 1]
+    assert asked == [2]
+
+
+def test_prompts_that_take_too_much_are_not_blamed_on_the_number_of_pictures(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load("sd15", draw_together=4)
+    resident, drawn_at, read_at = generator._resident, [], []
+    theirs = CLIPTextModel.forward
+
+    def forward(self: Any, *args: Any, **more: Any) -> Any:
+        read_at.append(generator.step)
+        if generator.step is MemoryPlan.FULL:
+            raise torch.OutOfMemoryError("out of memory: not really")
+        return theirs(self, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CLIPTextModel, "forward", forward)
+        patch.setattr(resident, "too_many", lambda count, _: drawn_at.append(count))
+        drawn = list(generator.draw(_orders(4)))
+    assert read_at[:2] == [MemoryPlan.FULL, MemoryPlan.TILED]
+    assert drawn_at == [1]  # the step alone is what was too much
+    assert _settings(drawn, "batch_size") == [4] * 4
+    assert not resident.ran_out_reading()
+
+
+def test_on_a_cpu_it_is_not_begun_in_8_bits_because_memory_ran_out_once(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, noted = load("sd15"), []
+    monkeypatch.setattr(generator._resident, "too_many", lambda count, _: noted.append(generator.step))
+    assert generator._resident.step_down()
+    assert generator._resident.step_down()
+    assert generator.step is MemoryPlan.FP8
+    assert noted == [MemoryPlan.FULL]
 
 
 def test_a_ladder_is_begun_where_it_fitted_before(models: Path) -> None:
@@ -908,7 +943,7 @@ def test_where_nothing_helps_every_order_fails_and_the_generator_stays(
     assert [one.key for one in drawn] == [100, 101, 102, 103, 104]
     assert [type(one.error) for one in drawn] == [torch.OutOfMemoryError] * 5
     assert [one.image for one in drawn] == [None] * 5
-    assert asked == [4, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert asked == [4, 2, 1] * 3 + [1] * 4
     again = list(generator.draw(_orders(2)))
     assert [one.error for one in again] == [None, None]
 
@@ -1112,6 +1147,36 @@ def test_a_picture_that_fails_in_full_precision_too_fails_alone(
     assert drawn[1].image is None
     assert [_off(drawn[n].image, want[n].image) for n in (0, 2)] == [0, 0]
     assert _are_same(weights, _weights(generator))
+
+
+def test_full_precision_that_runs_out_of_memory_is_tidied_and_not_learnt_as_the_steps_need(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load("sd15", precision="bfloat16", draw_together=2)
+    resident, done, metered = generator._resident, [], []
+
+    class Meter:
+        @contextmanager
+        def drawing(self, _: object) -> Iterator[None]:
+            metered.append(resident._reads_in)
+            yield
+
+    monkeypatch.setattr(resident, "_meter", Meter())
+    for name in ("forget", "tidy"):
+        monkeypatch.setattr(resident, name, functools.partial(done.append, name))
+
+    def change(pixels: torch.Tensor) -> torch.Tensor:
+        if pixels.dtype is torch.float32:
+            raise torch.OutOfMemoryError("out of memory: not really")
+        return _spoil(pixels, 1, -1.0)
+
+    _decode_as(monkeypatch, change)
+    drawn = list(generator.draw(_orders(2)))
+    assert [type(one.error) for one in drawn] == [type(None), FailedPicture]
+    assert drawn[1].error is not None
+    assert drawn[1].error.__suppress_context__
+    assert done == ["forget", "forget", "tidy"]  # before each run, so that no cache has what came before
+    assert metered == [torch.bfloat16]
 
 
 def test_full_precision_is_not_tried_twice(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,13 +108,56 @@ def test_what_runs_out_of_memory_on_its_way_back_is_moved_when_it_is_needed(
     assert _on_card(watch) == {"transformer", "vae"}
 
 
+@pytest.mark.slow
+def test_parts_that_do_not_fit_when_they_are_placed_leave_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once when it is loaded, so that the next step is taken; and once more after a step down, so that it is tried."""
+    tiny.sd15().save_pretrained(tmp_path / "pipeline")
+    spec = Catalogue().resolve(str(tmp_path / "pipeline"), Kind.GENERATE)
+    for module in (loaded_module, loading):
+        monkeypatch.setattr(module, "takes_turns", lambda *_: True)
+    left, made_by = ["first", "after a step down"], []
+
+    def scarce(pipeline: Any, device: torch.device) -> Turns:
+        made_by.append(pipeline)
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("out of memory: not really")
+        return Turns(pipeline, device)
+
+    monkeypatch.setattr(loaded_module, "Turns", scarce)
+    generator = Generator(spec, CARD, RunnerSettings(precision="float32"), Hooks())
+    assert generator.step is MemoryPlan.FP8
+    assert len(made_by) == 3
+    del made_by[:]
+    assert generator.draw_one({"prompt": "a cat", "seed": 1, **SMALL})[1]["memory"] == "fp8"
+
+    # Where there is no step below, all of the jobs fail for the right reason, and the next one is drawn.
+    generator._resident.close()
+    left.append("once more")
+    orders = [GenerationRequest(n, {"prompt": "a dog", "seed": n, **SMALL}) for n in range(2)]
+    first = list(generator.draw(orders[:1]))
+    assert [type(each.error) for each in first] == [torch.OutOfMemoryError]
+    assert [each.error for each in generator.draw(orders)] == [None, None]
+    generator.close()
+
+
 def test_which_steps_take_turns() -> None:
     card, cpu = torch.device("cuda", 0), torch.device("cpu")
 
     class Reads:
+        def __init__(self, **components: object) -> None:
+            self.components = components
+
         def encode_prompt(self) -> None:
             pass
 
+    class Quantised:
+        hf_quantizer = object()
+
+    assert not any(takes_turns(Reads(text_encoder_2=Quantised()), card, step) for step in MemoryPlan)
+    assert takes_turns(Reads(transformer=Quantised()), card, MemoryPlan.OFFLOAD)  # GGUF
     steps = [step for step in MemoryPlan if takes_turns(Reads(), card, step)]
     assert steps == [MemoryPlan.OFFLOAD, MemoryPlan.FP8]
     assert not any(takes_turns(Reads(), cpu, step) for step in MemoryPlan)

@@ -13,7 +13,6 @@ import torch
 
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.working_memory import Drawing, denoising
-from hotfolder.engines.device import memory_of
 from hotfolder.engines.generation import loaded as loaded_module
 from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.loading import working_of
@@ -142,6 +141,7 @@ def test_where_it_fitted_last_is_where_the_next_start_begins(
         return theirs(spec, device, dtype, step)
 
     monkeypatch.setattr(loaded_module, "load", scarce)
+    monkeypatch.setattr(loaded_module, "free_of", lambda _: 2**30)
     for _ in range(2):
         Generator(spec, CPU, RunnerSettings(precision="float32")).close()
     assert tried == [MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.TILED]
@@ -149,8 +149,7 @@ def test_where_it_fitted_last_is_where_the_next_start_begins(
     with pytest.raises(torch.OutOfMemoryError):
         Generator(spec, CPU, RunnerSettings(precision="float32", memory="full"))
     # With more memory than then, it may fit.
-    used, total = memory_of(CPU)
-    monkeypatch.setattr(loaded_module, "memory_of", lambda _: (used, 2 * total))
+    monkeypatch.setattr(loaded_module, "free_of", lambda _: 2**31)
     del tried[:]
     Generator(spec, CPU, RunnerSettings(precision="float32")).close()
     assert tried == [MemoryPlan.FULL, MemoryPlan.TILED]
@@ -171,6 +170,7 @@ def test_so_many_as_fitted_are_drawn_together_after_the_next_start(
 
     orders = [GenerationRequest(n, {"prompt": f"a {n}", "seed": n}) for n in range(4)]
     monkeypatch.setattr(diffusers.StableDiffusionPipeline, "__call__", call)
+    monkeypatch.setattr(loaded_module, "free_of", lambda _: 2**30)
     for _ in range(2):
         generator = Generator(spec, CPU, RunnerSettings(precision="float32", draw_together=4))
         assert [each.error for each in generator.draw(orders)] == [None] * 4

@@ -176,17 +176,24 @@ class Generator:
         return drawn.image, drawn.settings
 
     def _make_do(self, count: int, shape: tuple[int, int]) -> bool:
-        """After the memory ran out on `count` pictures at once: whether there is another way to try."""
+        """After the memory ran out on `count` pictures at once: whether there is another way to try.
+
+        Where it was prompts that took it, fewer pictures would not help.
+        """
+        reading = self._resident.ran_out_reading()
         self._resident.tidy()
         if self.hooks.make_room():
             log.warning("%s: out of memory; others made room for it", self.name)
             return True
-        if count > 1:
+        if count > 1 and not reading:
             self._resident.too_many(count, shape)
             self._together = count // 2
             log.warning("%s: out of memory; from now on %d at once", self.name, self._together)
             return True
-        return self._resident.step_down(shape)
+        if not self._resident.step_down(shape):
+            return False
+        self._together = self._resident.together(max(1, self._settings.draw_together))
+        return True
 
     def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()
@@ -228,9 +235,10 @@ class Generator:
                     batch = orders[start : start + size]
                     asked = asked_of(self.name, self._spec.defaults, self._family, self._settings, batch[0].params)
                     pipeline, arguments = self._prepare(asked)
-                    with torch.inference_mode(), reading_only(pipeline):
+                    with self._resident.metered_reading(), torch.inference_mode(), reading_only(pipeline):
                         pipeline(**arguments, **self._words_of(pipeline, asked, batch))
         except Exception as error:  # noqa: BLE001 - see above
+            self._resident.ran_out_reading()
             traceback.clear_frames(error.__traceback__)
             self._resident.tidy()
 
@@ -267,11 +275,12 @@ class Generator:
             more["image"] = asked["picture"] if is_one else [asked["picture"]] * len(batch)
         seeds = [torch.Generator("cpu").manual_seed(order.params["seed"]) for order in batch]
         steps = Steps(pipeline, before_step, after_step)
+        self._resident.forget()  # whatever became of the picture before
         try:
-            with torch.inference_mode():
+            metered = self._resident.metered(len(batch), self._resident.shape_of(batch[0].params))
+            with metered, torch.inference_mode():
                 more |= self._words_of(pipeline, asked, batch)
-                with self._resident.metered(len(batch), self._resident.shape_of(batch[0].params)):
-                    result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
+                result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:
             self._resident.tidy()
             raise
@@ -320,9 +329,12 @@ class Generator:
                 pipeline, arguments = self._prepare(asked)
                 (pixels,) = self._run(pipeline, arguments, asked, [order])
         except Exception as error:
-            if is_out_of_memory(error):
-                raise failed from error
-            raise
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # what they hold would not be free otherwise
+            self._resident.ran_out_reading()
+            self._resident.tidy()
+            raise failed from None
         if is_failed(pixels):
             raise failed
         return pixels

@@ -1,21 +1,25 @@
 """What was learnt of memory, remembered across starts: per device, model, step of the ladder and shape.
 
-A hint that saves the first tries: where it cannot be read or written, they are made again. That something failed is
-believed for a week, and only where there is about as much memory as there was then.
+A hint that saves the first tries: where it cannot be read or written, they are made again. What was seen is believed
+for a week; that something failed, only where there is about as much memory as there was then. Several workers write
+the file, one after the other.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
 import logging
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hotfolder.core.memory_plan import MemoryPlan
+from hotfolder.files.regular import read_at_most
 from hotfolder.home import user_folder
 
 log = logging.getLogger(__name__)
@@ -28,18 +32,29 @@ _MORE = 1.1
 _BELIEVED = 7 * 24 * 3600
 #: More than a file of ours ever has, in bytes; and entries, the oldest of which go.
 _MOST_BYTES, _MOST_ENTRIES = 2**20, 1000
+#: A number of pictures has fewer digits than this.
+_DIGITS = 7
+#: Seconds that another worker is waited for, which writes for milliseconds.
+_WAIT = 2.0
 
 
 class LearntMemory:
-    """Of one model, by its fingerprint, on one device, by its name. `free` are bytes before the model is loaded."""
+    """Of one model, by its fingerprint, on one device, by its name; `how` is what else changes what it takes.
+
+    `free` are bytes before the model is loaded.
+    """
 
     def __init__(
-        self, device: str, model: str, path: Path | None = None, clock: Callable[[], float] = time.time
+        self,
+        device: str,
+        model: str,
+        how: str = "",
+        path: Path | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
         self._path = path or _usual_path()
-        self._of = f"{device}|{model}"
-        self._told: dict[str, int] = {}  # peaks that need not be written again
+        self._of = f"{device}|{model}|{how}"
 
     def needs(self, shape: Shape, count: int, free: int) -> dict[MemoryPlan, float]:
         """Bytes that each step takes for so many pictures at once, of those that something is known of."""
@@ -47,10 +62,11 @@ class LearntMemory:
         entries = self._read()
         for plan in MemoryPlan:
             entry = entries.get(self._key(plan, shape), {})
+            peaks = {number: peak for number, peak in self._peaks(entry).items() if number >= count}
             if self._fails(entry, 1, free):
                 known[plan] = free + 1
-            elif entry.get("peak") and entry.get("peak_count", 0) >= count:
-                known[plan] = _ROOM * entry["peak"]
+            elif peaks:
+                known[plan] = _ROOM * peaks[min(peaks)]
         return known
 
     def together(self, plan: MemoryPlan, shape: Shape, wanted: int, free: int) -> int:
@@ -62,54 +78,99 @@ class LearntMemory:
 
     def failed(self, plan: MemoryPlan, shape: Shape, count: int, free: int) -> None:
         """So many pictures at once were too many."""
-        self._note(plan, shape, {"failed_count": count, "free": free, "failed_at": int(self._clock())})
+        found = {"failed_count": count, "free": free, "failed_at": int(self._clock())}
+        self._note(plan, shape, lambda _: found)
 
     def worked(self, plan: MemoryPlan, shape: Shape, count: int, peak: int) -> None:
         """So many pictures at once took so many bytes, with the weights. Only what is more than before counts."""
-        key = self._key(plan, shape)
-        if key not in self._told:
-            self._told[key] = self._read().get(key, {}).get("peak", 0)
-        if peak > self._told[key]:
-            self._told[key] = peak
-            self._note(plan, shape, {"peak": peak, "peak_count": count})
+
+        def more(entry: Mapping[str, int]) -> dict[str, int]:
+            is_known = self._peaks(entry).get(count, 0) >= peak
+            return {} if is_known else {f"peak_{count}": peak, f"peak_{count}_at": int(self._clock())}
+
+        if more(self._read().get(self._key(plan, shape), {})):
+            self._note(plan, shape, more)
+
+    def _peaks(self, entry: Mapping[str, int]) -> dict[int, int]:
+        """What is believed: number of pictures -> bytes."""
+        found = {}
+        for name, peak in entry.items():
+            number = name.removeprefix("peak_")
+            is_one = number != name and number.isascii() and number.isdecimal() and len(number) < _DIGITS
+            if is_one and peak and self._is_fresh(entry.get(f"{name}_at", 0)):
+                found[int(number)] = peak
+        return found
+
+    def _is_fresh(self, at: int) -> bool:
+        return 0 <= self._clock() - at < _BELIEVED
 
     def _fails(self, entry: Mapping[str, int], count: int, free: int) -> bool:
-        if not 0 <= self._clock() - entry.get("failed_at", 0) < _BELIEVED:
+        if not self._is_fresh(entry.get("failed_at", 0)):
             return False
         return 0 < entry.get("failed_count", 0) <= count and free <= _MORE * entry.get("free", 0)
 
     def _key(self, plan: MemoryPlan, shape: Shape) -> str:
         return f"{self._of}|{plan}|{shape[0]}x{shape[1]}"
 
-    def _note(self, plan: MemoryPlan, shape: Shape, found: Mapping[str, int]) -> None:
-        entries = self._read()  # anew: others write, too
+    def _note(
+        self, plan: MemoryPlan, shape: Shape, found: Callable[[Mapping[str, int]], Mapping[str, int]]
+    ) -> None:
+        """Adds what is found to the entry as it is in the file: others write there, too."""
         key = self._key(plan, shape)
-        entries[key] = {**entries.pop(key, {}), **found}
-        kept = dict(list(entries.items())[-_MOST_ENTRIES:])
-        staged = self._path.with_suffix(f".{os.getpid()}.part")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_text(json.dumps(kept), encoding="utf-8")
-            staged.replace(self._path)
+            with _alone(self._path):
+                entries = self._read()
+                entry = entries.pop(key, {})
+                entries[key] = {**entry, **found(entry)}
+                self._write(dict(list(entries.items())[-_MOST_ENTRIES:]))
         except OSError as error:
             log.warning("%s cannot be written (%s): it is found out again next time", self._path, error.strerror)
-            with contextlib.suppress(OSError):
-                staged.unlink(missing_ok=True)
+
+    def _write(self, entries: Mapping[str, Mapping[str, int]]) -> None:
+        handle, name = tempfile.mkstemp(prefix=f"{self._path.name}.", suffix=".part", dir=self._path.parent)
+        staged = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(entries, file)
+            staged.replace(self._path)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, dict[str, int]]:
+        """Whatever lies there: only numbers that can be bytes, pictures or seconds are taken from it."""
         try:
-            if self._path.stat().st_size > _MOST_BYTES:
-                return {}
-            found: Any = json.loads(self._path.read_text(encoding="utf-8"))
+            text = read_at_most(self._path, _MOST_BYTES)
+            found: Any = json.loads(text) if text is not None else None
         except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(found, dict):
             return {}
         return {
-            key: {name: value for name, value in entry.items() if isinstance(value, int)}
+            key: {name: value for name, value in entry.items() if type(value) is int and 0 <= value < 2**63}
             for key, entry in found.items()
             if isinstance(entry, dict)
         }
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While nobody else writes this file. Raises OSError, also where somebody else does for long."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
+    try:
+        until = time.monotonic() + _WAIT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _usual_path(environ: Mapping[str, str] = os.environ) -> Path:

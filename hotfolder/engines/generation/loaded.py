@@ -15,26 +15,23 @@ import diffusers
 import torch
 
 from hotfolder.core.families import Family, Guidance, Picture, family_called
-from hotfolder.core.memory_plan import MemoryPlan, Working, begin_on, next_step
+from hotfolder.core.memory_plan import MemoryPlan, next_step
 from hotfolder.core.samplers import SAMPLERS
-from hotfolder.engines.device import device_name, free_memory, is_out_of_memory, memory_of
+from hotfolder.engines.device import free_memory, free_of, is_out_of_memory
+from hotfolder.engines.generation.beginning import Beginning
 from hotfolder.engines.generation.embeddings import Embeddings
-from hotfolder.engines.generation.learnt import LearntMemory
 from hotfolder.engines.generation.loading import (
     denoiser_of,
     is_quantised,
     load,
-    pick_generator_dtype,
     place,
-    possible_steps,
     takes_turns,
-    weights_of,
-    working_of,
 )
 from hotfolder.engines.generation.lora import LoraAdapters
+from hotfolder.engines.generation.metering import Meter
 from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.engines.generation.residence import Turns
-from hotfolder.engines.generation.speed import check_cache, slow_down, speed_up
+from hotfolder.engines.generation.speed import check_cache, is_compiled, slow_down, speed_up
 from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.engines.generation.words import ClipWords, without_false_alarm
 from hotfolder.errors import BadInput
@@ -43,6 +40,9 @@ from hotfolder.types import RunnerSettings
 
 log = logging.getLogger(__name__)
 _NARROW = (torch.float16, torch.bfloat16)
+#: Steps on which every picture is another one. A CPU's memory is everybody's: that it ran out there once, because of
+#: somebody else perhaps, is no reason to begin on them the next time.
+_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.NF4)
 
 
 class LoadedPipeline:
@@ -63,9 +63,11 @@ class LoadedPipeline:
         self._device = device
         self._settings = settings
         self._make_room = make_room
-        self.dtype = pick_generator_dtype(device, settings.precision)
+        self._beginning = Beginning(spec, device, settings, sha256)
+        self._learnt = self._beginning.learnt
+        self.dtype = self._beginning.dtype
         self.family: Family = family_called(spec.family)
-        self._steps = possible_steps(spec, device)
+        self._steps = self._beginning.steps
         self.pipeline: Any = None
         self._from_image: Any = None  # the same parts, for work that begins from a picture
         self._own_scheduler: Any = None
@@ -76,8 +78,9 @@ class LoadedPipeline:
         self._inversions: Any = None
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
-        self._learnt = LearntMemory(device_name(device), sha256)
-        self._free = self._allocated = self._reserved = 0  # bytes on the device before the pipeline came
+        self._meter: Meter | None = None  # where the device can be asked
+        self._ran_out_reading = False
+        self._free = self._reserved = 0  # bytes on the device before the pipeline came
         self._look_at_memory()
         self.step = self._begin(begin)
         self.ensure()
@@ -91,88 +94,87 @@ class LoadedPipeline:
                 if wanted == MemoryPlan.OFFLOAD and MemoryPlan.OFFLOAD not in self._steps
                 else MemoryPlan(wanted)
             )
-        if known in self._steps:
-            return known
-        learnt = self._learnt.needs(self._usual_shape, self._settings.draw_together, self._free)
-        if self._device.type != "cuda":
-            return next((step for step in self._steps if learnt.get(step, 0) <= self._free), self._steps[-1])
-        working = working_of(self._spec, self.dtype, self._settings.draw_together) or Working()
-        return begin_on(self._steps, self._free, *weights_of(self._spec), working, learnt)
+        return known if known in self._steps else self._beginning.at(self._free)
 
     def _look_at_memory(self) -> None:
-        used, total = memory_of(self._device)
-        self._free = total - used
+        self._free = free_of(self._device)
         if self._device.type == "cuda":
-            self._allocated = torch.cuda.memory_allocated(self._device)
             self._reserved = torch.cuda.memory_reserved(self._device)
-
-    @property
-    def _usual_shape(self) -> tuple[int, int]:
-        return self.shape_of({})
 
     def shape_of(self, params: Mapping[str, Any]) -> tuple[int, int]:
         """Width and height that are asked for, or the model's usual ones."""
-        wanted = (params.get(side) or self._spec.defaults.get(side) or 512 for side in ("width", "height"))
-        width, height = wanted
-        return width, height
+        return self._beginning.shape_of(params)
 
     def together(self, wanted: int) -> int:
         """How many pictures may be drawn at once, by what was learnt before."""
-        return self._learnt.together(self.step, self._usual_shape, wanted, self._free)
+        return self._learnt.together(self.step, self._beginning.usual_shape, wanted, self._free)
 
     def too_many(self, count: int, shape: tuple[int, int]) -> None:
         """So many pictures at once took more memory than there is."""
-        used, total = memory_of(self._device)
         free = self._free
         if self._device.type == "cuda":  # what others have taken since the pipeline came was not to be had
-            free = min(free, total - used + torch.cuda.memory_reserved(self._device) - self._reserved)
+            free = min(free, free_of(self._device) + torch.cuda.memory_reserved(self._device) - self._reserved)
         self._learnt.failed(self.step, shape, count, free)
 
     @contextmanager
     def metered(self, count: int, shape: tuple[int, int]) -> Iterator[None]:
         """While so many pictures are drawn: what they take is learnt, where the device can be asked."""
-        if self._device.type != "cuda":
+        if self._meter is None or self._reads_in is not self.dtype:  # full precision takes twice as much
             yield
             return
-        torch.cuda.reset_peak_memory_stats(self._device)
-        yield
-        peak = torch.cuda.max_memory_allocated(self._device) - self._allocated
-        self._learnt.worked(self.step, shape, count, peak)
+        with self._meter.drawing(lambda peak: self._learnt.worked(self.step, shape, count, peak)):
+            yield
+
+    def metered_reading(self) -> AbstractContextManager[None]:
+        """While prompts are read ahead of the pictures, whose need that is, too."""
+        return self._meter.reading() if self._meter is not None else nullcontext()
 
     def ensure(self) -> None:
         """Loads it, unless it is loaded; on the first step from the present one on that has memory enough."""
         while self.pipeline is None:
             self._look_at_memory()
             try:
-                self.pipeline = load(self._spec, self._device, self.dtype, self.step)
+                self._set_up()
             except Exception as error:
-                traceback.clear_frames(error.__traceback__)
+                traceback.clear_frames(error.__traceback__)  # they hold what was loaded so far
+                self.close()
                 if not is_out_of_memory(error) or not (self._make_room() or self.step_down()):
                     raise
-                continue
-            without_false_alarm(self.pipeline)
-            self._own_scheduler = self.pipeline.scheduler
-            self._adapters = LoraAdapters(self.pipeline, self.dtype)
-            if takes_turns(self.pipeline, self._device, self.step):
-                self.turns = Turns(self.pipeline, self._device)
-            self.embeddings = Embeddings(self._state_of_encoders, self.reading)
-            self.embeddings.watch(self.pipeline)
-            self._inversions = TextualInversions(self.pipeline, self._spec)
-            self.words = ClipWords(self.pipeline) if self.family.reads_weights else None
-            usual = inspect.signature(self.pipeline.__call__).parameters.get(self.family.argument)
-            self.usual_guidance = (usual.default if usual is not None else None) or 0.0
-            if self.family.guidance is Guidance.NONE:
-                self.usual_guidance = self.family.defaults["guidance"]
-            speed_up(self.pipeline, self._settings)
-            if self._settings.compile and self._device.type == "cuda":
-                denoiser_of(self.pipeline).compile_repeated_blocks()
+
+    def _set_up(self) -> None:
+        """Everything on the present step; the pipeline is there once all of it is. Raises what `load` raises."""
+        pipeline = load(self._spec, self._device, self.dtype, self.step)
+        without_false_alarm(pipeline)
+        self._own_scheduler = pipeline.scheduler
+        self._adapters = LoraAdapters(pipeline, self.dtype)
+        if takes_turns(pipeline, self._device, self.step):
+            self.turns = Turns(pipeline, self._device)
+        if self._device.type == "cuda":
+            one_by_one = self.step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8)
+            self._meter = Meter(pipeline, self._device, one_by_one=one_by_one)
+        self.embeddings = Embeddings(self._state_of_encoders, self.reading)
+        self.embeddings.watch(pipeline)
+        self._inversions = TextualInversions(pipeline, self._spec)
+        self.words = ClipWords(pipeline) if self.family.reads_weights else None
+        usual = inspect.signature(pipeline.__call__).parameters.get(self.family.argument)
+        self.usual_guidance = (usual.default if usual is not None else None) or 0.0
+        if self.family.guidance is Guidance.NONE:
+            self.usual_guidance = self.family.defaults["guidance"]
+        try:
+            speed_up(pipeline, self._settings)
+            if is_compiled(self._settings, self._device):
+                denoiser_of(pipeline).compile_repeated_blocks()
+        except Exception:
+            slow_down(pipeline, self._settings)
+            raise
+        self.pipeline = pipeline
 
     def close(self) -> None:
         """Lets go of everything."""
         if self.pipeline is not None:
             slow_down(self.pipeline, self._settings)
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
-        self._inversions = self.words = self.embeddings = self.turns = None
+        self._inversions = self.words = self.embeddings = self.turns = self._meter = None
         free_memory(self._device)
 
     def step_down(self, shape: tuple[int, int] | None = None) -> bool:
@@ -184,7 +186,8 @@ class LoadedPipeline:
         if below is None:
             return False
         log.warning("%s: out of memory on step '%s'; goes on with '%s'", self._name, self.step, below)
-        self.too_many(1, shape or self._usual_shape)
+        if self._device.type == "cuda" or below not in _IN_FEWER_BITS:
+            self.too_many(1, shape or self._beginning.usual_shape)
         self.close()
         self.step = below
         return True
@@ -192,9 +195,20 @@ class LoadedPipeline:
     def _state_of_encoders(self) -> Hashable:
         return self._reads_in, self._adapters.on_encoders
 
-    def reading(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
         """While prompts are read."""
-        return self.turns.reading() if self.turns is not None else nullcontext()
+        try:
+            with self.turns.reading() if self.turns is not None else nullcontext():
+                yield
+        except Exception as error:
+            self._ran_out_reading = is_out_of_memory(error)
+            raise
+
+    def ran_out_reading(self) -> bool:
+        """Whether it was prompts that took too much memory; asked once after each error."""
+        found, self._ran_out_reading = self._ran_out_reading, False
+        return found
 
     def forget(self) -> None:
         """After a picture that was not finished: what a cache has of it."""
@@ -215,11 +229,12 @@ class LoadedPipeline:
         pipeline = self.pipeline
         if from_image and self.family.picture is not Picture.REFERENCE:
             if self._from_image is None:
-                self._from_image = from_picture(pipeline, self.family)
-                self._from_image.set_progress_bar_config(disable=True)
+                other = from_picture(pipeline, self.family)
+                other.set_progress_bar_config(disable=True)
                 assert self.embeddings is not None
-                self.embeddings.watch(self._from_image)
-                place(self._from_image, self._device, self.step)
+                self.embeddings.watch(other)
+                place(other, self._device, self.step)
+                self._from_image = other
             check_cache(self._from_image, self._settings)
             pipeline = self._from_image
         if self.turns is not None:

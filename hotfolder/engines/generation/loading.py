@@ -129,12 +129,16 @@ def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
 def takes_turns(pipeline: Any, device: torch.device, step: MemoryPlan) -> bool:
     """Whether text encoders and denoiser are on the device one after the other, which `residence.Turns` sees to.
 
-    In 4 bits they are moved as diffusers does it, and so is a pipeline that does not read its prompts by themselves.
+    In 4 bits they are moved as diffusers does it, and so is a pipeline that does not read its prompts by themselves,
+    or whose text encoders are quantised: not every back end for that can move them.
     """
     return (
         device.type == "cuda"
         and step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8)
         and hasattr(pipeline, "encode_prompt")
+        and not any(
+            is_quantised(part) for name, part in pipeline.components.items() if name.startswith("text_encoder")
+        )
     )
 
 
