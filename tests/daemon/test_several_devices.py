@@ -369,6 +369,7 @@ def test_jobs_with_which_a_daemon_died_are_done_one_at_a_time_on_all_devices(lay
     layout.drained.parent.mkdir(parents=True, exist_ok=True)
     layout.drained.write_text('{"drained": ["a", "b"]}')
     with working(daemon(layout, asleep({"a": 1, "b": 1}), **QUIET)):
+        wait_for(layout.live_status.exists, 20, "it runs")
         wait_for(lambda: "drained" in (gather(layout)["daemon"]["paused"] or ""), 10, "that is told")
         # Nothing but the work itself waits for a device.
         queued = "SELECT count(*) FROM jobs WHERE state = 'queued'"
