@@ -12,6 +12,6 @@ def test_unequal_devices_are_compared_with_the_ideal(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOTFOLDER_OUTPUT__MIN_FREE_MB", "1")
     found = workers._shared(40)
     assert found["jobs"] == sum(found["jobs_of_each"].values()) == 40
-    assert found["jobs_of_each"]["c"] < found["jobs_of_each"]["a"]
-    # Nobody is faster than the ideal; by how much it is missed depends on who else uses this machine.
-    assert 0.95 <= found["times_ideal"] < 3
+    assert found["jobs_of_each"]["c"] <= found["jobs_of_each"]["a"] / 2
+    # Nobody is faster than the ideal; equal parts for all would take 2.3 times as long.
+    assert 0.95 <= found["times_ideal"] < 1.5

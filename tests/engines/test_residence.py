@@ -203,6 +203,23 @@ def test_prompts_are_read_before_the_denoiser_comes_and_no_pixel_shows_it(
     generator.close()
 
 
+@pytest.mark.slow
+def test_prompts_with_weights_that_are_known_do_not_move_the_denoiser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.sd15().save_pretrained(tmp_path / "pipeline")
+    spec = Catalogue().resolve(str(tmp_path / "pipeline"), Kind.GENERATE)
+    watch, theirs = _Watch(), loaded_module.load
+    monkeypatch.setattr(loaded_module, "load", lambda *args: watch(theirs(*args)))
+    for module in (loaded_module, loading):
+        monkeypatch.setattr(module, "takes_turns", lambda *_: True)
+    generator = Generator(spec, CARD, RunnerSettings(precision="float32"), Hooks())
+    for seed in range(3):
+        generator.draw_one({"prompt": "a (cat:1.4)", "seed": seed, **SMALL})
+    assert [place for name, place in watch.moves if name == "unet"] == ["cpu:0", "cpu", "cpu:0"]
+    generator.close()
+
+
 def test_in_4_bits_are_large_text_encoders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is a card and bitsandbytes: what is asked of it, since neither is here."""
     for name, count in {"text_encoder": 900, "text_encoder_2": 10, "transformer": 600, "vae": 500}.items():
