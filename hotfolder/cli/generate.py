@@ -128,7 +128,7 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
         for spec in check.all_completed(exact):
             if spec.until_kept is not None:
                 raise UsageError(
-                    "--until-kept needs the gate, and nothing is judged here", "drop it into inbox/generate"
+                    "--until-kept needs the gate of a root, which is not asked here", "drop it into inbox/generate"
                 )
             number = next(numbers) if spec.best_of else None
             for one in images_of(spec):

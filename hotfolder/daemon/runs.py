@@ -68,7 +68,8 @@ class Runs:
             anew = [each for each in self._ledger.runs.of_drop(run.drop_id) if each.number == run.number]
             if not anew:
                 return False  # its file was taken away
-            run.open, run.kept, run.is_cancelled = anew[0].open, anew[0].kept, anew[0].is_cancelled
+            run.open, run.kept = anew[0].open, anew[0].kept
+            run.is_cancelled = run.is_cancelled or anew[0].is_cancelled
             found = self._following(run)
         if found.stopped is not None:
             if self._ledger.runs.say_stopped(run, found.stopped):

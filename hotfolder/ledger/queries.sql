@@ -68,9 +68,9 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND state IN ('queued', 'running
 RETURNING id, drop_id, source_file, source;
 
 -- name: set_is_cancelled
--- Whether a person has cancelled something of a set.
+-- Whether a person has cancelled something of a set, also where its result is on its way: see mark_cancelled.
 SELECT 1 FROM jobs
-WHERE drop_id = :drop_id AND set_number = :set AND state = 'cancelled' AND error_kind = 'cancelled' LIMIT 1;
+WHERE drop_id = :drop_id AND set_number = :set AND state IN ('cancelled', 'running') AND error_kind = 'cancelled' LIMIT 1;
 
 -- name: drops_waited_for
 -- Files that lie in an inbox still, or of which something is to be done.

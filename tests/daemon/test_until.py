@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from hotfolder.daemon.completion import Completion
 from hotfolder.errors import HotfolderError
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -156,6 +158,27 @@ def test_a_cancelled_run_does_not_go_on_and_says_so(layout: Layout) -> None:
     check_consistent(layout)
     daemon(layout, executor(lambda seed: True), **QUICK).run(once=True)
     assert seeds(layout, "keep") == [2]
+
+
+def test_a_run_is_cancelled_between_a_judgement_and_the_next_seed(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nothing of it is in work: it is cancelled all the same."""
+    (layout.inbox("generate") / "p.txt").write_text("a star --until-kept 1 --at-most 900 --seed 1")
+    real, asked = Completion.finish_sources, []
+
+    def late(self: Completion) -> None:
+        if not asked and rows(layout, "SELECT count(*) FROM images WHERE score IS NOT NULL") == [(1,)]:
+            asked.append(mailbox.ask(layout, {"do": "cancel", "all": True}))
+            running._scan(time.time())  # commands are obeyed
+        real(self)
+
+    monkeypatch.setattr(Completion, "finish_sources", late)
+    running = daemon(layout, executor(lambda seed: False), **QUICK)
+    running.run(once=True)
+    assert asked and seeds(layout, "reject") == [1]
+    assert stopped(layout) == [("it was cancelled: 0 of 1 were kept",)]
+    check_consistent(layout)
 
 
 def test_after_a_power_cut_between_a_judgement_and_the_next_seed_it_goes_on(
