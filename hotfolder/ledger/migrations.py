@@ -437,7 +437,6 @@ def m011_changes_and_looks(db: Database) -> None:
     `looks`: images that a person looked at and left as they were. They are no verdicts: nothing is moved, and none is
     kept from being sorted anew. Of an image and a verdict there is one.
     """
-    time = _TIME.format
     db.conn.execute("ALTER TABLE images ADD COLUMN changed INTEGER NOT NULL DEFAULT 0")
     db.conn.execute("CREATE INDEX images_changed ON images (changed) WHERE changed > 0")
     for name, event in (
@@ -462,18 +461,7 @@ def m011_changes_and_looks(db: Database) -> None:
             UNIQUE (image_id, verdict)
         ) STRICT""")
     db.conn.execute("DROP VIEW verdicts")
-    place = "CASE WHEN images.gone_at IS NULL THEN images.path END"
-    db.conn.execute(f"""
-        CREATE VIEW verdicts AS
-        SELECT verdict_history.image_id, {place} AS path, verdict_history.verdict,
-               verdict_history.given_by AS "by", verdict_history.how, verdict_history.score,
-               verdict_history.gate_keep, {time("verdict_history.created_at")} AS created_at, 1.0 AS weight
-        FROM verdict_history JOIN images ON images.id = verdict_history.image_id
-        WHERE verdict_history.undone_at IS NULL
-        UNION ALL
-        SELECT looks.image_id, {place} AS path, looks.verdict, 'person' AS "by", 'seen' AS how, looks.score,
-               looks.gate_keep, {time("looks.created_at")} AS created_at, looks.weight
-        FROM looks JOIN images ON images.id = looks.image_id""")
+    _view_of_verdicts(db)
 
 
 @steps()
