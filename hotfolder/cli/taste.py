@@ -14,11 +14,12 @@ from hotfolder.cli.queue import ask_or_do, later
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import find_root
-from hotfolder.config.tastes import subject
-from hotfolder.errors import UsageError
+from hotfolder.config.tastes import misfit, subject
+from hotfolder.errors import HotfolderError, UsageError
 from hotfolder.files.trouble import refused
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.labels import LabelReader
+from hotfolder.models import taste_heads
 from hotfolder.printable import printable
 from hotfolder.taste import training
 from hotfolder.taste.picture import Spread, draw, lines
@@ -210,7 +211,20 @@ def _document(at: _At, trained: training.Trained) -> dict[str, Any]:
         {"name": each, "level": head.facts.level, "labels": head.facts.labels, "auc": head.facts.auc}
         for each, head in training.stored_heads(at.layout, inbox)
     ]
-    return {**document, "in_use": at.settings.tastes.head(inbox), "heads": heads}
+    used = at.settings.tastes.head(inbox)
+    return {**document, "in_use": used, "misfit": _misfit(at, inbox, used), "heads": heads}
+
+
+def _misfit(at: _At, inbox: str, head: str | None) -> str | None:
+    """Why the head that is in use does not fit any more."""
+    if head is None:
+        return None
+    wanted = subject(at.settings, inbox)
+    try:
+        facts = taste_heads.read(taste_heads.path_of(at.layout.tastes, head)).facts
+    except HotfolderError as error:
+        return error.message
+    return misfit(wanted, head, facts.prior, facts.encoder, at.reader.encoder(inbox, wanted.encoder))
 
 
 def _sentences(told: Mapping[str, Any]) -> Sequence[str]:
@@ -253,4 +267,6 @@ def _sentences(told: Mapping[str, Any]) -> Sequence[str]:
         )
         found.append(f"  offered: {what}. hotfolder taste use {told['inbox']}")
     found.append(f"  the gate looks at: {told['in_use'] or told['prior']}")
+    if told["misfit"]:
+        found.append(f"  that does not fit any more: {told['misfit']}. hotfolder taste use, or off")
     return found

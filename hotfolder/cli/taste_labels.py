@@ -18,7 +18,7 @@ from hotfolder.taste.training import Trained
 COLUMNS = ("inbox", "sha256", "path", "verdict", "weight", "at", "agrees")
 _MOST_BYTES = 64 * 2**20
 #: As `notes.SaidLabel`: content, keep, weight, at, agrees.
-Row = tuple[str, bool, float, float, bool]
+Row = tuple[str, bool, float, float, bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _row(row: Mapping[str, str | None], content: str, where: str) -> Row:
         raise UsageError(f"{where}: verdict is keep or reject, not {verdict!r}", "mend that line")
     try:
         weight, at = float(row.get("weight") or 1), _seconds(row.get("at"))
-        agrees = bool(int(row.get("agrees") or 1))
+        agrees = bool(int(said)) if (said := row.get("agrees")) else None
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{where}: {error}", "weight is above 0 and at most 1, at is a date as export writes it"

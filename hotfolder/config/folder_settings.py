@@ -99,6 +99,10 @@ class FolderSettings:
         """From which score on the gate keeps what comes of a dropped file, or of none."""
         return self.policy(source_file or "").gate.keep
 
+    def prior(self, source_file: str | None) -> str:
+        """The scorer beside which taste is learnt of what comes of a dropped file."""
+        return self._merged(source_file or "", lenient=True).settings.prior
+
     def is_own_model(self, kind: Kind, model: str) -> bool:
         """Whether work of a kind is done by it because the root's settings say so, or a taste that is in use."""
         return model == self.of_root.default_model(kind) or (kind is Kind.SCORE and has_head(model))

@@ -28,5 +28,24 @@ def subject(settings: FolderSettings, inbox: str) -> Subject:
             f"taste cannot be learnt beside '{prior}', which judges a picture by its prompt",
             f"name another scorer first in gate.score of inbox/{inbox}",
         )
+    if entry is not None and entry.keeps_only_its_score:
+        raise UsageError(
+            f"taste cannot be learnt beside '{prior}': what it keeps of a picture is its rating, and nothing of what "
+            "is shown",
+            f"name another scorer first in gate.score of inbox/{inbox}",
+        )
     encoder = (entry.encoder or prior) if entry is not None else encoder_for(Path(prior).expanduser())
     return Subject(inbox, prior, encoder, own.gate.keep)
+
+
+def misfit(wanted: Subject, head: str, prior: str, encoder: str, stored: str | None) -> str | None:
+    """Why a head, learnt beside `prior` from embeddings by `encoder`, cannot judge an inbox any more; None: it can.
+
+    `stored`: the embeddings that the newest image of the inbox has.
+    """
+    if prior != wanted.prior:
+        return f"'{head}' was learnt beside {prior}, and inbox/{wanted.inbox} is judged by {wanted.prior}"
+    if not encoder.startswith(f"{wanted.encoder}/") or stored not in (None, encoder):
+        seen = stored or wanted.encoder
+        return f"'{head}' was learnt from what {encoder} sees, and inbox/{wanted.inbox} is seen by {seen}"
+    return None

@@ -19,6 +19,7 @@ from hotfolder.daemon.pauses import Pause
 from hotfolder.daemon.results import Results
 from hotfolder.daemon.runs import Runs
 from hotfolder.daemon.sources import Sources
+from hotfolder.daemon.tasting import without_gone_heads
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError, Vanished, WorkerLost
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain
@@ -118,6 +119,9 @@ class Completion:
         if drop is not None and not self._sources.is_unchanged(drop):
             self.release(job)
             self._sources.give_up(drop, now)
+        elif other := without_gone_heads(self._layout, self._settings, job):
+            self._ledger.tastes.judge_as(job.model, other)
+            self.release(job)
         elif error is not None:
             if not self._follow_image(job, now):
                 self._failure(job, error, drop, now)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.config.tastes import prior_of, subject
-from hotfolder.core.tastes import scorer_of
+from hotfolder.config.settings import Settings
+from hotfolder.config.tastes import misfit, prior_of, subject
+from hotfolder.core import formula
+from hotfolder.core.tastes import has_head, head_of, scorer_of
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
@@ -18,6 +20,7 @@ from hotfolder.ledger.labels import LabelReader
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.taste import in_use, notes
 from hotfolder.taste.reports import last_report, report_name
+from hotfolder.types import Job, Kind
 
 log = logging.getLogger(__name__)
 #: Labels from elsewhere that are taken at a time.
@@ -35,10 +38,14 @@ class Tasting:
         self._ledger = ledger
         self._clock = clock
         self._known: tuple[int, int] | None = None  # how far what a person says is counted
+        self._checked: Settings | None = None  # those by which it was looked whether heads in use fit still
         self._new: Counter[str] = Counter()  # by inbox: what was said since it was learnt last
 
     def work(self) -> None:
         """Learns of one inbox, where enough was said since the last time. Raises LedgerError, EnvironmentTrouble."""
+        if self._checked is not self._settings.of_root:
+            self._checked = self._settings.of_root
+            self._say_what_does_not_fit()
         wanted = self._settings.of_root.taste.train_after
         if not wanted:
             return
@@ -51,6 +58,28 @@ class Tasting:
         if due:
             self._new.pop(due[0])
             self._learn(due[0])
+
+    def _say_what_does_not_fit(self) -> None:
+        """Once for the settings that are in force: the person decides what follows."""
+        for inbox, name in self._settings.tastes.heads().items():
+            try:
+                why = self._misfit(inbox, name)
+            except HotfolderError as error:
+                why = error.message
+            if why is not None:
+                log.warning(
+                    "inbox/%s: the gate looks at a taste that does not fit: %s (hotfolder taste use, or off)",
+                    inbox, why,
+                )  # fmt: skip
+
+    def _misfit(self, inbox: str, name: str) -> str | None:
+        """Why a head cannot stand for the taste of an inbox. Raises ModelMissing, ModelDamaged, UsageError."""
+        from hotfolder.models import taste_heads
+
+        wanted = subject(self._settings, inbox)
+        facts = taste_heads.read(taste_heads.path_of(self._layout.tastes, name)).facts
+        with LabelReader(self._layout.database) as reader:
+            return misfit(wanted, name, facts.prior, facts.encoder, reader.encoder(inbox, wanted.encoder))
 
     def _learnt_up_to(self) -> tuple[int, int]:
         """What was said while no daemon ran is counted, too."""
@@ -135,6 +164,8 @@ class Tasting:
                 "error": f"'{name}' was learnt of inbox/{head.facts.inbox} beside {head.facts.prior}, and "
                 f"inbox/{inbox} is judged by {wanted.prior}"
             }
+        if (why := self._misfit(inbox, name)) is not None:
+            return {"error": why, "kind": "usage", "fix": "hotfolder rescore, then hotfolder taste train"}
         before = self._head(inbox)
         self._set(inbox, before, name)
         log.info("inbox/%s: the gate looks at the taste %s, as you asked for", inbox, name)
@@ -161,7 +192,7 @@ class Tasting:
             folder = self._layout.tastes.relative_to(self._layout.root)
             for path in self._layout.tastes.glob(f"*{taste_heads.ENDING}"):
                 if taste_heads.inbox_of(path.stem) == inbox:
-                    self._ledger.tastes.judge_otherwise(scorer_of(path.stem), prior)
+                    self._ledger.tastes.judge_otherwise(scorer_of(path.stem), self._prior(path.stem, prior))
                     beneath.unlink(str(folder / path.name))
                     removed += 1
             if beneath.exists(report := str(folder / report_name(inbox))):
@@ -185,7 +216,7 @@ class Tasting:
         return {"inbox": inbox, "pairs": added}
 
     def _labels(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """`labels`: lists of sha256, whether it is kept, weight, when, and whether the gate had said the same."""
+        """`labels`: lists of sha256, whether it is kept, weight, when, and whether the gate said so (or null)."""
         inbox, said = str(command.get("inbox")), command.get("labels")
         subject(self._settings, inbox)
         now = self._clock()
@@ -204,10 +235,44 @@ class Tasting:
 
     def _set(self, inbox: str, before: str | None, head: str | None) -> None:
         """From now on; also of what waits already."""
+        file = f"inbox/{inbox}/any"
+        known = self._settings.policy(file).models[Kind.SCORE]
         in_use.use(self._layout, inbox, head)
-        if before is not None and before != head:
-            prior = prior_of(self._settings, inbox)
-            self._ledger.tastes.judge_otherwise(scorer_of(before), scorer_of(head) if head else prior)
+        if before is None and head is not None:
+            wanted = self._settings.policy(file).models[Kind.SCORE]
+            self._ledger.tastes.judge_inbox_as(inbox, known, wanted)
+        elif before is not None and before != head:
+            other = scorer_of(head) if head else self._prior(before, prior_of(self._settings, inbox))
+            self._ledger.tastes.judge_otherwise(scorer_of(before), other)
+
+    def _prior(self, head: str, otherwise: str) -> str:
+        """What a head was learnt beside; `otherwise` where it cannot be read."""
+        from hotfolder.models import taste_heads
+
+        try:
+            return taste_heads.read(taste_heads.path_of(self._layout.tastes, head)).facts.prior
+        except HotfolderError:
+            return otherwise
+
+
+def without_gone_heads(layout: Layout, settings: FolderSettings, job: Job) -> str | None:
+    """What judges a job that names a head that is gone, and not in use: forgotten, or too old. None: it may go on.
+
+    A head that is in use and not there is a mistake that a person has to hear of.
+    """
+    if job.kind is not Kind.SCORE or not has_head(job.model):
+        return None
+    from hotfolder.models import taste_heads
+
+    inbox = _inbox(job.source_file)
+    used = settings.tastes.head(inbox) if inbox is not None else None
+    others = {}
+    for name in formula.parse(job.model).names:
+        head = head_of(name)
+        if head is None or head == used or (layout.tastes / (head + taste_heads.ENDING)).exists():
+            continue
+        others[name] = scorer_of(used) if used is not None else settings.prior(job.source_file)
+    return formula.renamed(job.model, others).text if others else None
 
 
 def _report_of(layout: Layout, inbox: str) -> tuple[int, int] | None:
@@ -233,5 +298,5 @@ def _is_label(said: object, now: float) -> bool:
         and numbers
         and 0 < weight <= 1
         and notes.is_time(at, now)
-        and isinstance(agrees, bool)
+        and (agrees is None or isinstance(agrees, bool))
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from hotfolder.gallery.access import Refused
 MOST = 500
 #: Seconds that a search may take (a model may have to be loaded), and that its answer is remembered; how many are.
 _PATIENCE, _REMEMBERED, _MOST_ANSWERS = 180.0, 60.0, 20
+#: Folders of an absolute path, but not of an address.
+_FOLDERS = re.compile(r"(?<![\w/:.~-])/(?:[^\s/'\",:;]+/)*(?=[^\s/])")
 
 
 class Likeness:
@@ -69,5 +72,10 @@ class Likeness:
                 await process.wait()
         if "error" in document:
             error = document["error"]
-            raise Refused(422, str(error["kind"]), str(error["message"]), str(error["fix"]))
+            message, fix = (self._without_folders(str(error[key])) for key in ("message", "fix"))
+            raise Refused(422, str(error["kind"]), message, fix)
         return [row["image_id"] for row in document["found"]]
+
+    def _without_folders(self, text: str) -> str:
+        """Whoever may look at the page need not know where things lie on this machine."""
+        return _FOLDERS.sub("", text.replace(f"{self._layout.root}/", ""))

@@ -30,8 +30,12 @@ class LabelReader(Reader):
         return self._all("looked_at_of_inbox", since=since, **_range(inbox))
 
     def lay_between(self, first: str, last: str, before: float) -> list[dict[str, Any]]:
-        """image_id, sha256, prompt, source_file, path, verdict, score of images that lie from one path to another."""
-        return self._all("lay_between", first=first, last=last, before=before)
+        """image_id, sha256, prompt, source_file, verdict, score, gate_keep of what lies from one path to another.
+
+        In the folder of the first one; of what the gate put there before, and no person has said anything of.
+        """
+        name = first.rfind("/") + 2
+        return self._all("lay_between", first=first, last=last, before=before, name=name)
 
     def encoder(self, inbox: str, name: str) -> str | None:
         """What the newest image's embedding by the encoder of this name is called."""

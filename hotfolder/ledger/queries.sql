@@ -1036,10 +1036,18 @@ WHERE looks.created_at > :since AND images.source_file >= :first AND images.sour
 ORDER BY looks.id;
 
 -- name: lay_between
--- Images that lie in a folder, with a name from one to another, and lay there before.
-SELECT id AS image_id, sha256, prompt, source_file, path, verdict, score FROM images
-WHERE path >= :first AND path <= :last AND created_at < :before AND gone_at IS NULL AND verdict IS NOT NULL
-ORDER BY path LIMIT 5000;
+-- Images that lie in a folder itself, with a name from one to another, and lay there before: put there by the gate, with
+-- no word of a person on them, whenever that was. Verdict and score are of that moment. `name`: where names begin.
+SELECT images.id AS image_id, images.sha256, images.prompt, images.source_file, given.verdict, given.score,
+    given.gate_keep
+FROM images JOIN verdict_history AS given ON given.id = (
+    SELECT max(id) FROM verdict_history WHERE image_id = images.id AND undone_at IS NULL)
+WHERE images.path >= :first AND images.path <= :last AND instr(substr(images.path, :name), '/') = 0
+  AND images.gone_at IS NULL AND given.created_at < :before AND given.given_by IN ('gate', 'taste')
+  AND NOT EXISTS (SELECT 1 FROM verdict_history AS said
+      WHERE said.image_id = images.id AND said.given_by = 'person' AND said.undone_at IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM looks WHERE looks.image_id = images.id)
+ORDER BY images.path LIMIT 5000;
 
 -- name: encoder_of_inbox
 -- The embeddings, of those that one encoder makes, that the newest image of an inbox has.
@@ -1102,13 +1110,24 @@ WHERE scorer = :prior AND image_id IN (
 DELETE FROM scores WHERE scorer IN (SELECT value FROM json_each(:scorers)) AND image_id IN (
     SELECT id FROM images WHERE source_file >= :first AND source_file < :last);
 
--- name: queued_scorers
--- What images that wait are to be judged by.
-SELECT DISTINCT model FROM jobs WHERE state = 'queued' AND kind = 'score';
+-- name: forget_verdicts_by_taste
+-- The verdicts stay: they say where files lay. By which score they were given is not known any more.
+UPDATE verdict_history SET score = NULL WHERE given_by = 'taste' AND image_id IN (
+    SELECT id FROM images WHERE source_file >= :first AND source_file < :last);
+
+-- name: open_scorers
+-- What images are to be judged by that wait, are in work and may be put back, or have failed and may be tried again.
+SELECT DISTINCT model FROM jobs WHERE state IN ('queued', 'running', 'failed') AND kind = 'score';
 
 -- name: jobs_by_other_scorer
--- What waits to be judged by a head that is gone is judged by something else.
-UPDATE jobs SET model = :now WHERE kind = 'score' AND state = 'queued' AND model = :before;
+-- What is to be judged by a head that is gone is judged by something else.
+UPDATE jobs SET model = :now
+WHERE kind = 'score' AND state IN ('queued', 'running', 'failed') AND model = :before;
+
+-- name: inbox_by_other_scorer
+-- What waits of one inbox.
+UPDATE jobs SET model = :now
+WHERE kind = 'score' AND state = 'queued' AND model = :before AND source_file >= :first AND source_file < :last;
 
 -- name: close_calls
 -- Drawn images of an inbox whose score is near a threshold, the nearest first.

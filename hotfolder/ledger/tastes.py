@@ -28,20 +28,37 @@ class Tastes:
 
         Where the gate looked at such a score alone, it looks at the one by the `prior`.
         """
-        between = {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}
+        between = _range(inbox)
         with self._database.transaction():
             found = [row["scorer"] for row in self._database.run("scorers_like_taste").rows]
             scorers = json.dumps([scorer for scorer in found if is_of_taste(scorer)])
             self._database.run("prior_is_the_gates", prior=prior, scorers=scorers, **between)
             self._database.run("forget_scores_of_taste", scorers=scorers, **between)
+            self._database.run("forget_verdicts_by_taste", **between)
             return self._database.run("forget_looks_of_inbox", **between).changed
 
     def judge_otherwise(self, before: str, now: str) -> int:
-        """What waits to be judged by one scorer is judged by another, also in formulas. How many jobs."""
+        """What is to be judged by one scorer is judged by another, also in formulas. How many jobs.
+
+        Also what is in work, and may be put back, and what has failed, and may be tried again.
+        """
         changed = 0
         with self._database.transaction():
-            for row in self._database.run("queued_scorers").rows:
+            for row in self._database.run("open_scorers").rows:
                 if before in (text := row["model"]):
                     other = renamed(text, {before: now}).text
                     changed += self._database.run("jobs_by_other_scorer", before=text, now=other).changed
         return changed
+
+    def judge_as(self, before: str, now: str) -> int:
+        """The same of one whole formula."""
+        return self._database.run("jobs_by_other_scorer", before=before, now=now).changed
+
+    def judge_inbox_as(self, inbox: str, before: str, now: str) -> int:
+        """What waits of an inbox, and was to be judged by one formula, is judged by another. How many jobs."""
+        return self._database.run("inbox_by_other_scorer", before=before, now=now, **_range(inbox)).changed
+
+
+def _range(inbox: str) -> dict[str, str]:
+    """Between these lie the dropped files of an inbox."""
+    return {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}

@@ -22,6 +22,8 @@ _LOADERS = {
 }
 #: The loaders of scorers that judge a picture by its prompt.
 _BY_PROMPT = ("clip_align", "pickscore")
+#: Scorers whose encoder gives ratings, and nothing else.
+_RATING_ONLY = frozenset({"q_realign"})
 
 
 class FileEntry(BaseModel):
@@ -140,6 +142,11 @@ class ModelEntry(BaseModel):
     def needs_prompt(self) -> bool:
         """Whether it judges a picture by its prompt, and says nothing of one without."""
         return self.read_by in _BY_PROMPT
+
+    @property
+    def keeps_only_its_score(self) -> bool:
+        """Whether what is stored of a picture is nothing but how it was rated."""
+        return self.read_by in _RATING_ONLY
 
     @property
     def is_folder(self) -> bool:

@@ -126,10 +126,14 @@ def read(path: Path) -> Head:
             f"the taste '{path.stem}' is not there any more", "hotfolder taste use, or hotfolder taste off"
         ) from None
     except OSError as error:
-        raise ModelDamaged(f"{path} cannot be read: {error.strerror}", "make it readable") from None
+        raise ModelDamaged(
+            f"the taste '{path.stem}' cannot be read: {error.strerror}", "make it readable"
+        ) from None
     found = _NAME.fullmatch(path.stem)
     if found is None or not hashlib.sha256(content).hexdigest().startswith(found["digest"]):
-        raise ModelDamaged(f"{path} is not what its name says", "learn it anew: hotfolder taste train")
+        raise ModelDamaged(
+            f"the taste '{path.stem}' is not what its name says", "learn it anew: hotfolder taste train"
+        )
     return _read(path)
 
 
@@ -141,7 +145,8 @@ def _read(path: Path) -> Head:
         return Head(_facts(said), weight.astype(np.float32), float(bias[0]))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ModelDamaged(
-            f"{path} cannot be read as a taste: {error}", "learn it anew: hotfolder taste train"
+            f"the taste '{path.stem}' cannot be read ({type(error).__name__})",
+            "learn it anew: hotfolder taste train",
         ) from None
 
 

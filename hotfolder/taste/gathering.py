@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,13 @@ class Gathered:
 def gather(reader: LabelReader, subject: Subject, notes: Notes, most: int = MOST_LIBRARY) -> Gathered:
     """All that counts for one inbox, with at most so many pictures beside the judged ones. Raises LedgerError."""
     labels = list(_labels(reader, subject, notes))
-    contents = [label.content for label in labels] + [each.winner for each in notes.pairs]
-    contents += [each.loser for each in notes.pairs]
+    contents = [each.content for each in notes.labels] + [each.winner for each in notes.pairs]
+    contents += [label.content for label in labels] + [each.loser for each in notes.pairs]
     rows = {row["sha256"]: row for row in reader.newest_of_contents(sorted(set(contents)))}
     encoder = reader.encoder(subject.inbox, subject.encoder)
     if encoder is None:
-        return Gathered(subject, None, Evidence.of({}, subject.keep, []), {}, len(labels))
+        unseen = len({label.content for label in labels} | {each.content for each in notes.labels} & rows.keys())
+        return Gathered(subject, None, Evidence.of({}, subject.keep, []), {}, unseen)
     stored = reader.library(subject.inbox, encoder, subject.prior, most)
     known = {row["sha256"] for row in stored}
     missing = [row["image_id"] for sha256, row in rows.items() if sha256 not in known]
@@ -64,6 +65,7 @@ def gather(reader: LabelReader, subject: Subject, notes: Notes, most: int = MOST
         for each in notes.pairs
         if each.winner in rows
     ]
+    labels += _brought(subject, notes, rows, library)
     evidence = Evidence.of(library, subject.keep, labels, pairs)
     unseen = len({label.content for label in labels} - library.keys())
     return Gathered(subject, encoder, evidence, images, unseen)
@@ -77,23 +79,31 @@ def _labels(reader: LabelReader, subject: Subject, notes: Notes) -> Iterator[Lab
     for row in reader.looked_at(subject.inbox, notes.since):
         yield _label(row, float(row["weight"]))
     moved = [row for row in said if row["how"] == "moved" and row["path_before"]]
-    touched = {row["image_id"] for row in said}
+    brought = {each.content for each in notes.labels}
     for first, last, when in _sittings(moved):
         for row in reader.lay_between(first, last, when):
-            if row["image_id"] not in touched and _is_of(subject.inbox, row["source_file"]):
-                # Not newer than a word that was said of it: those count first.
-                yield Label(
-                    row["sha256"],
-                    row["verdict"] == "keep",
-                    _LEFT_WEIGHT,
-                    _group(row),
-                    when - _SITTING,
-                    agrees=True,
-                )
-    own = {row["sha256"]: row for row in reader.newest_of_contents([each.content for each in notes.labels])}
+            if row["sha256"] not in brought and _is_of(subject.inbox, row["source_file"]):
+                # Not newer than a word on another image with the same content: that counts first.
+                label = _label({**row, "created_at": when - _SITTING}, _LEFT_WEIGHT)
+                # Of an old verdict the threshold is not known: it was the gate's all the same.
+                yield label if row["gate_keep"] is not None else replace(label, agrees=True)
+
+
+def _brought(
+    subject: Subject,
+    notes: Notes,
+    rows: Mapping[str, Mapping[str, Any]],
+    library: Mapping[str, tuple[NDArray[np.float32], float]],
+) -> Iterator[Label]:
+    """Labels from elsewhere. Where they do not say whether the gate had said the same, its score of today does."""
     for each in notes.labels:
-        if each.content in own:
-            yield Label(each.content, each.keep, each.weight, _group(own[each.content]), each.at, each.agrees)
+        if each.content not in rows:
+            continue
+        agrees = each.agrees
+        if agrees is None:
+            known = each.content in library
+            agrees = known and (library[each.content][1] >= subject.keep) == each.keep
+        yield Label(each.content, each.keep, each.weight, _group(rows[each.content]), each.at, agrees)
 
 
 def _label(row: Mapping[str, Any], weight: float) -> Label:

@@ -42,7 +42,7 @@ class SaidLabel:
     keep: bool
     weight: float
     at: float
-    agrees: bool = True
+    agrees: bool | None = None  # the gate had said the same; None: whoever brought it does not say
 
 
 @dataclass(slots=True)
@@ -98,9 +98,16 @@ def add(layout: Layout, inbox: str, pairs: Iterable[SaidPair] = (), labels: Iter
     """Adds what is not known yet; how much that was. Raises OSError, and HotfolderError where the file is damaged."""
     notes = _read(layout)
     own = notes.setdefault(inbox, Notes())
-    known = {(each.winner, each.loser): None for each in own.pairs}
-    fresh = [each for each in pairs if (each.winner, each.loser) not in known]
-    own.pairs = [*own.pairs, *fresh][-_MOST:]
+    # Of two pictures the newest word counts: whoever says the opposite has changed their mind.
+    known = {frozenset((each.winner, each.loser)): each for each in own.pairs}
+    fresh = []
+    for pair in pairs:
+        both = frozenset((pair.winner, pair.loser))
+        if (before := known.pop(both, None)) is None or before.winner != pair.winner:
+            fresh.append(pair)
+            before = pair
+        known[both] = before
+    own.pairs = list(known.values())[-_MOST:]
     by_content = {each.content: each for each in own.labels}
     new = [each for each in labels if by_content.get(each.content) != each]
     by_content |= {each.content: each for each in new}

@@ -82,7 +82,11 @@ def test_which_is_better_is_one_key(page: Browser, culled: Layout) -> None:
     page.until("document.querySelector('#better').open", "the question")
     shown = page.run("document.querySelectorAll('#better .better button').length")
     assert 2 <= shown <= 4
+    assert page.run("document.querySelector('#better [aria-live]').textContent").startswith("Set 1 of ")
     page.press("2")
+    page.run(
+        "document.querySelector('#better').dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true}))"
+    )
     wait_for(lambda: any(each["what"] == "pairs" for each in asked(culled)), SECONDS, "a pair")
     (pair,) = (each for each in asked(culled) if each["what"] == "pairs")
     assert isinstance(pair["images"], list) and len(pair["images"]) == shown

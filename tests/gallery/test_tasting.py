@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hotfolder.folders.layout import Layout
+from hotfolder.gallery.likeness import Likeness
 from hotfolder.taste.in_use import InUse
 from hotfolder.taste.notes import of_inbox
 from tests.support.gallery import Client, serving
@@ -49,6 +50,15 @@ def test_three_parts_sum_to_the_score(page: Client, culled: Layout) -> None:
         assert len(taste["like_kept"]) == 3
         assert image_id not in {each["id"] for each in (*taste["like_kept"], *taste["like_rejected"])}
     assert page.get("/api/taste/why/99999").status == 404
+
+
+def test_no_error_says_where_things_lie(culled: Layout) -> None:
+    likeness = Likeness(culled)
+    text = (
+        f"the model {culled.root}/models/a.pth is gone, /srv/x y/b.pth too: https://example.org/a/b, inbox/score/c"
+    )
+    told = likeness._without_folders(text)
+    assert told == "the model models/a.pth is gone, x y/b.pth too: https://example.org/a/b, inbox/score/c"
 
 
 def test_pairs_are_noted(page: Client, culled: Layout) -> None:

@@ -25,7 +25,7 @@ from hotfolder.taste import in_use, notes, training
 from hotfolder.taste.explaining import explained
 from hotfolder.taste.learning import Level
 from hotfolder.taste.reports import last_report
-from hotfolder.types import Kind
+from hotfolder.types import Item, Kind, Outcome
 from tests.support.roots import daemon, rows, settings
 from tests.support.tasting import Seeing, cull, drop, images, judged_root, work
 
@@ -117,12 +117,52 @@ def test_what_waits_is_judged_as_is_asked_now(culled: Layout) -> None:
     tasting = Tasting(culled, FolderSettings(culled.root, settings(culled)), ledger, time.time)
     assert "error" not in tasting.obey({"what": "use", "inbox": "score", "head": name})
     mixed = f"0.5*technical + 0.5*taste:{name}"
-    for job_id, model in ((1, f"taste:{name}"), (2, mixed), (3, "laion-v2")):
-        ledger.database.execute(f"UPDATE jobs SET state = 'queued', model = '{model}' WHERE id = {job_id}")
+    for job_id, state, model in (
+        (1, "queued", f"taste:{name}"),
+        (2, "queued", mixed),
+        (3, "queued", "laion-v2"),
+        (4, "failed", f"taste:{name}"),
+        (5, "running", mixed),
+    ):
+        ledger.database.execute(f"UPDATE jobs SET state = '{state}', model = '{model}' WHERE id = {job_id}")
     tasting.obey({"what": "off", "inbox": "score"})
-    found = ledger.database.execute("SELECT model FROM jobs WHERE state = 'queued' ORDER BY id").rows
+
+    def models() -> list[str]:
+        found = ledger.database.execute("SELECT model FROM jobs WHERE id < 6 ORDER BY id").rows
+        return [row["model"] for row in found]
+
+    both = "0.5*technical + 0.5*technical"
+    assert models() == ["technical", both, "laion-v2", "technical", both]
+    tasting.obey({"what": "use", "inbox": "score", "head": name})
+    assert models() == [f"taste:{name}", both, "laion-v2", "technical", both]  # what waits, and is the gate's
+    tasting.obey({"what": "forget", "inbox": "score"})
+    assert models() == ["technical", both, "laion-v2", "technical", both]
     ledger.close()
-    assert [row["model"] for row in found] == ["technical", "0.5*technical + 0.5*technical", "laion-v2"]
+
+
+class Forgotten(Seeing):
+    """Its head goes while the first picture is in work."""
+
+    def __init__(self, layout: Layout, name: str) -> None:
+        super().__init__("taste")
+        self._gone = (layout.tastes / f"{name}.safetensors", layout.tastes / "in-use.json")
+
+    def _work(self, kind: Kind, item: Item, answer: object) -> Outcome:
+        outcome = super()._work(kind, item, answer)
+        for path in self._gone:
+            path.unlink(missing_ok=True)
+        self._scorer = "technical"
+        return outcome
+
+
+def test_what_a_head_has_judged_that_is_gone_does_not_count(culled: Layout) -> None:
+    name = (last_report(culled, "score") or {})["offered"]
+    asked(culled, {"do": "taste", "what": "use", "inbox": "score", "head": name})
+    drop(culled, 1, 999)
+    executor = Forgotten(culled, name)
+    daemon(culled, executor, WATCH__MODE="polling", GATE__UPSCALE="never", TASTE__TRAIN_AFTER="0").run(once=True)
+    assert rows(culled, "SELECT state, model FROM jobs ORDER BY id DESC LIMIT 1") == [("done", "technical")]
+    assert rows(culled, "SELECT scorer FROM images ORDER BY id DESC LIMIT 1") == [("technical",)]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +195,9 @@ def test_forgetting_leaves_no_trace(culled: Layout) -> None:
                 "INSERT INTO scores (image_id, score, scorer, weights_sha256, preprocessing, precision, gate, "
                 "created_at) VALUES (1, 5.5, ?, 'x', 'y', 'float32', ?, 1)", (scorer, gate),
             )  # fmt: skip
+        connection.execute(
+            "UPDATE verdict_history SET given_by = 'taste', score = 5.5 WHERE image_id = 1 AND id = 1"
+        )
     answer = asked(culled, {"do": "taste", "what": "forget", "inbox": "score"})
     assert answer["heads"] == 1 and answer["looks"]
     left = [path.name for path in culled.tastes.iterdir()]
@@ -164,6 +207,8 @@ def test_forgetting_leaves_no_trace(culled: Layout) -> None:
     assert connection.execute("SELECT count(*) FROM looks").fetchone() == (0,)
     assert connection.execute("SELECT count(*) FROM scores WHERE scorer LIKE '%taste%'").fetchone() == (0,)
     assert connection.execute("SELECT scorer FROM images WHERE id = 1").fetchone() == ("technical",)
+    given = "SELECT count(*), count(score) FROM verdict_history WHERE given_by = 'taste'"
+    assert connection.execute(given).fetchone() == (1, 0)
     connection.close()
     trained = study(culled)
     assert trained.gathered.evidence.labels == () and trained.learnt.level is Level.GATE
@@ -175,6 +220,10 @@ def test_pairs_and_labels_from_elsewhere_count(culled: Layout) -> None:
     assert asked(culled, {"do": "taste", "what": "pairs", "images": ids[:3]})["pairs"] == 0  # known already
     trained = study(culled)
     assert len(trained.gathered.evidence.pairs) == 2
+    assert asked(culled, {"do": "taste", "what": "pairs", "images": [ids[1], ids[0]]})["pairs"] == 1
+    first, second = notes.of_inbox(culled, "score").pairs  # who changes their mind has said it once
+    assert (second.winner, second.loser) == (first.loser, first.winner) or second.winner != first.winner
+    assert len({frozenset((each.winner, each.loser)) for each in (first, second)}) == 2
     asked(culled, {"do": "taste", "what": "forget", "inbox": "score"})
     with LabelReader(culled.database) as reader:
         rows = [(row["sha256"], row["id"]) for row in (reader.image_row(i) for i in ids) if row is not None]
@@ -195,6 +244,62 @@ def test_files_moved_in_one_sitting_say_that_those_between_were_right(tmp_path: 
     by_weight = sorted(label.weight for label in labels)
     assert by_weight == [0.3] * (len(kept) - 4) + [1.0, 1.0]
     assert all(label.agrees and label.keep for label in labels if label.weight == 0.3)
+
+
+def test_what_only_seems_to_have_lain_between_is_no_label(tmp_path: Path) -> None:
+    """Else pictures that nobody looked at become labels, or a word of the person is outweighed by the lack of one."""
+    layout = judged_root(tmp_path, 40)
+    kept = sorted((path, image_id) for image_id, path, _ in images(layout) if path.startswith("keep/"))
+    for path in (kept[1][0], kept[-2][0]):
+        (layout.root / path).rename(layout.root / path.replace("keep/", "reject/"))
+    work(layout)
+    between = [image_id for _, image_id in kept[2:-2]]
+    deeper, sorted_later, said_once, looked_at, undone, brought, other_then = between[:7]
+    add = (
+        "INSERT INTO verdict_history "
+        "(image_id, verdict, given_by, how, score, gate_keep, path, created_at, undone_at) "
+        "VALUES (?, ?, ?, ?, 7, 6.5, 'x', ?, ?)"
+    )
+    later = time.time() + 60
+    connection = sqlite3.connect(layout.database)
+    with connection:
+        connection.execute(
+            "UPDATE images SET path = 'keep/' || substr(path, 6, 2) || '/x.png' WHERE id = ?", (deeper,)
+        )
+        connection.execute(add, (sorted_later, "keep", "gate", None, later, None))
+        connection.execute(add, (said_once, "keep", "person", "key", 1.0, None))  # before anything was forgotten
+        connection.execute(add, (said_once, "keep", "gate", None, 2.0, None))
+        connection.execute(
+            "INSERT INTO looks (image_id, verdict, weight, milliseconds, created_at) VALUES (?, 'keep', 1, 900, 1)",
+            (looked_at,),
+        )
+        connection.execute(add, (undone, "reject", "person", "key", later, later))
+        connection.execute(
+            "UPDATE verdict_history SET verdict = 'reject', score = 5, gate_keep = 6.5 WHERE image_id = ?",
+            (other_then,),
+        )
+    (content,) = connection.execute("SELECT sha256 FROM images WHERE id = ?", (brought,)).fetchone()
+    contents = dict(connection.execute("SELECT sha256, id FROM images"))
+    connection.close()
+    notes.add(layout, "score", labels=[notes.SaidLabel(content, False, 1.0, 0.0)])
+    found = {contents[label.content]: label for label in study(layout).gathered.evidence.labels}
+    left = {image_id for image_id, label in found.items() if label.weight == 0.3}
+    assert left == {undone, other_then, *between[7:]}
+    assert not found[other_then].keep and found[other_then].agrees
+    assert found[looked_at].weight == 1.0 and not found[brought].keep
+    assert deeper not in found and sorted_later not in found
+
+
+def test_labels_that_do_not_say_whether_they_agree_are_compared_with_the_gate(culled: Layout) -> None:
+    """Corrections alone, brought from elsewhere, would teach the opposite, too."""
+    asked(culled, {"do": "taste", "what": "forget", "inbox": "score"})
+    with LabelReader(culled.database) as reader:
+        found = [row for row in (reader.image_row(i) for i, *_ in images(culled)) if row is not None]
+    wrong = [[row["sha256"], row["score"] < 6.5, 1.0, 0.0, None] for row in found]
+    asked(culled, {"do": "taste", "what": "labels", "inbox": "score", "labels": wrong})
+    trained = study(culled)
+    assert trained.gathered.evidence.agreeing == 0.0 and trained.learnt.level is Level.GATE
+    assert "corrections" in trained.learnt.why_not_more
 
 
 def test_a_direction_that_fails_is_not_looked_at_any_more(culled: Layout) -> None:
@@ -224,6 +329,9 @@ def test_a_head_that_is_not_what_it_says_is_refused(culled: Layout) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelDamaged, match="not what its name says"):
         taste_heads.read(path)
+    with pytest.raises(ModelDamaged) as caught:
+        taste_heads.read(path)
+    assert str(culled.root) not in caught.value.message
     with pytest.raises(ModelMissing):
         taste_heads.read(culled.tastes / "score-1-0123456789ab.safetensors")
     with pytest.raises(ModelMissing):
@@ -291,6 +399,36 @@ def test_formulas() -> None:
 def test_taste_is_no_scorer_of_its_own(culled: Layout) -> None:
     with pytest.raises(UsageError, match="learnt beside another"):
         settings(culled, SCORE__SCORER="taste")
+
+
+def test_a_head_of_another_encoder_is_not_used_and_one_in_use_is_told_of(
+    culled: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = (last_report(culled, "score") or {})["offered"]
+    asked(culled, {"do": "taste", "what": "use", "inbox": "score", "head": name})
+    connection = sqlite3.connect(culled.database)
+    with connection:
+        connection.execute("UPDATE embeddings SET encoder = 'technical/test/fedcba9876543210'")
+    connection.close()
+    own = FolderSettings(culled.root, settings(culled))
+    ledger = Ledger.open(culled.database)
+    tasting = Tasting(culled, own, ledger, time.time)
+    for _ in range(2):
+        tasting.work()
+    told = [record.message for record in caplog.records if "does not fit" in record.message]
+    assert len(told) == 1 and "is seen by technical/test/fedcba9876543210" in told[0]
+    assert "is seen by" in tasting.obey({"what": "use", "inbox": "score", "head": name})["error"]
+    own.change(settings(culled, SCORE__SCORER="laion-v2"))
+    tasting.work()
+    ledger.close()
+    told = [record.message for record in caplog.records if "is judged by laion-v2" in record.message]
+    assert len(told) == 1
+
+
+def test_taste_is_not_learnt_beside_a_scorer_that_keeps_only_its_rating(layout: Layout) -> None:
+    own = FolderSettings(layout.root, settings(layout, SCORE__SCORER="q-realign"))
+    with pytest.raises(UsageError, match="beside 'q-realign': what it keeps of a picture is its rating"):
+        subject(own, "score")
 
 
 def test_taste_is_not_learnt_beside_a_scorer_that_judges_by_the_prompt(layout: Layout) -> None:

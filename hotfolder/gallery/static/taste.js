@@ -13,6 +13,11 @@ export class Taste {
     document.getElementById("show-threshold").after(this.button);
     this.box = make("div", "", {class: "taste"});
     this.dialog = make("dialog", "", {id: "better", "aria-labelledby": "better-title"});
+    // It stays while what is below it changes, or its changes would not be read out.
+    this.place = make("p", "", {class: "faint", "aria-live": "polite"});
+    this.asked = make("div");
+    this.dialog.append(this.place, this.asked);
+    this.busy = false;
     document.body.append(this.dialog);
   }
 
@@ -88,6 +93,7 @@ export class Taste {
     this.sets = sets.map((ids) => ids.filter((id) => this.store.has(id))).filter((ids) => ids.length > 1);
     if (!this.sets.length) { tell("No two pictures of one prompt are near the threshold that you have not compared."); return; }
     this.count = 0;
+    this.all = this.sets.length;
     this.next();
     if (!this.dialog.open) this.dialog.showModal();
   }
@@ -99,6 +105,7 @@ export class Taste {
       tell(`${many(this.count, "comparison")} noted. What follows from them is learnt by itself.`);
       return;
     }
+    this.place.textContent = `Set ${this.all - this.sets.length} of ${this.all}`;
     const row = make("div", "", {class: "better"});
     row.append(...ids.map((id, at) => {
       const button = make("button", "", {"aria-label": `Picture ${at + 1} is the best`, onclick: () => this.choose(id, ids)});
@@ -106,19 +113,26 @@ export class Taste {
       return button;
     }));
     const foot = make("div", "", {class: "row"});
-    foot.append(make("button", "None of them", {onclick: () => this.next()}), make("button", "Enough", {onclick: () => { this.sets = []; this.next(); }}));
+    foot.append(make("button", "None of them", {onclick: () => { if (!this.busy) this.next(); }}), make("button", "Enough", {onclick: () => { this.sets = []; if (!this.busy) this.next(); }}));
     this.dialog.onkeydown = (event) => {
       const chosen = ids[Number(event.key) - 1];
       event.stopPropagation();
+      if (event.repeat) return;
       if (chosen !== undefined) { event.preventDefault(); this.choose(chosen, ids); }
     };
-    this.dialog.replaceChildren(make("h2", "Which is better?", {id: "better-title"}), make("p", "All are of one prompt, near your threshold. Nothing is moved."), row, foot);
+    this.asked.replaceChildren(make("h2", "Which is better?", {id: "better-title"}), make("p", "All are of one prompt, near your threshold. Nothing is moved."), row, foot);
     row.querySelector("button").focus();
   }
 
+  // One answer a set: a second key, or one that is held, is not taken for the next one's.
   async choose(best, ids) {
-    const answer = await this.actions.simple("/api/taste/pair", {images: [best, ...ids.filter((id) => id !== best)]}, null);
-    if (!answer) return;
+    if (this.busy) return;
+    this.busy = true;
+    let answer;
+    try {
+      answer = await this.actions.simple("/api/taste/pair", {images: [best, ...ids.filter((id) => id !== best)]}, null);
+    } finally { this.busy = false; }
+    if (!answer || !this.dialog.open) return;
     this.count += 1;
     this.next();
   }
