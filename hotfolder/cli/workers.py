@@ -14,7 +14,7 @@ from typing import Any
 from hotfolder.cli import table
 from hotfolder.config.root import find_root
 from hotfolder.core.times import span
-from hotfolder.errors import ExitCode, UsageError
+from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.printable import printable
@@ -179,7 +179,12 @@ def run_test(given: Path | None, wanted: Sequence[str], timeout: float, *, as_js
         try:
             for number, device in enumerate(tested):
                 item = Item(number, 1, str(image), str(Path(folder) / "staging"))
-                executor.submit(Batch(number, Kind.SCORE, settings.default_model(Kind.SCORE), (item,)), device.id)
+                batch = Batch(number, Kind.SCORE, settings.default_model(Kind.SCORE), (item,))
+                try:
+                    executor.submit(batch, device.id)
+                except EnvironmentTrouble as trouble:
+                    found[device.id] = {"ok": False, "error": trouble.message}
+                    waits.discard(device.id)
             while waits and time.monotonic() - began < timeout:
                 for done in executor.poll(_WAIT):
                     if done.lost is not None:

@@ -13,7 +13,7 @@ class Health:
 
     def __init__(self, first_wait: float) -> None:
         """`first_wait`: seconds for which it is set aside first; each further time it is twice as long."""
-        self._first_wait = first_wait
+        self.first_wait = first_wait
         self._times = 0
         self._until: float | None = None
         self._in_a_row: dict[str, int] = {}
@@ -21,7 +21,7 @@ class Health:
 
     def set_aside(self, why: str, now: float, *, grows: bool = True) -> float:
         """Gives the seconds until it is tried again; `grows`: it counts for how long it is next time."""
-        wait = min(_LONGEST, self._first_wait * 2**self._times)
+        wait = min(_LONGEST, self.first_wait * 2**self._times)
         self._times += grows
         self._until, self.reason = now + wait, why
         self._in_a_row.clear()

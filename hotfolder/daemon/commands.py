@@ -136,6 +136,7 @@ class Commands:
 
     def _retry(self, command: dict[str, Any], asked: str) -> Steps:
         answers = []
+        self._dispatcher.forget(command.get("jobs", []))
         action_id = self._ledger.actions.begin("retry", asked, self._clock())
         for answer in self._completion.retry(command.get("jobs", []), action_id):
             answers.append(answer)

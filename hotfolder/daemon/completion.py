@@ -86,8 +86,11 @@ class Completion:
         self._look_at_all = True  # at drops of an earlier run, too
         self._cancelled: set[int] = set()  # drops of which a person has cancelled something
 
-    def end(self, ended: Ended) -> None:
-        """Finds out what follows. Raises EnvironmentTrouble when that cannot be said now; see `resume`."""
+    def end(self, ended: Ended) -> bool:
+        """Finds out what follows; whether the job has come to its end, and will not be tried again by itself.
+
+        Raises EnvironmentTrouble when that cannot be said now; see `resume`.
+        """
         job = ended.job
         self._sources.ended.add(job.drop_id)
         self._runs.notice(job)
@@ -95,10 +98,10 @@ class Completion:
             self._with_sets.add(job.drop_id)
         if ended.is_cancelled:
             self._clear_claim(job)
-            return
+            return True
         try:
             self._guard.check_root()  # else every file would look as if it had been taken away
-            self._end(job, ended.drop, ended.outcome, ended.lost)
+            return self._end(job, ended.drop, ended.outcome, ended.lost)
         except EnvironmentTrouble:
             self._unrecorded.append(job)
             raise
@@ -112,23 +115,26 @@ class Completion:
             log.error("job %d: unexpected %s", job.id, type(error).__name__, exc_info=error, extra=_fields(job))
             told = HotfolderError(f"what became of it cannot be recorded: {error}", "see the log, and report this")
             self._ledger.jobs.end(job.id, State.FAILED, self._clock(), told.info())
+            return True
 
-    def _end(self, job: Job, drop: Drop | None, outcome: Outcome | None, lost: ErrorInfo | None) -> None:
+    def _end(self, job: Job, drop: Drop | None, outcome: Outcome | None, lost: ErrorInfo | None) -> bool:
         now = self._clock()
         error = outcome.error if outcome else lost
         if drop is not None and not self._sources.is_unchanged(drop):
             self.release(job)
             self._sources.give_up(drop, now)
-        elif other := without_gone_heads(self._layout, self._settings, job):
+            return True
+        if other := without_gone_heads(self._layout, self._settings, job):
             self._ledger.tastes.judge_as(job.model, other)
             self.release(job)
-        elif error is not None:
-            if not self._follow_image(job, now):
-                self._failure(job, error, drop, now)
-        elif outcome is not None:
+            return False
+        if error is not None:
+            return self._follow_image(job, now) or self._failure(job, error, drop, now)
+        if outcome is not None:
             self._outbox.gather(self._success(job, outcome, drop, now), job)
-        else:
-            self.release(job)
+            return True
+        self.release(job)
+        return False
 
     def begin_seeds(self) -> None:
         """Of runs in which nothing is in work just now: else cancelling them would find nothing to cancel."""
@@ -207,7 +213,8 @@ class Completion:
             self._outbox.publish()  # the parent's score is not in the ledger yet
         return self._ledger.images.score_of(image.parent_id, outcome.score)
 
-    def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> None:
+    def _failure(self, job: Job, error: ErrorInfo, drop: Drop | None, now: float) -> bool:
+        """Whether it has failed for good."""
         root = self._settings.of_root
         error = blamed(error, is_default_model=self._settings.is_own_model(job.kind, job.model))
         seen_at = drop.seen_at if drop else None
@@ -235,6 +242,7 @@ class Completion:
                 later = decision.not_before + root.retry.pause_seconds
                 self._ledger.jobs.release(job, not_before=later, spent=False, error=error)
                 self._outbox.pause(Pause(error, decision.not_before))
+        return decision.action is Action.FAIL
 
     def _image(self, job: Job) -> StoredImage | None:
         """The row of the image that the job works on, if it has one already."""

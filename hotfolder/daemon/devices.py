@@ -63,6 +63,7 @@ class Devices:
     def settings_changed(self) -> None:
         for work in self._works.values():
             work.heartbeat = self._new_heartbeat()
+            work.health.first_wait = self._settings.of_root.executor.set_aside_seconds
 
     def __getitem__(self, device: DeviceId) -> DeviceWork:
         return self._works[device]

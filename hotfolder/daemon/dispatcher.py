@@ -87,15 +87,23 @@ class Dispatcher:
 
     @property
     def has_remnants(self) -> bool:
-        """Whether a device is not through with what was taken back from it."""
-        return any(work.has_remnants for work in self.devices.all)
+        """Whether a device that has nothing in work is not through with what it had, or its worker is just leaving."""
+        capacity = self._executor.capacity()
+        return any(not work.jobs and not capacity.get(work.id, 1) for work in self.devices.all)
 
     @property
     def in_work(self) -> list[Job]:
         return [job for work in self.devices.all for job in work.jobs.values()]
 
+    def forget(self, job_ids: Sequence[int]) -> None:
+        """These jobs have come to their end, or begin anew: what devices failed with them before does not count."""
+        for job_id in job_ids:
+            self._blame.forget(job_id)
+        self._taken_back.difference_update(job_ids)
+
     def cancel(self, job_ids: Sequence[int]) -> None:
         """These jobs were cancelled: those of them that are in work do not count any more."""
+        self.forget(job_ids)
         for work in self.devices.all:
             left = work.jobs.keys() & set(job_ids)
             work.cancelled |= left
@@ -153,6 +161,7 @@ class Dispatcher:
         self._guard.check_space(self._settings.of_root.output.min_free_mb << 20)
         drops = self._ledger.drops.of({job.drop_id for job in picked if job.image_id is None})
         wanted = [job for job in picked if self._is_wanted(job, drops.get(job.drop_id), now)]
+        self.forget([job.id for job in picked if job not in wanted])
         jobs = self._ledger.jobs.claim(wanted, now) if wanted else []
         if not jobs:
             return
@@ -263,7 +272,10 @@ class Dispatcher:
                 "start it again, as systemd does by itself: hotfolder run",
             ).info()
         elif done.lost is not None:
-            return self._lost(work, done.lost, started=done.started)
+            if done.batch_id is None or done.batch_id == work.batch_id:
+                return self._lost(work, done.lost, started=done.started)
+            if work.batch_id is None:
+                work.worker_ended()
         return None
 
     def _note(self, work: DeviceWork, told: Progress) -> None:
@@ -301,9 +313,6 @@ class Dispatcher:
         error = outcome.error if outcome else None
         if error is not None and error.failure is FailureClass.ENVIRONMENT:
             work.turns.give_up(time.monotonic())  # so that what fails is not tried again before all else
-        if outcome is not None and (error is None or error.failure is FailureClass.BAD_INPUT):
-            self._blame.forget(job.id)
-            self._taken_back.discard(job.id)
         self._ended.append(Ended(job, _drop_of(job, work.drops), outcome, lost, job.id in work.cancelled))
         work.cancelled.discard(job.id)
         work.jobs.pop(job.id, None)

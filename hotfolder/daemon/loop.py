@@ -313,7 +313,8 @@ class Daemon:
             self._pause(heard.trouble)
         for ended in heard.ended:
             with self._pausing():
-                self._parts.completion.end(ended)
+                if self._parts.completion.end(ended):
+                    self._parts.dispatcher.forget([ended.job.id])
             if self._parts.outbox.is_full:
                 self._parts.outbox.publish()
                 self._alive()

@@ -35,6 +35,7 @@ class Done:
     progress: Progress | None = None
     finished: int | None = None  # id of the batch: it will tell nothing more of it
     lost: str | None = None  # why everything submitted to the device and not reported is lost
+    batch_id: int | None = None  # with `lost`: of the batch that is lost, where the executor knows it
     started: bool = True  # with `lost`: False when the worker never came to work, so no file is to blame
     other_version: str = (
         ""  # with `lost`: of the program as it is installed by now, which is not that of this process
@@ -79,7 +80,10 @@ class Executor(Protocol):
         ...
 
     def unload(self, device: DeviceId) -> None:
-        """Ends its worker, so that its memory is free; the next batch starts another. Only while it has no batch."""
+        """Ends its worker, so that its memory is free; the next batch starts another. Only while it has no batch.
+
+        Waits for nothing: until the worker is gone, the device has no capacity.
+        """
         ...
 
     def abandon(self, device: DeviceId, why: str) -> None:

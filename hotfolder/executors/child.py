@@ -33,7 +33,9 @@ class Child:
         self.connection: Connection[object, object] | None = None
         self.is_busy = self._ready = False
         self._idle_since = 0.0
+        self._batch_id: int | None = None  # in work
         self._abandoned = ""
+        self._left_at: float | None = None  # when it was told to leave
 
     @property
     def id(self) -> DeviceId:
@@ -45,9 +47,11 @@ class Child:
         return self._process.pid if self._process else None
 
     def submit(self, batch: Batch) -> None:
-        """Raises EnvironmentTrouble where the worker cannot be started."""
-        if self._process is not None and self._process.poll() is not None:
-            self._reap()  # died while idle: nothing is lost with it
+        """Raises EnvironmentTrouble where the worker cannot be started. Waits for one that is leaving."""
+        if self._process is not None and (
+            self._process.poll() is not None or self._abandoned or self._left_at is not None
+        ):
+            self._reap()  # died while idle, or is about to end: nothing is lost with it
         if self.connection is None:
             try:
                 self._start()
@@ -56,7 +60,7 @@ class Child:
                     f"the worker cannot start: {error}", "free memory or processes"
                 ) from error
         assert self.connection is not None
-        self.is_busy = True
+        self.is_busy, self._batch_id = True, batch.id
         # Should it just have died: `hear` finds the end of the connection, and reports the batch as lost.
         with contextlib.suppress(OSError):
             self.connection.send(batch)
@@ -70,8 +74,8 @@ class Child:
             try:
                 message = connection.recv()
             except (EOFError, OSError):
-                started = self._ready
-                told.append(Done(self.id, lost=self._reap(), started=started))
+                started, batch_id = self._ready, self._batch_id
+                told.append(Done(self.id, lost=self._reap(), batch_id=batch_id, started=started))
                 break
             if message == READY:
                 self._ready = True
@@ -95,10 +99,23 @@ class Child:
                 )
         return told
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it may be given a batch."""
+        return not self.is_busy and self._left_at is None
+
     def leave_if_idle(self, seconds: float) -> None:
-        """Ends it when it has had nothing to do for so long."""
-        if self._process is not None and not self.is_busy and time.monotonic() - self._idle_since > seconds:
-            self.leave()
+        """Lets it go when it has had nothing to do for so long; clears it away once it has left."""
+        if self._process is None or self.is_busy:
+            return
+        now = time.monotonic()
+        if self._left_at is None:
+            if now - self._idle_since > seconds:
+                self.let_go()
+        elif self._process.poll() is not None:
+            self._reap()
+        elif now - self._left_at > _LEAVE_SECONDS:
+            self._process.kill()
 
     def cancel(self, job_ids: Collection[int]) -> None:
         self._tell((CANCEL, tuple(job_ids)))
@@ -108,8 +125,7 @@ class Child:
 
     def reconfigure(self, settings: RunnerSettings) -> None:
         self._settings = self._device.settings(settings)
-        if self._process is not None:
-            self.leave()
+        self.let_go()
 
     def abandon(self, why: str) -> None:
         if self._process is not None:
@@ -117,25 +133,24 @@ class Child:
             self._process.kill()
 
     def let_go(self) -> None:
-        """Tells it to end, at once if it is busy. To be followed by `leave`, which waits for that."""
-        if self._process is not None and self.connection is not None:
+        """Tells it to end, at once if it is busy: an idle worker leaves when its connection closes.
+
+        `leave_if_idle` finds out when it has; `leave` waits for that.
+        """
+        if self._process is not None and self.connection is not None and self._left_at is None:
             if self.is_busy:
                 self._process.kill()
             self.connection.close()
+            self.is_busy, self._left_at = False, time.monotonic()
 
     def leave(self) -> None:
-        """Ends it, and waits for that: an idle worker leaves when its connection closes."""
-        if self._process is None or self.connection is None:
-            return
-        self.connection.close()
-        try:
-            self._process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._reap()
+        """Ends it, and waits for that."""
+        self.let_go()
+        if self._process is not None:
+            self._reap()
 
     def _tell(self, message: object) -> None:
-        if self.connection is not None:
+        if self.connection is not None and self._left_at is None:
             with contextlib.suppress(OSError):
                 self.connection.send(message)
 
@@ -184,6 +199,7 @@ class Child:
             self._process.kill()
             code = self._process.wait()
         self._process, self.connection, self.is_busy = None, None, False
+        self._batch_id = self._left_at = None
         abandoned, self._abandoned = self._abandoned, ""
         if abandoned:
             return abandoned

@@ -29,7 +29,7 @@ class LocalExecutor:
         return tuple(Device(child.id, self._machine, child.pid) for child in self._children.values())
 
     def capacity(self) -> Mapping[DeviceId, int]:
-        return {child.id: 0 if child.is_busy else 1 for child in self._children.values()}
+        return {child.id: 1 if child.is_free else 0 for child in self._children.values()}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
         self._children[device].submit(batch)
@@ -63,7 +63,7 @@ class LocalExecutor:
 
     def unload(self, device: DeviceId) -> None:
         if (child := self._children.get(device)) is not None:
-            child.leave()
+            child.let_go()
 
     def abandon(self, device: DeviceId, why: str) -> None:
         if (child := self._children.get(device)) is not None:

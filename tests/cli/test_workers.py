@@ -13,10 +13,13 @@ import pytest
 
 from hotfolder.bench.asleep import Asleep
 from hotfolder.documents.status import gather
+from hotfolder.errors import EnvironmentTrouble
+from hotfolder.executors import local
+from hotfolder.executors.base import DeviceId
 from hotfolder.folders.layout import Layout
 from hotfolder.gallery.panel import panel
 from hotfolder.status.prometheus import exposition
-from hotfolder.types import Kind
+from hotfolder.types import Batch, Kind
 from tests.faults.disks import working
 from tests.support.in_process import hotfolder
 from tests.support.live import wait_for
@@ -105,6 +108,30 @@ def test_readiness_is_a_job_that_is_done(layout: Layout, monkeypatch: pytest.Mon
     if not torch.cuda.is_available():
         assert done.returncode == 3
         assert "there is no device 'cuda:0'" in found["cuda:0"]["error"]
+
+
+class _Refusing(Asleep):
+    """The worker of one device cannot be started."""
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        if device == "cpu-1":
+            raise EnvironmentTrouble("the worker cannot start: no memory", "free some")
+        super().submit(batch, device)
+
+
+def test_one_worker_that_cannot_be_started_is_told_beside_the_others(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cpu"]')
+    quick = dict.fromkeys(Kind, 0.01)
+    monkeypatch.setattr(
+        local, "LocalExecutor", lambda *_: _Refusing(quick, quick, dict.fromkeys(["cpu-1", "cpu-2"], 1.0))
+    )
+    code, told = run(layout, "test", "--json")
+    found = {each["device"]: each for each in json.loads(told)["tested"]}
+    assert code == 3
+    assert (found["cpu-1"]["ok"], found["cpu-1"]["error"]) == (False, "the worker cannot start: no memory")
+    assert found["cpu-2"]["ok"]
 
 
 def test_a_snapshot_of_many_devices_is_read_again(layout: Layout) -> None:

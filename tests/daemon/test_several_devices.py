@@ -19,7 +19,7 @@ from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
 from hotfolder.types import Batch, Kind
-from tests.faults.disks import working
+from tests.faults.disks import wait_for_pause, working
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, picture, rows
 
@@ -169,9 +169,28 @@ def test_a_file_that_two_devices_are_lost_with_is_to_blame(layout: Layout) -> No
     error = DeviceLost("the device failed: CUDA error 700", "see dmesg")
     executor.errors.update(dict.fromkeys("abc", error))
     drop(layout, 1)
-    report = daemon(layout, executor, **QUIET).run(once=True)
+    made = daemon(layout, executor, **QUIET)
+    report = made.run(once=True)
     assert (report.done, report.failed) == (0, 1)
     assert len(executor.ended) == 1 + 3  # one without blame, then its attempts
+    # Tried again by a person, it begins anew.
+    assert made._parts.dispatcher._blame._suspects == set()
+    assert made._parts.dispatcher.devices._not_on == {}
+
+
+class Late(Asleep):
+    """Tells again and again that a batch of long ago is lost."""
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        return [Done("b", lost="the worker was killed by SIGKILL", batch_id=0), *super().poll(timeout)]
+
+
+def test_what_is_told_late_of_a_lost_worker_is_not_laid_to_what_is_in_work_now(layout: Layout) -> None:
+    executor = Late(dict.fromkeys(Kind, 0.02), _LOADS, {"a": 1, "b": 1})
+    drop(layout, 8)
+    assert daemon(layout, executor, **QUIET).run(once=True).done == 8
+    assert {name for name, _ in executor.ended} == {"a", "b"}
+    assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(1, 0)]
 
 
 @pytest.mark.slow
@@ -369,8 +388,7 @@ def test_jobs_with_which_a_daemon_died_are_done_one_at_a_time_on_all_devices(lay
     layout.drained.parent.mkdir(parents=True, exist_ok=True)
     layout.drained.write_text('{"drained": ["a", "b"]}')
     with working(daemon(layout, asleep({"a": 1, "b": 1}), **QUIET)):
-        wait_for(layout.live_status.exists, 20, "it runs")
-        wait_for(lambda: "drained" in (gather(layout)["daemon"]["paused"] or ""), 10, "that is told")
+        wait_for_pause(layout, "every device is drained")
         # Nothing but the work itself waits for a device.
         queued = "SELECT count(*) FROM jobs WHERE state = 'queued'"
         wait_for(lambda: rows(layout, queued) == [(6,)], 10, "the files are taken")

@@ -186,8 +186,32 @@ def test_after_it_was_unloaded_it_works_as_before(executor: Executor, pictures: 
         told = drain(executor)
         assert [done.outcome.error for done in told if done.outcome] == [None]
         assert any(done.progress.loading for done in told if done.progress)
+        began = time.monotonic()
         executor.unload(last(executor))
-    assert isinstance(executor, InlineExecutor) or executor.devices()[-1].pid is None
+        # Others are at work meanwhile.
+        assert isinstance(executor, InlineExecutor) or time.monotonic() - began < 4
+        while not executor.capacity()[last(executor)]:
+            assert executor.poll(0.05) == []
+            assert time.monotonic() - began < 30
+        assert isinstance(executor, InlineExecutor) or executor.devices()[-1].pid is None
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_ended_after_its_batch_takes_no_other_with_it(pictures: list[Path]) -> None:
+    executor = LocalExecutor(SETTINGS, 60)
+    try:
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1]))
+        assert drain(executor)[-1].finished == 1
+        executor.abandon(last(executor), "it hangs")
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1], 2))
+        told = drain(executor)
+        assert told[-1].finished == 2
+        submit(executor, batch(Kind.SCORE, "technical", pictures[:1], 3))
+        executor.abandon(last(executor), "it hangs")
+        told = drain(executor)
+        assert (told[-1].lost, told[-1].batch_id) == ("it hangs", 3)
+    finally:
+        executor.close()
 
 
 def test_of_a_device_that_is_gone_nothing_is_done(executor: Executor) -> None:
