@@ -237,7 +237,10 @@ def _sentences(told: Mapping[str, Any]) -> Sequence[str]:
     if told["encoder"] is None:
         found.append("  no embedding of its images is stored: hotfolder rescore")
     elif told["unseen"]:
-        found.append(f"  {told['unseen']} of them are of images without an embedding: hotfolder rescore")
+        found.append(
+            f"  {told['unseen']} of them are of images without an embedding, or without a score by the weights that "
+            "judge now: hotfolder rescore"
+        )
     if threshold is not None:
         between = f"(90 %: {threshold['lowest']:.2f} to {threshold['highest']:.2f})"
         if threshold["lowest"] <= keep <= threshold["highest"]:

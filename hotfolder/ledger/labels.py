@@ -42,13 +42,27 @@ class LabelReader(Reader):
         row = self._first("encoder_of_inbox", name=name, **_range(inbox))
         return str(row["encoder"]) if row else None
 
-    def library(self, inbox: str, encoder: str, prior: str, most: int) -> list[dict[str, Any]]:
-        """image_id, sha256, vector (float16) and prior (may be None) of the newest images."""
-        return self._all("library_of_inbox", encoder=encoder, prior=prior, most=most, **_range(inbox))
+    def version(self, inbox: str, prior: str) -> str | None:
+        """Which version of a scorer has judged the newest image that it has judged."""
+        row = self._first("version_of_prior", prior=prior, **_range(inbox))
+        return str(row["version"]) if row else None
 
-    def embedded_among(self, image_ids: Sequence[int], encoder: str, prior: str) -> list[dict[str, Any]]:
+    def library(
+        self, inbox: str, encoder: str, prior: str, version: str | None, most: int
+    ) -> list[dict[str, Any]]:
+        """image_id, sha256, vector (float16) and prior (may be None) of the newest images.
+
+        `version`: of the scorer, as `version` gives it; None: any.
+        """
+        asked = {"encoder": encoder, "prior": prior, "version": version, "most": most}
+        return self._all("library_of_inbox", **asked, **_range(inbox))
+
+    def embedded_among(
+        self, image_ids: Sequence[int], encoder: str, prior: str, version: str | None = None
+    ) -> list[dict[str, Any]]:
         """The same of these images."""
-        return self._all("embedded_among", ids=json.dumps(list(image_ids)), encoder=encoder, prior=prior)
+        asked = {"encoder": encoder, "prior": prior, "version": version}
+        return self._all("embedded_among", ids=json.dumps(list(image_ids)), **asked)
 
     def close_calls(self, inbox: str, keep: float, reach: float, most: int) -> list[dict[str, Any]]:
         """id, sha256, prompt and score of drawn images whose score is near a threshold, the nearest first."""

@@ -1056,10 +1056,18 @@ WHERE images.source_file >= :first AND images.source_file < :last
   AND embeddings.encoder >= :name || '/' AND embeddings.encoder < :name || '0'
 ORDER BY images.id DESC LIMIT 1;
 
+-- name: version_of_prior
+-- With which weights, and how prepared, a scorer has judged the newest image of an inbox that it has judged.
+SELECT scores.weights_sha256 || ' ' || scores.preprocessing AS version
+FROM images JOIN scores ON scores.image_id = images.id AND scores.scorer = :prior
+WHERE images.source_file >= :first AND images.source_file < :last
+ORDER BY images.id DESC, scores.id DESC LIMIT 1;
+
 -- name: library_of_inbox
--- The newest images of an inbox with their embeddings, and what a scorer said of each.
+-- The newest images of an inbox with their embeddings, and what a scorer said of each: one version of it, or any.
 SELECT images.id AS image_id, images.sha256, embeddings.vector, (
-    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior ORDER BY id DESC LIMIT 1) AS prior
+    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior
+      AND (:version IS NULL OR weights_sha256 || ' ' || preprocessing = :version) ORDER BY id DESC LIMIT 1) AS prior
 FROM images JOIN embeddings ON embeddings.sha256 = images.sha256 AND embeddings.encoder = :encoder
 WHERE images.source_file >= :first AND images.source_file < :last
 ORDER BY images.id DESC LIMIT :most;
@@ -1067,7 +1075,8 @@ ORDER BY images.id DESC LIMIT :most;
 -- name: embedded_among
 -- The same of some images.
 SELECT images.id AS image_id, images.sha256, embeddings.vector, (
-    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior ORDER BY id DESC LIMIT 1) AS prior
+    SELECT score FROM scores WHERE image_id = images.id AND scorer = :prior
+      AND (:version IS NULL OR weights_sha256 || ' ' || preprocessing = :version) ORDER BY id DESC LIMIT 1) AS prior
 FROM images JOIN embeddings ON embeddings.sha256 = images.sha256 AND embeddings.encoder = :encoder
 WHERE images.id IN (SELECT value FROM json_each(:ids));
 

@@ -16,6 +16,8 @@ MOST_LABELS = 2000
 FOLDS = 5
 #: Pictures as alike as that, by the cosine of what tells them from the mean, are never on both sides.
 _SAME = 0.97
+#: Rows that are compared with all others at a time.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +134,24 @@ def joined_groups(names: Sequence[str], rows: Floats, links: Iterable[tuple[int,
 
     It has the first of their names, so that nothing depends on an order.
     """
-    above: dict[str, str] = {name: name for name in names}
+    known = sorted(set(names))
+    places = {name: place for place, name in enumerate(known)}
+    groups = np.array([places[name] for name in names], np.int64)
 
-    def top(name: str) -> str:
-        while above[name] != name:
-            above[name] = name = above[above[name]]
-        return name
+    def join(some: Sequence[int] | NDArray[np.int64]) -> None:
+        found = np.unique(groups[some])
+        if len(found) > 1:
+            groups[np.isin(groups, found)] = found[0]
 
-    def join(one: str, other: str) -> None:
-        first, second = sorted((top(one), top(other)))
-        above[second] = first
-
-    for one, other in links:
-        join(names[one], names[other])
+    for link in links:
+        join(list(link))
     unit = rows.astype(np.float32)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.float32(1e-12))
-    for first, second in zip(*np.nonzero(np.triu(unit @ unit.T > _SAME, 1)), strict=True):
-        join(names[first], names[second])
-    return [top(name) for name in names]
+    for start in range(0, len(unit), _AT_ONCE):
+        alike = unit[start : start + _AT_ONCE] @ unit.T > _SAME
+        for row in np.nonzero(alike.sum(axis=1) > 1)[0]:  # each is like itself
+            join(np.nonzero(alike[row])[0])
+    return [known[group] for group in groups]
 
 
 def fold_of(group: str) -> int:

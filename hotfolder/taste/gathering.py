@@ -25,7 +25,7 @@ _LEFT_WEIGHT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """`encoder`: which embeddings; None where there are none. `unseen`: labels of pictures without one."""
+    """`encoder`: which embeddings; None where there are none. `unseen`: labels of pictures without one, or a score."""
 
     subject: Subject
     encoder: str | None
@@ -44,10 +44,12 @@ def gather(reader: LabelReader, subject: Subject, notes: Notes, most: int = MOST
     if encoder is None:
         unseen = len({label.content for label in labels} | {each.content for each in notes.labels} & rows.keys())
         return Gathered(subject, None, Evidence.of({}, subject.keep, []), {}, unseen)
-    stored = reader.library(subject.inbox, encoder, subject.prior, most)
+    # Scores of different versions are not to be compared: those of another one count as not seen.
+    version = reader.version(subject.inbox, subject.prior)
+    stored = reader.library(subject.inbox, encoder, subject.prior, version, most)
     known = {row["sha256"] for row in stored}
     missing = [row["image_id"] for sha256, row in rows.items() if sha256 not in known]
-    stored += reader.embedded_among(missing, encoder, subject.prior)
+    stored += reader.embedded_among(missing, encoder, subject.prior, version)
     library: dict[str, tuple[NDArray[np.float32], float]] = {}
     images: dict[str, int] = {}
     for row in stored:

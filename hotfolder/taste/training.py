@@ -46,7 +46,8 @@ def study(layout: Layout, reader: LabelReader, subject: Subject) -> Trained:
     offered = made(gathered, learnt, learnt.level) if learnt.level is not Level.GATE else None
     fallback = made(gathered, learnt, Level.THRESHOLD) if learnt.threshold is not None else None
     stored = [head for _, head in stored_heads(layout, subject.inbox)]
-    seen = watch(gathered.evidence, [head for head in stored if head.facts.encoder == gathered.encoder])
+    own = (gathered.encoder, subject.prior)
+    seen = watch(gathered.evidence, [head for head in stored if (head.facts.encoder, head.facts.prior) == own])
     return Trained(gathered, learnt, offered, fallback, seen, up_to)
 
 
@@ -87,7 +88,8 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
         a, c, u = threshold.a, threshold.c, np.zeros(space.axes.shape[1])
     points = space.spread / a
     weight = (space.weight(u) * points).astype(np.float32)
-    calibration = learnt.calibration
+    # Of a threshold beside a direction there is none: what was found is the direction's.
+    calibration = learnt.calibration if directed or learnt.level is not Level.DIRECTION else None
     times = [label.at for label in evidence.labels] + [pair.at for pair in evidence.pairs]
     facts = Facts(
         inbox=subject.inbox,

@@ -22,7 +22,7 @@ MAY_SCAN = {
     "images_written_of", "embedded", "encoders", "image_count_in",
     "inboxes_judged", "said_of_inbox", "looked_at_of_inbox", "encoder_of_inbox", "library_of_inbox",
     "scorers_like_taste", "prior_is_the_gates", "forget_scores_of_taste", "forget_looks_of_inbox", "close_calls",
-    "forget_verdicts_by_taste",
+    "forget_verdicts_by_taste", "version_of_prior",
 }  # fmt: skip
 TABLES = {"drops", "jobs", "images", "scores", "embeddings", "journal", "verdict_history", "looks"}
 

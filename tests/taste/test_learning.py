@@ -153,6 +153,12 @@ def test_nearly_the_same_pictures_are_never_on_both_sides() -> None:
     assert joined_groups(["b", "a", "c"], rows) == ["a", "a", "c"]
     assert joined_groups(["b", "c"], np.array([[1.0, 0.0], [0.0, 1.0]]), [(0, 1)]) == ["b", "b"]
     assert {facts.fold_of(str(n)) for n in range(60)} == {0, 1, 2, 3, 4}
+    alike = np.ones((3000, 8))
+    alike[1500:] = -1  # past those that are compared at a time
+    began = time.perf_counter()
+    joined = joined_groups([f"{number:04d}" for number in range(3000)], alike)
+    assert joined == ["0000"] * 1500 + ["1500"] * 1500
+    assert time.perf_counter() - began < 5
 
 
 def test_the_fit_is_the_minimum() -> None:

@@ -214,6 +214,27 @@ def test_forgetting_leaves_no_trace(culled: Layout) -> None:
     assert trained.gathered.evidence.labels == () and trained.learnt.level is Level.GATE
 
 
+def test_scores_of_another_version_of_the_prior_are_not_compared(culled: Layout) -> None:
+    """Else the threshold would stand between two scales."""
+    ids = [image_id for image_id, *_ in images(culled)]
+    connection = sqlite3.connect(culled.database)
+    with connection:
+        connection.execute(
+            "UPDATE scores SET weights_sha256 = 'old', score = score - 3 WHERE image_id < ?", (ids[60],)
+        )
+    connection.close()
+    gathered = study(culled).gathered
+    assert gathered.unseen == 60 and len(gathered.evidence.labels) == 100
+    assert float(gathered.evidence.priors.min()) > 4
+
+
+def test_a_threshold_beside_a_direction_does_not_claim_the_directions_calibration(culled: Layout) -> None:
+    trained = study(culled)
+    assert trained.learnt.level is Level.DIRECTION and trained.offered is not None and trained.fallback is not None
+    assert trained.offered.facts.calibration is not None
+    assert trained.fallback.facts.calibration is None and trained.fallback.facts.brier is None
+
+
 def test_pairs_and_labels_from_elsewhere_count(culled: Layout) -> None:
     ids = [image_id for image_id, *_ in images(culled)]
     assert asked(culled, {"do": "taste", "what": "pairs", "images": ids[:3]})["pairs"] == 2
