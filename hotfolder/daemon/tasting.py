@@ -103,15 +103,13 @@ class Tasting:
                 return  # nothing but what was forgotten
             offered = training.save(self._layout, trained, self._settings.of_root.taste.heads)
             self._switch_off(inbox, trained)
-        except (EnvironmentTrouble, LedgerError):
+        except (EnvironmentTrouble, LedgerError, OSError):
             raise
         except HotfolderError as error:
             log.warning("nothing was learnt of inbox/%s: %s", inbox, error.message)
             return
         except Exception as error:
             # It is asked again after a restart: what is odd in one inbox must not end the daemon each time.
-            if isinstance(error, OSError | MemoryError):
-                raise
             log.exception("nothing was learnt of inbox/%s: unexpected %s", inbox, type(error).__name__)
             return
         log.info(
