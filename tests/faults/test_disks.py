@@ -24,6 +24,7 @@ def done(layout: Layout) -> bool:
     return not files_in(layout, "inbox") and is_worked(layout)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "none") as disk:
         layout = new_root(disk)
