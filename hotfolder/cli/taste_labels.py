@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import UsageError
+from hotfolder.folders.layout import inbox_of
 from hotfolder.ledger.labels import LabelReader
 from hotfolder.taste import notes
 from hotfolder.taste.training import Trained
@@ -67,7 +68,7 @@ def read(reader: LabelReader, file: Path, inbox: str | None) -> Found:
             if image is None:
                 unknown += 1
                 continue
-            own = inbox or row.get("inbox") or str(image["source_file"]).split("/")[1]
+            own = inbox or row.get("inbox") or str(inbox_of(image["source_file"]))
             labels.setdefault(own, []).append(_row(row, image["sha256"], f"{file}, line {number}"))
     except csv.Error as error:
         raise UsageError(f"{file} is no CSV: {error}", "see: hotfolder taste export") from None
@@ -75,15 +76,12 @@ def read(reader: LabelReader, file: Path, inbox: str | None) -> Found:
 
 
 def _image(reader: LabelReader, row: Mapping[str, str | None]) -> Mapping[str, Any] | None:
-    content = row.get("sha256")
-    if content:
-        found = reader.newest_of_contents([content.lower()])
-        image: Mapping[str, Any] | None = found[0] if found else None
+    image: Mapping[str, Any] | None
+    if content := row.get("sha256"):
+        image = next(iter(reader.newest_of_contents([content.lower()])), None)
     else:
-        path = row.get("path")
-        known = reader.image_by_path(path) if path else None
-        image = known
-    return image if image is not None and str(image["source_file"] or "").count("/") > 1 else None
+        image = reader.image_by_path(path) if (path := row.get("path")) else None
+    return image if image is not None and inbox_of(image["source_file"]) is not None else None
 
 
 def _row(row: Mapping[str, str | None], content: str, where: str) -> Row:

@@ -10,9 +10,9 @@ from typing import Any
 from hotfolder.config.settings import Settings
 from hotfolder.core import tastes
 from hotfolder.errors import UsageError
-from hotfolder.folders.layout import INBOX, Layout
+from hotfolder.folders.layout import Layout, inbox_of
 from hotfolder.taste.in_use import InUse
-from hotfolder.taste.reports import last_report
+from hotfolder.taste.reports import offered
 from hotfolder.types import Kind
 
 
@@ -60,18 +60,6 @@ class Formulas:
                 return None
             text = self._settings.judging(head)
         return Wanted(text, text == of_gate)
-
-
-def offered(layout: Layout, inbox: str) -> str | None:
-    """The head that the last training offered."""
-    found = (last_report(layout, inbox) or {}).get("offered")
-    return found if isinstance(found, str) else None
-
-
-def inbox_of(source_file: str | None) -> str | None:
-    """The inbox that an image came from, if that is known."""
-    parts = str(source_file or "").split("/")
-    return parts[1] if len(parts) > 2 and parts[0] == INBOX else None
 
 
 def formula_for(root: Path | None, settings: Settings, inbox: str, *, of_command: bool) -> str:

@@ -15,11 +15,11 @@ from hotfolder.core import formula
 from hotfolder.core.tastes import has_head, head_of, scorer_of
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, LedgerError
 from hotfolder.files.beneath import Beneath
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import Layout, inbox_of
 from hotfolder.ledger.labels import LabelReader
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.taste import in_use, notes
-from hotfolder.taste.reports import last_report, report_name
+from hotfolder.taste.reports import last_report, place, report_name
 from hotfolder.types import Job, Kind
 
 log = logging.getLogger(__name__)
@@ -187,13 +187,12 @@ class Tasting:
         notes.forget(self._layout, inbox, self._clock())  # first: it refuses where it cannot
         removed = 0
         with Beneath(self._layout.root) as beneath:
-            folder = self._layout.tastes.relative_to(self._layout.root)
             for path in self._layout.tastes.glob(f"*{taste_heads.ENDING}"):
                 if taste_heads.inbox_of(path.stem) == inbox:
                     self._ledger.tastes.judge_otherwise(scorer_of(path.stem), self._prior(path.stem, prior))
-                    beneath.unlink(str(folder / path.name))
+                    beneath.unlink(place(self._layout, path.name))
                     removed += 1
-            if beneath.exists(report := str(folder / report_name(inbox))):
+            if beneath.exists(report := place(self._layout, report_name(inbox))):
                 beneath.unlink(report)
         looks = self._ledger.tastes.forget(inbox, prior)
         self._new.pop(inbox, None)
@@ -204,7 +203,7 @@ class Tasting:
         """`images`: the best one first, then those that it was found better than; of one inbox."""
         images = {image.id: image for image in self._ledger.images.many(command.get("images", []))}
         asked = [images[image_id] for image_id in command.get("images", []) if image_id in images]
-        inboxes = {_inbox(image.source_file) for image in asked}
+        inboxes = {inbox_of(image.source_file) for image in asked}
         if len(asked) < 2 or len(inboxes) != 1 or (inbox := inboxes.pop()) is None:
             return {"error": "two or more pictures of one inbox are wanted, the best one first"}
         best, now = asked[0], self._clock()
@@ -262,7 +261,7 @@ def without_gone_heads(layout: Layout, settings: FolderSettings, job: Job) -> st
         return None
     from hotfolder.models import taste_heads
 
-    inbox = _inbox(job.source_file)
+    inbox = inbox_of(job.source_file)
     used = settings.tastes.head(inbox) if inbox is not None else None
     others = {}
     for name in formula.parse(job.model).names:
@@ -278,11 +277,6 @@ def _report_of(layout: Layout, inbox: str) -> tuple[int, int] | None:
     if isinstance(up_to, list) and len(up_to) == 2 and all(isinstance(each, int) for each in up_to):
         return up_to[0], up_to[1]
     return None
-
-
-def _inbox(source_file: str | None) -> str | None:
-    parts = str(source_file or "").split("/")
-    return parts[1] if len(parts) > 2 and parts[0] == "inbox" else None
 
 
 def _is_label(said: object, now: float) -> bool:

@@ -21,6 +21,12 @@ UNSCORED = ".hotfolder/unscored"
 ARRIVING = ".hotfolder/arriving"
 
 
+def inbox_of(source_file: str | None) -> str | None:
+    """The inbox that an image came from, if that is known."""
+    parts = str(source_file or "").split("/")
+    return parts[1] if len(parts) > 2 and parts[0] == INBOX else None
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folders of one root. Paths in the ledger are relative to it, with '/' between the parts."""

@@ -11,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.tastes import subject
+from hotfolder.folders.layout import inbox_of
 from hotfolder.gallery.access import Refused
 from hotfolder.gallery.actions import asks, ids
-from hotfolder.gallery.site import Site, site_of
+from hotfolder.gallery.site import site_of
 from hotfolder.ledger.labels import LabelReader
 from hotfolder.taste.in_use import InUse
-from hotfolder.taste.reports import last_report
+from hotfolder.taste.reports import last_report, offered
 
 #: What the page is told of a report.
 _TOLD = (
@@ -48,17 +49,19 @@ async def why(request: Request) -> Response:
 
     def found() -> dict[str, Any] | None:
         row = site.row(image_id)
-        inbox = _inbox(row["source_file"])
-        name = _head(site, inbox)
-        if inbox not in site.settings.inboxes or name is None:
+        inbox = inbox_of(row["source_file"])
+        if inbox is None or inbox not in site.settings.inboxes:
+            return None
+        used = InUse(site.layout.root).head(inbox)
+        name = used or offered(site.layout, inbox)
+        if name is None:
             return None
         from hotfolder.taste.explaining import explained  # NumPy: only where there is a taste
 
         with LabelReader(site.layout.database) as reader:
             wanted = subject(FolderSettings(site.layout.root, site.settings), inbox)
             told = explained(site.layout, reader, wanted, name, image_id)
-        in_use = InUse(site.layout.root).head(inbox) == name
-        return {**told, "is_in_use": in_use} if told is not None else None
+        return {**told, "is_in_use": used == name} if told is not None else None
 
     return JSONResponse({"schema_version": 1, "taste": await anyio.to_thread.run_sync(found)})
 
@@ -103,14 +106,3 @@ def pair(asked: Mapping[str, Any]) -> dict[str, Any]:
     if not 2 <= len(set(images)) == len(images) <= _MOST_COMPARED:
         raise Refused(400, "bad_request", f"images are two to {_MOST_COMPARED} different ones, the best one first")
     return {"do": "taste", "what": "pairs", "images": images}
-
-
-def _head(site: Site, inbox: str) -> str | None:
-    used = InUse(site.layout.root).head(inbox)
-    offered = (last_report(site.layout, inbox) or {}).get("offered")
-    return used or (offered if isinstance(offered, str) else None)
-
-
-def _inbox(source_file: str | None) -> str:
-    parts = str(source_file or "").split("/")
-    return parts[1] if len(parts) > 2 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,16 +88,18 @@ class Evidence:
         """The same as it was so many labels and pairs ago."""
         times = sorted([(*_age(label), 0) for label in self.labels] + [(*_age_of_pair(p), 1) for p in self.pairs])
         if len(times) <= count:
-            return Evidence(self.contents, self.vectors, self.priors, self.keep, ())
+            return replace(self, labels=(), pairs=())
         first = times[len(times) - count]
-        return Evidence(
-            self.contents,
-            self.vectors,
-            self.priors,
-            self.keep,
-            tuple(label for label in self.labels if (*_age(label), 0) < first),
-            tuple(pair for pair in self.pairs if (*_age_of_pair(pair), 1) < first),
+        return replace(
+            self,
+            labels=tuple(label for label in self.labels if (*_age(label), 0) < first),
+            pairs=tuple(pair for pair in self.pairs if (*_age_of_pair(pair), 1) < first),
         )
+
+    @property
+    def newest(self) -> float | None:
+        """When the last of it was said, in seconds since the epoch; None where nothing was."""
+        return max([label.at for label in self.labels] + [pair.at for pair in self.pairs], default=None)
 
     @property
     def digest(self) -> str:

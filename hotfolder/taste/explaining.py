@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def _nearest(
     layout: Layout, reader: LabelReader, subject: Subject, head: Head, content: str, vector: np.ndarray
 ) -> dict[str, Any]:
     """The nearest of what the person kept, and of what was rejected, in what counts for the taste."""
-    subject = Subject(subject.inbox, head.facts.prior, subject.encoder, subject.keep)
+    subject = replace(subject, prior=head.facts.prior)
     gathered = gather(reader, subject, notes.of_inbox(layout, subject.inbox), most=0)
     labels = [label for label in gathered.evidence.labels if label.content != content]
     if not labels or gathered.encoder != head.facts.encoder:

@@ -12,6 +12,7 @@ from typing import Any
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.folders.layout import Layout
+from hotfolder.taste.reports import place
 
 log = logging.getLogger(__name__)
 _FILE = "in-use.json"
@@ -50,7 +51,7 @@ def use(layout: Layout, inbox: str, head: str | None) -> None:
     if head is not None:
         heads[inbox] = head
     with Beneath(layout.root) as beneath:
-        name = _name(layout)
+        name = place(layout, _FILE)
         if heads:
             beneath.write(name, json.dumps({"version": 1, "in_use": heads}, indent=1, sort_keys=True) + "\n")
         elif beneath.exists(name):
@@ -76,13 +77,9 @@ def _read(layout: Layout) -> dict[str, str]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HotfolderError(
-            f"{_name(layout)} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"{place(layout, _FILE)} cannot be read: {getattr(error, 'strerror', None) or error}",
             "make it readable, take it from a backup, or move it away: then no inbox is judged by a taste",
         ) from None
-
-
-def _name(layout: Layout) -> str:
-    return str(layout.tastes.relative_to(layout.root) / _FILE)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from typing import Any
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath, open_below
 from hotfolder.folders.layout import Layout
+from hotfolder.taste.reports import place
 
 log = logging.getLogger(__name__)
 _FILE = "notes.json"
@@ -85,7 +86,7 @@ def _read(layout: Layout) -> dict[str, Notes]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HotfolderError(
-            f"{_name(layout)} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"{place(layout, _FILE)} cannot be read: {getattr(error, 'strerror', None) or error}",
             "make it readable, take it from a backup, or move it away: then what it held does not count",
         ) from None
 
@@ -135,8 +136,4 @@ def _write(layout: Layout, notes: dict[str, Notes]) -> None:
     }
     text = json.dumps({"version": 1, "inboxes": inboxes}, indent=0) + "\n"
     with Beneath(layout.root) as beneath:
-        beneath.write(_name(layout), text)
-
-
-def _name(layout: Layout) -> str:
-    return str(layout.tastes.relative_to(layout.root) / _FILE)
+        beneath.write(place(layout, _FILE), text)

@@ -49,8 +49,8 @@ class Spread:
             trained.gathered.subject.inbox,
             trained.gathered.subject.prior,
             tuple(edges.tolist()),
-            tuple(np.histogram(scores[keep], edges)[0].tolist()) if len(scores) else (0,) * (len(edges) - 1),
-            tuple(np.histogram(scores[~keep], edges)[0].tolist()) if len(scores) else (0,) * (len(edges) - 1),
+            tuple(np.histogram(scores[keep], edges)[0].tolist()),
+            tuple(np.histogram(scores[~keep], edges)[0].tolist()),
             evidence.keep,
             own,
         )

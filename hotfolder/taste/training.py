@@ -21,7 +21,7 @@ from hotfolder.taste import notes
 from hotfolder.taste.gathering import Gathered, gather
 from hotfolder.taste.in_use import InUse
 from hotfolder.taste.learning import Check, Learnt, Level, learn
-from hotfolder.taste.reports import report_name
+from hotfolder.taste.reports import place, report_name
 from hotfolder.taste.subject import Subject
 from hotfolder.taste.watching import Watch, watch
 
@@ -58,7 +58,7 @@ def save(layout: Layout, trained: Trained, most: int) -> str | None:
         name = write(layout, trained.offered)
     text = json.dumps(report(trained, name), indent=1, sort_keys=True) + "\n"
     with Beneath(layout.root) as beneath:
-        beneath.write(_place(layout, report_name(subject.inbox)), text)
+        beneath.write(place(layout, report_name(subject.inbox)), text)
     _prune(layout, subject.inbox, most, {name})
     return name
 
@@ -67,7 +67,7 @@ def write(layout: Layout, head: Head) -> str:
     """Gives the name of its file. Raises OSError."""
     name, content = taste_heads.packed(head)
     with Beneath(layout.root) as beneath:
-        beneath.write(_place(layout, name + taste_heads.ENDING), content)
+        beneath.write(place(layout, name + taste_heads.ENDING), content)
     return name
 
 
@@ -80,6 +80,7 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
     """The head of a level. There has to be a space."""
     space, evidence, threshold = learnt.space, gathered.evidence, learnt.threshold
     assert space is not None and threshold is not None and gathered.encoder is not None
+    assert evidence.newest is not None
     subject, check = gathered.subject, learnt.check
     directed = level is Level.DIRECTION
     if directed:
@@ -90,7 +91,6 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
     weight = (space.weight(u) * points).astype(np.float32)
     # Of a threshold beside a direction there is none: what was found is the direction's.
     calibration = learnt.calibration if directed or learnt.level is not Level.DIRECTION else None
-    times = [label.at for label in evidence.labels] + [pair.at for pair in evidence.pairs]
     facts = Facts(
         inbox=subject.inbox,
         level=level.value,
@@ -101,7 +101,7 @@ def made(gathered: Gathered, learnt: Learnt, level: Level) -> Head:
         labels=len(evidence.labels),
         pairs=len(evidence.pairs),
         digest=evidence.digest,
-        learnt_at=max(times),
+        learnt_at=evidence.newest,
         strength=check.strength if directed and check else None,
         a=a,
         c=c,
@@ -170,7 +170,7 @@ def report(trained: Trained, head: str | None) -> dict[str, Any]:
             ],
         },
         "lately": None if trained.watch is None else trained.watch.told(),
-        "learnt_at": _date(evidence),
+        "learnt_at": _date(evidence.newest),
         "up_to": list(trained.up_to),
     }
 
@@ -194,16 +194,11 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _date(evidence: Any) -> str | None:
-    times = [each.at for each in (*evidence.labels, *evidence.pairs)]
+def _date(moment: float | None) -> str | None:
     try:
-        return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds") if times else None
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds") if moment is not None else None
     except (ValueError, OverflowError, OSError):
         return None  # a picture or a note with a date that no calendar has
-
-
-def _place(layout: Layout, name: str) -> str:
-    return str(layout.tastes.relative_to(layout.root) / name)
 
 
 def _prune(layout: Layout, inbox: str, most: int, wanted: set[str | None]) -> None:
@@ -212,4 +207,4 @@ def _prune(layout: Layout, inbox: str, most: int, wanted: set[str | None]) -> No
     with Beneath(layout.root) as beneath:
         for name in names[:-most]:
             if name not in in_use | wanted:
-                beneath.unlink(_place(layout, name + taste_heads.ENDING))
+                beneath.unlink(place(layout, name + taste_heads.ENDING))

@@ -18,23 +18,20 @@ from hotfolder.types import Kind
 class TasteScorer:
     """On the prior's scale: at gate.keep the person is as likely to keep the picture as not."""
 
-    def __init__(self, spec: ModelSpec, prior: Scorer) -> None:
-        path = spec.files[0].path
-        head = taste_heads.read(path)
+    def __init__(self, spec: ModelSpec, head: taste_heads.Head, prior: Scorer) -> None:
         self.name = TASTE
         self.prior = prior
         self.encoder = prior.encoder
         if head.facts.encoder != self.encoder.id:
             raise ModelDamaged(
-                f"the taste '{path.stem}' was learnt from what {head.facts.encoder} sees, and pictures are seen by "
-                f"{self.encoder.id} now",
+                f"the taste '{spec.files[0].path.stem}' was learnt from what {head.facts.encoder} sees, and pictures "
+                f"are seen by {self.encoder.id} now",
                 "hotfolder rescore, then hotfolder taste train; or hotfolder taste off",
             )
         self._weight = torch.from_numpy(head.weight).double()
         self._rest = head.bias + head.facts.offset
         self.slope = prior.slope + float(self._weight.norm())
-        own = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.weights_sha256 = hashlib.sha256((own + prior.weights_sha256).encode()).hexdigest()
+        self.weights_sha256 = hashlib.sha256((spec.verify() + prior.weights_sha256).encode()).hexdigest()
 
     def rate(self, embeddings: torch.Tensor) -> torch.Tensor:
         personal = embeddings.double() @ self._weight + self._rest
@@ -45,10 +42,11 @@ def load(spec: ModelSpec, bench: Bench) -> TasteScorer:
     settings = bench.settings
     catalogue = Catalogue(settings.model_folders, settings.model_entries)
     path = spec.files[0].path
-    prior = load_scorer(catalogue.resolve(taste_heads.read(path).facts.prior, Kind.SCORE), bench)
+    head = taste_heads.read(path)
+    prior = load_scorer(catalogue.resolve(head.facts.prior, Kind.SCORE), bench)
     if isinstance(prior, PromptedScorer):
         raise ModelDamaged(
             f"the taste '{path.stem}' was learnt beside '{prior.name}', which judges by the prompt now",
             "hotfolder taste train",
         )
-    return TasteScorer(spec, prior)
+    return TasteScorer(spec, head, prior)
