@@ -29,6 +29,11 @@ def user_folder(variable: str, below_home: str, otherwise: str, environ: Mapping
         return Path(otherwise)
 
 
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """What can be made anew: `$XDG_CACHE_HOME/hotfolder`."""
+    return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder"
+
+
 def expanded(path: Path) -> Path:
     """With the home folder in the place of '~'. Where that is not known, it stays: a '~' is a name like any other."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises

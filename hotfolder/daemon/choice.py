@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.batching import BatchPolicy, pick_batch
@@ -34,6 +34,7 @@ class _Queue:
     groups: Sequence[Group]
     front: Sequence[Prior]
     policy: BatchPolicy
+    runnable: dict[Group, Sequence[Job]] = field(default_factory=dict)  # those that were read already
 
     @property
     def priorities(self) -> Mapping[Group, float]:
@@ -89,6 +90,12 @@ class Choice:
             own = held or [group for group in queue.groups if must or self._may_load(work, group, queue)]
         return work.turns.choose(own, time.monotonic(), queue.policy.fairness_seconds, queue.priorities)
 
+    def _runnable(self, queue: _Queue, group: Group) -> Sequence[Job]:
+        """The oldest jobs of a group, read once for all devices that ask."""
+        if group not in queue.runnable:
+            queue.runnable[group] = self._jobs.runnable(queue.now, group)
+        return queue.runnable[group]
+
     def _may_load(self, work: DeviceWork, group: Group, queue: _Queue) -> bool:
         """Whether it pays to load a model that others have loaded already."""
         others = [
@@ -96,7 +103,7 @@ class Choice:
             for other in self._devices.others(work)
             if other.turns.current == group or other.has_loaded_model(group)
         ]
-        count = len(self._jobs.runnable(queue.now, group))
+        count = len(self._runnable(queue, group))
         if count >= RUNNABLE_AT_ONCE:
             return True
         usual, load = _usual((work, *others), group)
@@ -104,7 +111,7 @@ class Choice:
         return is_worth_loading(load, Able(work.seconds_per_job(group[0]) or usual), able, count)
 
     def _pick(self, work: DeviceWork, group: Group, queue: _Queue, *, must: bool) -> Chosen:
-        oldest = found = self._jobs.runnable(queue.now, group)
+        oldest = found = self._runnable(queue, group)
         goes_first = group in queue.priorities and not work.turns.oldest_lead(group)
         if goes_first:
             first = self._jobs.queued([prior.id for prior in queue.front if prior.group == group][: len(oldest)])

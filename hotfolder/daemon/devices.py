@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
@@ -207,14 +206,13 @@ class Devices:
         return was_out
 
     def _read_drained(self) -> set[DeviceId]:
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                found = json.loads(self._file.read_text(encoding="utf-8"))
-                return {str(device) for device in found["drained"]}
-            except FileNotFoundError:
-                raise
-            except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-                log.warning("%s cannot be read and does not count: %s", self._file, error)
+        try:
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+            return {str(device) for device in found["drained"]}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            log.warning("%s cannot be read and does not count: %s", self._file, error)
         return set()
 
     def _write_drained(self, drained: Collection[DeviceId]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hotfolder.ledger.reader import Reader
+from hotfolder.ledger.rows import range_of
 
 
 class LabelReader(Reader):
@@ -23,11 +24,11 @@ class LabelReader(Reader):
 
     def said(self, inbox: str, since: float = 0.0) -> list[dict[str, Any]]:
         """image_id, sha256, prompt, source_file, verdict, how, score, gate_keep, path_before, created_at."""
-        return self._all("said_of_inbox", since=since, **_range(inbox))
+        return self._all("said_of_inbox", since=since, **range_of(inbox))
 
     def looked_at(self, inbox: str, since: float = 0.0) -> list[dict[str, Any]]:
         """The same of looks, with their weight, and without what says how."""
-        return self._all("looked_at_of_inbox", since=since, **_range(inbox))
+        return self._all("looked_at_of_inbox", since=since, **range_of(inbox))
 
     def lay_between(self, first: str, last: str, before: float) -> list[dict[str, Any]]:
         """image_id, sha256, prompt, source_file, verdict, score, gate_keep of what lies from one path to another.
@@ -39,12 +40,12 @@ class LabelReader(Reader):
 
     def encoder(self, inbox: str, name: str) -> str | None:
         """What the newest image's embedding by the encoder of this name is called."""
-        row = self._first("encoder_of_inbox", name=name, **_range(inbox))
+        row = self._first("encoder_of_inbox", name=name, **range_of(inbox))
         return str(row["encoder"]) if row else None
 
     def version(self, inbox: str, prior: str) -> str | None:
         """Which version of a scorer has judged the newest image that it has judged."""
-        row = self._first("version_of_prior", prior=prior, **_range(inbox))
+        row = self._first("version_of_prior", prior=prior, **range_of(inbox))
         return str(row["version"]) if row else None
 
     def library(
@@ -55,7 +56,7 @@ class LabelReader(Reader):
         `version`: of the scorer, as `version` gives it; None: any.
         """
         asked = {"encoder": encoder, "prior": prior, "version": version, "most": most}
-        return self._all("library_of_inbox", **asked, **_range(inbox))
+        return self._all("library_of_inbox", **asked, **range_of(inbox))
 
     def embedded_among(
         self, image_ids: Sequence[int], encoder: str, prior: str, version: str | None = None
@@ -67,13 +68,8 @@ class LabelReader(Reader):
     def close_calls(self, inbox: str, keep: float, reach: float, most: int) -> list[dict[str, Any]]:
         """id, sha256, prompt and score of drawn images whose score is near a threshold, the nearest first."""
         near = {"keep": keep, "lowest": keep - reach, "highest": keep + reach, "most": most}
-        return self._all("close_calls", **near, **_range(inbox))
+        return self._all("close_calls", **near, **range_of(inbox))
 
     def newest_of_contents(self, contents: Sequence[str]) -> list[dict[str, Any]]:
         """image_id, sha256, path, prompt and source_file of the newest image of each of these sha256."""
         return self._all("newest_of_contents", ids=json.dumps(list(contents)))
-
-
-def _range(inbox: str) -> dict[str, str]:
-    """Between these lie the dropped files of an inbox."""
-    return {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}

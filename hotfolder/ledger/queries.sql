@@ -406,10 +406,6 @@ SELECT jobs.id, iif(images.verdict = 'keep', images.id, NULL) AS kept,
 FROM jobs LEFT JOIN images ON images.id = jobs.image_id
 WHERE jobs.id IN (SELECT value FROM json_each(:ids));
 
--- name: newest_seed
--- The job of a seed, and its place in the queue.
-SELECT * FROM jobs WHERE id = :id;
-
 -- name: seeds_after
 -- Seeds of a set that were begun after this one.
 SELECT id FROM jobs

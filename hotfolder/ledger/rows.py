@@ -146,3 +146,8 @@ def identity_columns(identity: FileIdentity | None) -> dict[str, Any]:
     if identity is None:
         return {"inode": None, "size": None, "mtime_ns": None}
     return {"inode": identity.inode, "size": identity.size, "mtime_ns": identity.mtime_ns}
+
+
+def range_of(inbox: str) -> dict[str, str]:
+    """Between these lie the dropped files of an inbox."""
+    return {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}

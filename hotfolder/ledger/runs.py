@@ -39,7 +39,7 @@ class Runs:
             seeds.setdefault(row["set_number"], []).append(row["id"])
         found = []
         for number, ids in seeds.items():
-            newest = self._database.run("newest_seed", id=ids[-1]).rows[0]
+            newest = self._database.run("jobs_by_id", ids=json.dumps([ids[-1]])).rows[0]
             is_cancelled = self._jobs.set_is_cancelled(drop_id, number)
             run = StoredRun(
                 drop_id, number, newest["source_file"], to_generate_params(newest), ids[-1], len(ids), is_cancelled
@@ -55,7 +55,7 @@ class Runs:
     def begin(self, run: StoredRun, jobs: Sequence[NewJob], now: float) -> None:
         """Queues more seeds, all or none of them, where the one before is or was."""
         with self._database.transaction():
-            place = self._database.run("newest_seed", id=run.last_job).rows[0]["place"]
+            place = self._database.run("place_of_job", id=run.last_job).rows[0]["place"]
             for job in jobs:
                 self._jobs.add(job, run.drop_id, run.source_file, None, now, place)
         rows = self._database.run("seeds_after", drop_id=run.drop_id, set=run.number, after=run.last_job).rows

@@ -8,6 +8,7 @@ from collections import Counter
 from hotfolder.core.formula import renamed
 from hotfolder.core.tastes import is_of_taste
 from hotfolder.ledger.database import Database
+from hotfolder.ledger.rows import range_of
 
 
 class Tastes:
@@ -28,7 +29,7 @@ class Tastes:
 
         Where the gate looked at such a score alone, it looks at the one by the `prior`.
         """
-        between = _range(inbox)
+        between = range_of(inbox)
         with self._database.transaction():
             found = [row["scorer"] for row in self._database.run("scorers_like_taste").rows]
             scorers = json.dumps([scorer for scorer in found if is_of_taste(scorer)])
@@ -56,9 +57,4 @@ class Tastes:
 
     def judge_inbox_as(self, inbox: str, before: str, now: str) -> int:
         """What waits of an inbox, and was to be judged by one formula, is judged by another. How many jobs."""
-        return self._database.run("inbox_by_other_scorer", before=before, now=now, **_range(inbox)).changed
-
-
-def _range(inbox: str) -> dict[str, str]:
-    """Between these lie the dropped files of an inbox."""
-    return {"first": f"inbox/{inbox}/", "last": f"inbox/{inbox}0"}
+        return self._database.run("inbox_by_other_scorer", before=before, now=now, **range_of(inbox)).changed

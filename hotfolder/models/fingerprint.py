@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hotfolder.core.families import family_called
-from hotfolder.home import user_folder
+from hotfolder.home import cache_folder
 from hotfolder.models.registry import ModelSpec, sha256_of
 
 #: What of a pipeline folder is part of the model.
@@ -62,7 +62,7 @@ def _old_hash(path: Path) -> str:
 
 
 def _usual_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder" / "digests.json"
+    return cache_folder(environ) / "digests.json"
 
 
 class _Remembered:

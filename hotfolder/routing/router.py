@@ -160,7 +160,7 @@ class Router:
             return replace(measured, verdict=Verdict.REJECT, image=aside)
         generated = job.params.generated
         until = generated.request.until_kept if generated is not None else None
-        if generated is not None and generated.set_number is not None and until is None:
+        if job.set_number is not None:
             return measured  # what becomes of it is decided when all of its set are judged
         first_judged_at = generated.first_judged_at if generated and generated.first_judged_at is not None else now
         decision = judge(outcome.score.value, role, job.try_number, policy.gate, now - first_judged_at)

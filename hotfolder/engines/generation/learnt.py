@@ -20,7 +20,7 @@ from typing import Any
 
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.files.regular import read_at_most
-from hotfolder.home import user_folder
+from hotfolder.home import cache_folder
 
 log = logging.getLogger(__name__)
 Shape = tuple[int, int]  # width and height, in pixels
@@ -174,4 +174,4 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _usual_path(environ: Mapping[str, str] = os.environ) -> Path:
-    return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder" / "memory.json"
+    return cache_folder(environ) / "memory.json"

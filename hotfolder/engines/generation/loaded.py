@@ -270,9 +270,7 @@ class LoadedPipeline:
     def can_be_float32(self) -> bool:
         """Whether more precision is to be had."""
         is_kept = any(map(is_quantised, self.pipeline.components.values()))
-        return (
-            self.dtype is not torch.float32 and self.step not in (MemoryPlan.FP8, MemoryPlan.NF4) and not is_kept
-        )
+        return self.dtype is not torch.float32 and self.step not in _IN_FEWER_BITS and not is_kept
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:

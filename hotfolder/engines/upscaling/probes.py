@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
 from hotfolder.engines.upscaling.network import Network
-from hotfolder.home import user_folder
+from hotfolder.home import cache_folder
 
 log = logging.getLogger(__name__)
 #: Changed whenever a probe changes: older findings are forgotten.
@@ -176,7 +176,7 @@ def _is_near_float32(network: Network) -> bool:
 
 def _cache(environ: Mapping[str, str]) -> Path:
     """`$XDG_CACHE_HOME/hotfolder/probes`."""
-    return user_folder("XDG_CACHE_HOME", ".cache", "/var/cache", environ) / "hotfolder" / "probes"
+    return cache_folder(environ) / "probes"
 
 
 def _load(path: Path) -> dict[str, dict[str, object]]:
