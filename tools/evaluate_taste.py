@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hotfolder.taste.evidence import Evidence, Floats, Label
-from hotfolder.taste.fit import LEAST_PRIOR
+from hotfolder.taste.fit import LEAST_PRIOR, probability
 from hotfolder.taste.learning import Learnt, Level, learn
 from hotfolder.taste.measures import auc
 from hotfolder.taste.space import Space
@@ -99,17 +99,13 @@ def _judged(
     on = learnt.level is Level.DIRECTION
     judge = z if on else gate
     saved = float(((gate >= 0) != said.astype(bool)).mean() - ((judge >= 0) != said.astype(bool)).mean()) * 100
-    chances = learnt.calibration.chance(judge) if on and learnt.calibration else _chance(plain)
+    chances = learnt.calibration.chance(judge) if on and learnt.calibration else probability(plain)
     return Result(
         kind, cell.rho, cell.shape, cell.share, seen, len(evidence.labels), learnt.level.value,
         auc(z, said, ones) if on else float("nan"), auc(gate, said, ones),
-        float(((chances - said) ** 2).mean()), float(((_chance(plain) - said) ** 2).mean()), saved if on else 0.0,
+        float(((chances - said) ** 2).mean()), float(((probability(plain) - said) ** 2).mean()), saved if on else 0.0,
         seconds,
     )  # fmt: skip
-
-
-def _chance(z: Floats) -> Floats:
-    return 1 / (1 + np.exp(-z))
 
 
 def _z(world: World, evidence: Evidence, learnt: Learnt, out: slice) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,8 +109,7 @@ def _expected(chances: Floats) -> float:
     return auc(twice, answers, np.concatenate([chances, 1 - chances]))
 
 
-def _between(low: float, high: float, is_below: object) -> float:
-    assert callable(is_below)
+def _between(low: float, high: float, is_below: Callable[[float], bool]) -> float:
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if is_below(middle) else (low, middle)

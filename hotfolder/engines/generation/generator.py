@@ -63,7 +63,7 @@ class Generator:
             spec, device, settings, lambda: self.hooks.make_room(), begin, self.name, self._sha256
         )
         self._record = Record(self.name, self._sha256, spec, device, settings, self._resident)
-        self._together = self._resident.together(max(1, settings.draw_together))
+        self._together = self._as_many_as_fit()
 
     @property
     def _family(self) -> Family:
@@ -192,8 +192,12 @@ class Generator:
             return True
         if not self._resident.step_down(shape):
             return False
-        self._together = self._resident.together(max(1, self._settings.draw_together))
+        self._together = self._as_many_as_fit()
         return True
+
+    def _as_many_as_fit(self) -> int:
+        """How many pictures are drawn at once, by the memory that the step in force leaves."""
+        return self._resident.together(max(1, self._settings.draw_together))
 
     def _draw_batch(self, batch: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
         self._resident.ensure()

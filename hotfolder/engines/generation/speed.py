@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ def speed_up(pipeline: Any, settings: RunnerSettings) -> None:
 def slow_down(pipeline: Any, settings: RunnerSettings) -> None:
     """diffusers sets the way of attention for the whole process: the next model is to begin as any."""
     if settings.attention != "native":
-        _set(denoiser_of(pipeline), "native")
+        denoiser_of(pipeline).set_attention_backend("native")
 
 
 def check_cache(pipeline: Any, settings: RunnerSettings, kind: type[UsageError | BadInput] = BadInput) -> None:
@@ -76,19 +75,9 @@ def _attend(pipeline: Any, wanted: str) -> None:
             "set generate.attention to 'native'",
         )
     try:
-        _set(denoiser, name)
+        denoiser.set_attention_backend(name)
     except (RuntimeError, ImportError) as error:
         raise DeviceTrouble(
             f"generate.attention = '{wanted}' cannot be had here: {error}",
             f"install {package}; or set generate.attention to 'native'",
         ) from error
-
-
-def _set(denoiser: Any, name: str) -> None:
-    theirs = logging.getLogger("diffusers")
-    before = theirs.level
-    theirs.setLevel(logging.ERROR)  # it warns each time that this is experimental
-    try:
-        denoiser.set_attention_backend(name)
-    finally:
-        theirs.setLevel(before)

@@ -15,7 +15,7 @@ import transformers
 from hotfolder.engines.generation.denoiser_file import Weights, read_scaled
 from hotfolder.engines.generation.fitting import fitting, whole
 from hotfolder.errors import ModelDamaged, UsageError
-from hotfolder.models.checkpoint import read_header
+from hotfolder.models.checkpoint import Header, read_header
 from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import SCALES, check_scales
 
@@ -25,7 +25,11 @@ _MARKS = (*SCALES, ".comfy_quant")
 
 def has_scales(path: Path) -> bool:
     """Whether this file has weights of 8 bits with scales, which take twice as much once they are read."""
-    return any(name.endswith(_MARKS) for name in read_header(path).shapes)
+    return _scales_in(read_header(path))
+
+
+def _scales_in(header: Header) -> bool:
+    return any(name.endswith(_MARKS) for name in header.shapes)
 
 
 def _files(folder: Path, variant: str | None) -> list[Path]:
@@ -57,9 +61,9 @@ def scaled_encoders(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) 
         ):
             continue
         files = _files(folder / name, variant_of(folder))
-        if not any(map(has_scales, files)):
-            continue
         headers = {path: read_header(path) for path in files}
+        if not any(map(_scales_in, headers.values())):
+            continue
         for path, header in headers.items():
             check_scales(path, header)
         cls = getattr(transformers, str(named[1]), None)
