@@ -10,11 +10,12 @@ import pytest
 
 from hotfolder.cli.workers_up import run_up
 from hotfolder.errors import UsageError
+from tests.support.clusters import skip_without_ray
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    skip_without_ray()
     found: dict[str, Any] = {}
     monkeypatch.setattr(
         os, "execve", lambda _, command, environment: found.update(command=command, env=environment)

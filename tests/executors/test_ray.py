@@ -20,7 +20,7 @@ from hotfolder.executors.ray_executor import RayExecutor
 from hotfolder.executors.ray_wire import why_unfit
 from hotfolder.types import Item, Kind, Outcome, Staged
 from tests.executors.test_contract import SETTINGS, batch, drain, pictures  # noqa: F401 - a fixture
-from tests.support.clusters import NODE, cluster
+from tests.support.clusters import NODE, cluster, skip_without_ray
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_link_is_killed_and_made_anew(executor: RayExecutor, pictures: list[
 
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    skip_without_ray()
     executor = RayExecutor(SETTINGS, 60, "127.0.0.1:1", probe=tmp_path / "probe", root=tmp_path, wait_seconds=1)
     try:
         (device,) = executor.devices()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -24,11 +25,17 @@ _ENVIRONMENT = {
 }
 
 
+def skip_without_ray() -> None:
+    """Imports nothing: Ray reads its environment when it is imported, and clusters need theirs."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the extra 'ray' is not installed")
+
+
 @contextlib.contextmanager
 def cluster() -> Iterator[tuple[Any, str]]:
     """One node with a token, and its address. Where Ray is not installed, the test is skipped."""
     with mock.patch.dict(os.environ, _ENVIRONMENT):
-        pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+        skip_without_ray()
         from ray.cluster_utils import Cluster
 
         made = Cluster(
