@@ -29,6 +29,7 @@ from hotfolder.folders.scan import sight
 from hotfolder.imaging.sidecars import is_our_sidecar
 from hotfolder.ledger.drops import FINISHED_AT_ONCE
 from hotfolder.ledger.ledger import Ledger
+from hotfolder.routing import ending, person
 from hotfolder.routing.router import About, Router, SetMember
 from hotfolder.system.logs import brief
 from hotfolder.transitions import (
@@ -289,7 +290,7 @@ class Completion:
         for failure in failures:
             if failure.attempts == 0:
                 self._outbox.never_ran(drop.sighting.path, failure)
-        return self._router.finished(drop, failures, now)
+        return ending.finished(drop, failures, now)
 
     def _choose(self, drop_ids: set[int]) -> None:
         """Of sets all of which is judged: the best are kept. What was tried again later has the places left."""
@@ -311,7 +312,7 @@ class Completion:
 
     def _place_unscored(self) -> None:
         """What was drawn and then cancelled, also before a crash, leaves the private folder."""
-        wanted = [self._router.cancelled(image) for image in self._ledger.images.left_unscored()]
+        wanted = [ending.cancelled(image) for image in self._ledger.images.left_unscored()]
         for published in self._outbox.publish_now(wanted):
             if isinstance(published.done, Cancelled):
                 log.info("%s was cancelled before it had a score", published.done.image.dst)
@@ -337,7 +338,7 @@ class Completion:
             drop = self._ledger.drops.get(drop_id)
             own = [job for job in jobs if job.image_id is None]
             wanted = [
-                self._router.retried_image(job, image, action_id)
+                person.retried_image(job, image, action_id)
                 for job in jobs
                 if (image := self._image(job)) is not None
             ]
@@ -354,7 +355,7 @@ class Completion:
                     self._ledger.jobs.supersede([job.id for job in own])
                     yield {"file": placed, "error": "it is not there any more"}
                     continue
-                wanted.append(self._router.retried_source(drop, own, placed, there, action_id))
+                wanted.append(person.retried_source(drop, own, placed, there, action_id))
             for published in self._outbox.publish_now(wanted):
                 if published.done is None:
                     told = "its file is not there any more, or has to wait for the disk"
@@ -376,7 +377,7 @@ class Completion:
                 if beneath.exists(each.beside):
                     yield each, f"its picture is {each.picture} now, and {each.beside} is there already"
                 else:
-                    transitions.append(self._router.followed(each.drop_id, each.sighting, each.beside))
+                    transitions.append(ending.followed(each.drop_id, each.sighting, each.beside))
         for published in self._outbox.publish_now(transitions):
             follower = by_path[published.wanted.source_file]
             if published.done is None:

@@ -21,7 +21,7 @@ from hotfolder.folders.scan import scan, sight_beneath
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.verdicts import Given
 from hotfolder.ledger.whereabouts import Seen
-from hotfolder.routing.router import Router
+from hotfolder.routing import ending
 from hotfolder.transitions import Followed
 from hotfolder.types import How, Judge, Sighting, StoredImage
 
@@ -41,7 +41,6 @@ class Results:
         layout: Layout,
         settings: FolderSettings,
         ledger: Ledger,
-        router: Router,
         outbox: Outbox,
         sources: Sources,
     ) -> None:
@@ -49,7 +48,6 @@ class Results:
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
-        self._router = router
         self._outbox = outbox
         self._sources = sources
         self._digests: dict[Sighting, str] = {}  # of files that are no known image's
@@ -207,7 +205,7 @@ class Results:
         placed = {each.id: each for each in self._ledger.whereabouts.placed() if each.path not in held}
         moved = compare(placed.values(), found, device).moved
         reports = [
-            self._router.followed(drop_id, report, naming.sidecar(there.path))
+            ending.followed(drop_id, report, naming.sidecar(there.path))
             for drop_id, there in moved.items()
             if (report := found.get(naming.sidecar(placed[drop_id].path))) is not None
         ]
@@ -242,7 +240,7 @@ class Results:
         for companion in left:
             beside = f"{folder}/{renamed(companion.rpartition('/')[2], old, new)}"
             if beside not in found:
-                yield self._router.followed(image.drop_id or 0, found[companion], beside)
+                yield ending.followed(image.drop_id or 0, found[companion], beside)
 
     def _lose(self, beneath: Beneath, lost: Iterable[Known], now: float) -> Iterator[None]:
         gone = []

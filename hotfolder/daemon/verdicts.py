@@ -15,8 +15,7 @@ from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import REJECT, Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.publishing.publisher import Published
-from hotfolder.routing.person import verdict_given, verdict_taken_back
-from hotfolder.routing.router import Router
+from hotfolder.routing.person import rerouted, verdict_given, verdict_taken_back
 from hotfolder.transitions import Rerouted, VerdictGiven, VerdictTakenBack
 from hotfolder.types import How, StoredImage, Verdict
 
@@ -33,7 +32,6 @@ class Verdicts:
         layout: Layout,
         settings: FolderSettings,
         ledger: Ledger,
-        router: Router,
         outbox: Outbox,
         results: Results,
         clock: Callable[[], float],
@@ -41,7 +39,6 @@ class Verdicts:
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
-        self._router = router
         self._outbox = outbox
         self._results = results
         self._clock = clock
@@ -106,7 +103,7 @@ class Verdicts:
         after = 0
         while page := self._ledger.verdicts.misplaced(keep, after, _PAGE, also_mine=also_mine):
             transitions = [
-                self._router.rerouted(image, verdict_of(image.score or 0.0, keep), keep, action_id)
+                rerouted(image, verdict_of(image.score or 0.0, keep), keep, action_id)
                 for image in self._ledger.images.many(page)
             ]
             for published in self._outbox.publish_now(transitions):

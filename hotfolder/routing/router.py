@@ -16,30 +16,19 @@ from hotfolder.errors import EnlargedTooLarge
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UNSCORED, UPSCALED
 from hotfolder.routing import reports
 from hotfolder.transitions import (
-    Cancelled,
     Chosen,
     Duplicate,
     Failed,
-    Followed,
     Generated,
-    ImageRetried,
     Move,
     NewImage,
     NotEnlarged,
-    Rerouted,
-    Retried,
     Scored,
-    SourceFinished,
-    SourceReopened,
-    SourceTakenAnew,
-    StaleReport,
-    Transition,
     Upscaled,
 )
 from hotfolder.types import (
     Drop,
     ErrorInfo,
-    FailedJob,
     FileIdentity,
     GenerateParams,
     ImageRole,
@@ -52,7 +41,6 @@ from hotfolder.types import (
     Purpose,
     Role,
     ScoreParams,
-    Sighting,
     StoredImage,
     UpscaleParams,
     Verdict,
@@ -281,14 +269,6 @@ class Router:
             return replace(moved, image_id=about.image.id)
         return replace(base, report=report)
 
-    def cancelled(self, image: StoredImage) -> Cancelled:
-        """A drawn image that gets no score any more goes where its prompt file goes."""
-        source_file = image.source_file or image.path
-        wanted = naming.mirrored(source_file, PurePosixPath(image.path).name, ARCHIVE)
-        return Cancelled(
-            drop_id=image.drop_id or 0, source_file=source_file, image_id=image.id, image=Move(image.path, wanted)
-        )
-
     def chosen(
         self, members: Sequence[SetMember], already_kept: int, *, is_cancelled: bool = False
     ) -> list[Chosen]:
@@ -320,83 +300,6 @@ class Router:
                 )
             )
         return found
-
-    def finished(self, drop: Drop, failures: Sequence[FailedJob], now: float) -> SourceFinished:
-        """All jobs of a dropped file have ended: to archive/, or to failed/ if not all went well."""
-        path = drop.sighting.path
-        wanted = naming.mirrored(path, PurePosixPath(path).name, FAILED if failures else ARCHIVE)
-        return SourceFinished(
-            drop_id=drop.id,
-            source_file=path,
-            source=Move(path, wanted, _identity(drop)),
-            report=reports.of_failures(wanted, path, failures, now) if failures else None,
-        )
-
-    def retried_source(
-        self,
-        drop: Drop,
-        jobs: Sequence[Job],
-        placed: str | None,
-        there: Sighting | None,
-        action_id: int | None = None,
-    ) -> Transition:
-        """Failed jobs of a dropped file are to be tried again; `there` is the file where it was `placed`.
-
-        It goes back into its inbox. If it was changed meanwhile, or was never understood, it is taken as a new one.
-        """
-        ids = tuple(job.id for job in jobs)
-        path = drop.sighting.path
-        if placed is None:  # others of its jobs go on: it lies in the inbox still
-            return Retried(drop_id=drop.id, source_file=path, job_ids=ids, action_id=action_id)
-        as_it_was = there is not None and replace(there, path=path) == drop.sighting
-        again = as_it_was and all(job.params is not None for job in jobs)
-        back = SourceReopened if again else SourceTakenAnew
-        return back(
-            drop_id=drop.id,
-            source_file=path,
-            action_id=action_id,
-            job_ids=ids,
-            source=Move(placed, path, there.identity if there else None),
-            stale_report=StaleReport(placed, ids),
-        )
-
-    def retried_image(self, job: Job, image: StoredImage, action_id: int | None = None) -> Transition:
-        """A failed job about an image that has a row is to be tried again: where the image is now."""
-        assert job.source is not None
-        if not image.path.startswith(f"{FAILED}/"):
-            beside = naming.mirrored(job.source_file, PurePosixPath(job.source).name, FAILED)
-            return Retried(
-                drop_id=job.drop_id, source_file=job.source_file, job_ids=(job.id,), action_id=action_id,
-                source=image.path, stale_report=StaleReport(beside, (job.id,)),
-            )  # fmt: skip
-        return ImageRetried(
-            drop_id=job.drop_id,
-            source_file=job.source_file,
-            action_id=action_id,
-            job_id=job.id,
-            image_id=image.id,
-            image=Move(image.path, job.source),
-            stale_report=StaleReport(image.path, (job.id,)),
-        )
-
-    def followed(self, drop_id: int, there: Sighting, beside: str) -> Followed:
-        """A file in an inbox goes to the picture that it belongs to, which left that inbox before."""
-        return Followed(
-            drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, there.identity if there else None)
-        )  # fmt: skip
-
-    def rerouted(self, image: StoredImage, verdict: Verdict, keep: float, reroute_id: int) -> Rerouted:
-        """A judged image is to lie in the other folder, by another threshold; its sub-folder and name stay."""
-        below = image.path.partition("/")[2]
-        return Rerouted(
-            drop_id=image.drop_id or 0,
-            source_file=image.source_file or image.path,
-            image_id=image.id,
-            verdict=verdict,
-            gate_keep=keep,
-            image=Move(image.path, f"{FOLDER_OF[verdict]}/{below}"),
-            reroute_id=reroute_id,
-        )
 
 
 def _enlarging(
