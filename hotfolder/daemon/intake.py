@@ -1,4 +1,4 @@
-"""Taking files: what lies in the inboxes, what of it is finished, and what it asks for."""
+"""Taking files: what lies in the inboxes, and what of it is finished."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import itertools
 import logging
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME
 from hotfolder.core import naming
 from hotfolder.core.settle import Observation, Writers, observe, settle
 from hotfolder.daemon.companions import Companions, Follower
-from hotfolder.daemon.last_read import LastRead
+from hotfolder.daemon.drop_jobs import DropJobs
 from hotfolder.daemon.left_alone import LeftAlone
 from hotfolder.daemon.sources import Sources
-from hotfolder.errors import ConfigError, EnvironmentTrouble, HotfolderError, PromptSyntax
-from hotfolder.files.beneath import Beneath, open_below
+from hotfolder.errors import ConfigError, EnvironmentTrouble
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.durable import sync_files
 from hotfolder.files.trouble import explain
 from hotfolder.folders.admission import RESTORED, TO_MEND, UNREADABLE, Refused, no_picture, refused
@@ -29,11 +27,8 @@ from hotfolder.folders.lease import writers
 from hotfolder.folders.scan import scan, sight, sight_beneath
 from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.prompt_files.checking import PromptCheck
-from hotfolder.prompt_files.reading import read_specs
-from hotfolder.prompt_files.wildcards import WildcardLists
 from hotfolder.routing.router import Router
-from hotfolder.types import Drop, Kind, NewJob, PromptSpec, Sighting
+from hotfolder.types import Drop, Kind, Sighting
 
 log = logging.getLogger(__name__)
 #: Files taken at a time, in one transaction.
@@ -69,11 +64,10 @@ class Intake:
         self._layout = layout
         self._settings = settings
         self._ledger = ledger
-        self._router = router
         self._guard = guard
         self._sources = sources
         self._companions = companions
-        self._last_read = LastRead(layout.last_read)
+        self._jobs = DropJobs(layout, settings, router)
         self._new: set[str] = set()  # seen since the watch began: some event should have told of them
         self._left_alone = LeftAlone()
         self._no_pictures: dict[str, Sighting] = {}  # by their content, as they were seen
@@ -365,7 +359,7 @@ class Intake:
         for kind, seen in ready:
             path = seen.sighting.path
             try:
-                taken.append(Taken(kind, seen.sighting, seen.since, self._jobs(kind, seen.sighting)))
+                taken.append(Taken(kind, seen.sighting, seen.since, self._jobs.of(kind, seen.sighting)))
             except EnvironmentTrouble as trouble:
                 self._wait_for(path, trouble, now)
         for each, drop_id in zip(taken, self._ledger.drops.add(taken, now), strict=True):
@@ -383,39 +377,3 @@ class Intake:
             self._said.add(trouble.message)
             log.error("%s waits: %s (%s)", path, trouble.message, trouble.fix)
         heapq.heappush(self._due, (now + self._settings.of_root.retry.pause_seconds, path))
-
-    def _jobs(self, kind: Kind, sighting: Sighting) -> list[NewJob]:
-        """Raises EnvironmentTrouble where a prompt file cannot be read just now."""
-        path = sighting.path
-        if kind is not Kind.GENERATE:
-            return [self._router.image_job(kind, path)]
-        told: HotfolderError
-        try:
-            with self._last_read.reading(sighting):
-                specs = self._read_prompts(path)
-            return self._router.prompt_jobs(path, specs)
-        except EnvironmentTrouble:
-            raise
-        except HotfolderError as error:
-            told = error
-        except Exception as error:
-            log.warning("%s: unexpected %s", path, type(error).__name__, exc_info=error)
-            told = PromptSyntax(f"{Path(path).name} cannot be read: {error}", "simplify it, or report this")
-        # Recorded as a job that failed, so that the queue shows it and the file goes the usual way.
-        return [NewJob(kind, self._settings.of_root.generate.model, None, error=told.info())]
-
-    def _read_prompts(self, path: str) -> list[PromptSpec]:
-        """The images that a prompt file, or a generated image, asks for, with the configuration's defaults."""
-        name = Path(path).name
-        settings = self._settings.of(path)
-        check = PromptCheck(self._layout, self._settings.catalogue, settings)
-        specs = read_specs(
-            self._layout.root / path,
-            WildcardLists(self._layout),
-            opens=partial(open_below, self._layout.root),
-            adapt=settings.generate.adapt,
-        )
-        several = len(specs) > 1
-        return check.all_completed(
-            (f"{name}:{spec.line or 1}:" if several else f"{name}:", spec) for spec in specs
-        )

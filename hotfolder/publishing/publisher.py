@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hotfolder.core import companions, naming
 from hotfolder.errors import CannotPlace, EnvironmentTrouble, LedgerMismatch, UnreadableJournal
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.copying import is_copy
@@ -21,14 +17,13 @@ from hotfolder.folders.guard import Guard
 from hotfolder.folders.layout import PRIVATE
 from hotfolder.ledger.journal import StoredEntry
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.printable import json_text
 from hotfolder.publishing.entries import UnreadableEntry, decode, encode
-from hotfolder.transitions import Change, Companion, Move, StaleReport, Transition
+from hotfolder.publishing.planning import Planner, companions_beside
+from hotfolder.publishing.reports import remove_report, write_report
+from hotfolder.transitions import Move, Transition
 from hotfolder.types import ErrorInfo, FileIdentity
 
 log = logging.getLogger(__name__)
-#: Error reports are a few hundred bytes.
-_MOST_REPORT = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +56,7 @@ class Publisher:
     def __init__(self, root: Path, ledger: Ledger, guard: Guard, clock: Callable[[], float]) -> None:
         self._root = root
         self._beneath = Beneath(root)
+        self._planner = Planner(self._beneath)
         self._ledger = ledger
         self._guard = guard
         self._clock = clock
@@ -135,7 +131,7 @@ class Publisher:
     def _planned(self, wanted: Transition, taken: set[str]) -> Transition | Published:
         """The transition as it will be carried out; or what became of it already. Raises EnvironmentTrouble."""
         try:
-            planned = self._plan(wanted, taken)
+            planned = self._planner.plan(wanted, taken)
         except OSError as error:
             trouble = self._explain(error, [move for _, move in wanted.moves()])
             if isinstance(trouble, EnvironmentTrouble):
@@ -148,64 +144,6 @@ class Publisher:
         """Of one file, or of everything that goes to or comes from the same top folder."""
         paths = [path for move in moves for path in (move.src, move.dst)]
         return explain_move(error, tuple(self._root / path.partition("/")[0] for path in paths))
-
-    def _plan(self, wanted: Transition, taken: set[str]) -> Transition | None:
-        """Chooses names that are free, and notes each source's identity; None when a source is gone or replaced."""
-        moves: dict[str, Move] = {}
-        along: list[Companion] = []
-        report = wanted.error_report
-        beside = report.beside if report else None
-        for role, move in wanted.moves():
-            there = self._beneath.identity(move.src)
-            if there is None or not is_same(move.file, there):
-                return None
-            with_report = move.dst == beside
-            own = self._companions_of(role, wanted)
-            dst = self._free(move, taken, own, with_report=with_report)
-            taken.add(dst)
-            moves[role] = replace(move, dst=dst, file=there)
-            along += _beside(moves[role], own)
-            taken.update(each.move.dst for each in along)
-            if with_report:
-                beside = dst
-        planned = replace(wanted.with_moves(moves), companions=tuple(along))
-        if report is None or beside is None:
-            return planned
-        if beside == report.beside and not any(move.dst == beside for move in moves.values()):
-            beside = self._free(Move("", beside), taken, (), with_report=True)
-        return planned.with_report(replace(report, beside=beside))
-
-    def _companions_of(self, role: str, wanted: Change) -> list[Companion]:
-        """Those that are still there, with the identity of each. One that is another file by now is left."""
-        found = []
-        for each in wanted.companions:
-            there = self._beneath.identity(each.move.src) if each.of == role else None
-            if there is not None and is_same(each.move.file, there):
-                found.append(replace(each, move=replace(each.move, file=there)))
-        return found
-
-    def _free(self, move: Move, taken: set[str], along: Sequence[Companion], *, with_report: bool = False) -> str:
-        """The first name that nothing has: the wanted one, or one with a number.
-
-        Nor has anything its report's, or those that its companions would get.
-        """
-        wanted = self._around_files(move.dst)
-        for number in itertools.count():
-            path = naming.numbered(wanted, number)
-            needed = [path, *(each.move.dst for each in _beside(replace(move, dst=path), along))]
-            free = not any(each in taken or self._beneath.exists(each) for each in needed)
-            if free and not (with_report and self._beneath.exists(naming.sidecar(path))):
-                return path
-        raise AssertionError("numbers do not end")
-
-    def _around_files(self, wanted: str) -> str:
-        """A folder of the wanted path may be a file of that name, or a link: then a numbered folder is taken."""
-        *folders, name = wanted.split("/")
-        done = ""
-        for part in folders:
-            names = (naming.numbered(part, number) for number in itertools.count())
-            done += next(n for n in names if not self._beneath.is_no_folder(f"{done}{n}")) + "/"
-        return done + name
 
     def _carry_out(self, begun: Sequence[_Begun]) -> list[Published]:
         """Every one is tried. The folders are made durable once each, then one transaction makes all of it true."""
@@ -287,19 +225,19 @@ class Publisher:
                 report = transition.error_report
                 with_report = report is not None and report.beside == move.dst
                 own = [each for each in transition.companions if each.of == role]
-                dst = self._free(move, set(), own, with_report=with_report)
+                dst = self._planner.free(move, set(), own, with_report=with_report)
                 if report is not None and with_report:
                     transition = transition.with_report(replace(report, beside=dst))
                 move = replace(move, dst=dst)
                 others = (each for each in transition.companions if each.of != role)
                 transition = replace(
-                    transition.with_moves({role: move}), companions=(*others, *_beside(move, own))
+                    transition.with_moves({role: move}), companions=(*others, *companions_beside(move, own))
                 )
                 self._ledger.journal.rewrite(begun.entry_id, encode(transition))
         for each in transition.companions:
             self._move_along(each.move, folders)
-        self._write_report(transition)
-        self._remove_report(transition)
+        write_report(self._beneath, transition)
+        remove_report(self._beneath, transition)
         return transition
 
     def _move_along(self, move: Move, folders: set[str]) -> None:
@@ -357,59 +295,6 @@ class Publisher:
         if is_same(move.file, there):
             return True
         return is_copy(move.file, there) and self._beneath.is_same_content(move.src, move.dst)
-
-    def _write_report(self, transition: Change) -> None:
-        report = transition.error_report
-        if report is not None:
-            told = json_text({**report.content, "file": report.beside}) + "\n"
-            path = naming.sidecar(report.beside)
-            try:
-                self._beneath.write(path, told)
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
-                log.warning("%s is left out, its path would be too long: %s", path, report.content.get("message"))
-
-    def _remove_report(self, transition: Change) -> None:
-        """Of the file that is named, or of a numbered one: but only one that speaks of these very jobs."""
-        stale: StaleReport | None = getattr(transition, "stale_report", None)
-        if stale is None:
-            return
-        for number in itertools.count():
-            path = naming.sidecar(naming.numbered(stale.beside, number))
-            try:
-                with self._beneath.open(path) as file:
-                    told = json.loads(file.read(_MOST_REPORT))
-            except FileNotFoundError:
-                return
-            except (ValueError, RecursionError):
-                continue  # a person's
-            except OSError as error:
-                if error.errno == errno.ENOTSUP:  # no regular file
-                    continue
-                if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                    return  # what was a folder is none any more
-                raise
-            listed = told.get("jobs", ()) if isinstance(told, dict) else ()
-            if any(isinstance(job, dict) and job.get("job_id") in stale.job_ids for job in listed):
-                self._beneath.unlink(path)
-                return
-
-
-def _beside(picture: Move, along: Sequence[Companion]) -> list[Companion]:
-    """The same companions, each with the place that it gets beside the picture where that goes."""
-    folder, _, name = picture.dst.rpartition("/")
-    before = picture.src.rpartition("/")[2]
-    return [
-        replace(
-            each,
-            move=replace(
-                each.move,
-                dst=f"{folder}/{companions.renamed(each.move.src.rpartition('/')[2], before, name)}",
-            ),
-        )
-        for each in along
-    ]
 
 
 def _folder_of(path: str) -> str:
