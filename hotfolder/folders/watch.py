@@ -24,10 +24,15 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify_buffer import InotifyBuffer
 
 from hotfolder.files.filesystem import tells_events, type_of
 
 log = logging.getLogger(__name__)
+#: The library holds the news that a file was moved away for half a second, to tell it together with where it went; all
+#: that comes after waits behind it, and so does the end. Every file that is taken is moved away: the next one would be
+#: noticed so much later, and the daemon would end so much later. Where a file came from is asked by nobody here.
+InotifyBuffer.delay = 0.0
 #: What may mean a new or changed file. Not what readers cause: the kernel need not even tell of that.
 _EVENTS: list[type[FileSystemEvent]] = [
     DirCreatedEvent, DirDeletedEvent, DirMovedEvent, FileClosedEvent, FileCreatedEvent, FileDeletedEvent,
