@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 # Several tests at a time: each has one core. Before torch is imported, here and in what the tests start.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -37,6 +39,23 @@ def why_no_card() -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "torch finds no NVIDIA GPU on this machine"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """The tests import every library there is: garbage is not looked for meanwhile."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_imported_stays() -> None:
+    """What libraries are made of, a million objects, is not looked through each time a model is let go of."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

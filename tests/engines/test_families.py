@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import importlib.util
 import json
 import shutil
@@ -90,9 +89,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def load(folder: Callable[[str], Path]) -> Iterator[Load]:
-    gc.collect()
-    gc.freeze()
-
     @functools.cache
     def loaded(family: str, **settings: Any) -> Generator:
         spec = Catalogue().resolve(str(folder(family)), Kind.GENERATE)
@@ -103,7 +99,6 @@ def load(folder: Callable[[str], Path]) -> Iterator[Load]:
         return generator
 
     yield loaded
-    gc.unfreeze()
 
 
 def _lora(place: Path) -> Callable[[str], Path]:

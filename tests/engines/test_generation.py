@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import hashlib
 import json
 import shutil
@@ -89,13 +88,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def usual(models: Path) -> Iterator[Callable[[str], Generator]]:
     """Of each family one with the usual settings, for all tests that leave it as it was."""
-    gc.collect()
-    gc.freeze()  # what torch and diffusers are made of is not looked through each time a generator is closed
     kept = functools.cache(lambda family: _load(models, family))
     yield kept
     for family in FAMILIES:
         kept(family).close()
-    gc.unfreeze()
 
 
 @pytest.fixture

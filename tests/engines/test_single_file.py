@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 import socket
@@ -53,8 +52,6 @@ def refused() -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Of each family a pipeline folder, the folder without its weights, and the same as one file."""
-    gc.collect()
-    gc.freeze()  # what torch and diffusers are made of is not looked through each time a generator is closed
     folder = tmp_path_factory.mktemp("shelf")
     for family in ("sd15", "sdxl", "flux"):
         pipeline = getattr(tiny, family)()
@@ -63,7 +60,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write = checkpoints.flux_file if family == "flux" else checkpoints.ldm_file
         write(pipeline, folder / f"{family}.safetensors")
     yield folder
-    gc.unfreeze()
 
 
 def _without_weights(folder: Path, target: Path) -> None:
