@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from PIL import Image
 
 from hotfolder import __version__
 from hotfolder.core.memory_plan import MemoryPlan
@@ -187,23 +188,36 @@ class ModelRunner:
     def _generate(self, model: Any, batch: Batch, emit: Emit) -> None:
         items = {item.job_id: item for item in batch.items}
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
+        together = self._settings.draw_together
+        told = model.hooks.report
+
+        def report(job_id: int, step: int, steps: int) -> None:
+            _emit_staged(pending, emit, keep=together)
+            told(job_id, step, steps)
+
+        model.hooks = replace(model.hooks, report=report)
         try:
             for drawn in model.draw([GenerationRequest(item.job_id, item.params) for item in batch.items]):
                 item = items.pop(drawn.key)
                 if drawn.image is None:
                     emit(_failed(item, drawn.error or GenerationFailed("nothing came of it")))
                     continue
-                staged = self._encoder.submit(
-                    stage, drawn.image, Path(item.staging), "output", self._settings.image_format,
-                    carried=explained(drawn.settings), settings=drawn.settings,
-                )  # fmt: skip
+                staged = self._encoder.submit(self._stage_drawn, item, drawn.image, drawn.settings or {})
                 pending.append((item, staged, None))
-                _emit_staged(pending, emit, keep=1)
+                # Those of one drawing come at once: none of them is waited for before the next drawing begins.
+                _emit_staged(pending, emit, keep=together)
         except Exception as error:  # noqa: BLE001 - the model could not be loaded on any lower step
             self._let_go(Kind.GENERATE)
             for item in items.values():
                 emit(_failed(item, error))
         _emit_staged(pending, emit, keep=0)
+
+    def _stage_drawn(self, item: Item, image: Image.Image, settings: Mapping[str, Any]) -> Staged:
+        """For the encoder's thread. Raises what encoding raises."""
+        return stage(
+            image, Path(item.staging), "output", self._settings.image_format, carried=explained(settings),
+            settings=settings,
+        )  # fmt: skip
 
     def _upscale(
         self, model: Upscaler, batch: Batch, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled
@@ -323,7 +337,7 @@ def _format(params: Mapping[str, Any], settings: RunnerSettings) -> str:
 
 def _emit_staged(pending: list[tuple[Item, Future[Staged], SourceFacts | None]], emit: Emit, keep: int) -> None:
     """Reports encoded files; all but the last `keep` are waited for, so that the device goes on meanwhile."""
-    while len(pending) > keep:
+    while pending and (len(pending) > keep or pending[0][1].done()):
         item, future, facts = pending.pop(0)
         try:
             staged = _wait_for(future, item, "encoding", emit)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from hotfolder.engines import model_runner
-from hotfolder.types import Item, Outcome, Progress
+from hotfolder.engines.generation.requests import GenerationRequest, GenerationResult, Hooks
+from hotfolder.engines.model_runner import ModelRunner
+from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, Staged
 
 
 @pytest.mark.parametrize("doing", ["decoding", "encoding"])
@@ -33,3 +38,37 @@ def test_signs_of_life_end_where_nothing_else_does(monkeypatch: pytest.MonkeyPat
     future.set_result("at last")
     thread.join(5)
     assert found == ["at last"]
+
+
+def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_write = threading.Event()
+
+    def stage(*_: Any, **__: Any) -> Staged:
+        assert may_write.wait(10)
+        return Staged("a.png", "0" * 64, 8, 8, {}, ())
+
+    monkeypatch.setattr(model_runner, "stage", stage)
+    monkeypatch.setattr(model_runner, "explained", lambda _: None)
+    runner = ModelRunner(RunnerSettings(device="cpu", draw_together=4))
+    told: list[Outcome | Progress] = []
+
+    def ended() -> list[int]:
+        return [event.job_id for event in told if isinstance(event, Outcome)]
+
+    class Model:
+        hooks = Hooks()
+
+        def draw(self, orders: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
+            for order in orders[:4]:
+                yield GenerationResult(order.key, Image.new("RGB", (8, 8)), {})
+            assert ended() == []
+            may_write.set()
+            runner._encoder.submit(int).result()  # behind all four
+            self.hooks.report(orders[4].key, 1, 8)
+            assert ended() == [0, 1, 2, 3]  # known at the next step, not at the end of the next drawing
+            yield GenerationResult(orders[4].key, Image.new("RGB", (8, 8)), {})
+
+    items = tuple(Item(number, 1, None, "") for number in range(5))
+    runner._generate(Model(), Batch(1, Kind.GENERATE, "any", items), told.append)
+    assert ended() == [0, 1, 2, 3, 4]
+    runner.close()

@@ -28,10 +28,11 @@ def is_failed(pixels: torch.Tensor) -> bool:
 def to_picture(pixels: torch.Tensor, background: str = "white") -> Image.Image:
     """(3 or 4, h, w), 0 to 1, as RGB with 8 bits, rounded as diffusers does.
 
-    The fourth is how opaque it is: what is transparent is laid over `background`.
+    The fourth is how opaque it is: what is transparent is laid over `background`. It is rounded where the pixels are:
+    a quarter of the bytes leaves the device, which does not wait for the CPU to do it.
     """
-    array = pixels.permute(1, 2, 0).float().cpu().numpy()
-    picture = Image.fromarray((array * 255).round().astype(np.uint8))
+    levels = (pixels.permute(1, 2, 0).float() * 255).round().to(torch.uint8).cpu()
+    picture = Image.fromarray(np.ascontiguousarray(levels.numpy()))
     return picture if picture.mode == "RGB" else to_rgb(picture, background)
 
 
