@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hotfolder.core.memory_plan import MemoryPlan
-from hotfolder.engines.generation import learnt as learnt_module
 from hotfolder.engines.generation.learnt import LearntMemory
+from hotfolder.files import remembered
 
 SHAPE = (512, 512)
 KEYED = '{"card|abc||full|512x512": %s}'
@@ -112,8 +112,8 @@ def test_what_is_no_file_is_not_waited_for(path: Path) -> None:
 def test_a_lock_that_is_never_let_go_is_not_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(learnt_module, "_WAIT", 0.05)
-    with learnt_module._alone(_made(path)):
+    monkeypatch.setattr(remembered, "_WAIT", 0.05)
+    with remembered._alone(_made(path)):
         _of(path).failed(MemoryPlan.FULL, SHAPE, 1, FREE)
     assert "cannot be written" in caplog.text
     assert not path.exists()

@@ -1,28 +1,18 @@
 """What was learnt of memory, remembered across starts: per device, model, step of the ladder and shape.
 
 A hint that saves the first tries: where it cannot be read or written, they are made again. What was seen is believed
-for a week; that something failed, only where there is about as much memory as there was then. Several workers write
-the file, one after the other.
+for a week; that something failed, only where there is about as much memory as there was then.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import logging
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from hotfolder.core.memory_plan import MemoryPlan
-from hotfolder.files.regular import read_at_most
-from hotfolder.home import cache_folder
+from hotfolder.files.remembered import Remembered
 
-log = logging.getLogger(__name__)
 Shape = tuple[int, int]  # width and height, in pixels
 #: Above what was measured: the allocator's own, and the CUDA context's.
 _ROOM = 1.1
@@ -30,12 +20,8 @@ _ROOM = 1.1
 _MORE = 1.1
 #: And after so many seconds, too: what took the memory then, may have been another program.
 _BELIEVED = 7 * 24 * 3600
-#: More than a file of ours ever has, in bytes; and entries, the oldest of which go.
-_MOST_BYTES, _MOST_ENTRIES = 2**20, 1000
 #: A number of pictures has fewer digits than this.
 _DIGITS = 7
-#: Seconds that another worker is waited for, which writes for milliseconds.
-_WAIT = 2.0
 
 
 class LearntMemory:
@@ -53,13 +39,13 @@ class LearntMemory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        self._path = path or _usual_path()
+        self._file = Remembered("memory.json", path)
         self._of = f"{device}|{model}|{how}"
 
     def needs(self, shape: Shape, count: int, free: int) -> dict[MemoryPlan, float]:
         """Bytes that each step takes for so many pictures at once, of those that something is known of."""
         known: dict[MemoryPlan, float] = {}
-        entries = self._read()
+        entries = self._file.read()
         for plan in MemoryPlan:
             entry = entries.get(self._key(plan, shape), {})
             peaks = {number: peak for number, peak in self._peaks(entry).items() if number >= count}
@@ -71,7 +57,7 @@ class LearntMemory:
 
     def together(self, plan: MemoryPlan, shape: Shape, wanted: int, free: int) -> int:
         """How many pictures may be drawn at once: fewer than `wanted` where so many did not fit."""
-        entry = self._read().get(self._key(plan, shape), {})
+        entry = self._file.read().get(self._key(plan, shape), {})
         while wanted > 1 and self._fails(entry, wanted, free):
             wanted //= 2
         return wanted
@@ -79,7 +65,7 @@ class LearntMemory:
     def failed(self, plan: MemoryPlan, shape: Shape, count: int, free: int) -> None:
         """So many pictures at once were too many."""
         found = {"failed_count": count, "free": free, "failed_at": int(self._clock())}
-        self._note(plan, shape, lambda _: found)
+        self._file.note(self._key(plan, shape), lambda _: found)
 
     def worked(self, plan: MemoryPlan, shape: Shape, count: int, peak: int) -> None:
         """So many pictures at once took so many bytes, with the weights. Only what is more than before counts."""
@@ -88,8 +74,8 @@ class LearntMemory:
             is_known = self._peaks(entry).get(count, 0) >= peak
             return {} if is_known else {f"peak_{count}": peak, f"peak_{count}_at": int(self._clock())}
 
-        if more(self._read().get(self._key(plan, shape), {})):
-            self._note(plan, shape, more)
+        if more(self._file.read().get(self._key(plan, shape), {})):
+            self._file.note(self._key(plan, shape), more)
 
     def _peaks(self, entry: Mapping[str, int]) -> dict[int, int]:
         """What is believed: number of pictures -> bytes."""
@@ -111,67 +97,3 @@ class LearntMemory:
 
     def _key(self, plan: MemoryPlan, shape: Shape) -> str:
         return f"{self._of}|{plan}|{shape[0]}x{shape[1]}"
-
-    def _note(
-        self, plan: MemoryPlan, shape: Shape, found: Callable[[Mapping[str, int]], Mapping[str, int]]
-    ) -> None:
-        """Adds what is found to the entry as it is in the file: others write there, too."""
-        key = self._key(plan, shape)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(self._path):
-                entries = self._read()
-                entry = entries.pop(key, {})
-                entries[key] = {**entry, **found(entry)}
-                self._write(dict(list(entries.items())[-_MOST_ENTRIES:]))
-        except OSError as error:
-            log.warning("%s cannot be written (%s): it is found out again next time", self._path, error.strerror)
-
-    def _write(self, entries: Mapping[str, Mapping[str, int]]) -> None:
-        handle, name = tempfile.mkstemp(prefix=f"{self._path.name}.", suffix=".part", dir=self._path.parent)
-        staged = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(entries, file)
-            staged.replace(self._path)
-        finally:
-            staged.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, dict[str, int]]:
-        """Whatever lies there: only numbers that can be bytes, pictures or seconds are taken from it."""
-        try:
-            text = read_at_most(self._path, _MOST_BYTES)
-            found: Any = json.loads(text) if text is not None else None
-        except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(found, dict):
-            return {}
-        return {
-            key: {name: value for name, value in entry.items() if type(value) is int and 0 <= value < 2**63}
-            for key, entry in found.items()
-            if isinstance(entry, dict)
-        }
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """While nobody else writes this file. Raises OSError, also where somebody else does for long."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    handle = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
-    try:
-        until = time.monotonic() + _WAIT
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _usual_path(environ: Mapping[str, str] = os.environ) -> Path:
-    return cache_folder(environ) / "memory.json"
