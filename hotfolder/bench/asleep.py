@@ -13,7 +13,7 @@ from types import MappingProxyType
 from hotfolder.bench.line_daemon import judge
 from hotfolder.bench.line_root import picture
 from hotfolder.errors import HotfolderError, Vanished
-from hotfolder.executors.base import Device, DeviceId, Done
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
 
 _SPREAD = (0.7, 1.4)  # a job takes so many times the usual time
@@ -72,7 +72,8 @@ class Asleep:
         return {device: 0 if each.course else 1 for device, each in self._sleepers.items()}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
-        sleeper = self._sleepers[device]
+        if (sleeper := self._sleepers.get(device)) is None:
+            raise vanished(device)
         assert sleeper.course is None
         sleeper.unwanted.clear()
         sleeper.abandoned = ""  # that was of what went before

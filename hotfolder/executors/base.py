@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
 #: Names a device as long as the executor lives, to people, too: 'cpu', 'cuda:1', 'cpu-2'.
@@ -59,7 +60,8 @@ class Executor(Protocol):
         ...
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
-        """Takes a batch. The outcomes come from `poll`. Raises EnvironmentTrouble when no worker can be had."""
+        """Takes a batch. The outcomes come from `poll`. Raises EnvironmentTrouble when no worker can be had, also
+        where the device has just gone: no job of the batch is to blame."""
         ...
 
     def poll(self, timeout: float) -> Sequence[Done]:
@@ -93,6 +95,11 @@ class Executor(Protocol):
     def close(self) -> None:
         """Ends everything now."""
         ...
+
+
+def vanished(device: DeviceId) -> EnvironmentTrouble:
+    """It was there when it was chosen, and is not any more."""
+    return EnvironmentTrouble(f"the device {device} is gone", "see: hotfolder workers")
 
 
 def only_device(executor: Executor) -> DeviceId:

@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
 
-from hotfolder.executors.base import Device, DeviceId, Done
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.executors.runner import make_runner
 from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
 
@@ -29,6 +29,8 @@ class InlineExecutor:
         return {_ID: 0 if self._batch else 1}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
+        if device != _ID:
+            raise vanished(device)
         self._batch = batch
         self._cancelled.difference_update(item.job_id for item in batch.items)
 

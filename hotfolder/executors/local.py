@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.connection import wait
 
-from hotfolder.executors.base import Device, DeviceId, Done
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.executors.child import Child
 from hotfolder.executors.local_devices import LocalDevice, local_devices
 from hotfolder.types import Batch, RunnerSettings
@@ -32,7 +32,9 @@ class LocalExecutor:
         return {child.id: 1 if child.is_free else 0 for child in self._children.values()}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
-        self._children[device].submit(batch)
+        if (child := self._children.get(device)) is None:
+            raise vanished(device)
+        child.submit(batch)
 
     def poll(self, timeout: float) -> Sequence[Done]:
         busy = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import EnvironmentTrouble
-from hotfolder.executors.base import Device, DeviceId, Done
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.executors.ray_wire import (
     ABANDON,
     ALIVE,
@@ -88,6 +88,8 @@ class RayExecutor:
         return {each.id: int(not each.unfit and each.id not in self._busy) for each in self.devices()}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
+        if all(device != each.id for each in self._devices):
+            raise vanished(device)
         if not self._send((SUBMIT, device, batch)):
             raise EnvironmentTrouble(f"no connection to the cluster {self._address}", "see: hotfolder workers")
         self._busy.add(device)

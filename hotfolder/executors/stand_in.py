@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from hotfolder.executors.base import Device, DeviceId, Done
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
 
 #: What an item comes to; a text is the reason why the worker died on it.
@@ -29,6 +29,8 @@ class StandInExecutor:
         return {_ID: 0 if self._batch else 1}
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
+        if device != _ID:
+            raise vanished(device)
         assert self._batch is None
         self._batch = batch
         self._interrupted = False

@@ -338,6 +338,29 @@ def test_what_a_device_had_that_is_gone_goes_back_also_while_nothing_is_begun(la
     assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(0, 0)]
 
 
+class Vanishing(Asleep):
+    """The first device that is given something is gone at that moment."""
+
+    is_gone = False
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        if not self.is_gone:
+            self.is_gone = True
+            del self._sleepers[device]
+        super().submit(batch, device)
+
+
+@pytest.mark.slow
+def test_what_a_device_is_given_that_has_just_gone_goes_back(layout: Layout) -> None:
+    executor = Vanishing(dict.fromkeys(Kind, 0.01), _LOADS, {"a": 1, "b": 1})
+    drop(layout, 4)
+    report = daemon(layout, executor, **QUIET).run(once=True)
+    assert (report.done, report.failed) == (4, 0)
+    assert len({name for name, _ in executor.ended}) == 1
+    assert rows(layout, "SELECT max(attempt), max(deaths) FROM jobs") == [(1, 0)]
+    all_done_once(layout, 4)
+
+
 class Endless(Asleep):
     """The first batch of a device comes to all its outcomes, and never to its end."""
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from hotfolder.demo.pictures import draw_landscape
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors.base import DeviceId, Done, Executor
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.executors.local import LocalExecutor
@@ -214,7 +215,9 @@ def test_a_worker_that_is_ended_after_its_batch_takes_no_other_with_it(pictures:
         executor.close()
 
 
-def test_of_a_device_that_is_gone_nothing_is_done(executor: Executor) -> None:
+def test_of_a_device_that_is_gone_nothing_is_done(executor: Executor, pictures: list[Path]) -> None:
+    with pytest.raises(EnvironmentTrouble, match="gone"):
+        executor.submit(batch(Kind.SCORE, "technical", pictures), "gone")
     executor.cancel([1], "gone")
     executor.unload("gone")
     executor.abandon("gone", "it hangs")
