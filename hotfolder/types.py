@@ -296,6 +296,7 @@ class RunnerSettings:
     memory_limit_mb: int = 0  # 0: by the machine; see executors.limits
     database: str | None = None  # of the root: what was judged before need not be judged again
     scorers: tuple[str, ...] = ()  # that judge beside those which the gate looks at
+    auto_pull: bool = False  # nodes of a cluster are sent the models that they lack
     tastes: str | None = None  # the folder with what was learnt of a person
     background: str = "white"
     crop: str = "centre"  # or 'letterbox'

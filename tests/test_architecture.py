@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"core"},
     "folders": {"core", "files"},
     "taste": {"core", "files", "folders", "ledger", "models"},
-    "executors": {"__init__", "engines", "files", "imaging", "ledger", "system"},
+    "executors": {"__init__", "engines", "files", "imaging", "ledger", "models", "system"},
     "config": {"core", "files", "folders", "models", "taste"},
     "prompt_files": {"config", "core", "files", "folders", "imaging", "models"},
     "routing": {"core", "folders"},

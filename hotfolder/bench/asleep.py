@@ -13,7 +13,7 @@ from types import MappingProxyType
 from hotfolder.bench.line_daemon import judge
 from hotfolder.bench.line_root import picture
 from hotfolder.errors import HotfolderError, Vanished
-from hotfolder.executors.base import Device, DeviceId, Done, vanished
+from hotfolder.executors.base import Device, DeviceId, Done, Group, Lack, vanished
 from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
 
 _SPREAD = (0.7, 1.4)  # a job takes so many times the usual time
@@ -40,7 +40,7 @@ class Asleep:
     """Satisfies the Executor protocol. Scores are spread evenly from 1 to 9.
 
     Devices fail as they are told to: `broken` says how the worker of a device is lost as soon as it tells something,
-    `errors` what each job on a device comes to.
+    `errors` what each job on a device comes to, `lacks` which groups a device has no models for.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Asleep:
         self.loaded_on: list[tuple[DeviceId, str]] = []
         self.ended: list[tuple[DeviceId, int]] = []  # where each job has come to its end
         self.slept = 0.0  # seconds that the jobs which have ended take on a device that is not slow
+        self.lacks: dict[DeviceId, Mapping[Group, Lack]] = {}
         self.broken: dict[DeviceId, str] = {}
         self.errors: dict[DeviceId, HotfolderError] = {}
         self._seconds, self._load_seconds, self._spread = seconds, load_seconds, spread
@@ -66,7 +67,7 @@ class Asleep:
         self._sleepers[device].slowness = slowness
 
     def devices(self) -> Sequence[Device]:
-        return tuple(Device(device, _MACHINE) for device in self._sleepers)
+        return tuple(Device(each, _MACHINE, lacks=self.lacks.get(each, {})) for each in self._sleepers)
 
     def capacity(self) -> Mapping[DeviceId, int]:
         return {device: 0 if each.course else 1 for device, each in self._sleepers.items()}

@@ -47,7 +47,8 @@ def make_executor(settings: Settings, root: Path | None, *, every: bool = False)
         from hotfolder.executors.ray_executor import RayExecutor
 
         probe = Layout(root).probe if root else None
-        return RayExecutor(runner, idle, settings.executor.address, root=root, probe=probe)
+        groups = settings.groups_needed()
+        return RayExecutor(runner, idle, settings.executor.address, root=root, probe=probe, groups=groups)
     if every:
         return LocalExecutor(runner, idle, named_devices(settings))
     if settings.executor.devices == "auto" or settings.executor.device != "auto":

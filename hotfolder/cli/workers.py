@@ -54,7 +54,8 @@ def gather(layout: Layout) -> dict[str, Any]:
 
     nothing: dict[str, Any] = {
         "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
-        "pace": {}, "memory_used": None, "memory_total": None, "reason": None, "back_in_seconds": None,
+        "pace": {}, "memory_used": None, "memory_total": None, "reason": None, "lacks": [],
+        "back_in_seconds": None,
     }  # fmt: skip
     settings = loading.load(layout.root)
     if settings.executor.kind == "ray":  # which nodes there are is known to who is connected
@@ -100,6 +101,15 @@ def _memory(each: Mapping[str, Any]) -> str:
 
 
 def _waits_for(each: Mapping[str, Any]) -> str:
+    return "; ".join(part for part in (_waits_to_work(each), *_lacks(each)) if part)
+
+
+def _lacks(each: Mapping[str, Any]) -> Sequence[str]:
+    """What it is not given, for want of a model."""
+    return [f"no jobs of {printable(lack['model'])}: {printable(lack['why'])}" for lack in each["lacks"]]
+
+
+def _waits_to_work(each: Mapping[str, Any]) -> str:
     match each["state"]:
         case "unfit":
             return printable(each["reason"])
@@ -123,6 +133,7 @@ def one_line(each: Mapping[str, Any]) -> str:
     if each["state"] in ("set aside", "drained", "draining"):
         facts.insert(1, each["state"] if each["state"] != "set aside" else f"set aside: {_waits_for(each)}")
         facts[0] = str(each["device"])
+    facts += _lacks(each)
     return "  ".join(fact for fact in facts if fact)
 
 

@@ -424,7 +424,9 @@ class ModelSettings(Section):
         description="Folders with models, searched before the usual one (~/.local/share/hotfolder/models).",
     )
     auto_pull: bool = Field(
-        False, description="Fetches what is named here and missing when the daemon starts, as `models pull` does."
+        False,
+        description="Fetches what is named here and missing when the daemon starts, as `models pull` does. With "
+        "executor.kind = 'ray', nodes that lack a model are sent it from the daemon's machine.",
     )
     mirror: str = Field(
         "",

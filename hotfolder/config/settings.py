@@ -130,6 +130,7 @@ class Settings(Section):
             **{key: value for key, value in known.items() if key in wanted},
             model_folders=self.models.folders,
             model_entries=tuple(entry.model_dump() for entry in self.model),
+            auto_pull=self.models.auto_pull,
             scorers=self.score.scorers,
             memory=self.generate.memory,
             draw_together=self.generate.batch_size,
@@ -188,6 +189,10 @@ class Settings(Section):
             *((Kind.SCORE, name) for name in scorers),
             (Kind.UPSCALE, self.upscale.model),
         ]
+
+    def groups_needed(self) -> list[tuple[Kind, str]]:
+        """The same by what jobs are batched by: for scoring, the formula."""
+        return [(kind, self.default_model(kind)) for kind in Kind]
 
     def default_model(self, kind: Kind) -> str:
         """The model that does this kind of work where nothing else is asked for; for scoring, the formula."""

@@ -80,14 +80,15 @@ class Choice:
     def _group(self, work: DeviceWork, queue: _Queue, *, must: bool) -> Group | None:
         """Whose turn it is on a device. What others are at is left to them, as long as there is something else."""
         others = self._devices.others(work)
-        held = [group for group in queue.groups if work.has_loaded_model(group)]
-        served = {other.turns.current for other in others}
-        for group in queue.groups:
+        groups = [group for group in queue.groups if group not in work.lacks]
+        held = [group for group in groups if work.has_loaded_model(group)]
+        served = {other.turns.current for other in others if other.turns.current not in other.lacks}
+        for group in groups:
             if group not in held and any(other.has_loaded_model(group) for other in others):
                 served.add(group)
-        own = [group for group in queue.groups if group == work.turns.current or group not in served]
+        own = [group for group in groups if group == work.turns.current or group not in served]
         if not own:
-            own = held or [group for group in queue.groups if must or self._may_load(work, group, queue)]
+            own = held or [group for group in groups if must or self._may_load(work, group, queue)]
         return work.turns.choose(own, time.monotonic(), queue.policy.fairness_seconds, queue.priorities)
 
     def _runnable(self, queue: _Queue, group: Group) -> Sequence[Job]:
@@ -100,7 +101,7 @@ class Choice:
         """Whether it pays to load a model that others have loaded already."""
         others = [
             other
-            for other in self._devices.others(work)
+            for other in self._devices.helpers(work, group)
             if other.turns.current == group or other.has_loaded_model(group)
         ]
         count = len(self._runnable(queue, group))
@@ -120,7 +121,9 @@ class Choice:
         # Of jobs that were in work when a daemon died, one at a time, on all devices together: else nobody could tell
         # with which of them the next one dies.
         suspect = any(job.crashes for other in self._devices.all for job in other.jobs.values())
-        found = [job for job in found if not (suspect and job.crashes) and not self._devices.avoids(job.id, work)]
+        found = [
+            job for job in found if not (suspect and job.crashes) and not self._devices.avoids(job.id, work, group)
+        ]
         is_all = len(oldest) < RUNNABLE_AT_ONCE and len(queue.groups) == 1
         most = max(must, self._portion(work, group, found, is_all=is_all))
         return Chosen(work, pick_batch(found, queue.policy)[:most], goes_first)
@@ -129,9 +132,9 @@ class Choice:
         """How many of these jobs the device takes at most, so that all of those who can do them end together."""
         others = [
             other
-            for other in self._devices.others(work)
+            for other in self._devices.helpers(work, group)
             if (is_all or other.turns.current == group)
-            and not all(self._devices.avoids(job.id, other) for job in found)
+            and not all(self._devices.avoids(job.id, other, group) for job in found)
         ]
         if not others:
             return len(found)

@@ -11,7 +11,7 @@ from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.sharing import Able
 from hotfolder.core.turns import Group, Turns
-from hotfolder.executors.base import DeviceId, Done
+from hotfolder.executors.base import DeviceId, Done, Lack
 from hotfolder.types import Batch, Drop, Job, Kind, Progress
 
 
@@ -36,6 +36,7 @@ class DeviceWork:
     unwanted_at: float | None = None  # when something of the batch was cancelled, or taken back, last
     leaving: bool = False  # its worker is being ended, or ends itself: no file is to blame
     unfit: str = ""  # why the executor cannot give it work
+    lacks: Mapping[Group, Lack] = field(default_factory=dict)  # what it cannot do although it is able
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model
     _moved_at: float = 0.0  # when the batch began, its model was there, or a job of it ended

@@ -16,6 +16,7 @@ from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.pooled_rates import pooled_paces, pooled_spent
 from hotfolder.core.times import span
+from hotfolder.core.turns import Group
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.executors.base import DeviceId, Executor
 from hotfolder.files.durable import write_durably
@@ -57,6 +58,7 @@ class Devices:
         self._works = {id_: self._works[id_] for id_ in (*there, *(self._works.keys() - there.keys()))}
         for device in there.values():
             self._works[device.id].unfit = device.unfit
+            self._works[device.id].lacks = device.lacks
         return [self._works.pop(gone) for gone in [each for each in self._works if each not in there]]
 
     def settings_changed(self) -> None:
@@ -96,6 +98,23 @@ class Devices:
         """Those that may be given work, beside one."""
         return [other for other in self.able if other is not work]
 
+    def helpers(self, work: DeviceWork, group: Group | None) -> list[DeviceWork]:
+        """Those of them that have what a group needs."""
+        return [other for other in self.others(work) if group is None or group not in other.lacks]
+
+    def why_nobody_can(self, groups: Collection[Group]) -> str | None:
+        """Why none of these groups can be begun, in words: every device lacks their models, and none is coming."""
+        lacks = []
+        for work in self._works.values():
+            if work.unfit or work.is_drained:
+                continue
+            if work.jobs or not all(group in work.lacks for group in groups):
+                return None
+            lacks += [(work.id, work.lacks[group]) for group in groups]
+        if not lacks or any(lack.is_coming for _, lack in lacks):
+            return None
+        return f"no device has the models for what waits; {lacks[0][0]}: {lacks[0][1].why}"
+
     def back_in(self) -> float | None:
         """Seconds until the next one is tried again that is set aside; None where there is none."""
         now = time.monotonic()
@@ -106,12 +125,12 @@ class Devices:
         """A job failed here, perhaps because of the device: whether there is another one for it."""
         tried = self._not_on.setdefault(job_id, set())
         tried.add(work.id)
-        return any(other.id not in tried for other in self.others(work))
+        return any(other.id not in tried for other in self.helpers(work, work.group))
 
-    def avoids(self, job_id: int, work: DeviceWork) -> bool:
-        """Whether a job is left to another device, because it failed here."""
+    def avoids(self, job_id: int, work: DeviceWork, group: Group) -> bool:
+        """Whether a job of a group is left to another device, because it failed here."""
         tried = self._not_on.get(job_id, ())
-        return work.id in tried and any(other.id not in tried for other in self.others(work))
+        return work.id in tried and any(other.id not in tried for other in self.helpers(work, group))
 
     def forget(self, job_id: int) -> None:
         """The job has come to its end."""
@@ -246,6 +265,10 @@ class Devices:
                     "memory_used": work.memory[1] or None,
                     "memory_total": work.memory[2] or None,
                     "reason": device.unfit or work.health.reason or None,
+                    "lacks": [
+                        {"kind": kind.value, "model": model, "why": lack.why, "is_coming": lack.is_coming}
+                        for (kind, model), lack in device.lacks.items()
+                    ],
                     "back_in_seconds": None if back_in is None else round(back_in, 1),
                 }
             )

@@ -92,6 +92,11 @@ class Dispatcher:
         return any(not work.jobs and not capacity.get(work.id, 1) for work in self.devices.all)
 
     @property
+    def waits_for_models(self) -> bool:
+        """Whether something waits that a device does not get for want of a model, which may come at any time."""
+        return self._choice.is_declined and any(work.lacks for work in self.devices.all)
+
+    @property
     def in_work(self) -> list[Job]:
         return [job for work in self.devices.all for job in work.jobs.values()]
 
@@ -141,6 +146,8 @@ class Dispatcher:
             self._begin(chosen, now)
         if free and not self._choice.is_declined:
             self._take_back(free)
+        elif free and any(work.lacks for work in free):
+            self._check_has_models(now)
 
     def _check_fit(self, now: float) -> None:
         """Raises EnvironmentTrouble where something waits and no device can be given work."""
@@ -150,6 +157,12 @@ class Dispatcher:
             raise EnvironmentTrouble(
                 f"no device can be given work; {unfit[0].id}: {unfit[0].unfit}", "see: hotfolder workers"
             )
+
+    def _check_has_models(self, now: float) -> None:
+        """Raises EnvironmentTrouble where something waits and no device has the models for it."""
+        groups = self._ledger.jobs.groups(now)
+        if groups and (why := self.devices.why_nobody_can(groups)):
+            raise EnvironmentTrouble(why, "see: hotfolder workers")
 
     def _look(self) -> None:
         """Which devices there are. What one that is gone had in work goes back."""

@@ -298,7 +298,8 @@ class Daemon:
             self._tell()
             return
         self._hear(0)  # lets an idle worker go
-        wait = min(wait, _BUSY_WAIT if self._parts.dispatcher.has_remnants else _IDLE_WAIT)
+        is_soon = self._parts.dispatcher.has_remnants or self._parts.dispatcher.waits_for_models
+        wait = min(wait, _BUSY_WAIT if is_soon else _IDLE_WAIT)
         if scan_is_put_off:
             self._stopping.wait(wait)
         elif self._wake.wait(wait):

@@ -31,6 +31,10 @@ def to_take_back(work: DeviceWork, free: Sequence[DeviceWork], once: Collection[
     """
     if not work.jobs or work.leaving or work.group is None:
         return None
+    group = work.group
+    free = [other for other in free if group not in other.lacks]
+    if not free:
+        return None
     jobs, is_drawing, silence = list(work.jobs), work.group[0] is Kind.GENERATE, work.silence()
     own = work.rates.measured(work.group[0])
     if own is not None:  # the pace of another device says nothing of what is usual here

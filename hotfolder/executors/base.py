@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hotfolder.errors import EnvironmentTrouble
-from hotfolder.types import Batch, Outcome, Progress, RunnerSettings
+from hotfolder.types import Batch, Kind, Outcome, Progress, RunnerSettings
 
 #: Names a device as long as the executor lives, to people, too: 'cpu', 'cuda:1', 'cpu-2'.
 DeviceId = str
+#: Jobs of one kind for one model.
+Group = tuple[Kind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a device can do no jobs of a group, though it can do others."""
+
+    why: str
+    is_coming: bool = False  # its model is just being sent there
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,7 @@ class Device:
     machine: str  # on which it is
     pid: int | None = None  # of its worker; None while it has none
     unfit: str = ""  # why it cannot be given work, for as long as that is so
+    lacks: Mapping[Group, Lack] = field(default_factory=dict)  # whose models are not there as they are here
 
 
 @dataclass(frozen=True, slots=True)

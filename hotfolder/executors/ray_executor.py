@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import EnvironmentTrouble
-from hotfolder.executors.base import Device, DeviceId, Done, vanished
+from hotfolder.executors.base import Device, DeviceId, Done, Group, vanished
 from hotfolder.executors.ray_wire import (
     ABANDON,
     ALIVE,
@@ -59,10 +60,13 @@ class RayExecutor:
         *,
         root: Path | None = None,
         probe: Path | None = None,
+        groups: Collection[Group] = (),
         wait_seconds: float = 30.0,
     ) -> None:
-        """`root` with `probe`, a file below it that is written: nodes that see it get paths. Waits for the first
-        devices, but not for longer than `wait_seconds`."""
+        """`root` with `probe`, a file below it that is written: nodes that see it get paths. Of `groups` they are
+        asked at once whether they have the models. Waits for the first devices, but not for longer than
+        `wait_seconds`."""
+        self._groups = tuple(groups)
         self._settings, self._idle_seconds, self._address = settings, idle_seconds, address
         self._root, self._probe, self._nonce = root, probe, secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,10 +115,7 @@ class RayExecutor:
 
     def unload(self, device: DeviceId) -> None:
         self._send((UNLOAD, device))
-        self._devices = [
-            Device(each.id, each.machine, None, each.unfit) if each.id == device else each
-            for each in self._devices
-        ]
+        self._devices = [replace(each, pid=None) if each.id == device else each for each in self._devices]
 
     def abandon(self, device: DeviceId, why: str) -> None:
         self._send((ABANDON, device, why))
@@ -202,6 +203,7 @@ class RayExecutor:
         setup = Setup(
             self._settings, self._idle_seconds, self._address,
             str(self._root) if self._root else None, str(self._probe) if self._probe else None, self._nonce, boot_id(),
+            self._groups,
         )  # fmt: skip
         with contextlib.suppress(OSError):
             self._connection.send(setup)

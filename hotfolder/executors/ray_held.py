@@ -13,8 +13,9 @@ import numpy as np
 from hotfolder.executors.base import Device, Done
 from hotfolder.executors.carrying import AT_ONCE, as_error, check_source, put_output, read_inputs
 from hotfolder.executors.ray_host import RayHost
+from hotfolder.executors.ray_models import THREAD, HeldModels, HostLost, Stock
 from hotfolder.executors.ray_wire import Setup, why_unfit
-from hotfolder.types import Batch, ErrorInfo, Item, Outcome
+from hotfolder.types import Batch, ErrorInfo, Item, Outcome, Progress
 
 log = logging.getLogger(__name__)
 #: Seconds after which a host that does not say hello is said to be late, and one that was at work to be lost.
@@ -24,6 +25,8 @@ SILENT_SECONDS = 60.0
 _FETCH_SECONDS = 60.0
 #: Seconds that a host waits for news in one go, and between two looks at one without work.
 _POLL_SECONDS, _IDLE_EVERY = 0.3, 3.0
+#: Seconds between two signs of life while models are compared.
+_TELL_EVERY = 2.0
 #: Seconds until another host is started, and at most, in place of one that was lost.
 _AGAIN, _AGAIN_MOST = 2.0, 60.0
 Tell = Callable[[Done], None]
@@ -33,8 +36,9 @@ class Held:
     """Ray's own repeating is off: a host that is lost is lost, and the ledger decides what follows."""
 
     def __init__(
-        self, ray: Any, tell: Tell, id_: str, node: str, machine: str, setup: Setup, ours: Mapping[str, Any]
-    ) -> None:
+        self, ray: Any, tell: Tell, id_: str, node: str, machine: str, setup: Setup, ours: Mapping[str, Any],
+        stock: Stock,
+    ) -> None:  # fmt: skip
         self.id, self.node, self.machine = id_, node, machine
         self._ray, self._tell, self._setup, self._ours = ray, tell, setup, ours
         self._on_gpu = not id_.endswith("/cpu")
@@ -50,6 +54,9 @@ class Held:
         self._rest: tuple[Item, ...] = ()  # of the batch, not on their way yet
         self._sent: dict[int, str] = {}  # job -> sha256 of the file that it works on
         self._submitted: Any = None
+        self._models = HeldModels(ray, stock, machine)
+        self._compares = False  # its models, for the batch that it was given
+        self._told_at = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -61,11 +68,11 @@ class Held:
         return self._batch is not None
 
     def as_device(self) -> Device:
-        return Device(self.id, self.machine, self._pid, self._unfit)
+        return Device(self.id, self.machine, self._pid, self._unfit, dict(self._models.lacks))
 
     def refs(self) -> list[Any]:
         """What is waited for."""
-        return [ref for ref in (self._hello, self._poll) if ref is not None]
+        return [*(ref for ref in (self._hello, self._poll) if ref is not None), *self._models.refs()]
 
     def turn(self, now: float) -> None:
         """Does what is due."""
@@ -77,6 +84,8 @@ class Held:
         elif self._unfit:
             if now >= self._again_at:  # perhaps it was mended
                 self.end()
+        elif not self._go_on_with_models(now):
+            return
         elif self._poll is None:
             if self.is_busy or now - self._polled_at >= _IDLE_EVERY:
                 self._poll, self._polled_at = self._actor.poll.remote(_POLL_SECONDS if self.is_busy else 0.0), now
@@ -89,7 +98,7 @@ class Held:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         resources = {"num_cpus": 0, "num_gpus": 1} if self._on_gpu else {"num_cpus": 1}
-        host = self._ray.remote(RayHost).options(
+        host = self._ray.remote(concurrency_groups={THREAD: 1})(RayHost).options(
             max_restarts=0, max_task_retries=0, **resources,
             scheduling_strategy=NodeAffinitySchedulingStrategy(self.node, soft=False),
         )  # fmt: skip
@@ -128,7 +137,38 @@ class Held:
         if self._unfit or self._actor is None:
             self.lose(self._unfit or "its host is gone", again=True)
             return
+        self._compares, self._told_at = True, time.monotonic()
+        self._go_on_with_models(self._told_at)
+
+    def _go_on_with_models(self, now: float) -> bool:
+        """Sends a batch on once the node is known to have its models. False: the host is lost."""
+        try:
+            self._models.turn(now)
+            if not self._compares or self._batch is None:
+                return True
+            found = self._models.look(self._batch, now)
+        except HostLost as error:
+            self.lose(f"its host on {self.machine} is lost: {_first_line(error)}", again=True)
+            return False
+        if found is None:
+            self._say_that_it_compares(now)
+            return True
+        self._compares = False
+        for item in self._rest:
+            if (why := found.error or found.items.get(item.job_id)) is not None:
+                self._fail(item, why)
+        if found.lack is not None or found.error is not None:
+            self._rest = ()  # nothing was begun: they go back
+        self._rest = tuple(item for item in self._rest if item.job_id not in found.items)
         self._next_part()
+        return True
+
+    def _say_that_it_compares(self, now: float) -> None:
+        """A sign of life, where it takes time: files are read."""
+        if now - self._told_at >= _TELL_EVERY and self._batch is not None and self._rest:
+            self._told_at = now
+            stage = f"comparing {self._batch.model}"
+            self._tell(Done(self.id, progress=Progress(self._rest[0].job_id, stage, loading=True)))
 
     def _next_part(self) -> None:
         """Sends on what is left of the batch: all of it, where paths do; else as much as goes at once."""
@@ -224,11 +264,20 @@ class Held:
 
     def cancel(self, job_ids: Collection[int]) -> None:
         self._rest = tuple(item for item in self._rest if item.job_id not in set(job_ids))
+        self._end_comparing(if_empty=True)
         if self._actor is not None and not self._unfit:
             self._actor.cancel.remote(tuple(job_ids))
 
+    def _end_comparing(self, *, if_empty: bool) -> None:
+        """Nothing of the batch is wanted any more, and nothing of it was begun."""
+        if self._compares and not (if_empty and self._rest):
+            self._compares, self._rest = False, ()
+            self._models.forget_batch()
+            self._finish()
+
     def interrupt(self) -> None:
         self._rest = ()
+        self._end_comparing(if_empty=False)
         if self._actor is not None and not self._unfit:
             self._actor.interrupt.remote()
 
@@ -241,6 +290,9 @@ class Held:
         self._setup = setup
         if self._actor is not None and self._hello is None and not self._unfit:
             self._actor.set_up.remote(setup.settings, setup.idle_seconds)
+            self._models.begin(
+                self._actor, setup.settings, setup.groups, time.monotonic(), sees_root=self._sees_root
+            )
 
     def lose(self, why: str, *, again: bool) -> None:
         """The host is given up, by force; `again`: another one is started in its place."""
@@ -259,7 +311,8 @@ class Held:
     def end(self) -> None:
         """Ends the host. Its worker dies with it."""
         actor, self._actor, self._hello, self._poll, self._submitted = self._actor, None, None, None, None
-        self._pid = None
+        self._pid, self._compares = None, False
+        self._models.end()
         if actor is not None:
             try:
                 self._ray.kill(actor, no_restart=True)

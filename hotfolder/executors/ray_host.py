@@ -17,17 +17,20 @@ from hotfolder.executors.base import Done
 from hotfolder.executors.carrying import AT_ONCE, Baggage, as_error
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.executors.local_devices import count_cores, local_devices
+from hotfolder.executors.node_models import NodeModels
 from hotfolder.executors.ray_wire import boot_id
 from hotfolder.executors.wire import VERSION
 from hotfolder.files.identity import facts_of
+from hotfolder.models.receive import received_tastes
 from hotfolder.types import Batch, Item, Outcome, RunnerSettings
 
 
-class RayHost:
+class RayHost(NodeModels):
     """One device. Nothing here takes longer than the seconds that it is given, and starting a process."""
 
     def __init__(self, device: str, *, on_gpu: bool) -> None:
         """Ray has set CUDA_VISIBLE_DEVICES to the card that is meant."""
+        super().__init__()
         (found,) = local_devices(("cuda:0" if on_gpu else "cpu",), "auto", cards=1, cores=count_cores())
         environment = dict(found.environment)
         if not on_gpu:  # Ray says 1 for each process that has one core of its book-keeping
@@ -54,7 +57,7 @@ class RayHost:
         if not (self._sees_root and self._is_same_machine):
             settings = replace(settings, database=None)  # SQLite is not for a file system of the network
         if not self._sees_root:
-            settings = replace(settings, tastes=None)
+            settings = replace(settings, tastes=str(received_tastes()))
         if self._executor is None:
             self._executor = LocalExecutor(settings, idle_seconds, (self._device,))
         else:

@@ -23,6 +23,7 @@ from typing import Any
 from hotfolder.executors.base import Done
 from hotfolder.executors.limits import die_with_parent
 from hotfolder.executors.ray_held import Held
+from hotfolder.executors.ray_models import Stock
 from hotfolder.executors.ray_wire import (
     ABANDON,
     ALIVE,
@@ -56,6 +57,7 @@ class Link:
         self._ours: Mapping[str, Any] = {
             "hotfolder": VERSION, "python": platform.python_version(), "ray": ray.__version__,
         }  # fmt: skip
+        self._stock = Stock(setup.settings)
         self._held: dict[str, Held] = {}
         self._known: set[str] = set()  # nodes
         self._looked_at = self._alive_at = float("-inf")
@@ -81,6 +83,7 @@ class Link:
         finally:
             for held in self._held.values():
                 held.end()
+            self._stock.close()
 
     def _wait(self) -> None:
         """For orders, or results; carries out what has come."""
@@ -111,6 +114,7 @@ class Link:
                     held.interrupt()
             case (what, settings, idle_seconds) if what == RECONFIGURE:
                 self._setup = replace(self._setup, settings=settings, idle_seconds=idle_seconds)
+                self._stock.change(settings)
                 for held in self._held.values():
                     held.reconfigure(self._setup)
 
@@ -138,11 +142,11 @@ class Link:
         called = next(name for name in itertools.chain([machine], others) if name not in taken)
         for name in names:
             id_ = f"{called}/{name}"
-            held = Held(self._ray, self._tell, id_, node["NodeID"], machine, self._setup, self._ours)
+            held = Held(self._ray, self._tell, id_, node["NodeID"], machine, self._setup, self._ours, self._stock)
             self._held[held.id] = held
 
     def _tell(self, done: Done) -> None:
-        if done.lost is not None:
+        if done.lost is not None or done.finished is not None:
             self._show()  # first: whoever hears of it may ask at once which devices there are
         self._connection.send(done)
 

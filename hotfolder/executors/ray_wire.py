@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hotfolder.executors.base import Group
 from hotfolder.types import RunnerSettings
 
 #: To the link: (SUBMIT, device, batch), (CANCEL, device, job ids), (INTERRUPT,), (UNLOAD, device),
@@ -33,6 +34,7 @@ class Setup:
     probe: str | None = None  # a file below the root
     nonce: str = ""  # what stands in it
     boot_id: str = ""  # of the daemon's machine
+    groups: tuple[Group, ...] = ()  # those that the configuration names: nodes are asked for their models at once
 
 
 def boot_id() -> str:

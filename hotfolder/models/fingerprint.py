@@ -1,4 +1,4 @@
-"""The identity of a generator: one sha256 for all that it is made of."""
+"""The identity of a model: one sha256 for all that it is made of."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.core.families import family_called
@@ -17,29 +18,62 @@ from hotfolder.models.registry import ModelSpec, sha256_of
 _ENDINGS = (".safetensors", ".json", ".txt", ".model")
 
 
-def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
-    """In hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'; a denoiser's with its base.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One of the files that a model is made of."""
 
-    Of a pipeline folder that of its files' names and digests; what is known from when they came is not read again,
-    and the rest only once, unless it changes: `cache` remembers it (the usual one is in $XDG_CACHE_HOME).
-    Raises OSError.
+    name: str  # below the model's folder, '/' between the parts
+    path: Path
+    sha256: str
+
+
+def pieces(spec: ModelSpec, cache: Path | None = None) -> tuple[Piece, ...]:
+    """A model's own files, without those of models that it needs.
+
+    What is known from when they came is not read again, and the rest only once, unless it changes: `cache` remembers
+    it (the usual one is in $XDG_CACHE_HOME). Raises OSError.
     """
     known = {file.path: file.sha256 for file in spec.files if file.sha256}
     remembered = _Remembered(cache or _usual_cache())
-    if spec.loader == "single_file":
-        path = spec.files[0].path
-        digest = known.get(path) or remembered.digest(path)
-        remembered.write()
-        if spec.base is None or family_called(spec.family).whole_files:  # else only shapes and words come from it
-            return digest
-        return hashlib.sha256(f"{digest} {fingerprint(spec.base, cache)}".encode()).hexdigest()
-    lines = []
-    for path in sorted(p for p in spec.folder.rglob("*") if p.suffix in _ENDINGS and p.is_file()):
-        if path.name == "manifest.json":
-            continue
-        lines.append(f"{path.relative_to(spec.folder).as_posix()} {known.get(path) or remembered.digest(path)}\n")
+    if spec.loader == "diffusers":
+        among = sorted(path for path in spec.folder.rglob("*") if path.suffix in _ENDINGS and path.is_file())
+        paths = [path for path in among if path.name != "manifest.json"]
+    else:
+        paths = [file.path for file in spec.files]
+    found = [Piece(_name(path, spec), path, known.get(path) or remembered.digest(path)) for path in paths]
     remembered.write()
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return tuple(found)
+
+
+def _name(path: Path, spec: ModelSpec) -> str:
+    return path.relative_to(spec.folder).as_posix() if path.is_relative_to(spec.folder) else path.name
+
+
+def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
+    """Of a generator, in hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'; a denoiser's
+    with its base. Of a pipeline folder that of its files' names and digests. Raises OSError.
+    """
+    found = pieces(spec, cache)
+    if spec.loader != "single_file":
+        return _digest_of_all(found)
+    if spec.base is None or family_called(spec.family).whole_files:  # else only shapes and words come from it
+        return found[0].sha256
+    return hashlib.sha256(f"{found[0].sha256} {fingerprint(spec.base, cache)}".encode()).hexdigest()
+
+
+def identity(spec: ModelSpec, cache: Path | None = None) -> str:
+    """Of any model, with all the models that it needs, in hex: two machines where it is equal have the same model.
+
+    Of one file without others it is the file's own sha256, whatever it is called. Raises OSError.
+    """
+    found = pieces(spec, cache)
+    own = found[0].sha256 if len(found) == 1 else _digest_of_all(found)
+    others = [identity(other, cache) for other in (spec.encoder, spec.twin, spec.base) if other is not None]
+    return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest() if others else own
+
+
+def _digest_of_all(found: tuple[Piece, ...]) -> str:
+    return hashlib.sha256("".join(f"{one.name} {one.sha256}\n" for one in found).encode()).hexdigest()
 
 
 #: Digits of a sha256 that are enough to tell models apart; the web UI writes ten. It wrote eight of another digest.

@@ -29,6 +29,8 @@ _CHUNK = 1 << 16
 #: Seconds: to connect, and of silence.
 _TIMEOUT = (10, 60)
 _GITHUB = "https://github.com"
+#: The origin of what came from the daemon of a cluster.
+RECEIVED = "received"
 #: Space that is left free, in bytes.
 _RESERVE = 512 << 20
 
@@ -62,11 +64,11 @@ class Puller:
                 + (f" ({entry.source})" if entry.source else ""),
             )  # fmt: skip
         home = usual_folder() / entry.name
-        with _explained(entry), _alone(home):
+        with _explained(entry), alone(home):
             if entry.repo:
                 return self._from_hub(entry, entry.repo)
             missing = [file for file in entry.files if not (home / file.path).is_file()]
-            _check_space(home, sum(file.size or 0 for file in missing) - _begun(home, missing))
+            check_space(home, sum(file.size or 0 for file in missing) - _begun(home, missing))
             for file in missing:
                 self._fetch(file, home / file.path)
             installed = [
@@ -110,7 +112,7 @@ class Puller:
                 digest, have = hashlib.sha256(), 0
             announced = int(answer.headers.get("Content-Length", 0))
             total = file.size or have + announced
-            _check_space(part.parent, max(announced, total - have))
+            check_space(part.parent, max(announced, total - have))
             with part.open("ab") as out:
                 for chunk in answer.iter_content(_CHUNK):
                     have += len(chunk)
@@ -137,7 +139,7 @@ class Puller:
             for remote in wanted
             if isinstance(try_to_load_from_cache(repo, remote.path, revision=entry.revision), str)
         }
-        _check_space(Path(HF_HUB_CACHE), sum(remote.size for remote in wanted if remote.path not in cached))
+        check_space(Path(HF_HUB_CACHE), sum(remote.size for remote in wanted if remote.path not in cached))
         installed, folder = [], Path()
         for remote in wanted:
             bar = _bar(remote.path, self._report)
@@ -170,10 +172,12 @@ def remove(entry: ModelEntry) -> int:
             strategy = scan_cache_dir().delete_revisions(record.revision or str(entry.revision))
             freed += strategy.expected_freed_size
             strategy.execute()
-    elif record.origin == "pulled":
+    elif record.origin in ("pulled", RECEIVED):
         for file in record.files:
             freed += file.size
             Path(file.path).unlink(missing_ok=True)
+        if record.origin == RECEIVED:
+            shutil.rmtree(record.folder, ignore_errors=True)  # which is of this content alone
     records.path_of(home, entry.name).unlink()
     with contextlib.suppress(OSError):
         (home / entry.name).rmdir()  # unless a person keeps something there
@@ -226,7 +230,7 @@ def _explained(entry: ModelEntry) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def alone(home: Path) -> Iterator[None]:
     """Two at once would write into each other."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("w") as lock:
@@ -317,7 +321,8 @@ def _begun(home: Path, files: list[FileEntry]) -> int:
     return sum(part.stat().st_size for part in parts if part.is_file())
 
 
-def _check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int) -> None:
+    """Whether so many bytes, and some more, can be written there. Raises DiskFull."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -28,7 +28,7 @@ class Record:
     """A model whose files lie elsewhere: in the hub's cache, or where another program has them."""
 
     name: str
-    origin: str  # 'pulled' or 'linked'
+    origin: str  # 'pulled', 'linked' or 'received'
     folder: str  # absolute
     files: tuple[InstalledFile, ...]
     entry: Mapping[str, Any]  # a ModelEntry's fields: of a linked model that no registry knows

@@ -88,6 +88,11 @@ class ModelSpec:
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def loose_folder(kind: str) -> str:
+    """Where files of this kind lie below a folder for models, which are known by their names alone."""
+    return _ADDED[kind][1] if kind in _ADDED else "checkpoints"
+
+
 def usual_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where models lie unless configured: `$XDG_DATA_HOME/hotfolder/models`."""
     return user_folder("XDG_DATA_HOME", ".local/share", "/usr/local/share", environ) / "hotfolder" / "models"
@@ -118,6 +123,10 @@ class Catalogue:
             record = records.read(usual_folder(), name)
             return _linked_entry(record) if record else None
         return found
+
+    def is_linked(self, name: str) -> bool:
+        """Whether this machine's records alone know the model."""
+        return name not in self._entries and self.entry(name) is not None
 
     def entries(self) -> list[ModelEntry]:
         """All of them: the registry's, the configuration's, then linked ones."""
@@ -277,7 +286,7 @@ class Catalogue:
         """A file that somebody put into a folder for models, by its name without the ending."""
         if kind not in (Kind.GENERATE, *_ADDED) or os.sep in name or name.startswith("."):
             return None
-        among = _ADDED[kind][1] if kind in _ADDED else "checkpoints"
+        among = loose_folder(kind)
         for folder in (*self._folders, str(usual_folder())):
             root = os.path.expanduser(folder)  # noqa: PTH111
             for ending in (".safetensors", ".sft"):

@@ -14,8 +14,16 @@ import pytest
 from hotfolder.bench.asleep import Asleep, _Sleeper
 from hotfolder.daemon import taking_back
 from hotfolder.documents.status import gather
-from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, HotfolderError, ModelMissing, OutOfMemory
-from hotfolder.executors.base import DeviceId, Done
+from hotfolder.errors import (
+    DeviceLost,
+    DeviceOccupied,
+   
+    DeviceTrouble,
+    HotfolderError,
+    ModelMissing,
+    OutOfMemory,
+)
+from hotfolder.executors.base import DeviceId, Done, Lack
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
 from hotfolder.types import Batch, Kind
@@ -424,3 +432,38 @@ def test_jobs_with_which_a_daemon_died_are_done_one_at_a_time_on_all_devices(lay
     daemon(layout, executor, **QUIET).run(once=True)
     assert executor.most == 1
     all_done_once(layout, 6)
+
+
+@pytest.mark.slow
+def test_a_device_without_the_model_gets_none_of_its_jobs(layout: Layout) -> None:
+    executor = asleep({"a": 1, "b": 1}, seconds=0.005)
+    executor.lacks["b"] = {(Kind.SCORE, "technical"): Lack("it lacks the model 'technical'")}
+    drop(layout, 12)
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1\na dog --seed 2")
+    report = daemon(layout, executor, **QUIET).run(once=True)
+    assert (report.done, report.failed, report.paused) == (16, 0, None)
+    scored = {job for job, kind in rows(layout, "SELECT id, kind FROM jobs") if kind == "score"}
+    assert {name for name, job in executor.ended if job in scored} == {"a"}
+
+
+@pytest.mark.slow
+def test_where_no_device_has_the_model_it_is_said(layout: Layout) -> None:
+    executor = asleep({"a": 1, "b": 1}, seconds=0.005)
+    group = (Kind.SCORE, "technical")
+    executor.lacks = {name: {group: Lack("it lacks the model 'technical'")} for name in ("a", "b")}
+    drop(layout, 3)
+    report = daemon(layout, executor, **QUIET).run(once=True)
+    assert report.done == 0
+    assert report.paused == "no device has the models for what waits; a: it lacks the model 'technical'"
+    assert rows(layout, "SELECT DISTINCT state, attempt FROM jobs") == [("queued", 0)]
+    # While one of them is being sent it, that is waited for.
+    executor = asleep({"a": 1, "b": 1}, seconds=0.005)
+    executor.lacks["a"] = {group: Lack("it lacks the model 'technical'")}
+    executor.lacks["b"] = {group: Lack("the model 'technical' is being sent there: 3 % of 1.0 MB", is_coming=True)}
+    with working(daemon(layout, executor, **QUIET)):
+        wait_for(lambda: device(layout, "b").get("lacks"), 20, "it is told")
+        (lack,) = device(layout, "b")["lacks"]
+        assert (lack["kind"], lack["model"], lack["is_coming"]) == ("score", "technical", True)
+        assert not gather(layout)["daemon"]["paused"]
+        executor.lacks = {}
+        wait_for(lambda: len(executor.ended) == 3, 20, "all is done")
