@@ -233,6 +233,12 @@ class DeviceOccupied(DeviceTrouble):
     kind = "device_occupied"
 
 
+class DeviceTooHot(DeviceTrouble):
+    """The device is hotter than is wanted, and is to cool first."""
+
+    kind = "device_too_hot"
+
+
 class OutOfMemory(HotfolderError):
     """The device's memory is too small for the work, or somebody else has it."""
 

@@ -293,6 +293,7 @@ class RunnerSettings:
     decode_threads: int = 2
     max_pixels: int = 200_000_000
     max_file_bytes: int = 2**31
+    max_temperature: int = 0  # °C of a card above which nothing is begun; 0: none
     memory_limit_mb: int = 0  # 0: by the machine; see executors.limits
     database: str | None = None  # of the root: what was judged before need not be judged again
     scorers: tuple[str, ...] = ()  # that judge beside those which the gate looks at
@@ -446,3 +447,4 @@ class Progress:
     device: str = ""  # 'cuda:0', 'cpu'
     memory_used: int = 0  # bytes of the device's memory; of this process where it works on the CPU
     memory_total: int = 0
+    temperature: int = 0  # of the device, in °C; 0: not known

@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -56,6 +56,7 @@ class Asleep:
         self.ended: list[tuple[DeviceId, int]] = []  # where each job has come to its end
         self.slept = 0.0  # seconds that the jobs which have ended take on a device that is not slow
         self.lacks: dict[DeviceId, Mapping[Group, Lack]] = {}
+        self.degrees: dict[DeviceId, int] = {}  # how hot devices say that they are
         self.broken: dict[DeviceId, str] = {}
         self.errors: dict[DeviceId, HotfolderError] = {}
         self._seconds, self._load_seconds, self._spread = seconds, load_seconds, spread
@@ -115,7 +116,10 @@ class Asleep:
             self.loaded_on.append((device, batch.model))
             yield 0.0, Done(device, progress=Progress(first, self.loads[-1], loading=True))
             yield self._load_seconds[kind] * sleeper.slowness, None
-        yield 0.0, Done(device, progress=Progress(first, "at work", 0, len(batch.items)))
+        at_work = Progress(first, "at work", 0, len(batch.items))
+        if degrees := self.degrees.get(device):
+            at_work = replace(at_work, device=device, memory_used=2**29, memory_total=2**30, temperature=degrees)
+        yield 0.0, Done(device, progress=at_work)
         for item in batch.items:
             if item.job_id in sleeper.unwanted:
                 continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hotfolder import __version__
-from hotfolder.cli.workers import one_line
+from hotfolder.cli.workers import heat, one_line
 from hotfolder.config.root import find_root
 from hotfolder.core.times import span
 from hotfolder.documents.status import STATES, gather
@@ -103,7 +103,8 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             ]
         elif daemon["memory_total"]:
             used, total = daemon["memory_used"] / 2**30, daemon["memory_total"] / 2**30
-            lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use")
+            hot = "".join(map(heat, daemon["devices"]))
+            lines.append(f"device   {daemon['device']}, {used:.1f} of {total:.1f} GiB memory in use{hot}")
         if daemon["paused"]:
             lines.append(f"paused   {daemon['paused']}")
         if daemon["refused_configuration"]:

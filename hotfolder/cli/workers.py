@@ -54,7 +54,7 @@ def gather(layout: Layout) -> dict[str, Any]:
 
     nothing: dict[str, Any] = {
         "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
-        "pace": {}, "memory_used": None, "memory_total": None, "reason": None, "lacks": [],
+        "pace": {}, "memory_used": None, "memory_total": None, "temperature": None, "reason": None, "lacks": [],
         "back_in_seconds": None,
     }  # fmt: skip
     settings = loading.load(layout.root)
@@ -97,7 +97,12 @@ def _pace(each: Mapping[str, Any]) -> str:
 def _memory(each: Mapping[str, Any]) -> str:
     if not each["memory_total"] or not each["memory_used"]:
         return ""
-    return f"{each['memory_used'] / 2**30:.1f} of {each['memory_total'] / 2**30:.1f} GiB"
+    return f"{each['memory_used'] / 2**30:.1f} of {each['memory_total'] / 2**30:.1f} GiB{heat(each)}"
+
+
+def heat(each: Mapping[str, Any]) -> str:
+    """Behind what is told of a device's memory: ', 71 °C' where that is known."""
+    return f", {each['temperature']} °C" if each["temperature"] else ""
 
 
 def _waits_for(each: Mapping[str, Any]) -> str:

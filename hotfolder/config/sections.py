@@ -318,6 +318,12 @@ class ExecutorSettings(Section):
         "free allows, see generate.memory. wait: the device is left until the memory is free. elsewhere: the same "
         "while another device can do the work, else step-down.",
     )
+    max_temperature: Annotated[int, Field(ge=0, le=150)] = Field(
+        0,
+        description="A card that is hotter, in °C, ends the image in work and is left alone until it has cooled by "
+        "5 degrees. 0: none, as cards slow down by themselves when they get too hot. It is known of NVIDIA's cards "
+        "where the package nvidia-ml-py is installed.",
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="auto: half precision where the device has it natively, else float32. float16 is refused on a "

@@ -8,11 +8,13 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.retry import fault_of_lost_worker
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.daemon.devices import Devices
-from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTrouble, ModelMissing, OutOfMemory
+from hotfolder.errors import DeviceLost, DeviceOccupied, DeviceTooHot, DeviceTrouble, ModelMissing, OutOfMemory
 from hotfolder.types import ErrorInfo, FailureClass, Job
 
 #: Errors of a job that are the device's, and no file's.
-_OF_THE_DEVICE = (DeviceLost.kind, DeviceTrouble.kind, DeviceOccupied.kind)
+_OF_THE_DEVICE = (DeviceLost.kind, DeviceTrouble.kind, DeviceOccupied.kind, DeviceTooHot.kind)
+#: Those that pass by themselves: they say nothing of how long the next one takes.
+_PASSING = (DeviceOccupied.kind, DeviceTooHot.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Blame:
                 return False
             self._suspects.add(job.id)  # should another one be lost with it, the job is to blame
         self._devices.try_elsewhere(job.id, work)
-        self._devices.set_aside(work, error.message, grows=error.kind != DeviceOccupied.kind)
+        self._devices.set_aside(work, error.message, grows=error.kind not in _PASSING)
         return True
 
     def _ran_out(self, work: DeviceWork, job: Job, error: ErrorInfo) -> bool:

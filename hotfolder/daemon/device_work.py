@@ -31,6 +31,7 @@ class DeviceWork:
     progress: Progress | None = None  # what it told last of what is in work
     stage_since: float = 0.0  # seconds since the epoch
     memory: tuple[str, int, int] = ("", 0, 0)  # device, bytes taken, bytes in all: as they were told last
+    temperature: int = 0  # in °C, as it was told last; 0: not known
     holds: dict[Kind, str] = field(default_factory=dict)  # models that lie on it
     cancelled: set[int] = field(default_factory=set)  # in work, and a person does not want them any more
     unwanted_at: float | None = None  # when something of the batch was cancelled, or taken back, last
@@ -84,6 +85,7 @@ class DeviceWork:
             self.stage_since = time.time()
         if told.memory_total:
             self.memory = (told.device, told.memory_used, told.memory_total)
+            self.temperature = told.temperature
         self.has_loaded = self.has_loaded or told.loading
         if not told.loading:
             now = time.monotonic()
@@ -110,7 +112,7 @@ class DeviceWork:
         self.turns.worker_ended(now)
         self.rates.worker_ended(now)
         self.holds.clear()
-        self.memory = (self.memory[0], 0, 0)
+        self.memory, self.temperature = (self.memory[0], 0, 0), 0
 
     def seconds_per_job(self, kind: Kind) -> float | None:
         """As it was lately; None: not known."""

@@ -264,6 +264,7 @@ class Devices:
                     "pace": {kind.value: round(1 / pace, 4) for kind, pace in paces.items() if pace},
                     "memory_used": work.memory[1] or None,
                     "memory_total": work.memory[2] or None,
+                    "temperature": work.temperature or None,
                     "reason": device.unfit or work.health.reason or None,
                     "lacks": [
                         {"kind": kind.value, "model": model, "why": lack.why, "is_coming": lack.is_coming}

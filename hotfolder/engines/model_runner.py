@@ -20,6 +20,7 @@ from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.core.sizes import Target
 from hotfolder.engines.device import classify, decode_threads, free_memory, memory_of, pick_device
 from hotfolder.engines.generation.requests import GenerationRequest, Hooks
+from hotfolder.engines.heat import Heat
 from hotfolder.engines.imports import without_collection
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.scoring.stream import Looker, Memory, ahead, judge_all
@@ -67,6 +68,7 @@ class ModelRunner:
         self._catalogue = Catalogue(settings.model_folders, settings.model_entries)
         self._threads = decode_threads(settings)
         self._device: torch.device | None = None
+        self._heat = Heat(settings.max_temperature)
         self._models: dict[Kind, tuple[str, Any]] = {}
         self._memory_plans: dict[str, MemoryPlan] = {}  # generator -> the step on which it fitted last
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
@@ -84,9 +86,11 @@ class ModelRunner:
 
     def work(self, batch: Batch, emit: Emit, should_stop: ShouldStop, is_cancelled: IsCancelled = _never) -> None:
         """Works a batch, emitting one outcome per item; items after a stop, and cancelled ones, may get none."""
-        emit = self._metered(emit)
+        emit, should_stop = self._metered(emit), self._cooled(should_stop)
         try:
             first = batch.items[0].job_id
+            if self._settings.max_temperature:
+                self._heat.check(self._own_device())
             if self._models.get(batch.kind, ("",))[0] != batch.model:  # turns are reckoned by what is loaded
                 emit(Progress(first, f"loading {batch.model}", loading=True))
             hooks = self._hooks(emit, should_stop, is_cancelled) if batch.kind is Kind.GENERATE else None
@@ -104,16 +108,29 @@ class ModelRunner:
             case Kind.UPSCALE:
                 self._upscale(model, batch, emit, should_stop, is_cancelled)
 
+    def _own_device(self) -> torch.device:
+        """Raises DeviceTrouble."""
+        if self._device is None:
+            self._device = pick_device(self._settings.device)
+        return self._device
+
+    def _cooled(self, should_stop: ShouldStop) -> ShouldStop:
+        """Stops before the next image, too, where the device has become too hot: the rest goes back."""
+        return lambda: should_stop() or (self._device is not None and self._heat.is_too_hot(self._device))
+
     def _metered(self, emit: Emit) -> Emit:
-        """Adds to each report how much of the device's memory is taken; asked for seldom."""
-        asked_at, found = float("-inf"), ("", 0, 0)
+        """Adds to each report how much of the device's memory is taken, and how hot it is; asked for seldom."""
+        asked_at, found, degrees = float("-inf"), ("", 0, 0), 0
 
         def metered(event: Outcome | Progress) -> None:
-            nonlocal asked_at, found
+            nonlocal asked_at, found, degrees
             if isinstance(event, Progress):
                 if self._device is not None and time.monotonic() - asked_at >= _METER_EVERY:
                     asked_at, found = time.monotonic(), (str(self._device), *memory_of(self._device))
-                event = replace(event, device=found[0], memory_used=found[1], memory_total=found[2])
+                    degrees = self._heat.now(self._device)
+                event = replace(
+                    event, device=found[0], memory_used=found[1], memory_total=found[2], temperature=degrees
+                )
             emit(event)
 
         return metered
@@ -127,29 +144,28 @@ class ModelRunner:
         del loaded
         # The old one goes first, so that both never share the device's memory.
         self._let_go(kind)
-        if self._device is None:
-            self._device = pick_device(self._settings.device)
-        if waits and self._device.type == "cuda":
+        device = self._own_device()
+        if waits and device.type == "cuda":
             from hotfolder.engines.occupied import check_is_ours
 
             generator = self._catalogue.resolve(name, kind) if kind is Kind.GENERATE else None
-            check_is_ours(self._device, generator, self._settings)
+            check_is_ours(device, generator, self._settings)
         model: Any
         if kind is Kind.SCORE:
-            model = ScorerEnsemble.load(name, self._settings, self._device)
+            model = ScorerEnsemble.load(name, self._settings, device)
         elif kind is Kind.GENERATE:
             with without_collection():
                 from hotfolder.engines.generation.generator import Generator
 
             spec, known = self._catalogue.resolve(name, kind), self._memory_plans.get(name)
-            model = Generator(spec, self._device, self._settings, hooks or Hooks(), known, name)
+            model = Generator(spec, device, self._settings, hooks or Hooks(), known, name)
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
             with without_collection():  # spandrel brings torchvision: it takes its time
                 from hotfolder.engines.upscaling.upscaler import Upscaler
 
-            model = Upscaler(spec, self._device, self._settings)
+            model = Upscaler(spec, device, self._settings)
         self._models[kind] = (name, model)
         return model
 

@@ -138,6 +138,10 @@ def _of_devices(devices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str
             if each[f"memory_{name}"]
         ]
         yield f"hotfolder_worker_memory_{name}_bytes", "gauge", f"Memory of each device, {name}.", memory
+    degrees: list[_Sample] = [
+        (label, each["temperature"]) for label, each in zip(labels, devices, strict=True) if each["temperature"]
+    ]
+    yield "hotfolder_worker_temperature_celsius", "gauge", "How hot each device is, where that is known.", degrees
 
 
 def _labels(labels: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hotfolder.bench.asleep import Asleep
+from hotfolder.cli import workers
 from hotfolder.documents.status import gather
 from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors import local
@@ -44,6 +45,22 @@ def test_without_a_daemon_it_tells_what_one_would_work_on(layout: Layout, monkey
     assert "cpu-2" in told and "no daemon runs" in told
 
 
+def test_what_a_device_lacks_is_told() -> None:
+    lack = {
+        "kind": "upscale",
+        "model": "mine",
+        "why": "it lacks the model 'mine': put it there",
+        "is_coming": False,
+    }
+    told = {
+        "device": "box/cpu", "machine": "box", "pid": 1, "state": "idle", "holds": ["technical"], "kind": None,
+        "jobs": 0, "stage": None, "step": 0, "steps": 0, "pace": {}, "memory_used": None, "memory_total": None,
+        "temperature": None, "reason": None, "lacks": [lack], "back_in_seconds": None,
+    }  # fmt: skip
+    assert workers._row(told)[-1] == "work; no jobs of mine: it lacks the model 'mine': put it there"
+    assert workers.one_line(told).endswith("technical  no jobs of mine: it lacks the model 'mine': put it there")
+
+
 def test_what_is_asked_wrongly_is_said(layout: Layout) -> None:
     assert run(layout, "--json", "--watch")[0] == 2
     for words in (("drain", "cuda:7"), ("resume", "cuda:7"), ("test", "cuda:7")):
@@ -60,6 +77,7 @@ def test_it_waits_for_a_daemon_and_is_carried_out_by_one(layout: Layout, monkeyp
     (waits,) = gather(layout)["commands"]
     assert waits["command"] == "workers drain cpu-2"
     executor = Asleep(dict.fromkeys(Kind, 0.01), dict.fromkeys(Kind, 0.01), {"cpu-1": 1, "cpu-2": 1})
+    executor.degrees["cpu-1"] = 71
     with working(daemon(layout, executor)):
         for number in range(8):
             picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
@@ -71,12 +89,15 @@ def test_it_waits_for_a_daemon_and_is_carried_out_by_one(layout: Layout, monkeyp
         wait_for(lambda: both()["cpu-1"]["pace"], 10, "its pace is told")
         assert both()["cpu-2"]["state"] == "drained"
         assert "technical" in both()["cpu-1"]["holds"]
+        assert (both()["cpu-1"]["temperature"], both()["cpu-2"]["temperature"]) == (71, None)
         told = run(layout)[1]
+        assert "0.5 of 1.0 GiB, 71 °C" in told
         assert "you: hotfolder workers resume cpu-2" in told
         status = hotfolder("--root", layout.root, "status").stdout
         assert "cpu-2  drained" in status
         text = exposition(gather(layout), time.time())
         root = f'root="{layout.root}"'
+        assert f'hotfolder_worker_temperature_celsius{{{root},device="cpu-1",machine="here"}} 71' in text
         assert f'hotfolder_worker_state{{{root},device="cpu-2",machine="here",state="drained"}} 1' in text
         assert f'hotfolder_worker_state{{{root},device="cpu-1",machine="here",state="drained"}} 0' in text
         assert "hotfolder_worker_jobs_per_second" in text

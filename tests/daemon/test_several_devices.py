@@ -17,7 +17,7 @@ from hotfolder.documents.status import gather
 from hotfolder.errors import (
     DeviceLost,
     DeviceOccupied,
-   
+    DeviceTooHot,
     DeviceTrouble,
     HotfolderError,
     ModelMissing,
@@ -121,6 +121,7 @@ def _errors(error: HotfolderError) -> Callable[[Asleep], None]:
         (_lost, "SIGBUS"),
         (_errors(DeviceLost("the device failed: CUDA error 999", "see dmesg")), "CUDA error 999"),
         (_errors(DeviceTrouble("there is no device 'b'", "set executor.devices")), "there is no device"),
+        (_errors(DeviceTooHot("the device is too hot: 93 °C", "see to its cooling")), "93 °C"),
         (_errors(OutOfMemory("the device ran out of memory", "free some")), "again and again"),
     ],
 )
