@@ -25,7 +25,8 @@ def hotfolder(
 ) -> tuple[int, str, str]:
     """Exit code, stdout, stderr of a command in this environment and no other."""
     command = [sys.executable, *program, *arguments]
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environ}
+    kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
+    env = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environ}
     done = subprocess.run(command, capture_output=True, env=env, timeout=120, cwd="/")
     told = done.stderr.decode(errors="replace")
     assert "Traceback" not in told, f"{arguments}: {told}"
