@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +23,9 @@ from hotfolder.types import ErrorInfo, Item, Outcome
 #: Bytes that are on their way to one device at a time, or back, unless a single file has more.
 AT_ONCE = 64 << 20
 SOURCE, INIT = "source", "init"
+_PREFIX = "hotfolder-node-"
+#: Seconds after which a folder that nobody holds was left behind: one that was made just now is not held yet.
+_LEFT_SECONDS = 10.0
 
 
 def read_inputs(item: Item, max_bytes: int) -> dict[str, Source]:
@@ -69,10 +76,17 @@ def check_source(outcome: Outcome, sent: str | None) -> None:
 
 
 class Baggage:
-    """A folder of this process's own, on the device's machine, with the files of the batch in work."""
+    """A folder of this process's own, on the device's machine, with the files of the batch in work.
+
+    It is locked for as long as the process lives, however that ends: the next one removes what nobody holds.
+    """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="hotfolder-"))
+        """Raises OSError."""
+        clear_left_behind(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
         self._names: dict[int, Mapping[str, str]] = {}  # job -> path here: path there
 
     def unpack(self, item: Item, files: Mapping[str, bytes | memoryview]) -> Item:
@@ -114,3 +128,20 @@ class Baggage:
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._handle)
+
+
+def clear_left_behind(folder: Path) -> None:
+    """Removes what processes of this user that were killed have left of their baggage in a folder for such things."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another one was quicker, or somebody works with it
+            facts = path.lstat()
+            is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
+            if not is_ours or time.time() - facts.st_mtime < _LEFT_SECONDS:
+                continue
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ from hotfolder.types import Batch, RunnerSettings
 log = logging.getLogger(__name__)
 #: Seconds without a sign of life after which the link is ended, and that it may take to leave.
 _SILENT_SECONDS, _LEAVE_SECONDS = 120.0, 5.0
+#: Seconds that it may take to read an order: what does not fit into the socket before that would hold up the daemon.
+_TAKE_SECONDS = 20
 #: Seconds until a link that broke is made anew, at least and at most.
 _AGAIN, _AGAIN_MOST = 2.0, 60.0
 #: Of Ray, where the person has not said otherwise. It would have `uv` make an environment anew on each node, and send
@@ -130,6 +133,9 @@ class RayExecutor:
             return False
         try:
             self._connection.send(order)
+        except BlockingIOError:  # a part of it is sent: nothing more can be understood
+            self._broken(f"the link to the cluster took no orders for {_TAKE_SECONDS} s")
+            return False
         except OSError:
             return False  # `_hear` finds the end of the connection
         return True
@@ -184,6 +190,7 @@ class RayExecutor:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _TAKE_SECONDS, 0))
         environment = {**RAY_ENVIRONMENT, **os.environ}
         with theirs:
             try:

@@ -308,6 +308,12 @@ class Held:
         self.end()
         self._again_at, self._again = now + self._again, min(_AGAIN_MOST, 2 * self._again)
 
+    def leave(self) -> Any:
+        """Asks the host to clear up after itself; gives what can be waited for before it is ended, or None."""
+        if self._actor is None or self._hello is not None or self._unfit:
+            return None
+        return self._actor.close.remote()
+
     def end(self) -> None:
         """Ends the host. Its worker dies with it."""
         actor, self._actor, self._hello, self._poll, self._submitted = self._actor, None, None, None, None

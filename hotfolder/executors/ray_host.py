@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,10 @@ from hotfolder.executors.wire import VERSION
 from hotfolder.files.identity import facts_of
 from hotfolder.models.receive import received_tastes
 from hotfolder.types import Batch, Item, Outcome, RunnerSettings
+
+#: Seconds after which a host that nobody asks for news ends: a link asks every few seconds, and gives up after 60. So
+#: one that is cut off works no longer for nobody, and its device is free, whatever becomes of the cluster.
+UNASKED_SECONDS = 180.0
 
 
 class RayHost(NodeModels):
@@ -40,6 +46,15 @@ class RayHost(NodeModels):
         self._sees_root = self._is_same_machine = False
         self._baggage: Baggage | None = None
         self._told: list[Done] = []  # not handed over yet
+        self._asked_at = time.monotonic()
+        threading.Thread(target=self._end_unasked, name="end unasked", daemon=True).start()
+
+    def _end_unasked(self) -> None:
+        while (left := self._asked_at + UNASKED_SECONDS - time.monotonic()) > 0:
+            time.sleep(left)
+        if self._baggage is not None:
+            self._baggage.close()
+        os._exit(1)  # its worker dies with it
 
     def hello(self, probe: str | None, nonce: str, there: str) -> Mapping[str, Any]:
         """Which programs these are, and whether they see the root: plain values, which every version understands."""
@@ -93,6 +108,7 @@ class RayHost(NodeModels):
 
     def poll(self, seconds: float) -> tuple[int | None, list[tuple[Done, bytes | None]]]:
         """The worker's process id, and what happened, with the bytes of what was made."""
+        self._asked_at = time.monotonic()
         if self._executor is None:
             return None, []
         if not self._told:
@@ -132,7 +148,7 @@ class RayHost(NodeModels):
             self._executor.unload(self._device.id)
 
     def close(self) -> None:
-        """Before it is ended."""
+        """Before it is ended: nothing of it stays."""
         if self._executor is not None:
             self._executor.close()
         if self._baggage is not None:

@@ -15,8 +15,9 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,6 +36,7 @@ from hotfolder.executors.ray_wire import (
     SUBMIT,
     UNLOAD,
     Setup,
+    short,
 )  # fmt: skip
 from hotfolder.executors.wire import OTHER_VERSION, VERSION
 from hotfolder.system.logs import log_to_stderr
@@ -45,15 +47,18 @@ _LOOK_EVERY = 2.0
 _ALIVE_EVERY = 5.0
 #: Seconds for which results, and then orders, are waited for.
 _WAIT, _IDLE_WAIT = 0.02, 0.1
+#: Seconds that hosts may take to clear up after themselves, all of them together.
+_LEAVE_SECONDS = 2.0
 
 
 class Link:
     """Orders come over the connection, what happens goes back over it."""
 
-    def __init__(self, connection: Connection[Any, Any], setup: Setup, ray: Any) -> None:
+    def __init__(self, connection: Connection[Any, Any], setup: Setup, ray: Any, own_node: str) -> None:
+        """`own_node`: the id of the node on this machine, through which the cluster is reached."""
         self._connection = connection
         self._setup = setup
-        self._ray = ray
+        self._ray, self._own_node = ray, own_node
         self._ours: Mapping[str, Any] = {
             "hotfolder": VERSION, "python": platform.python_version(), "ray": ray.__version__,
         }  # fmt: skip
@@ -64,7 +69,7 @@ class Link:
         self._shown: list[Any] | None = None
 
     def run(self) -> None:
-        """Until the connection ends."""
+        """Until the connection ends. Raises what Ray raises when the cluster is gone, or is another one."""
         try:
             while True:
                 now = time.monotonic()
@@ -72,18 +77,36 @@ class Link:
                     self._looked_at = now
                     self._look()
                 for held in self._held.values():
-                    held.turn(now)
+                    self._guarded(held, partial(held.turn, now))
+                    self._say_alive()  # after each: what has arrived there may take long to fetch
                 self._show()
-                if now - self._alive_at >= _ALIVE_EVERY:
-                    self._alive_at = now
-                    self._connection.send((ALIVE,))
+                self._say_alive()
                 self._wait()
         except (EOFError, OSError):
             return  # the daemon let go
         finally:
-            for held in self._held.values():
-                held.end()
-            self._stock.close()
+            self._leave()
+
+    def _say_alive(self) -> None:
+        if time.monotonic() - self._alive_at >= _ALIVE_EVERY:
+            self._alive_at = time.monotonic()
+            self._connection.send((ALIVE,))
+
+    def _guarded(self, held: Held, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:  # noqa: BLE001 - of Ray: one device must not take the others with it
+            held.lose(f"its host on {held.machine} is lost: {short(error)}", again=True)
+
+    def _leave(self) -> None:
+        """Ends all hosts. Those that can be reached remove their files first."""
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            leaving = [ref for held in self._held.values() if (ref := held.leave()) is not None]
+            if leaving:
+                self._ray.wait(leaving, num_returns=len(leaving), timeout=_LEAVE_SECONDS)
+        for held in self._held.values():
+            held.end()
+        self._stock.close()
 
     def _wait(self) -> None:
         """For orders, or results; carries out what has come."""
@@ -102,7 +125,7 @@ class Link:
                 if held is None:
                     return  # it is gone, and what it had was said to be lost
                 if what == SUBMIT:
-                    held.submit(rest[0])
+                    self._guarded(held, partial(held.submit, rest[0]))
                 elif what == CANCEL:
                     held.cancel(rest[0])
                 elif what == UNLOAD:
@@ -119,8 +142,10 @@ class Link:
                     held.reconfigure(self._setup)
 
     def _look(self) -> None:
-        """Which nodes have come and which are gone."""
+        """Which nodes have come and which are gone. Raises RuntimeError where this machine's own is."""
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        if self._own_node not in alive:  # a head that began anew knows nothing of the nodes of the one before
+            raise RuntimeError("this machine's node is none of the cluster any more: is its head a new one?")
         for held in [held for held in self._held.values() if held.node not in alive]:
             held.lose(f"{held.machine} has left the cluster", again=False)
             del self._held[held.id]
@@ -178,19 +203,19 @@ def main(handle: int, parent: int, version: str) -> None:
         connection.send((BROKEN, "Ray is not installed: pip install 'hotfolder[ray]'"))
         return
     except Exception as error:  # noqa: BLE001 - of whatever Ray is missing
-        connection.send((BROKEN, _short(error)))
+        connection.send((BROKEN, short(error)))
         return
     # Ray puts a handler of its own here; the daemon decides when to stop.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(KeyboardInterrupt):
-        Link(connection, setup, ray).run()
+    try:
+        Link(connection, setup, ray, ray.get_runtime_context().get_node_id()).run()
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:  # noqa: BLE001 - the cluster is gone, or is another one by now
+        with contextlib.suppress(OSError):
+            connection.send((BROKEN, short(error)))
     ray.shutdown()
-
-
-def _short(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines)[:400] or type(error).__name__
 
 
 if __name__ == "__main__":

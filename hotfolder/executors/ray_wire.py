@@ -45,6 +45,12 @@ def boot_id() -> str:
         return ""
 
 
+def short(error: Exception) -> str:
+    """What an error of Ray says, in one line: they are long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:400] or type(error).__name__
+
+
 def why_unfit(ours: Mapping[str, Any], theirs: Mapping[str, Any], machine: str) -> str:
     """How the programs of a node differ from those of the daemon's machine, both named; empty where they do not."""
     names = {"hotfolder": "hotfolder", "python": "Python", "ray": "Ray"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,14 +15,17 @@ from typing import Any
 import psutil
 import pytest
 
-from hotfolder.errors import DamagedOnTheWay
+from hotfolder.errors import DamagedOnTheWay, EnvironmentTrouble
+from hotfolder.executors import ray_executor, ray_host
 from hotfolder.executors.base import Device, Done
 from hotfolder.executors.carrying import Baggage, put_output, read_inputs
 from hotfolder.executors.ray_executor import RayExecutor
+from hotfolder.executors.ray_host import RayHost
 from hotfolder.executors.ray_wire import why_unfit
 from hotfolder.types import Item, Kind, Outcome, Staged
 from tests.executors.test_contract import SETTINGS, batch, drain, pictures  # noqa: F401 - a fixture
-from tests.support.clusters import NODE, cluster, skip_without_ray
+from tests.support.clusters import cluster, node, skip_without_ray
+from tests.support.live import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +83,12 @@ def test_a_node_comes_and_goes(
     pictures: list[Path],  # noqa: F811
 ) -> None:
     (first,) = executor.devices()
-    node = nodes[0].add_node(**NODE)
+    added = nodes[0].add_node(**node())
     until(executor, lambda told: len(fit(executor)) == 2)
     (second,) = (device for device in executor.devices() if device.id != first.id)
     assert second.id == f"{second.machine}-2/cpu"
     executor.submit(batch(Kind.UPSCALE, "x4-compact", pictures), second.id)
-    nodes[0].remove_node(node, allow_graceful=False)
+    nodes[0].remove_node(added, allow_graceful=False)
     told = until(executor, lambda told: any(done.lost for done in told))
     (lost,) = (done for done in told if done.lost)
     assert (lost.device, lost.started) == (second.id, False)
@@ -119,6 +124,31 @@ def test_a_cluster_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "probe").exists()
 
 
+def test_a_link_that_reads_nothing_does_not_hold_up_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given up, and what its devices had goes back."""
+    deaf = tmp_path / "deaf"
+    deaf.write_text("#!/bin/sh\nexec sleep 60\n")
+    deaf.chmod(0o755)
+    monkeypatch.setattr(ray_executor, "_TAKE_SECONDS", 1)
+    monkeypatch.setattr(ray_executor, "_LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "executable", str(deaf))
+    executor = RayExecutor(SETTINGS, 60, "auto", wait_seconds=0.05)
+    try:
+        assert executor._connection is not None
+        executor._devices = [Device("box/cpu", "box"), Device("hut/cpu", "hut")]
+        executor.submit(batch(Kind.SCORE, "technical", []), "box/cpu")
+        many = batch(Kind.SCORE, "technical", [Path(f"/{number:0200}.png") for number in range(4000)], 2)
+        began = time.monotonic()
+        with pytest.raises(EnvironmentTrouble):
+            executor.submit(many, "hut/cpu")
+        assert time.monotonic() - began < 10
+        assert [(done.device, done.started) for done in executor.poll(0)] == [("box/cpu", False)]
+    finally:
+        executor.close()
+
+
 def test_programs_that_differ_are_both_named() -> None:
     ours = {"hotfolder": "2", "python": "3.12.1", "ray": "2.60.0"}
     assert why_unfit(ours, {**ours, "sees_root": True}, "box") == ""
@@ -148,6 +178,42 @@ def test_files_go_there_and_back(tmp_path: Path, pictures: list[Path]) -> None: 
         put_output(outcome, item, b"another picture", None)
     baggage.close()
     assert not Path(there.staging).parent.parent.exists()
+
+
+def test_what_killed_hosts_have_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    alive = Baggage()
+    left, fresh, other = (tmp_path / name for name in ("hotfolder-node-a", "hotfolder-node-b", "hotfolder-x"))
+    for folder in (left, fresh, other):
+        (folder / "3").mkdir(parents=True)
+    (tmp_path / "hotfolder-node-link").symlink_to(other)
+    long_ago = time.time() - 3600
+    for folder in (left, other, alive._folder):
+        os.utime(folder, (long_ago, long_ago))
+    second = Baggage()
+    assert not left.exists()
+    assert fresh.is_dir() and (other / "3").is_dir() and alive._folder.is_dir()
+    for each in (alive, second):
+        each.close()
+        assert not each._folder.exists()
+
+
+def test_a_host_that_nobody_asks_ends_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_host, "UNASKED_SECONDS", 0.5)
+    monkeypatch.setattr(ray_host.os, "_exit", ended.append)
+    host = RayHost("box/cpu", on_gpu=False)
+    host._baggage = Baggage()
+    began = time.monotonic()
+    while time.monotonic() - began < 1:
+        host.poll(0)
+        time.sleep(0.02)
+        assert ended == []
+    wait_for(lambda: ended == [1], 10, "it ends")
+    assert list(tmp_path.iterdir()) == []
 
 
 _SHA = hashlib.sha256(b"a picture").hexdigest()

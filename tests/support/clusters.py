@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -12,16 +13,24 @@ from unittest import mock
 import pytest
 
 #: Of each node.
-NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20}
+_NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20}
+#: Of its agents. A node that has to find out where they listen waits until they do, and gives up after some seconds:
+#: where the machine has other work, it never starts.
+_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+#: A node or head that is gone is noticed in seconds instead of a minute.
+SOON_NOTICED = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+}
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    # A node that is gone is noticed in seconds instead of a minute.
-    "RAY_health_check_initial_delay_ms": "0",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    **SOON_NOTICED,
 }
 
 
@@ -29,6 +38,15 @@ def skip_without_ray() -> None:
     """Imports nothing: Ray reads its environment when it is imported, and clusters need theirs."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("the extra 'ray' is not installed")
+
+
+def node() -> dict[str, Any]:
+    """What a node is started with."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in _PORTS]
+        for each in held:
+            each.bind(("", 0))
+        return {**_NODE, **{name: each.getsockname()[1] for name, each in zip(_PORTS, held, strict=True)}}
 
 
 @contextlib.contextmanager
@@ -39,7 +57,8 @@ def cluster() -> Iterator[tuple[Any, str]]:
         from ray.cluster_utils import Cluster
 
         made = Cluster(
-            initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "include_log_monitor": False}
+            initialize_head=True,
+            head_node_args={**node(), "include_dashboard": False, "include_log_monitor": False},
         )
         try:
             yield made, made.address
