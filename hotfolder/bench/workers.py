@@ -7,11 +7,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from hotfolder.bench.asleep import Asleep
 from hotfolder.bench.line_root import picture
+from hotfolder.bench.overhead import measure_overhead
 from hotfolder.bench.pictures import write_pictures
 from hotfolder.config import loading, presets
 from hotfolder.config.root import FILE_NAME
@@ -38,14 +40,26 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def bench_workers(jobs: int, tell: Tell) -> dict[str, Any]:
-    """Sharing with devices that only sleep, then one worker on the CPU against two, each with one thread."""
+class Part(StrEnum):
+    """What can be measured alone."""
+
+    ASLEEP = "asleep"
+    SCORING = "scoring"
+    GENERATING = "generating"
+    OVERHEAD = "overhead"
+
+
+def bench_workers(jobs: int, tell: Tell, only: Part | None = None) -> dict[str, Any]:
+    """Sharing with devices that only sleep, then one worker on the CPU against two, each with one thread; last what
+    Ray costs for each job."""
     found: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
-    parts: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        ("three unequal devices, asleep", lambda: _shared(4 * jobs)),
-        ("scoring", lambda: _raced(Kind.SCORE, 4 * jobs)),
-        ("generating", lambda: _raced(Kind.GENERATE, jobs)),
-    ]
+    every: dict[Part, tuple[str, Callable[[], dict[str, Any]]]] = {
+        Part.ASLEEP: ("three unequal devices, asleep", lambda: _shared(4 * jobs)),
+        Part.SCORING: ("scoring", lambda: _raced(Kind.SCORE, 4 * jobs)),
+        Part.GENERATING: ("generating", lambda: _raced(Kind.GENERATE, jobs)),
+        Part.OVERHEAD: ("overhead", lambda: measure_overhead(lambda at, of: tell("overhead", at, of))),
+    }
+    parts = [every[only]] if only is not None else list(every.values())
     for number, (name, measure) in enumerate(parts):
         tell(name, number, len(parts))
         found[name.replace(" ", "_").replace(",", "")] = measure()

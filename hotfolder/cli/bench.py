@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hotfolder.cli import table
 from hotfolder.cli.display import Display
 from hotfolder.cli.files import existing_file
 from hotfolder.cli.run import resolve_upscaler
@@ -124,13 +125,20 @@ def run_bench_line(folder: Path, *, files: Sequence[int], fsync_delay: float, lo
     _tell(found, as_json=as_json)
 
 
-def run_bench_workers(*, jobs: int, as_json: bool) -> None:
-    """Raises HotfolderError where not all of it could be done."""
-    from hotfolder.bench.workers import bench_workers
+def run_bench_workers(*, jobs: int, only: str | None, as_json: bool) -> None:
+    """Raises UsageError for a part that is not known, HotfolderError where not all of it could be done."""
+    from hotfolder.bench.overhead import COLUMNS, rows
+    from hotfolder.bench.workers import Part, bench_workers
 
+    if only is not None and only not in list(Part):
+        raise UsageError(f"there is no part '{only}'", f"use one of {', '.join(Part)}")
     with Display() as display:
-        found = bench_workers(jobs, display.update)
+        found = bench_workers(jobs, display.update, Part(only) if only is not None else None)
+    sizes = [] if as_json else found.get("overhead", {}).pop("sizes", [])
     _tell(found, as_json=as_json)
+    if sizes:
+        sys.stdout.write("\nmilliseconds for each job\n")
+        table.show(COLUMNS, rows(sizes), right=COLUMNS)
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

@@ -109,12 +109,19 @@ def bench_workers(
     jobs: Annotated[
         int, typer.Option(min=8, help="Images to draw; four times as many are judged, and shared asleep.")
     ] = 40,
+    only: Annotated[
+        str | None, typer.Option(help="This part alone: asleep, scoring, generating or overhead.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """How well several devices share the work: three unequal ones beside the ideal, two workers beside one."""
+    """How well several devices share the work: three unequal ones beside the ideal, two workers beside one.
+
+    With the extra 'ray' also what a cluster costs for each job, by size of its image: on a node of its own, on this
+    machine.
+    """
     from hotfolder.cli.bench import run_bench_workers
 
-    run_bench_workers(jobs=jobs, as_json=as_json)
+    run_bench_workers(jobs=jobs, only=only, as_json=as_json)
 
 
 @bench.command("upscale")
