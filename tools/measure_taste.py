@@ -9,22 +9,14 @@ has said anything of. The person likes warm pictures, or sees it as the gate doe
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import http.client
 import io
 import itertools
 import json
 import logging
 import math
 import random
-import struct
 import sys
 import tempfile
-import threading
-import time
-from array import array
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +25,18 @@ import numpy as np
 from PIL import Image
 
 from hotfolder.cli.setup import make_root
-from hotfolder.config import loading
-from hotfolder.config.settings import Settings
-from hotfolder.daemon.loop import Daemon
 from hotfolder.executors.inline import InlineExecutor
 from hotfolder.folders.layout import Layout
-from hotfolder.gallery.access import Access
-from hotfolder.gallery.application import application
-from hotfolder.gallery.server import hosts_of, listen, server
+from tests.support.gallery import Answer, Client, serving
+from tests.support.roots import daemon, settings
 from tools.builtin.captions import COLOURS, SHAPES, SIZES, Spec
 from tools.builtin.renders import draw_spec
 
 #: How often a person says the other thing than what they mean.
 _SLIPS = 0.05
 _AT_ONCE = 50
-_QUICK = {"HOTFOLDER_SETTLE__QUIET_SECONDS": "0.05", "HOTFOLDER_WATCH__MODE": "polling"}
+#: Score, version and flags by id.
+Images = dict[int, tuple[float, int, int]]
 
 
 @dataclass(frozen=True)
@@ -86,61 +75,25 @@ def warmth(picture: Image.Image) -> float:
     return float(red - blue)
 
 
-class Page:
-    """Asks as the gallery's own page does."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def get(self, path: str) -> bytes:
-        return self._ask("GET", path, None)
-
-    def post(self, path: str, asked: Any) -> Any:
-        return json.loads(self._ask("POST", path, json.dumps(asked).encode()))
-
-    def images(self) -> dict[int, tuple[float, int, int]]:
-        """Score, version and flags by id."""
-        data = self.get("/api/columns")
-        (count, _), at = struct.unpack_from("<II", data), 8
-        columns = []
-        for code in "dIIB":
-            column = array(code)
-            column.frombytes(data[at : at + count * column.itemsize])
-            columns.append(column)
-            at += count * column.itemsize
-        scores, ids, versions, flags = columns
-        return {i: (s, v, f) for i, s, v, f in zip(ids, scores, versions, flags, strict=True)}
-
-    def picture(self, image_id: int, version: int) -> Image.Image:
-        return Image.open(io.BytesIO(self.get(f"/original/{image_id}/{version:08x}"))).convert("RGB")
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        with contextlib.closing(connection):
-            headers = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
-            connection.request(method, path, body, headers if body is not None else {})
-            answer = connection.getresponse()
-            data = answer.read()
-            if answer.status >= 300:
-                raise RuntimeError(f"{method} {path}: {answer.status} {data[:300]!r}")
-            return data
+def _pictures(page: Client, known: Images) -> dict[int, Image.Image]:
+    return {image_id: _picture(page, image_id, version) for image_id, (_, version, _) in known.items()}
 
 
-@contextlib.contextmanager
-def serving(layout: Layout, settings: Settings) -> Iterator[Page]:
-    listening = listen("127.0.0.1", 0)
-    access = Access(hosts_of(listening, "127.0.0.1", ()), None, False, 2**20)
-    running = server(application(layout, settings, access))
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listening])))
-    thread.start()
-    try:
-        while not running.started and thread.is_alive():
-            time.sleep(0.02)
-        yield Page(listening.getsockname()[1])
-    finally:
-        running.should_exit = True
-        thread.join(10)
-        listening.close()
+def _picture(page: Client, image_id: int, version: int) -> Image.Image:
+    data = _granted(page.get(f"/original/{image_id}/{version:08x}")).body
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def _granted(answer: Answer) -> Answer:
+    if answer.status >= 300:
+        raise RuntimeError(f"the gallery says {answer.status}: {answer.body[:300]!r}")
+    return answer
+
+
+def _taste(page: Client) -> dict[str, Any] | None:
+    """Of the one inbox that something was dropped into."""
+    tastes = _granted(page.get("/api/taste")).json["tastes"]
+    return next(iter(tastes), None)
 
 
 def measure(folder: Path, likes: str, culled: int, later: int, *, drawn: bool) -> Outcome:
@@ -150,35 +103,34 @@ def measure(folder: Path, likes: str, culled: int, later: int, *, drawn: bool) -
     layout = Layout(root)
     specs = _specs(culled + later)
     _drop(layout, "first", specs[:culled], drawn=drawn)
-    gate = _gate(layout, drawn=drawn)
-    settings = loading.load(root, {**_QUICK, **gate})
-    with serving(layout, settings) as page:
-        person = Person(likes, settings.gate.keep)
-        known = page.images()
-        pictures = {i: page.picture(i, version) for i, (_, version, _) in known.items()}
+    gate = _gate(layout)
+    keep = settings(layout, **gate).gate.keep
+    with serving(layout, **gate) as page:
+        person = Person(likes, keep)
+        _, known = page.columns()
+        pictures = _pictures(page, known)
         person.warm = float(np.median([warmth(picture) for picture in pictures.values()]))
-        on_after = None
+        on_after = taste = None
         ids = sorted(known)
         for start in range(0, len(ids), _AT_ONCE):
             _cull(page, person, pictures, known, ids[start : start + _AT_ONCE])
             _work(layout, gate)
-            tastes = json.loads(page.get("/api/taste"))["tastes"]
-            if on_after is None and tastes and tastes[0]["level"] == "direction":
+            taste = _taste(page)
+            if on_after is None and taste is not None and taste["level"] == "direction":
                 on_after = start + len(ids[start : start + _AT_ONCE])
-        tastes = json.loads(page.get("/api/taste"))["tastes"]
-        is_on = bool(tastes) and tastes[0]["level"] == "direction"
-        if is_on:
-            page.post("/api/taste", {"inbox": tastes[0]["inbox"], "head": tastes[0]["offered"]})
+        is_on = taste is not None and taste["level"] == "direction"
+        if taste is not None and is_on:
+            _granted(page.post("/api/taste", {"inbox": taste["inbox"], "head": taste["offered"]}))
             _work(layout, gate)
         _drop(layout, "later", specs[culled:], drawn=drawn)
         _work(layout, gate)
-        after = {i: each for i, each in page.images().items() if i not in known}
+        after = {i: each for i, each in page.columns()[1].items() if i not in known}
         by_gate, by_taste = [], []
         for image_id, (_, version, flags) in after.items():
-            told = json.loads(page.get(f"/api/images/{image_id}"))
+            told = _granted(page.get(f"/api/images/{image_id}")).json
             prior = next(each["score"] for each in told["scores"] if each["scorer"] == "technical")
-            thinks = person.thinks(page.picture(image_id, version), prior)
-            by_gate.append((prior >= settings.gate.keep) == thinks)
+            thinks = person.thinks(_picture(page, image_id, version), prior)
+            by_gate.append((prior >= keep) == thinks)
             by_taste.append(bool(flags & 1) == thinks)
     gains = np.array(by_taste, float) - np.array(by_gate, float)
     return Outcome(
@@ -188,13 +140,7 @@ def measure(folder: Path, likes: str, culled: int, later: int, *, drawn: bool) -
     )  # fmt: skip
 
 
-def _cull(
-    page: Page,
-    person: Person,
-    pictures: dict[int, Image.Image],
-    known: dict[int, tuple[float, int, int]],
-    ids: list[int],
-) -> None:
+def _cull(page: Client, person: Person, pictures: dict[int, Image.Image], known: Images, ids: list[int]) -> None:
     """What the gate got wrong is kept or rejected; the rest is looked at and left."""
     looks = []
     for image_id in ids:
@@ -204,8 +150,8 @@ def _cull(
         if says == is_kept:
             looks.append([image_id, 900])
         else:
-            page.post("/api/verdict", {"images": [image_id], "verdict": "keep" if says else "reject"})
-    page.post("/api/seen", {"looks": looks})
+            _granted(page.post("/api/verdict", {"images": [image_id], "verdict": "keep" if says else "reject"}))
+    _granted(page.post("/api/seen", {"looks": looks}))
 
 
 def _specs(count: int) -> list[Spec]:
@@ -227,26 +173,25 @@ def _drop(layout: Layout, name: str, specs: list[Spec], *, drawn: bool) -> None:
     (layout.inbox("generate") / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _gate(layout: Layout, *, drawn: bool) -> dict[str, str]:
+def _gate(layout: Layout) -> dict[str, Any]:
     """A gate that keeps about half of what was dropped: by the median of its scores."""
-    base = {
-        "HOTFOLDER_GATE__UPSCALE": "never", "HOTFOLDER_GATE__MAX_ATTEMPTS": "1",
-        "HOTFOLDER_GATE__KEEP": "9.99", "HOTFOLDER_GATE__REGENERATE_BELOW": "1",
+    base: dict[str, Any] = {
+        "GATE__UPSCALE": "never", "GATE__MAX_ATTEMPTS": "1", "GATE__KEEP": "9.99", "GATE__REGENERATE_BELOW": "1",
+        "WATCH__MODE": "polling",
     }  # fmt: skip
     _work(layout, base)
-    with serving(layout, loading.load(layout.root, {**_QUICK, **base})) as page:
-        median = float(np.median([score for score, _, _ in page.images().values()]))
-        gate = {**base, "HOTFOLDER_GATE__KEEP": f"{median:.3f}"}
-        page.post("/api/reroute", {"keep": float(f"{median:.3f}")})
+    with serving(layout, **base) as page:
+        median = float(np.median([score for score, _, _ in page.columns()[1].values()]))
+        gate = {**base, "GATE__KEEP": f"{median:.3f}"}
+        _granted(page.post("/api/reroute", {"keep": float(f"{median:.3f}")}))
     _work(layout, gate)
     return gate
 
 
-def _work(layout: Layout, gate: dict[str, str]) -> None:
+def _work(layout: Layout, gate: dict[str, Any]) -> None:
     """As a daemon does, until nothing is left to do."""
-    settings = loading.load(layout.root, {**_QUICK, **gate})
-    executor = InlineExecutor(settings.runner(layout.database))
-    Daemon(layout.root, settings, executor).run(once=True)
+    executor = InlineExecutor(settings(layout, **gate).runner(layout.database))
+    daemon(layout, executor, **gate).run(once=True)
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from hotfolder.taste.evidence import Floats
 
-_MOST_STEPS, _LONGEST_STEP, _ENOUGH = 25, 4.0, 1e-8
+#: What is left after a step is about its square: after one of the last length, nothing that could be seen.
+_MOST_STEPS, _LONGEST_STEP, _ENOUGH = 25, 4.0, 1e-4
 #: Keeps c finite where all labels say the same: far too little to be seen elsewhere.
 _ON_C = 1e-4
 #: The share of the prior that a head has at least: below it, dividing by it would blow everything up.
@@ -38,14 +39,22 @@ class Rows:
         return Rows(self.rows[:, :2], self.answers, self.weights)
 
 
-def fit(rows: Rows, strength: float, start: Floats | None = None) -> Floats:
-    """(2 + k,): a, c and u, where `strength` is λ. `start` only saves time."""
-    found = _newton(rows, _penalty(rows, strength), _plain(rows), start)
-    if found[0] >= LEAST_PRIOR:
-        return found
+def fit(rows: Rows, strength: float) -> Floats:
+    """(2 + k,): a, c and u, where `strength` is λ."""
+    found: Floats = fits(rows, rows.weights[None], strength)[0]
+    return found
+
+
+def fits(rows: Rows, weights: Floats, strength: float, start: Floats | None = None) -> Floats:
+    """(m, 2 + k): of the same rows, by each of (m, n) weights. `start`, of the same shape, only saves time."""
     penalty, wanted = _penalty(rows, strength), _plain(rows)
-    penalty[0], wanted[0] = _FIXED, LEAST_PRIOR
-    return _newton(rows, penalty, wanted, None)
+    found = _newton(rows, weights, penalty, wanted, np.tile(wanted, (len(weights), 1)) if start is None else start)
+    floored = found[:, 0] < LEAST_PRIOR
+    if floored.any():
+        penalty[0], wanted[0] = _FIXED, LEAST_PRIOR
+        found[floored, 0] = LEAST_PRIOR
+        found[floored] = _newton(rows, weights[floored], penalty, wanted, found[floored])
+    return found
 
 
 def is_floored(parameters: Floats) -> bool:
@@ -55,7 +64,8 @@ def is_floored(parameters: Floats) -> bool:
 
 def uncertainty(rows: Rows, parameters: Floats) -> Floats:
     """(2, 2): the covariance of a and c, by Laplace; of a fit without a direction."""
-    hessian = _hessian(rows, parameters, _penalty(rows, 0.0))
+    chances = probability(rows.rows @ parameters)
+    hessian = _curvature(rows, rows.weights * chances * (1 - chances)) + np.diag(_penalty(rows, 0.0))
     return np.asarray(np.linalg.inv(hessian)[:2, :2], np.float64)
 
 
@@ -81,21 +91,24 @@ def _penalty(rows: Rows, strength: float) -> Floats:
     return penalty
 
 
-def _newton(rows: Rows, penalty: Floats, wanted: Floats, start: Floats | None) -> Floats:
-    found = wanted.copy() if start is None else start.copy()
+def _newton(rows: Rows, weights: Floats, penalty: Floats, wanted: Floats, start: Floats) -> Floats:
+    found, diagonal = start.copy(), np.arange(start.shape[1])
     for _ in range(_MOST_STEPS):
-        chances = probability(rows.rows @ found)
-        slope = rows.rows.T @ (rows.weights * (chances - rows.answers)) + penalty * (found - wanted)
-        step = np.linalg.solve(_hessian(rows, found, penalty, chances), slope)
-        length = float(np.linalg.norm(step))
-        found = found - step * min(1.0, _LONGEST_STEP / max(length, 1e-300))
-        if length < _ENOUGH:
+        chances = probability(found @ rows.rows.T)
+        slopes = (weights * (chances - rows.answers)) @ rows.rows + penalty * (found - wanted)
+        bends = weights * chances * (1 - chances)
+        hessians = np.stack([_curvature(rows, each) for each in bends])
+        hessians[:, diagonal, diagonal] += penalty
+        steps = np.linalg.solve(hessians, slopes[:, :, None])[:, :, 0]
+        lengths = np.linalg.norm(steps, axis=1)
+        found -= steps * np.minimum(1.0, _LONGEST_STEP / np.maximum(lengths, 1e-300))[:, None]
+        if float(lengths.max()) < _ENOUGH:
             break
     return found
 
 
-def _hessian(rows: Rows, parameters: Floats, penalty: Floats, chances: Floats | None = None) -> Floats:
-    if chances is None:
-        chances = probability(rows.rows @ parameters)
-    curved = rows.rows * (rows.weights * chances * (1 - chances))[:, None]
-    return curved.T @ rows.rows + np.diag(penalty)
+def _curvature(rows: Rows, bends: Floats) -> Floats:
+    seen = bends > 0
+    curved = rows.rows[seen] * np.sqrt(bends[seen])[:, None]
+    found: Floats = curved.T @ curved  # a matrix with itself: half the work
+    return found
