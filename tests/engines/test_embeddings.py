@@ -112,6 +112,43 @@ def test_where_a_row_comes_out_otherwise_beside_others_it_is_read_beside_them() 
     assert pipeline.read == [["a cat"], ["a cat"] * 3, ["a horse"] * 3]
 
 
+class _Weighing:
+    """Reads a negative prompt, too, as Stable Diffusion does; `mixes` makes it differ beside other prompts."""
+
+    def __init__(self, mixes: float = 0.0) -> None:
+        self.mixes = mixes
+        self.read: list[str] = []
+
+    def encode_prompt(
+        self, prompt: list[str], do_classifier_free_guidance: bool, negative_prompt: list[str] | None = None
+    ) -> Any:
+        self.read += prompt
+        rows = torch.tensor([[float(len(text)), 1.0] for text in prompt])
+        if not do_classifier_free_guidance:
+            return rows, None
+        against = negative_prompt or [""] * len(prompt)
+        self.read += [f"not {text}" for text in against]
+        return rows, torch.tensor([[float(len(text)), self.mixes * len(prompt[0])] for text in against])
+
+
+@pytest.mark.parametrize("mixes", [0.0, 1.0])
+def test_a_negative_prompt_is_not_read_again_where_it_is_the_same_beside_others(mixes: float) -> None:
+    pipeline, plain = _Weighing(mixes), _Weighing(mixes)
+    Embeddings(tuple).watch(pipeline)
+    for word in ("a", "bb", "ccc", "dddd"):
+        for negative in (None, ["x", "x"]):
+            own, other = (each.encode_prompt([word, "other"], True, negative) for each in (pipeline, plain))
+            assert all(map(torch.equal, own, other))
+    assert pipeline.read[:4] == ["a", "other", "not ", "not "]  # nothing more for one alone
+    both = ["ccc", "other", "not ", "not ", "ccc", "other", "not x", "not x"]
+    assert (
+        pipeline.read[-2 * len(both) : -len(both)] == both
+        if mixes
+        else pipeline.read[-4:] == ["dddd", "other"] * 2
+    )
+    assert len(pipeline.read) == (32 + 2 if mixes else 28)
+
+
 def test_what_changes_the_encoders_is_read_anew_and_a_picture_is_no_key() -> None:
     state = ["plain"]
     pipeline, embeddings = _watched(state=lambda: tuple(state))

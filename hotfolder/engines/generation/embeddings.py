@@ -19,6 +19,10 @@ import torch
 #: Bytes that are kept at most; those that were not asked for longest go first. A prompt of FLUX.1 takes 4 MB, one of
 #: FLUX.2 klein 8.
 MOST = 256 * 2**20
+#: What a pipeline calls its prompts, and the argument that says whether they are weighed against a negative one.
+_PROMPTS, _WEIGHED = ("prompt", "prompt_2", "prompt_3", "prompt_4"), "do_classifier_free_guidance"
+#: Of so many it is known what they stood beside.
+_MOST_NEGATIVES = 1000
 
 
 class _NotPlain(Exception):
@@ -46,6 +50,9 @@ class Embeddings:
         #: How a row for one prompt becomes those for so many: found by comparing both, once for each shape.
         self._ways: dict[Hashable, Any] = {}
         self._rows_differ = False
+        #: Negative prompts, with what they stood beside first; and pipelines that do not read them by themselves.
+        self._before: dict[Hashable, Hashable] = {}
+        self._mixed: set[str] = set()
 
     def watch(self, pipeline: Any) -> None:
         """From now on, what this pipeline reads is kept."""
@@ -66,14 +73,49 @@ class Embeddings:
         """What `read` gave for this key before; else what it gives, which is kept."""
         key = (key, self._state())
         if key in self._kept:
-            self._kept.move_to_end(key)
-            devices, found = self._kept[key][0]
-            each = iter(devices)
-            return _each(found, lambda tensor: tensor.to(next(each), copy=True))
+            return self._again(key)
         with self._reading():
             found = read()
         self._keep(key, found)
         return found
+
+    def _again(self, key: Hashable) -> Any:
+        self._kept.move_to_end(key)
+        devices, found = self._kept[key][0]
+        each = iter(devices)
+        return _each(found, lambda tensor: tensor.to(next(each), copy=True))
+
+    def _asked(self, cls: str, read: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+        """What the pipeline makes of it. A negative prompt that comes again beside other prompts is not read again.
+
+        So where it was seen, with the second of them, that both come out the same, to the last bit, without the other.
+        """
+        if given.get(_WEIGHED) is not True or cls in self._mixed:
+            return read(**_copied(given))
+        counts = tuple(len(given[name]) for name in _PROMPTS if isinstance(given.get(name), list))
+        rest = {name: value for name, value in given.items() if name not in _PROMPTS}
+        negative, whole = (("negative", counts, _key(cls, rest)), self._state()), (_key(cls, given), self._state())
+        before = self._before.get(negative)
+        if before not in self._kept:
+            if len(self._before) >= _MOST_NEGATIVES:
+                self._before.clear()
+            self._before[negative] = whole
+            return read(**_copied(given))
+        try:
+            alone = read(**_copied({**given, _WEIGHED: False}))
+            known = (negative, _shape(alone))
+        except Exception:  # noqa: BLE001 - it is not made for that, or gives what cannot be kept
+            self._mixed.add(cls)
+            return read(**_copied(given))
+        if known in self._kept:
+            return _without_gaps(alone, self._again(known))
+        full = read(**_copied(given))
+        lacking = _lacking(alone, full)
+        if lacking is None or _way(_of_gaps(alone, self._again(before)), lacking, 1) is None:
+            self._mixed.add(cls)
+        else:
+            self._keep(known, lacking)
+        return full
 
     def _read(self, cls: str, read: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         try:
@@ -83,18 +125,18 @@ class Embeddings:
                 return read(**given)
         count, single = _as_one(given)
         if count == 1 or self._rows_differ or (key, self._state()) in self._kept:
-            return self.recall(key, lambda: read(**_copied(given)))
+            return self.recall(key, lambda: self._asked(cls, read, given))
         is_known = (_key(cls, single), self._state()) in self._kept
         with nullcontext() if is_known else self._reading():
             one = self._read(cls, read, single)
             try:
                 shape = (count, _shape(one))
             except _NotPlain:
-                return self.recall(key, lambda: read(**_copied(given)))
+                return self.recall(key, lambda: self._asked(cls, read, given))
             if shape in self._ways:
                 return _repeated(one, self._ways[shape], count)
             # Whether a row comes out the same, to the last bit, beside others is the device's affair.
-            full = self.recall(key, lambda: read(**_copied(given)))
+            full = self.recall(key, lambda: self._asked(cls, read, given))
             way = _way(one, full, count)
             if way is None:
                 self._rows_differ = True
@@ -202,6 +244,23 @@ def _way(one: Any, full: Any, count: int) -> Any:
         )
         return None if None in ways else ways
     return "same" if one == full else None
+
+
+def _lacking(alone: Any, full: Any) -> Any:
+    """What `full` has and `alone` lacks; None where that is nothing, or they differ in anything else."""
+    if type(alone) is not tuple or type(full) is not tuple or len(alone) != len(full):
+        return None
+    is_one = all(one is None or _way(one, other, 1) is not None for one, other in zip(alone, full, strict=True))
+    lacking = _of_gaps(alone, full)
+    return lacking if is_one and any(one is not None for one in lacking) else None
+
+
+def _of_gaps(alone: tuple[Any, ...], full: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(other if one is None else None for one, other in zip(alone, full, strict=True))
+
+
+def _without_gaps(alone: tuple[Any, ...], lacking: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(other if one is None else one for one, other in zip(alone, lacking, strict=True))
 
 
 def _repeated(one: Any, way: Any, count: int) -> Any:
