@@ -308,6 +308,7 @@ class RunnerSettings:
     attention: str = "native"  # or another of engines.generation.speed
     cache: str = "off"  # or 'first-block'
     cache_threshold: float = 0.05
+    channels_last: str = "off"  # or 'on', or 'auto': what was measured
     image_format: str = "png"  # of generated ones
     format: str = "png"
     scale: float | None = None  # in each direction; None: the model's own

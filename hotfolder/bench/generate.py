@@ -20,6 +20,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, seconds
+from hotfolder.core.channels_last import told
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.device import is_out_of_memory, pick_device
 from hotfolder.engines.generation.generator import Generator
@@ -58,6 +59,7 @@ class _Alone:
     calls: int
     seconds_per_call: float  # the median
     flops_per_call: float
+    order: str  # what was found of channels last
 
 
 def bench_generate(
@@ -104,6 +106,7 @@ def bench_generate(
         "steps": how["steps"],
         "images_per_second": {"network": round(network_rate, 4), "end_to_end": round(rate, 4)},
         "share_of_network": round(rate / network_rate, 3),
+        "channels_last": alone.order or settings.channels_last,
         "seconds_per_step": round(alone.seconds_per_call, 5),
         "roofline": {
             "gflop_per_step": round(alone.flops_per_call / 1e9, 3),
@@ -235,7 +238,10 @@ def _measure_network(
         FlopCounterMode(display=False) as counter,
     ):
         network(*given[0], **given[1])
-    return _Alone(load_seconds, len(durations), statistics.median(durations), float(counter.get_total_flops()))
+    order = told(generator.found_of_order(items[0].params))
+    return _Alone(
+        load_seconds, len(durations), statistics.median(durations), float(counter.get_total_flops()), order
+    )
 
 
 def _draw(generator: Generator, orders: Sequence[GenerationRequest]) -> None:

@@ -26,10 +26,12 @@ from hotfolder.cli.service import Manager
 from hotfolder.config import loading
 from hotfolder.config.root import FILE_NAME, find_root_if_any
 from hotfolder.config.settings import Settings
+from hotfolder.core import channels_last
 from hotfolder.core.settle import Writers
 from hotfolder.errors import ExitCode, HotfolderError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.filesystem import free_bytes, free_files, tells_events, type_of
+from hotfolder.files.remembered import Remembered
 from hotfolder.files.trouble import is_full
 from hotfolder.folders.admission import UNREADABLE, Refused, refused
 from hotfolder.folders.guard import check_folders
@@ -40,8 +42,10 @@ from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
 from hotfolder.ledger import health, kept
 from hotfolder.ledger.reader import Reader
+from hotfolder.models.fingerprint import fingerprint
 from hotfolder.printable import printable
 from hotfolder.status.live import read
+from hotfolder.types import Kind
 
 #: What the line is made of, as installed.
 _PACKAGES = (
@@ -115,6 +119,7 @@ def examine(root: Path | None) -> Iterator[Check]:
     yield from _inotify(Layout(root) if root else None)
     if settings is not None:
         yield from _models(settings)
+        yield from _orders(settings)
     if root is not None:
         yield _daemon(Layout(root))
     yield _service()
@@ -355,6 +360,22 @@ def _models(settings: Settings) -> Iterator[Check]:
                 pinned = found and all(file.sha256 for _, file in found)
                 known = "sha256 verified" if pinned else "no sha256 to compare"
                 yield Check("model", "ok", f"{name} ({kind}), {known}")
+
+
+def _orders(settings: Settings) -> Iterator[Check]:
+    """What was found out of how the generator is fastest here."""
+    file = Remembered(channels_last.FILE)
+    entries, name = file.read(), settings.generate.model
+    if not entries or settings.generate.channels_last != "auto":
+        return
+    try:
+        own = fingerprint(settings.catalogue().resolve(name, Kind.GENERATE))
+    except (HotfolderError, OSError):
+        return  # the check of models says so
+    for key, entry in entries.items():
+        device, model, how = channels_last.read_key(key)
+        if model == own and (words := channels_last.told(entry)):
+            yield Check("speed", "ok", f"{name} on {device}, {how}: {words}; deleting {file.path} forgets it")
 
 
 def _daemon(layout: Layout) -> Check:

@@ -111,6 +111,12 @@ class GenerateSettings(Section):
     cache_threshold: float = Field(
         0.05, gt=0, le=1, description="How much the first block may change: more is faster, and further off."
     )
+    channels_last: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="The order in which UNets and VAEs keep their values. auto: both are tried once for each device, "
+        "model and shape, and the other one is taken where it is faster and pixels stay within a grey level. on: "
+        "always, recorded with the image; an error where nothing has convolutions.",
+    )
     unused_options: Literal["error", "ignore"] = Field(
         "error",
         description="A negative prompt, a sampler or a guidance that the model cannot use: error, or ignore, with a "

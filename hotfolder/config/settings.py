@@ -137,6 +137,7 @@ class Settings(Section):
             attention=self.generate.attention,
             cache=self.generate.cache,
             cache_threshold=self.generate.cache_threshold,
+            channels_last=self.generate.channels_last,
             image_format=self.generate.format,
             database=str(database) if database else None,
             tastes=str(Layout(database.parent).tastes) if database else None,

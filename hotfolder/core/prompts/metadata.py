@@ -80,4 +80,6 @@ def _faster(settings: Mapping[str, object]) -> list[str]:
         found.append(f"generate.attention = {shown(settings['attention'])}")
     if settings.get("cache"):
         found.append(f"generate.cache = {shown(settings['cache'])} ({shown(settings.get('cache_threshold'))})")
+    if settings.get("channels_last"):
+        found.append("generate.channels_last = 'on'")
     return found

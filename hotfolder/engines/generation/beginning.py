@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hotfolder.core.channels_last import key
 from hotfolder.core.memory_plan import MemoryPlan, Working, begin_on
 from hotfolder.engines.device import device_name, precision_name
 from hotfolder.engines.generation.learnt import LearntMemory
@@ -28,6 +29,7 @@ class Beginning:
         compiled = "compiled" if is_compiled(settings, device) else "eager"
         how = f"{precision_name(self.dtype)}|{compiled}|{settings.attention}|{settings.cache}"
         self.learnt = LearntMemory(device_name(device), sha256, how)
+        self._fast = device_name(device), sha256, f"{precision_name(self.dtype)}|torch {torch.__version__}"
 
     @property
     def usual_shape(self) -> tuple[int, int]:
@@ -38,6 +40,10 @@ class Beginning:
         wanted = (params.get(side) or self._spec.defaults.get(side) or 512 for side in ("width", "height"))
         width, height = wanted
         return width, height
+
+    def order_key(self, shape: tuple[int, int]) -> str:
+        """What is known of channels last for this shape is remembered by it."""
+        return key(*self._fast, *shape)
 
     def at(self, free: int) -> MemoryPlan:
         """The first step that should fit into so many bytes."""

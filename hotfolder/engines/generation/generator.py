@@ -79,6 +79,10 @@ class Generator:
         """Of the memory ladder: where it fits."""
         return self._resident.step
 
+    def found_of_order(self, params: Mapping[str, Any]) -> Mapping[str, int]:
+        """What is known of channels last for pictures like this, as `core.channels_last` tells it."""
+        return self._resident.found_of_order(self._resident.shape_of(params))
+
     @property
     def denoiser(self) -> torch.nn.Module:
         """The network that takes the noise away, as it is loaded just now."""
@@ -281,8 +285,8 @@ class Generator:
         steps = Steps(pipeline, before_step, after_step)
         self._resident.forget()  # whatever became of the picture before
         try:
-            metered = self._resident.metered(len(batch), self._resident.shape_of(batch[0].params))
-            with metered, torch.inference_mode():
+            shape = self._resident.shape_of(batch[0].params)
+            with self._resident.metered(len(batch), shape), self._resident.in_order(shape), torch.inference_mode():
                 more |= self._words_of(pipeline, asked, batch)
                 result = pipeline(**arguments, **more, generator=seeds, output_type="pt")
         except _NobodyWants:

@@ -19,6 +19,7 @@ from hotfolder.core.memory_plan import MemoryPlan, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.device import free_memory, free_of, is_out_of_memory
 from hotfolder.engines.generation.beginning import Beginning
+from hotfolder.engines.generation.channels_last import ChannelsLast
 from hotfolder.engines.generation.embeddings import Embeddings
 from hotfolder.engines.generation.loading import (
     denoiser_of,
@@ -31,7 +32,7 @@ from hotfolder.engines.generation.lora import LoraAdapters
 from hotfolder.engines.generation.metering import Meter
 from hotfolder.engines.generation.pipelines import from_picture
 from hotfolder.engines.generation.residence import Turns
-from hotfolder.engines.generation.speed import check_cache, is_compiled, slow_down, speed_up
+from hotfolder.engines.generation.speed import check_cache, is_compiled, slow_down, speed_up, stay
 from hotfolder.engines.generation.textual_inversion import TextualInversions
 from hotfolder.engines.generation.words import ClipWords, without_false_alarm
 from hotfolder.errors import BadInput
@@ -43,6 +44,8 @@ _NARROW = (torch.float16, torch.bfloat16)
 #: Steps on which every picture is another one. A CPU's memory is everybody's: that it ran out there once, because of
 #: somebody else perhaps, is no reason to begin on them the next time.
 _IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.NF4)
+#: Steps on which no weights move or change while pictures are drawn: there channels last are tried.
+_AT_REST = (MemoryPlan.FULL, MemoryPlan.TILED)
 
 
 class LoadedPipeline:
@@ -78,6 +81,7 @@ class LoadedPipeline:
         self._inversions: Any = None
         self.words: ClipWords | None = None  # of a family that reads weights
         self.usual_guidance = 0.0  # of the pipeline, where neither prompt nor model says any
+        self._channels_last: ChannelsLast | None = None
         self._meter: Meter | None = None  # where the device can be asked
         self._ran_out_reading = False
         self._free = self._reserved = 0  # bytes on the device before the pipeline came
@@ -125,6 +129,15 @@ class LoadedPipeline:
         with self._meter.drawing(lambda peak: self._learnt.worked(self.step, shape, count, peak)):
             yield
 
+    def in_order(self, shape: tuple[int, int]) -> AbstractContextManager[None]:
+        """While pictures of this shape are drawn: with channels last, where that is asked for or better."""
+        assert self._channels_last is not None
+        return self._channels_last.drawing(shape, may_try=self._reads_in is self.dtype)
+
+    def found_of_order(self, shape: tuple[int, int]) -> Mapping[str, int]:
+        """What is known of channels last for this shape, as `core.channels_last` tells it."""
+        return self._channels_last.found(shape) if self._channels_last is not None else {}
+
     def metered_reading(self) -> AbstractContextManager[None]:
         """While prompts are read ahead of the pictures, whose need that is, too."""
         return self._meter.reading() if self._meter is not None else nullcontext()
@@ -162,12 +175,23 @@ class LoadedPipeline:
             self.usual_guidance = self.family.defaults["guidance"]
         try:
             speed_up(pipeline, self._settings)
+            self._channels_last = ChannelsLast(
+                pipeline, self._device, self._order_wanted(), self._beginning.order_key
+            )
             if is_compiled(self._settings, self._device):
                 denoiser_of(pipeline).compile_repeated_blocks()
         except Exception:
             slow_down(pipeline, self._settings)
             raise
+        if self.step in _AT_REST:
+            stay(pipeline)
         self.pipeline = pipeline
+
+    def _order_wanted(self) -> str:
+        """generate.channels_last, where it can be tried: what is compiled would be compiled anew for each trial."""
+        wanted = self._settings.channels_last
+        is_still = self.step in _AT_REST and not is_compiled(self._settings, self._device)
+        return "off" if wanted == "auto" and not is_still else wanted
 
     def close(self) -> None:
         """Lets go of everything."""
@@ -175,6 +199,7 @@ class LoadedPipeline:
             slow_down(self.pipeline, self._settings)
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
         self._inversions = self.words = self.embeddings = self.turns = self._meter = None
+        self._channels_last = None
         free_memory(self._device)
 
     def step_down(self, shape: tuple[int, int] | None = None) -> bool:
@@ -234,6 +259,8 @@ class LoadedPipeline:
                 assert self.embeddings is not None
                 self.embeddings.watch(other)
                 place(other, self._device, self.step)
+                if self.step in _AT_REST:
+                    stay(other)
                 self._from_image = other
             check_cache(self._from_image, self._settings)
             pipeline = self._from_image
