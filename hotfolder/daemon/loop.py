@@ -17,6 +17,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.daemon.commands import OF_A_DAEMON, Asked
 from hotfolder.daemon.forecast import Forecast
 from hotfolder.daemon.leaving import leave
+from hotfolder.daemon.old_claims import clear_old_claims
 from hotfolder.daemon.parts import Parts
 from hotfolder.daemon.rebuild import open_or_rebuild
 from hotfolder.daemon.reloading import Reloading, log_changes
@@ -264,6 +265,7 @@ class Daemon:
         self._parts.guard.check_root()
         for _ in self._parts.results.scan(now):
             self._alive()
+        clear_old_claims(self._layout, self._ledger.jobs.get)
         ended = time.monotonic()
         self._results_schedule.end(began, ended, settings.watch.rescan_seconds, events_come=True)
 

@@ -85,8 +85,9 @@ class Baggage:
         """Raises OSError."""
         clear_left_behind(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        self._lock: int | None = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):  # where nothing can be locked, nothing is removed either
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._names: dict[int, Mapping[str, str]] = {}  # job -> path here: path there
 
     def unpack(self, item: Item, files: Mapping[str, bytes | memoryview]) -> Item:
@@ -128,7 +129,9 @@ class Baggage:
 
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        os.close(self._handle)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def clear_left_behind(folder: Path) -> None:

@@ -24,7 +24,7 @@ from hotfolder.executors.ray_host import RayHost
 from hotfolder.executors.ray_wire import why_unfit
 from hotfolder.types import Item, Kind, Outcome, Staged
 from tests.executors.test_contract import SETTINGS, batch, drain, pictures  # noqa: F401 - a fixture
-from tests.support.clusters import cluster, node, skip_without_ray
+from tests.support.clusters import NODE, cluster, skip_without_ray
 from tests.support.live import wait_for
 
 
@@ -83,7 +83,7 @@ def test_a_node_comes_and_goes(
     pictures: list[Path],  # noqa: F811
 ) -> None:
     (first,) = executor.devices()
-    added = nodes[0].add_node(**node())
+    added = nodes[0].add_node(**NODE)
     until(executor, lambda told: len(fit(executor)) == 2)
     (second,) = (device for device in executor.devices() if device.id != first.id)
     assert second.id == f"{second.machine}-2/cpu"

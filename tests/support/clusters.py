@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import socket
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -13,10 +12,7 @@ from unittest import mock
 import pytest
 
 #: Of each node.
-_NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20}
-#: Of its agents. A node that has to find out where they listen waits until they do, and gives up after some seconds:
-#: where the machine has other work, it never starts.
-_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+NODE = {"num_cpus": 2, "num_gpus": 0, "object_store_memory": 80 * 2**20}
 #: A node or head that is gone is noticed in seconds instead of a minute.
 SOON_NOTICED = {
     "RAY_health_check_initial_delay_ms": "0",
@@ -40,15 +36,6 @@ def skip_without_ray() -> None:
         pytest.skip("the extra 'ray' is not installed")
 
 
-def node() -> dict[str, Any]:
-    """What a node is started with."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in _PORTS]
-        for each in held:
-            each.bind(("", 0))
-        return {**_NODE, **{name: each.getsockname()[1] for name, each in zip(_PORTS, held, strict=True)}}
-
-
 @contextlib.contextmanager
 def cluster() -> Iterator[tuple[Any, str]]:
     """One node with a token, and its address. Where Ray is not installed, the test is skipped."""
@@ -58,7 +45,7 @@ def cluster() -> Iterator[tuple[Any, str]]:
 
         made = Cluster(
             initialize_head=True,
-            head_node_args={**node(), "include_dashboard": False, "include_log_monitor": False},
+            head_node_args={**NODE, "include_dashboard": False, "include_log_monitor": False},
         )
         try:
             yield made, made.address
