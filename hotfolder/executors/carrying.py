@@ -78,12 +78,11 @@ def check_source(outcome: Outcome, sent: str | None) -> None:
 class Baggage:
     """A folder of this process's own, on the device's machine, with the files of the batch in work.
 
-    It is locked for as long as the process lives, however that ends: the next one removes what nobody holds.
+    It is locked for as long as the process lives, however that ends: `clear_left_behind` removes what nobody holds.
     """
 
     def __init__(self) -> None:
         """Raises OSError."""
-        clear_left_behind(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock: int | None = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         with contextlib.suppress(OSError):  # where nothing can be locked, nothing is removed either
@@ -134,9 +133,9 @@ class Baggage:
             self._lock = None
 
 
-def clear_left_behind(folder: Path) -> None:
-    """Removes what processes of this user that were killed have left of their baggage in a folder for such things."""
-    for path in folder.glob(f"{_PREFIX}*"):
+def clear_left_behind() -> None:
+    """Removes what processes of this user that were killed have left of their baggage."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another one was quicker, or somebody works with it
             facts = path.lstat()
             is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()

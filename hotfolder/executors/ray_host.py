@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.executors.base import Done
-from hotfolder.executors.carrying import AT_ONCE, Baggage, as_error
+from hotfolder.executors.carrying import AT_ONCE, Baggage, as_error, clear_left_behind
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.executors.local_devices import count_cores, local_devices
 from hotfolder.executors.node_models import NodeModels
@@ -46,6 +46,7 @@ class RayHost(NodeModels):
         self._sees_root = self._is_same_machine = False
         self._baggage: Baggage | None = None
         self._told: list[Done] = []  # not handed over yet
+        clear_left_behind()
         self._asked_at = time.monotonic()
         threading.Thread(target=self._end_unasked, name="end unasked", daemon=True).start()
 
