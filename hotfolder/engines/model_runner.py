@@ -49,6 +49,8 @@ _SIGN_OF_LIFE = 5.0
 _LONGEST = {"decoding": 300.0, "encoding": 3600.0}
 #: Seconds between two looks at the device's memory.
 _METER_EVERY = 1.0
+#: Seconds between two steps that are told, but for the last: whoever listens takes time from the device's threads.
+_TELL_EVERY = 0.1
 R = TypeVar("R")
 Emit = Callable[[Outcome | Progress], None]
 ShouldStop = Callable[[], bool]
@@ -205,11 +207,16 @@ class ModelRunner:
         items = {item.job_id: item for item in batch.items}
         pending: list[tuple[Item, Future[Staged], SourceFacts | None]] = []
         together = self._settings.draw_together
-        told = model.hooks.report
+        tell = model.hooks.report
+        told_at, told = float("-inf"), 0
 
         def report(job_id: int, step: int, steps: int) -> None:
+            nonlocal told_at, told
             _emit_staged(pending, emit, keep=together)
-            told(job_id, step, steps)
+            now = time.monotonic()
+            if step in (told, steps) or now - told_at >= _TELL_EVERY:
+                told_at, told = now, step
+                tell(job_id, step, steps)
 
         model.hooks = replace(model.hooks, report=report)
         try:

@@ -55,8 +55,10 @@ def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypa
     def ended() -> list[int]:
         return [event.job_id for event in told if isinstance(event, Outcome)]
 
+    told_steps: list[int] = []
+
     class Model:
-        hooks = Hooks()
+        hooks = Hooks(report=lambda key, step, steps: told_steps.append(step))
 
         def draw(self, orders: Sequence[GenerationRequest]) -> Iterator[GenerationResult]:
             for order in orders[:4]:
@@ -66,9 +68,12 @@ def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypa
             runner._encoder.submit(int).result()  # behind all four
             self.hooks.report(orders[4].key, 1, 8)
             assert ended() == [0, 1, 2, 3]  # known at the next step, not at the end of the next drawing
+            for step in range(2, 9):
+                self.hooks.report(orders[4].key, step, 8)
             yield GenerationResult(orders[4].key, Image.new("RGB", (8, 8)), {})
 
     items = tuple(Item(number, 1, None, "") for number in range(5))
     runner._generate(Model(), Batch(1, Kind.GENERATE, "any", items), told.append)
     assert ended() == [0, 1, 2, 3, 4]
+    assert (told_steps[0], told_steps[-1]) == (1, 8)
     runner.close()
