@@ -18,6 +18,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, UnionType
 from typing import Any
 
+from hotfolder.engines.outlined import outline
+
 
 def _unchanged(function: Any = None, *args: Any, **kwargs: Any) -> Any:
     """As a decorator, with arguments of its own or without."""
@@ -28,8 +30,50 @@ def _no() -> bool:
     return False
 
 
+def _itself(condition: Any, *args: Any, **kwargs: Any) -> Any:
+    """Of a condition that is known already; another one is for the package to decide, here and below."""
+    return condition if isinstance(condition, bool) else NotImplemented
+
+
+def _all(*conditions: Any) -> Any:
+    return all(conditions) if all(isinstance(each, bool) for each in conditions) else NotImplemented
+
+
+def _any(*conditions: Any) -> Any:
+    return any(conditions) if all(isinstance(each, bool) for each in conditions) else NotImplemented
+
+
+def _are_equal(one: Any, other: Any) -> Any:
+    """Of two sizes, or shapes."""
+    are_shapes = isinstance(one, (tuple, list)) and isinstance(other, (tuple, list))
+    parts = [tuple(each) if are_shapes else (each,) for each in (one, other)]
+    is_known = all(isinstance(part, int) for each in parts for part in each)
+    return parts[0] == parts[1] if is_known else NotImplemented
+
+
+def _is_symbol(size: Any) -> Any:
+    return False if isinstance(size, int) else NotImplemented
+
+
+_SYMBOLS = "torch.fx.experimental.symbolic_shapes"
+#: What is there before a package comes that looks at it more closely than all others. sympy is for sizes that are not
+#: known yet.
+_BEFORE = {
+    "torch._dynamo": (_SYMBOLS, "torch.export"),
+    "torch.export": (_SYMBOLS,),
+    _SYMBOLS: ("sympy",),
+}
 #: What these answer while nothing is compiled; asked of the module that is named, or of one below it.
 _WITHOUT: dict[str, Callable[..., Any]] = {
+    f"{_SYMBOLS}.expect_true": _itself,
+    f"{_SYMBOLS}.guard_or_false": _itself,
+    f"{_SYMBOLS}.guard_or_true": _itself,
+    f"{_SYMBOLS}.guard_size_oblivious": _itself,
+    f"{_SYMBOLS}.is_nested_int": _is_symbol,
+    f"{_SYMBOLS}.statically_known_true": _itself,
+    f"{_SYMBOLS}.sym_and": _all,
+    f"{_SYMBOLS}.sym_eq": _are_equal,
+    f"{_SYMBOLS}.sym_or": _any,
     "torch._dynamo.allow_in_graph": _unchanged,
     "torch._dynamo.assume_constant_result": _unchanged,
     "torch._dynamo.disable": _unchanged,
@@ -70,7 +114,9 @@ class _Finder(MetaPathFinder, Loader):
         """The package itself, in the place of its stand-ins."""
         with self.lock:
             package = self.package_of(module)
-            if package is None:
+            for name in _BEFORE.get(package or "", ()):
+                self.bring(name)
+            if package is None or package not in self.packages:  # not deferred, or brought by one of these
                 return
             self.packages.remove(package)
             for name in [name for name in sys.modules if f"{name}.".startswith(f"{package}.")]:
@@ -116,7 +162,9 @@ class _Later:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         without = _WITHOUT.get(f"{self._module}.{self._path}")
         if without is not None and _finder.package_of(self._module):
-            return without(*args, **kwargs)
+            answer = without(*args, **kwargs)
+            if answer is not NotImplemented:
+                return answer
         return self.real()(*args, **kwargs)
 
     def __or__(self, other: Any) -> Any:
@@ -154,7 +202,17 @@ def defer(*packages: str) -> None:
 
 
 def defer_unused(*, compiles: bool) -> None:
-    """What a worker mostly does without: LoRA, training on many machines, and the compiler unless it `compiles`."""
-    defer("peft", "torch.distributed.checkpoint", "torch.distributed.fsdp")
+    """What a worker mostly does without: LoRA, training on many machines, networks of other pipelines and of
+    torchvision, its pictures to train on; and, unless it `compiles`, the compiler with what belongs to it."""
+    defer(
+        "peft",
+        "torch.distributed.checkpoint",
+        "torch.distributed.fsdp",
+        "torchvision.datasets",
+        "torchvision.models",
+    )
     if not compiles:
-        defer("torch._dynamo")
+        defer("sympy", "torch._dynamo", "torch.export", _SYMBOLS)
+    outline(
+        *(f"diffusers.models.{kind}" for kind in ("autoencoders", "transformers", "unets")), "transformers.models"
+    )

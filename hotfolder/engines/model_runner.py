@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -156,7 +157,7 @@ class ModelRunner:
         if kind is Kind.SCORE:
             model = ScorerEnsemble.load(name, self._settings, device)
         elif kind is Kind.GENERATE:
-            with without_collection():
+            with without_collection(keeps=self._is_first("hotfolder.engines.generation.generator")):
                 from hotfolder.engines.generation.generator import Generator
 
             spec, known = self._catalogue.resolve(name, kind), self._memory_plans.get(name)
@@ -164,12 +165,17 @@ class ModelRunner:
         else:
             with_twin = self._settings.denoise is not None
             spec = self._catalogue.resolve(name, kind, with_twin=with_twin)
-            with without_collection():  # spandrel brings torchvision: it takes its time
+            # spandrel brings torchvision: it takes its time.
+            with without_collection(keeps=self._is_first("hotfolder.engines.upscaling.upscaler")):
                 from hotfolder.engines.upscaling.upscaler import Upscaler
 
             model = Upscaler(spec, device, self._settings)
         self._models[kind] = (name, model)
         return model
+
+    def _is_first(self, module: str) -> bool:
+        """Whether this module is not imported yet, and no model is loaded that would have to go one day."""
+        return module not in sys.modules and not self._models
 
     def _let_go(self, kind: Kind) -> None:
         """Drops a model, and gives its memory back."""

@@ -61,7 +61,7 @@ def main(handle: int, parent: int, version: str, *, is_pinned: bool) -> None:
     threading.Thread(target=listen, name="listen", daemon=True).start()
     assert isinstance(settings, RunnerSettings)
     defer_unused(compiles=settings.compile)
-    with without_collection():
+    with without_collection(keeps=True):
         from hotfolder.engines.device import own_name, pick_device
         from hotfolder.executors.runner import make_runner
 

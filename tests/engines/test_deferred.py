@@ -131,3 +131,38 @@ def test_a_known_answer_does_not_bring_it(monkeypatch: pytest.MonkeyPatch) -> No
     assert mark(_loaded) is _loaded
     assert mark(recursive=False)(_loaded) is _loaded
     assert _loaded() == 0
+
+
+def test_what_is_known_is_answered_and_all_else_is_for_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(deferred._WITHOUT, "later.area", deferred._itself)
+    area = _import("later").area
+    assert area(True) is True
+    assert area(False, "why") is False
+    assert _loaded() == 0
+    assert area(3) == 9
+    assert _loaded() == 1
+    assert area(True) == 1  # from then on it is the package's
+
+
+def test_sizes_that_are_known_are_compared_as_they_are() -> None:
+    assert deferred._are_equal(3, 3) is True
+    assert deferred._are_equal((2, 3), [2, 3]) is True
+    assert deferred._are_equal((2, 3), (2, 3, 1)) is False
+    assert deferred._are_equal(3, (3,)) is deferred._are_equal(3, "n") is NotImplemented
+    assert deferred._is_symbol(3) is False
+    assert deferred._all(True, False) is False
+    assert deferred._any(False, True) is True
+    assert deferred._is_symbol("n") is deferred._all(True, "n") is deferred._any(True, "n") is NotImplemented
+
+
+def test_what_a_package_looks_at_closely_is_there_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sooner.py").write_text("import builtins\nbefore = builtins.loads_of_later\n")
+    monkeypatch.setitem(deferred._BEFORE, "later", ("sooner",))
+    monkeypatch.delitem(sys.modules, "sooner", raising=False)
+    deferred.defer("sooner")
+    assert _import("later").area(3) == 9
+    assert _import("sooner").before == 0
+    assert _loaded() == 1
+    monkeypatch.delitem(sys.modules, "sooner")

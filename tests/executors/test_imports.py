@@ -34,7 +34,9 @@ def draw(**more):
     assert outcome.error is None, outcome.error
     return outcome
 outcome = draw()
-unused = ("torch._dynamo.convert_frame", "peft.tuners.lora.layer", "torch.distributed.fsdp.api")
+unused = ("torch._dynamo.convert_frame", "peft.tuners.lora.layer", "torch.distributed.fsdp.api", "torch.export._trace")
+unused += ("sympy.core.basic", "torch.utils._sympy.functions", "torchvision.models.resnet")
+unused += ("diffusers.models.transformers.transformer_flux", "diffusers.models.autoencoders.autoencoder_kl_wan")
 unused = [name for name in unused if name in sys.modules]
 drawing = [name.split(".") for name in sys.modules if name.startswith("diffusers.pipelines.")]
 pipelines = {parts[2] for parts in drawing if len(parts) > 3}
