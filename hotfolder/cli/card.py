@@ -19,7 +19,9 @@ _PLANS = {
     MemoryPlan.TILED: "all of it on the GPU, pictures decoded in tiles",
     MemoryPlan.OFFLOAD: "one part at a time on the GPU",
     MemoryPlan.FP8: "one part at a time on the GPU, the denoiser in 8 bits",
+    MemoryPlan.INT8: "one part at a time on the GPU, denoiser and text encoders in 8 bits",
     MemoryPlan.NF4: "its large parts in 4 bits, one at a time on the GPU",
+    MemoryPlan.GROUP: "one layer at a time on the GPU, which is slow",
 }
 
 

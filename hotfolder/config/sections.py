@@ -91,11 +91,12 @@ class GenerateSettings(Section):
         le=256,
         description="Prompts of one model and shape that are drawn together, at most; fewer when memory runs out.",
     )
-    memory: Literal["auto", "full", "tiled", "offload", "fp8", "nf4"] = Field(
+    memory: Literal["auto", "full", "tiled", "offload", "fp8", "int8", "nf4", "group"] = Field(
         "auto",
         description="How a model fits into memory, from fast to frugal: full, tiled (pictures decoded in tiles), "
-        "offload (text encoders and denoiser are on the GPU one after the other), fp8 (weights in 8 bits, too), nf4 "
-        "(in 4 bits; needs the extra 'nf4'). auto: by what is free, and one further whenever it runs out.",
+        "offload (text encoders and denoiser are on the GPU one after the other), fp8 (the denoiser in 8 bits, too), "
+        "int8 (text encoders, too), nf4 (both in 4 bits; int8 and nf4 need the extra 'nf4'), group (weights as they "
+        "are, one layer at a time on the GPU). auto: by what is free, and one further whenever it runs out.",
     )
     attention: Literal["native", "cudnn", "flash", "flash-3", "sage"] = Field(
         "native",

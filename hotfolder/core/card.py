@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hotfolder.core.memory_plan import WORKING, MemoryPlan, begin_on
+from hotfolder.core.memory_plan import MemoryPlan, begin_on
 
 #: Of a card's memory; the rest is the driver's and the desktop's.
 _SHARE = 0.97
-#: Bits of a weight in 4 bits with its scales, of 16; and room for what is not kept so.
-_FOUR_BITS = 1.1 * 4.5 / 16
 #: Parts that wait for their turn lie in the machine's memory.
 _RAM = 1.1
 _WHOLE = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD)
+_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Card:
     name: str
     memory: int
     ram: int | None = None
-    has_nf4: bool = False  # whether weights in 4 bits can be read here: it wants bitsandbytes
+    has_nf4: bool = False  # whether bitsandbytes is here: weights in 4 bits want it, and text encoders in 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +47,31 @@ class Proposal:
 _PREFERRED: tuple[tuple[str, tuple[MemoryPlan, ...]], ...] = (
     ("z-image-turbo", _WHOLE),
     ("flux2-klein", _WHOLE),
-    ("flux2-klein", (MemoryPlan.FP8, MemoryPlan.NF4)),
+    ("flux2-klein", _IN_FEWER_BITS),
     ("sdxl-turbo", _WHOLE),
-    ("sdxl-turbo", (MemoryPlan.FP8, MemoryPlan.NF4)),
+    ("sdxl-turbo", _IN_FEWER_BITS),
 )
 
 
 def plan_of(parts: Parts, card: Card) -> MemoryPlan | None:
     """The fastest plan by which it should fit; None where there is none.
 
-    In 8 bits is the denoiser alone; in 4 bits are the text encoders, too.
+    Layer by layer it fits any card, if the machine's memory is known to be enough.
     """
     free = int(card.memory * _SHARE)
     weights = parts.denoiser + parts.text
-    plan = begin_on((*_WHOLE, MemoryPlan.FP8, MemoryPlan.NF4), free, weights, parts.denoiser, parts.text)
-    in_ram = card.ram is None or card.ram >= _RAM * weights
-    if plan in (MemoryPlan.FULL, MemoryPlan.TILED) or (plan is not MemoryPlan.NF4 and in_ram):
+    with_package = (MemoryPlan.INT8, MemoryPlan.NF4) if card.has_nf4 else ()
+
+    def first(*steps: MemoryPlan) -> MemoryPlan:
+        return begin_on((*steps, MemoryPlan.GROUP), free, weights, parts.denoiser, parts.text)
+
+    plan = first(*_WHOLE, MemoryPlan.FP8, *with_package)
+    if plan in (MemoryPlan.FULL, MemoryPlan.TILED):
         return plan
-    largest = max(parts.denoiser, parts.text)
-    return MemoryPlan.NF4 if card.has_nf4 and _FOUR_BITS * largest + WORKING <= free else None
+    if card.ram is not None and card.ram < _RAM * weights:  # only in 4 bits nothing waits there as it comes
+        plan = first(MemoryPlan.NF4) if card.has_nf4 else MemoryPlan.GROUP
+        return plan if plan is MemoryPlan.NF4 else None
+    return None if plan is MemoryPlan.GROUP and card.ram is None else plan
 
 
 def propose(card: Card | None, parts: Mapping[str, Parts]) -> Proposal:

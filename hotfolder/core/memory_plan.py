@@ -13,16 +13,21 @@ GIB = 2**30
 WORKING, _WHOLE_PICTURE = 2 * GIB, 6 * GIB
 #: Room above the weights' own bytes: the allocator's, and the CUDA context's.
 _ROOM = 1.1
+#: A weight in nf4 with its scales, as a share of the 16 bits that it has.
+_FOUR_BITS = 4.5 / 16
 
 
 class MemoryPlan(StrEnum):
-    """Each does what the ones before it do, too, as far as that makes sense on the device."""
+    """Each does what the ones before it do, too, as far as that makes sense on the device; but for `group`, whose
+    weights are as they come."""
 
     FULL = "full"  # all weights on the device
     TILED = "tiled"  # pictures are decoded in tiles
     OFFLOAD = "offload"  # only the part in work is on the device
-    FP8 = "fp8"  # the large networks' weights are kept in 8 bits
-    NF4 = "nf4"  # in 4 bits
+    FP8 = "fp8"  # the denoiser's weights are kept in 8 bits
+    INT8 = "int8"  # those of large text encoders, too
+    NF4 = "nf4"  # all large ones in 4 bits
+    GROUP = "group"  # only the layer in work is on the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def begin_on(
     learnt: Mapping[MemoryPlan, float] = MappingProxyType({}),
 ) -> MemoryPlan:
     """The first step that should fit. `free`, and the bytes of all weights, of the denoiser, and of the largest other
-    part (a text encoder, mostly) at half precision. In 8 bits are the denoiser's alone.
+    part (a text encoder, mostly) at half precision.
 
     `steps` are those that are possible, in order. What is `learnt` of a step's need is believed before the guess.
     """
@@ -52,7 +57,9 @@ def begin_on(
         MemoryPlan.TILED: _ROOM * weights + working.tiled,
         MemoryPlan.OFFLOAD: _ROOM * max(denoiser, other) + working.tiled,
         MemoryPlan.FP8: _ROOM * max(denoiser / 2, other) + working.tiled,
-        MemoryPlan.NF4: 0.0,
+        MemoryPlan.INT8: _ROOM * max(denoiser, other) / 2 + working.tiled,
+        MemoryPlan.NF4: _ROOM * _FOUR_BITS * max(denoiser, other) + working.tiled,
+        MemoryPlan.GROUP: 0.0,
         **learnt,
     }
     return next((step for step in steps if needs[step] <= free), steps[-1])

@@ -90,7 +90,11 @@ class ModelEntry(BaseModel):
         "which is remembered.",
     )
     include: tuple[str, ...] = Field((), description="Patterns of the repository's files that are wanted.")
-    files: tuple[FileEntry, ...] = Field((), description="Its files. A diffusers folder: model_index.json.")
+    files: tuple[FileEntry, ...] = Field(
+        (),
+        description="Its files. A diffusers folder: model_index.json. Of a generator, .gguf files after the first one "
+        "are text encoders.",
+    )
     encoder: str | None = Field(None, description="For scorers: the model whose embedding it reads.")
     twin: str | None = Field(
         None, description="The same network trained to keep noise: upscale.denoise mixes them."

@@ -9,6 +9,7 @@ from typing import Any
 
 from hotfolder.core.families import family_called, family_with
 from hotfolder.errors import ModelDamaged, UsageError
+from hotfolder.models.architectures import ARCHITECTURES, named_in
 from hotfolder.models.checkpoint import family_in, flux_prefix, has_guidance, read_header
 from hotfolder.models.quantised import check_scales, is_gguf, read_gguf_header
 
@@ -28,7 +29,11 @@ def family_of(path: Path, base: str = "") -> str:
         family = family_with(str(index.get("_class_name")), read, _called(path))
         return family.name if family else ""
     if is_gguf(path):
-        read_gguf_header(path)
+        if (named := named_in(read_gguf_header(path))) in ARCHITECTURES:
+            raise UsageError(
+                f"{path} is a text encoder ({named}), not a denoiser",
+                "name the denoiser first in `files`, and this file after it",
+            )
         if not base or family_called(base).whole_files:
             raise UsageError(
                 f"{path} is the denoiser of a model alone",

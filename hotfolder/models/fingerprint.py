@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hotfolder.core.families import family_called
 from hotfolder.home import cache_folder
+from hotfolder.models.quantised import is_gguf
 from hotfolder.models.registry import ModelSpec, sha256_of
 
 #: What of a pipeline folder is part of the model.
@@ -36,10 +37,11 @@ def pieces(spec: ModelSpec, cache: Path | None = None) -> tuple[Piece, ...]:
     known = {file.path: file.sha256 for file in spec.files if file.sha256}
     remembered = _Remembered(cache or _usual_cache())
     if spec.loader == "diffusers":
-        among = sorted(path for path in spec.folder.rglob("*") if path.suffix in _ENDINGS and path.is_file())
+        among = sorted(path for path in spec.folder.rglob("*") if _is_part(path) and path.is_file())
         paths = [path for path in among if path.name != "manifest.json"]
     else:
         paths = [file.path for file in spec.files]
+    paths += [path for path in spec.text_encoders if path not in paths]
     found = [Piece(_name(path, spec), path, known.get(path) or remembered.digest(path)) for path in paths]
     remembered.write()
     return tuple(found)
@@ -51,14 +53,17 @@ def _name(path: Path, spec: ModelSpec) -> str:
 
 def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
     """Of a generator, in hex. Of one file its own, of which the web UI writes ten digits as 'Model hash'; a denoiser's
-    with its base. Of a pipeline folder that of its files' names and digests. Raises OSError.
+    with its base. Of a pipeline folder that of its files' names and digests. Text encoders that are files beside it
+    belong to it. Raises OSError.
     """
     found = pieces(spec, cache)
+    own = tuple(piece for piece in found if piece.path not in spec.text_encoders)
+    encoders = "".join(f" {piece.sha256}" for piece in found if piece.path in spec.text_encoders)
     if spec.loader != "single_file":
-        return _digest_of_all(found)
+        return _digest_of_all(own, encoders)
     if spec.base is None or family_called(spec.family).whole_files:  # else only shapes and words come from it
-        return found[0].sha256
-    return hashlib.sha256(f"{found[0].sha256} {fingerprint(spec.base, cache)}".encode()).hexdigest()
+        return own[0].sha256
+    return hashlib.sha256(f"{own[0].sha256} {fingerprint(spec.base, cache)}{encoders}".encode()).hexdigest()
 
 
 def identity(spec: ModelSpec, cache: Path | None = None) -> str:
@@ -72,8 +77,14 @@ def identity(spec: ModelSpec, cache: Path | None = None) -> str:
     return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest() if others else own
 
 
-def _digest_of_all(found: tuple[Piece, ...]) -> str:
-    return hashlib.sha256("".join(f"{one.name} {one.sha256}\n" for one in found).encode()).hexdigest()
+def _digest_of_all(found: tuple[Piece, ...], others: str = "") -> str:
+    lines = "".join(f"{one.name} {one.sha256}\n" for one in found)
+    return hashlib.sha256(f"{lines}{others}".encode()).hexdigest()
+
+
+def _is_part(path: Path) -> bool:
+    """Whether the model is made of it; people keep denoisers in GGUF beside the folder of their base."""
+    return path.suffix in _ENDINGS or (is_gguf(path) and path.parent.name.startswith("text_encoder"))
 
 
 #: Digits of a sha256 that are enough to tell models apart; the web UI writes ten. It wrote eight of another digest.

@@ -31,12 +31,15 @@ def is_gguf(path: Path) -> bool:
 
 def read_gguf_header(path: Path) -> Header:
     """Names, shapes and types of a file's tensors. Raises ModelDamaged, UsageError for types that are not read."""
-    from gguf import GGUFReader  # with NumPy, which takes its time
+    from hotfolder.models.gguf_reader import Reader  # with NumPy, which takes its time
 
     try:
-        tensors = GGUFReader(path).tensors
+        reader = Reader(path)
+        tensors = reader.tensors
         shapes = {str(tensor.name): tuple(int(n) for n in reversed(tensor.shape)) for tensor in tensors}
         dtypes = {str(tensor.name): str(tensor.tensor_type.name) for tensor in tensors}
+        told = reader.get_field("general.architecture")
+        metadata = {} if told is None else {"general.architecture": str(told.contents())}
     except Exception as error:  # noqa: BLE001 - of a damaged file it raises whatever comes
         raise unreadable(path, error) from None
     if other := sorted(set(dtypes.values()) - _GGUF):
@@ -45,7 +48,7 @@ def read_gguf_header(path: Path) -> Header:
         )
     if not shapes:
         raise unreadable(path, ValueError("there are no weights in it"))
-    return Header(shapes, dtypes, {})
+    return Header(shapes, dtypes, metadata)
 
 
 def check_scales(path: Path, header: Header) -> bool:

@@ -26,6 +26,7 @@ from hotfolder.models import records
 from hotfolder.models.entry import FileEntry, ModelEntry, is_generator, is_weights
 from hotfolder.models.family import family_of
 from hotfolder.models.heads import encoder_for
+from hotfolder.models.quantised import is_gguf
 from hotfolder.types import Kind
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class ModelSpec:
     twin: ModelSpec | None = None  # the same network trained to keep noise; only where it was asked for
     base: ModelSpec | None = None  # of a generator that is one file: where its other parts come from
     family: str = ""  # of a generator: see hotfolder.core.families
+    text_encoders: tuple[Path, ...] = ()  # of a generator: files in the place of parts of its folder, or its base
 
     def verify(self) -> str:
         """Checks each file that has a pinned sha256; gives the sha256 of the weights as a whole.
@@ -186,6 +188,9 @@ class Catalogue:
             base=self.resolve(os.path.expanduser(entry.base), kind) if entry.base else None,  # noqa: PTH111
             family=entry.family,
         )
+        if entry.kind == "generate" and not entry.is_folder:
+            own = tuple(file.path for file in files[1:] if is_gguf(file.path))
+            spec = replace(spec, text_encoders=(*own, *(spec.base.text_encoders if spec.base and not own else ())))
         return _with_family(spec) if entry.kind == "generate" else spec
 
     def _taste(self, name: str, head: str, folder: Path) -> ModelSpec:

@@ -21,7 +21,7 @@ def card(gib: int, *, nf4: bool = True, ram: int | None = None) -> Card:
     [
         (4, True, "sdxl-turbo", "nf4", None),
         (4, False, "tiny", None, "sdxl-turbo"),
-        (8, True, "flux2-klein", "nf4", None),
+        (8, True, "flux2-klein", "int8", None),
         (8, False, "sdxl-turbo", "offload", "flux2-klein"),
         (12, False, "flux2-klein", "offload", None),
         (16, False, "z-image-turbo", "offload", None),
@@ -43,11 +43,11 @@ def test_without_a_gpu_it_is_tiny() -> None:
     ("model", "plans"),
     [
         ("z-image-turbo", {8: "nf4", 12: "fp8", 16: "offload", 24: "tiled", 48: "full"}),
-        ("flux2-klein", {8: "nf4", 12: "offload", 16: "offload", 24: "full"}),
-        ("flux2-klein-9b", {12: "nf4", 24: "offload", 48: "full"}),
+        ("flux2-klein", {8: "int8", 12: "offload", 16: "offload", 24: "full"}),
+        ("flux2-klein-9b", {12: "int8", 24: "offload", 48: "full"}),
         ("flux2-dev", {16: None, 24: "nf4", 80: "offload"}),
         ("qwen-image", {16: "nf4", 24: "fp8", 48: "offload", 80: "full"}),
-        ("sd35-medium", {8: "nf4", 16: "offload", 24: "full"}),
+        ("sd35-medium", {8: "int8", 16: "offload", 24: "full"}),
     ],
 )
 def test_the_plan_of_a_model_on_each_card(model: str, plans: dict[int, str | None]) -> None:
@@ -60,3 +60,7 @@ def test_parts_that_wait_for_their_turn_need_the_machines_memory() -> None:
     assert plan_of(parts, card(16, ram=16 << 30)) == "nf4"
     assert plan_of(parts, card(16, ram=16 << 30, nf4=False)) is None
     assert plan_of(parts, card(48, ram=16 << 30)) == "full"
+    # Layer by layer on any card, if it is known that they can wait.
+    assert plan_of(parts, card(4, ram=64 << 30, nf4=False)) == "group"
+    assert plan_of(parts, card(4, ram=16 << 30, nf4=False)) is None
+    assert plan_of(parts, card(4, ram=16 << 30)) is None

@@ -11,12 +11,16 @@ from hotfolder.core.memory_plan import GIB, MemoryPlan, begin_on
     ("free", "denoiser", "other", "expected"),
     [
         (13.1, 4, 10, "offload"),
-        (12.9, 4, 10, "nf4"),  # the denoiser in 8 bits is no help where the encoder is the largest
+        (12.9, 4, 10, "int8"),  # the denoiser in 8 bits is no help where the encoder is the largest
+        (7.6, 4, 10, "int8"),
+        (7.4, 4, 10, "nf4"),
+        (5.2, 4, 10, "nf4"),
+        (5.0, 4, 10, "group"),
         (13.1, 10, 4, "offload"),
         (12.9, 10, 4, "fp8"),
         (7.6, 10, 4, "fp8"),  # a tenth more than 5 GiB, and 2 to work in
         (7.4, 10, 4, "nf4"),
-        (8.6, 10, 6, "nf4"),  # here the encoder is what does not fit
+        (8.6, 10, 6, "int8"),  # here the encoder is what does not fit
         (8.7, 10, 6, "fp8"),
     ],
 )

@@ -19,10 +19,13 @@ from hotfolder.bench.part_denoise import compared
 from hotfolder.core import formula
 from hotfolder.core.memory_plan import MemoryPlan
 from hotfolder.engines.generation.generator import Generator
+from hotfolder.engines.generation.gguf_encoder import read_gguf
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
+from tests.support import tiny
+from tests.support.gguf_files import write_text_encoder
 
 pytestmark = [pytest.mark.cuda, pytest.mark.slow]
 
@@ -115,14 +118,28 @@ def test_drawn_pictures_are_those_of_the_cpu(
 @pytest.mark.parametrize("step", list(MemoryPlan))
 @pytest.mark.parametrize("family", ["sdxl", "flux"])
 def test_each_step_of_memory_draws(step: MemoryPlan, family: str, models: Path, card: torch.device) -> None:
-    if step is MemoryPlan.NF4 and importlib.util.find_spec("bitsandbytes") is None:
+    if step in (MemoryPlan.INT8, MemoryPlan.NF4) and importlib.util.find_spec("bitsandbytes") is None:
         pytest.skip("bitsandbytes is not installed (extra 'nf4')")
     ours, how = drawn(models / family, card, on_card(memory=str(step)))
     assert how["memory"] == str(step)
     assert ours.shape == (64, 64, 3)
-    if step in (MemoryPlan.TILED, MemoryPlan.OFFLOAD):  # no bit of the weights is lost
+    if step in (MemoryPlan.TILED, MemoryPlan.OFFLOAD, MemoryPlan.GROUP):  # no bit of the weights is lost
         exact, _ = drawn(models / family, card, on_card(memory="full"))
         assert np.abs(ours - exact).max() <= MOST_LEVELS
+
+
+def test_a_text_encoder_in_gguf_reads_as_on_the_cpu(tmp_path: Path, card: torch.device) -> None:
+    plain, ids = tiny.t5(), torch.tensor([[5, 80, 17, 3, 250, 9]])
+    plain.save_pretrained(tmp_path / "t5")
+    write_text_encoder(tmp_path / "it.gguf", plain, "t5encoder")
+    ours = read_gguf(tmp_path / "it.gguf", type(plain), tmp_path / "t5", torch.float32)
+    with torch.no_grad():
+        want = ours(input_ids=ids).last_hidden_state
+        for place in (card, torch.device("cpu"), card):  # as it takes turns
+            ours.to(place)
+        assert {value.device.type for value in ours.parameters()} == {"cuda"}
+        found = ours(input_ids=ids.to(card)).last_hidden_state.cpu()
+    assert torch.allclose(found, want, atol=1e-3 * float(want.abs().max()))
 
 
 @pytest.mark.parametrize("compiled", [False, True])

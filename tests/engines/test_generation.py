@@ -1036,8 +1036,9 @@ def test_4_bits_need_a_gpu(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "generate.memory" in caught.value.fix
 
 
-def test_offloading_on_a_cpu_is_tiling(load: Load) -> None:
-    generator = load("sd15", memory="offload")
+@pytest.mark.parametrize("step", ["offload", "group"])
+def test_offloading_on_a_cpu_is_tiling(load: Load, step: str) -> None:
+    generator = load("sd15", memory=step)
     assert generator.draw_one({"prompt": "a cat", "seed": 7})[1]["memory"] == "tiled"
 
 
@@ -1045,7 +1046,7 @@ def test_offloading_on_a_cpu_is_tiling(load: Load) -> None:
     ("free", "expected"),
     [
         (80, "full"), (17.1, "full"), (16.9, "tiled"), (13.1, "tiled"), (12.9, "offload"),
-        (7.6, "offload"), (7.4, "fp8"), (4.8, "fp8"), (4.7, "nf4"), (0, "nf4"),
+        (7.6, "offload"), (7.4, "fp8"), (4.8, "fp8"), (4.7, "nf4"), (3.6, "nf4"), (3.5, "group"), (0, "group"),
     ],
 )  # fmt: skip
 def test_the_ladder_is_begun_on_the_first_step_that_fits(free: float, expected: str) -> None:
@@ -1058,8 +1059,8 @@ def test_the_ladder_ends_on_what_is_possible() -> None:
     assert begin_on(steps, 0, 10 * GIB, 5 * GIB) is MemoryPlan.FP8
     assert begin_on(steps, 10 * GIB, 10 * GIB, 5 * GIB) is MemoryPlan.FP8  # nothing is offloaded here
     assert [next_step(steps, step) for step in steps] == [MemoryPlan.TILED, MemoryPlan.FP8, None]
-    assert next_step(tuple(MemoryPlan), MemoryPlan.FP8) is MemoryPlan.NF4
-    assert list(MemoryPlan) == ["full", "tiled", "offload", "fp8", "nf4"]
+    assert next_step(tuple(MemoryPlan), MemoryPlan.FP8) is MemoryPlan.INT8
+    assert list(MemoryPlan) == ["full", "tiled", "offload", "fp8", "int8", "nf4", "group"]
 
 
 # --- pictures that fail --------------------------------------------------------------------------

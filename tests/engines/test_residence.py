@@ -17,9 +17,10 @@ from hotfolder.engines.generation.generator import Generator
 from hotfolder.engines.generation.loading import takes_turns
 from hotfolder.engines.generation.requests import GenerationRequest, Hooks
 from hotfolder.engines.generation.residence import Turns
-from hotfolder.models.registry import Catalogue
+from hotfolder.errors import DeviceTrouble, UsageError
+from hotfolder.models.registry import Catalogue, ModelSpec
 from hotfolder.types import Kind, RunnerSettings
-from tests.support import tiny
+from tests.support import checkpoints, tiny
 from tests.support.tiny_families import made
 
 #: The memory of the card, by another name than the machine's.
@@ -159,7 +160,10 @@ def test_which_steps_take_turns() -> None:
     assert not any(takes_turns(Reads(text_encoder_2=Quantised()), card, step) for step in MemoryPlan)
     assert takes_turns(Reads(transformer=Quantised()), card, MemoryPlan.OFFLOAD)  # GGUF
     steps = [step for step in MemoryPlan if takes_turns(Reads(), card, step)]
-    assert steps == [MemoryPlan.OFFLOAD, MemoryPlan.FP8]
+    assert steps == [MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8]
+    Quantised.is_loaded_in_8bit = True  # type: ignore[attr-defined]
+    steps = [step for step in MemoryPlan if takes_turns(Reads(text_encoder=Quantised()), card, step)]
+    assert steps == [MemoryPlan.INT8]  # the one that made them so, with a bitsandbytes that can move them
     assert not any(takes_turns(Reads(), cpu, step) for step in MemoryPlan)
     assert not any(takes_turns(object(), card, step) for step in MemoryPlan)
 
@@ -220,17 +224,89 @@ def test_prompts_with_weights_that_are_known_do_not_move_the_denoiser(
     generator.close()
 
 
-def test_in_4_bits_are_large_text_encoders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_fewer_bits_are_large_text_encoders_too(tmp_path: Path) -> None:
     """Where there is a card and bitsandbytes: what is asked of it, since neither is here."""
     for name, count in {"text_encoder": 900, "text_encoder_2": 10, "transformer": 600, "vae": 500}.items():
         (tmp_path / name).mkdir()
         save_file({"weight": torch.zeros(count)}, tmp_path / name / "model.safetensors")
     (tmp_path / "model_index.json").write_text("{}")
-    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: object())
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    asked = loading._four_bits(tmp_path, torch.bfloat16)
+    spec = ModelSpec("it", Kind.GENERATE, "diffusers", tmp_path, ())
+    asked = loading._four_bits(spec, torch.bfloat16)
     assert sorted(asked.components_to_quantize) == ["text_encoder", "transformer"]
     assert asked.quant_backend == "bitsandbytes_4bit"
     assert asked.quant_kwargs == {
         "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16,
     }  # fmt: skip
+    asked = loading._eight_bits(spec)
+    assert {name: config.load_in_8bit for name, config in asked.quant_mapping.items()} == {"text_encoder": True}
+    (tmp_path / "text_encoder/model.safetensors").unlink()
+    assert loading._eight_bits(spec) is None  # nothing of it would be smaller
+
+
+@pytest.mark.parametrize(
+    ("version", "step", "is_there"),
+    [("0.49.1", "int8", True), ("0.46.0", "int8", False), ("0.46.0", "nf4", True), (None, "nf4", False)],
+)
+def test_which_steps_there_are(
+    version: str | None, step: str, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the version of bitsandbytes that is installed; without a GPU it is asked for in vain."""
+
+    def told(package: str) -> str:
+        if package == "bitsandbytes" and version is None:
+            raise loading.importlib.metadata.PackageNotFoundError
+        return version or "" if package == "bitsandbytes" else theirs(package)
+
+    theirs = loading.importlib.metadata.version
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda _: object() if version else None)
+    monkeypatch.setattr(loading.importlib.metadata, "version", told)
+    (tmp_path / "unet").mkdir()
+    save_file({"weight": torch.zeros(9)}, tmp_path / "unet/model.safetensors")
+    spec = ModelSpec("it", Kind.GENERATE, "diffusers", tmp_path, ())
+    steps = loading.possible_steps(spec, torch.device("cuda", 0))
+    assert (step in steps) is is_there
+    assert steps[-1] is MemoryPlan.GROUP
+    monkeypatch.setattr(loading, "memory_of", lambda _: (0, 10))  # less than all weights
+    assert loading.possible_steps(spec, torch.device("cuda", 0)) == steps[:-1]
+    assert loading.possible_steps(spec, CARD) == (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8)
+    with pytest.raises(DeviceTrouble, match=f"generate.memory = '{step}' needs a GPU and bitsandbytes"):
+        loading._check_bitsandbytes(MemoryPlan(step))
+
+
+@pytest.mark.slow
+def test_layer_by_layer_no_pixel_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as that shows without a GPU: layers that come and go, with LoRA put on and taken off."""
+    pipeline = tiny.flux()
+    pipeline.save_pretrained(tmp_path / "pipeline")
+    lora = checkpoints.lora_file(pipeline, tmp_path / "a.safetensors", seed=1)
+    spec = Catalogue().resolve(str(tmp_path / "pipeline"), Kind.GENERATE)
+    params = {"prompt": "a cat", "seed": 1, **SMALL}
+    styled = {**params, "lora": [("a", 1.0)]}
+
+    def drawn() -> list[bytes]:
+        generator = Generator(spec, CARD, RunnerSettings(precision="float32"), Hooks(lora=lambda _: lora))
+        try:
+            return [generator.draw_one(asked)[0].tobytes() for asked in (params, styled, params)]
+        finally:
+            generator.close()
+
+    plain, theirs, moved = drawn(), loaded_module.load, []
+    assert plain[0] == plain[2] != plain[1]
+
+    def by_layers(*args: Any) -> Any:
+        found = theirs(*args)
+        loading.in_groups(found, CARD, ahead=False)
+        moved.extend(part for part in found.transformer.modules() if hasattr(part, "_diffusers_hook"))
+        return found
+
+    monkeypatch.setattr(loaded_module, "load", by_layers)
+    assert drawn() == plain
+    assert len(moved) > 10
+
+
+def test_what_cannot_be_moved_by_layers_is_said() -> None:
+    class Whole:
+        transformer = type("Part", (), {"_supports_group_offloading": False})()
+
+    with pytest.raises(UsageError, match="'group' cannot be had with Whole"):
+        loading.in_groups(Whole(), CARD, ahead=False)

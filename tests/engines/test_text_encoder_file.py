@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hotfolder.engines.generation.generator import Generator
-from hotfolder.engines.generation.text_encoder_file import has_scales, scaled_encoders
+from hotfolder.engines.generation.text_encoder_file import has_scales, read_encoders
 from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
@@ -110,7 +110,7 @@ def test_full_weights_are_read_whatever_lies_beside_them(plain: Path, tmp_path: 
         pass  # the only one there is
     shutil.copyfile(plain / "text_encoder_2" / "model.safetensors", path)
     index = json.loads((folder / "model_index.json").read_text())
-    assert scaled_encoders(folder, index, torch.float32) == {}
+    assert read_encoders(folder, index, torch.float32) == {}
 
 
 def test_two_files_with_the_same_weights_are_refused(plain: Path, tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_the_shards_of_an_index_are_read_and_nothing_else(plain: Path, tmp_path:
     index = json.loads((folder / "model_index.json").read_text())
     for shard, is_scaled in (("a.safetensors", True), ("b.safetensors", False)):
         told.write_text(json.dumps({"metadata": {}, "weight_map": {"x": shard}}))
-        assert list(scaled_encoders(folder, index, torch.float32)) == ["text_encoder_2"] * is_scaled
+        assert list(read_encoders(folder, index, torch.float32)) == ["text_encoder_2"] * is_scaled
     for hostile in ("../x.safetensors", 3, "/etc/passwd"):
         told.write_text(json.dumps({"weight_map": {"x": hostile}}))
         with pytest.raises(ModelDamaged, match="is not what it should be"):
-            scaled_encoders(folder, index, torch.float32)
+            read_encoders(folder, index, torch.float32)
 
 
 def test_another_format_is_refused_by_its_name(plain: Path, tmp_path: Path) -> None:

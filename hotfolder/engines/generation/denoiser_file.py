@@ -7,7 +7,7 @@ weights. Nothing is asked of the hub, which diffusers does where it is not told 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from hotfolder.errors import ModelDamaged, UsageError
 from hotfolder.models.checkpoint import UNET, Header, family_in, flux_prefix, has_guidance, unreadable
 from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import BESIDE, SCALES, check_scales, is_gguf
+from hotfolder.models.text_encoders import placed
 
 _FLUX_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.")
 #: Layers that stay in 8 bits: those of the blocks, which are nearly all. Some embedders look at their weights' type.
@@ -32,21 +33,28 @@ Weights = dict[str, torch.Tensor]
 
 
 def load_denoiser(
-    path: Path, header: Header, base: Path, dtype: torch.dtype, *, in_8_bits: bool = False
+    path: Path,
+    header: Header,
+    base: Path,
+    dtype: torch.dtype,
+    *,
+    in_8_bits: bool = False,
+    text_encoders: Sequence[Path] = (),
 ) -> DiffusionPipeline:
-    """The pipeline of `base` with this file's denoiser. Raises ModelDamaged, UsageError."""
+    """The pipeline of `base` with this file's denoiser, and these text encoders. Raises ModelDamaged, UsageError."""
     index = read_config(base / "model_index.json")
     network = _network(path, header, base, index)
+    given = {"transformer", *placed(base, text_encoders)}
     lacking = [
         name
         for name in sorted(index)
-        if name != "transformer" and (base / name / "config.json").is_file()
+        if name not in given and (base / name / "config.json").is_file()
         and not any((base / name).glob("*.safetensors"))
     ]  # fmt: skip
     if lacking:
         raise UsageError(
             f"{base} has no weights in {' and '.join(lacking)}",
-            "name a base with them: the file has the transformer alone",
+            "name a base with them, or text encoders in GGUF: the file has the transformer alone",
         )
     more: dict[str, Any] = {}
     with fitting(path, base):
@@ -68,9 +76,9 @@ def load_denoiser(
             )
         )
         del weights
-    from hotfolder.engines.generation.text_encoder_file import scaled_encoders  # which reads as this module does
+    from hotfolder.engines.generation.text_encoder_file import read_encoders  # which reads as this module does
 
-    encoders = scaled_encoders(base, index, dtype)
+    encoders = read_encoders(base, index, dtype, text_encoders)
     try:
         return pipeline_class(index.get("_class_name")).from_pretrained(
             str(base), transformer=transformer, dtype=dtype, variant=variant_of(base), use_safetensors=True,

@@ -43,7 +43,9 @@ log = logging.getLogger(__name__)
 _NARROW = (torch.float16, torch.bfloat16)
 #: Steps on which every picture is another one. A CPU's memory is everybody's: that it ran out there once, because of
 #: somebody else perhaps, is no reason to begin on them the next time.
-_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.NF4)
+_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4)
+#: And those on which nothing can be made wider: in groups, layers come back from copies as they were.
+_AS_THEY_ARE = (*_IN_FEWER_BITS, MemoryPlan.GROUP)
 #: Steps on which no weights move or change while pictures are drawn: there channels last are tried.
 _AT_REST = (MemoryPlan.FULL, MemoryPlan.TILED)
 
@@ -95,7 +97,7 @@ class LoadedPipeline:
             # On a CPU there is nowhere to offload to. Of 4 bits, loading says why they cannot be.
             return (
                 MemoryPlan.TILED
-                if wanted == MemoryPlan.OFFLOAD and MemoryPlan.OFFLOAD not in self._steps
+                if wanted in (MemoryPlan.OFFLOAD, MemoryPlan.GROUP) and wanted not in self._steps
                 else MemoryPlan(wanted)
             )
         return known if known in self._steps else self._beginning.at(self._free)
@@ -163,7 +165,7 @@ class LoadedPipeline:
         if takes_turns(pipeline, self._device, self.step):
             self.turns = Turns(pipeline, self._device)
         if self._device.type == "cuda":
-            one_by_one = self.step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8)
+            one_by_one = self.step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8)
             self._meter = Meter(pipeline, self._device, one_by_one=one_by_one)
         self.embeddings = Embeddings(self._state_of_encoders, self.reading)
         self.embeddings.watch(pipeline)
@@ -297,7 +299,7 @@ class LoadedPipeline:
     def can_be_float32(self) -> bool:
         """Whether more precision is to be had."""
         is_kept = any(map(is_quantised, self.pipeline.components.values()))
-        return self.dtype is not torch.float32 and self.step not in _IN_FEWER_BITS and not is_kept
+        return self.dtype is not torch.float32 and self.step not in _AS_THEY_ARE and not is_kept
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from diffusers import DiffusionPipeline
 from hotfolder.core.families import family_called
 from hotfolder.core.memory_plan import MemoryPlan, Working
 from hotfolder.core.working_memory import Drawing, working
-from hotfolder.engines.device import pick_dtype
+from hotfolder.engines.device import free_of, memory_of, pick_dtype
+from hotfolder.engines.generation.gguf_encoder import is_packed
 from hotfolder.engines.generation.pipelines import check_no_code, pipeline_class
-from hotfolder.engines.generation.text_encoder_file import has_scales, scaled_encoders
+from hotfolder.engines.generation.text_encoder_file import has_scales, read_encoders
 from hotfolder.errors import DeviceTrouble, ModelDamaged, UsageError
 from hotfolder.models.family import read_config, variant_of
 from hotfolder.models.quantised import is_gguf
 from hotfolder.models.registry import ModelSpec
+from hotfolder.models.text_encoders import placed
 
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
@@ -31,6 +35,8 @@ log = logging.getLogger(__name__)
 _DENOISERS = ("unet", "transformer")
 #: A part with this share of all bytes is kept in 4 bits; not the VAE, which would show it.
 _LARGE = 1 / 8
+#: Of all weights' bytes, what the machine has to have for them to wait there.
+_IN_RAM = 1.1
 
 
 def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
@@ -41,15 +47,21 @@ def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
 
 
 def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[MemoryPlan, ...]:
-    """The steps that make sense on this device. 4 bits need bitsandbytes, a GPU and a pipeline folder."""
+    """The steps that make sense here: those of bitsandbytes need it, a GPU and a pipeline folder; layer by layer
+    all weights wait in the machine's memory.
+    """
+    lacking: set[MemoryPlan] = set()
     if spec.loader != "diffusers" and is_gguf(spec.files[0].path):
-        kept = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD)
-        return kept if device.type == "cuda" else kept[:2]
+        lacking |= {MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4}
+    elif spec.loader != "diffusers" or importlib.util.find_spec("bitsandbytes") is None:
+        lacking |= {MemoryPlan.INT8, MemoryPlan.NF4}
+    elif not _moves_8_bits():
+        lacking |= {MemoryPlan.INT8}
     if device.type != "cuda":
-        return MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.FP8
-    steps = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD, MemoryPlan.FP8)
-    has_nf4 = spec.loader == "diffusers" and importlib.util.find_spec("bitsandbytes") is not None
-    return (*steps, MemoryPlan.NF4) if has_nf4 else steps
+        lacking |= {MemoryPlan.OFFLOAD, MemoryPlan.INT8, MemoryPlan.NF4, MemoryPlan.GROUP}
+    elif memory_of(torch.device("cpu"))[1] < _IN_RAM * weights_of(spec)[0]:
+        lacking |= {MemoryPlan.GROUP}
+    return tuple(step for step in MemoryPlan if step not in lacking)
 
 
 def weights_of(spec: ModelSpec) -> tuple[int, int, int]:
@@ -57,10 +69,10 @@ def weights_of(spec: ModelSpec) -> tuple[int, int, int]:
 
     They are as large as at the precision that they are kept in. The other part is a text encoder, mostly.
     """
-    parts = _part_sizes(spec.folder) if spec.loader == "diffusers" else {}
+    parts = _part_sizes(spec.folder, spec.text_encoders) if spec.loader == "diffusers" else {}
     if spec.loader != "diffusers":
         if spec.base is not None and not family_called(spec.family).whole_files:
-            parts = _part_sizes(spec.base.folder)
+            parts = _part_sizes(spec.base.folder, spec.text_encoders)
             parts = {name: size for name, size in parts.items() if name not in _DENOISERS}
         parts["unet"] = spec.files[0].path.stat().st_size
     denoiser = sum(parts.pop(name, 0) for name in _DENOISERS)
@@ -85,14 +97,14 @@ def working_of(spec: ModelSpec, dtype: torch.dtype, count: int) -> Working | Non
     return working(vae, network, drawing)
 
 
-def _part_sizes(folder: Path) -> dict[str, int]:
+def _part_sizes(folder: Path, text_encoders: Sequence[Path] = ()) -> dict[str, int]:
     variant = variant_of(folder)
     parts: dict[str, int] = {}
     for path in folder.glob("*/*.safetensors"):
         if variant is None or f".{variant}." in path.name:
             wide = 2 if path.parent.name.startswith("text_encoder") and has_scales(path) else 1
             parts[path.parent.name] = parts.get(path.parent.name, 0) + wide * path.stat().st_size
-    return parts
+    return parts | {name: path.stat().st_size for name, path in placed(folder, text_encoders).items()}
 
 
 def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:
@@ -106,9 +118,11 @@ def load(spec: ModelSpec, device: torch.device, dtype: torch.dtype, step: Memory
         if isinstance(part, torch.nn.Module):
             # As a LoRA leaves them: torch adds in another order where gradients could be wanted.
             part.requires_grad_(False)
-    if step is MemoryPlan.FP8 and not is_quantised(denoiser_of(pipeline)):
+    if step in (MemoryPlan.FP8, MemoryPlan.INT8) and not is_quantised(denoiser_of(pipeline)):
         denoiser_of(pipeline).enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
     place(pipeline, device, step)
+    if step is MemoryPlan.GROUP:
+        in_groups(pipeline, device, ahead=free_of(torch.device("cpu")) > weights_of(spec)[0])
     return pipeline
 
 
@@ -118,35 +132,54 @@ def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
         for name in ("enable_tiling", "enable_slicing"):
             if hasattr(pipeline.vae, name):
                 getattr(pipeline.vae, name)()
-    if takes_turns(pipeline, device, step):
-        return  # its parts are moved by Turns
+    if takes_turns(pipeline, device, step) or step is MemoryPlan.GROUP:
+        return  # its parts are moved by Turns, or their layers by `in_groups`, once for all pipelines of these parts
     if device.type == "cuda" and step not in (MemoryPlan.FULL, MemoryPlan.TILED):
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
 
 
+def in_groups(pipeline: Any, device: torch.device, *, ahead: bool) -> None:
+    """Each layer comes to the device when it is its turn, and goes again; the VAE stays there.
+
+    With `ahead`, which is for GPUs, the next layer comes while one is in work. That wants copies of all weights in
+    memory that is not swapped. Raises UsageError for a model whose layers cannot be moved so.
+    """
+    if not getattr(denoiser_of(pipeline), "_supports_group_offloading", True):
+        raise UsageError(
+            f"generate.memory = 'group' cannot be had with {type(pipeline).__name__}",
+            "set generate.memory to 'auto', or use a smaller model",
+        )
+    pipeline.enable_group_offload(
+        onload_device=device, offload_type="leaf_level", use_stream=ahead, exclude_modules="vae"
+    )
+
+
 def takes_turns(pipeline: Any, device: torch.device, step: MemoryPlan) -> bool:
     """Whether text encoders and denoiser are on the device one after the other, which `residence.Turns` sees to.
 
     In 4 bits they are moved as diffusers does it, and so is a pipeline that does not read its prompts by themselves,
-    or whose text encoders are quantised: not every back end for that can move them.
+    or whose text encoders are quantised by transformers: not every back end for that can move them.
     """
     return (
         device.type == "cuda"
-        and step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8)
+        and step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8)
         and hasattr(pipeline, "encode_prompt")
         and not any(
-            is_quantised(part) for name, part in pipeline.components.items() if name.startswith("text_encoder")
+            getattr(part, "hf_quantizer", None) is not None
+            and not (step is MemoryPlan.INT8 and getattr(part, "is_loaded_in_8bit", False))
+            for name, part in pipeline.components.items()
+            if name.startswith("text_encoder")
         )
     )
 
 
 def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPipeline:
     if spec.loader == "single_file":
-        if step is MemoryPlan.NF4:
+        if step in (MemoryPlan.INT8, MemoryPlan.NF4):
             raise UsageError(
-                f"{spec.files[0].path} is one file, and nf4 needs a diffusers folder",
+                f"{spec.files[0].path} is one file, and {step} needs a diffusers folder",
                 "set generate.memory to 'auto' or 'fp8'",
             )
         if step is MemoryPlan.FP8 and is_gguf(spec.files[0].path):
@@ -157,15 +190,18 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
         from hotfolder.engines.generation.single_file import load_single_file  # it takes its time
 
         base = spec.base.folder if spec.base else None
-        return load_single_file(spec.files[0].path, base, dtype, in_8_bits=step is MemoryPlan.FP8)
+        return load_single_file(
+            spec.files[0].path, base, dtype, in_8_bits=step is MemoryPlan.FP8, text_encoders=spec.text_encoders
+        )
     more: dict[str, Any] = {}
-    if step is MemoryPlan.NF4:
-        more["quantization_config"] = _four_bits(spec.folder, dtype)
+    if step in (MemoryPlan.INT8, MemoryPlan.NF4):
+        _check_bitsandbytes(step)
+        more["quantization_config"] = _four_bits(spec, dtype) if step is MemoryPlan.NF4 else _eight_bits(spec)
     try:
         # No checker: it makes pictures black, and says nothing.
         index = DiffusionPipeline.load_config(spec.folder, local_files_only=True)
         check_no_code(spec.folder, index)
-        more |= scaled_encoders(spec.folder, index, dtype)
+        more |= read_encoders(spec.folder, index, dtype, spec.text_encoders)
         if "safety_checker" in index:
             more |= {"safety_checker": None, "requires_safety_checker": False}
         return pipeline_class(index.get("_class_name")).from_pretrained(
@@ -180,24 +216,51 @@ def _read(spec: ModelSpec, dtype: torch.dtype, step: MemoryPlan) -> DiffusionPip
         raise ModelDamaged(f"the pipeline in {spec.folder} cannot be loaded: {error}", "fetch it again") from error
 
 
-def _four_bits(folder: Path, dtype: torch.dtype) -> Any:
-    if importlib.util.find_spec("bitsandbytes") is None or not torch.cuda.is_available():
+def _moves_8_bits() -> bool:
+    """Before bitsandbytes 0.48, what is in 8 bits had to stay on the GPU."""
+    try:
+        version = importlib.metadata.version("bitsandbytes")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return tuple(map(int, version.split(".")[:2])) >= (0, 48)
+
+
+def _check_bitsandbytes(step: MemoryPlan) -> None:
+    has_it = importlib.util.find_spec("bitsandbytes") is not None and torch.cuda.is_available()
+    if not has_it or (step is MemoryPlan.INT8 and not _moves_8_bits()):
         raise DeviceTrouble(
-            "generate.memory = 'nf4' needs a GPU and bitsandbytes",
+            f"generate.memory = '{step}' needs a GPU and bitsandbytes (0.48 or newer)",
             "uv pip install 'hotfolder[nf4]'; or set generate.memory to 'auto'",
         )
-    sizes = _part_sizes(folder)
-    large = [name for name, size in sizes.items() if name != "vae" and size >= _LARGE * sum(sizes.values())]
+
+
+def _large(spec: ModelSpec) -> list[str]:
+    """Names of the parts that are worth keeping in fewer bits; those in GGUF are in few already."""
+    sizes = _part_sizes(spec.folder, spec.text_encoders)
+    as_they_are = {"vae", *placed(spec.folder, spec.text_encoders)}
+    return [
+        name for name, size in sizes.items() if name not in as_they_are and size >= _LARGE * sum(sizes.values())
+    ]
+
+
+def _four_bits(spec: ModelSpec, dtype: torch.dtype) -> Any:
     return diffusers.PipelineQuantizationConfig(
         quant_backend="bitsandbytes_4bit",
         quant_kwargs={"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype},
-        components_to_quantize=large,
+        components_to_quantize=_large(spec),
     )
+
+
+def _eight_bits(spec: ModelSpec) -> Any:
+    """Of the text encoders; the denoiser is cast layer by layer (`load`). None where none is large."""
+    config = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    mapping = {name: config for name in _large(spec) if name.startswith("text_encoder")}
+    return diffusers.PipelineQuantizationConfig(quant_mapping=mapping) if mapping else None
 
 
 def is_quantised(network: Any) -> bool:
     """Whether it is kept in fewer bits than it draws in, as its file has it."""
-    return getattr(network, "hf_quantizer", None) is not None
+    return getattr(network, "hf_quantizer", None) is not None or is_packed(network)
 
 
 def denoiser_of(pipeline: Any) -> Any:

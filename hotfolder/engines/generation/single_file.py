@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,18 +48,25 @@ FAMILIES = Path(str(files("hotfolder.models"))) / "families"
 
 
 def load_single_file(
-    path: Path, base: Path | None, dtype: torch.dtype, *, in_8_bits: bool = False
+    path: Path,
+    base: Path | None,
+    dtype: torch.dtype,
+    *,
+    in_8_bits: bool = False,
+    text_encoders: Sequence[Path] = (),
 ) -> DiffusionPipeline:
     """The pipeline of this file, on the CPU; its weights in any precision become `dtype`.
 
     `base` is a pipeline folder of the same family; of a denoiser alone, with the text encoders and VAE. `in_8_bits`
-    leaves weights that have 8 bits and scales so. Raises ModelDamaged for what cannot be read, UsageError for what is
-    not supported, or does not fit its base.
+    leaves weights that have 8 bits and scales so. `text_encoders` are read in the place of the base's.
+    Raises ModelDamaged for what cannot be read, UsageError for what is not supported, or does not fit its base.
     """
     header = read_gguf_header(path) if is_gguf(path) else read_header(path)
     if not is_gguf(path) and (base is None or is_whole(header)):
         family = family_in(path, header)
         if family != "flux":
+            if text_encoders:
+                raise UsageError(f"{path} has text encoders of its own", f"leave {text_encoders[0].name} out")
             return _load_ldm(path, header, family, base, dtype)
     if base is None:
         what = "denoiser of a model" if is_gguf(path) else "transformer of FLUX.1"
@@ -67,7 +74,7 @@ def load_single_file(
             f"{path} is the {what} alone",
             "name a base: a pipeline folder of its family, whose text encoders and VAE it is used with",
         )
-    return load_denoiser(path, header, base, dtype, in_8_bits=in_8_bits)
+    return load_denoiser(path, header, base, dtype, in_8_bits=in_8_bits, text_encoders=text_encoders)
 
 
 def _load_ldm(path: Path, header: Header, family: str, base: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
