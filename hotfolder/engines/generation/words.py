@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from hotfolder.core.families import Family
 from hotfolder.core.prompts.emphasis import Sections, is_plain, parse, plain_text
@@ -31,9 +32,12 @@ def without_false_alarm(pipeline: Any) -> None:
 
 
 def _tokenizer(pipeline: Any, name: str) -> Any:
-    """None where there is none of that name. A processor, which also reads pictures, has one within."""
+    """None where there is none of that name. A processor, which also reads pictures, has one within.
+
+    That of ChatGLM, which Kolors reads with, has something within, too, that is none.
+    """
     found = getattr(pipeline, name, None)
-    return getattr(found, "tokenizer", found)
+    return found if isinstance(found, PreTrainedTokenizerBase) else getattr(found, "tokenizer", found)
 
 
 class ClipWords:
