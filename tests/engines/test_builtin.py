@@ -68,7 +68,8 @@ def test_shapes_and_colours_come_out_as_asked(generator: Generator) -> None:
         return generator.draw_one({"prompt": prompt, "seed": seed})[0]
 
     figures = measure.measure_shapes(draw, 40)
-    assert figures.both >= 0.85
+    assert figures.shape >= 0.8  # of so few; tools/measure_builtin.py looks at more
+    assert figures.both >= 0.95
     assert figures.seconds_per_image <= 3.0
 
 

@@ -24,11 +24,14 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "gray": (130, 130, 135),
 }
 SHAPES = ("circle", "square", "triangle", "star", "ring", "diamond", "cross", "hexagon", "heart")
-#: Radius as a fraction of the image's side, from and to; None is the unnamed size.
+#: How often training shows a shape, against one whose outline is learnt from few pictures.
+SHOWN = {"star": 2.0, "cross": 2.0, "heart": 2.0, "hexagon": 1.5, "diamond": 1.5}
+#: Radius as a fraction of the image's side, from and to; None is the unnamed size. Latents are eight pixels apart: the
+#: arms of a smaller star than these would be narrower than that.
 SIZES: dict[str | None, tuple[float, float]] = {
-    "small": (0.16, 0.18),
+    "small": (0.20, 0.22),
     "large": (0.36, 0.40),
-    None: (0.25, 0.29),
+    None: (0.27, 0.30),
 }
 #: One combination in HELD_OUT_ONE_IN is never shown in training.
 HELD_OUT_ONE_IN = 8
@@ -71,10 +74,11 @@ def all_specs() -> Iterator[Spec]:
 
 
 def training_pairs(count: int, rng: random.Random) -> list[tuple[Spec, str]]:
-    """`count` pictures with their captions, none of a held-out combination."""
+    """`count` pictures with their captions, none of a held-out combination; shapes as often as SHOWN says."""
     pool = [spec for spec in all_specs() if not spec.held_out]
+    weights = [SHOWN.get(spec.shape, 1.0) for spec in pool]
     forms = (0, 0, 0, 1, 2, 3)
-    return [(spec, spec.caption(rng.choice(forms))) for spec in rng.choices(pool, k=count)]
+    return [(spec, spec.caption(rng.choice(forms))) for spec in rng.choices(pool, weights, k=count)]
 
 
 def held_out_specs(count: int, rng: random.Random) -> list[Spec]:

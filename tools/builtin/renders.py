@@ -67,7 +67,7 @@ def draw_spec(spec: Spec, rng: random.Random, side: int = SIDE) -> Image.Image:
     low, high = SIZES[spec.size]
     r = rng.uniform(low, high) * s
     slack = max(0.0, s / 2 - r * 1.25)
-    cx, cy = (s / 2 + rng.uniform(-1, 1) * min(slack, s * 0.05) for _ in range(2))
+    cx, cy = (s / 2 + rng.uniform(-1, 1) * min(slack, s * 0.03) for _ in range(2))
     fill = shade(spec.colour)
     box = (cx - r, cy - r, cx + r, cy + r)
     if spec.shape == "circle":

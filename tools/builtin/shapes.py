@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tools.builtin.renders import SIDE, draw_spec
 LATENT_CHANNELS = 16
 #: Sampling steps that the model is made for; the registry's default.
 STEPS = 8
+#: Noise that the VAE learns to decode through, in standard deviations of its latents.
+LATENT_NOISE = 0.1
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -98,7 +101,10 @@ def _edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train_vae(images: torch.Tensor, steps: int, log: Log) -> AutoencoderKL:
-    """Crops first (cheap), whole pictures last, because group normalisation sees the picture's extent."""
+    """Crops first (cheap), whole pictures last, because group normalisation sees the picture's extent.
+
+    What is decoded is a little off, as a U-Net's latents are: so no channel is left whose small values mean much.
+    """
     vae = build_vae().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99))
     started = time.monotonic()
@@ -110,7 +116,8 @@ def train_vae(images: torch.Tensor, steps: int, log: Log) -> AutoencoderKL:
             batch = batch[..., y : y + 64, x : x + 64]
         pixels = batch.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
         posterior = vae.encode(pixels).latent_dist
-        decoded = vae.decode(posterior.sample()).sample
+        latents = posterior.sample()
+        decoded = vae.decode(latents + LATENT_NOISE * latents.detach().std() * torch.randn_like(latents)).sample
         sharp = sum(F.l1_loss(a, b) for a, b in zip(_edges(decoded), _edges(pixels), strict=True))
         loss = F.l1_loss(decoded, pixels) + sharp + 2e-5 * posterior.kl().mean() / LATENT_CHANNELS
         descend(optimiser, loss, learning_rate(step, steps, 2.5e-3))
@@ -119,23 +126,38 @@ def train_vae(images: torch.Tensor, steps: int, log: Log) -> AutoencoderKL:
     return vae.eval()
 
 
-def sharpen_decoder(vae: AutoencoderKL, images: torch.Tensor, steps: int, log: Log) -> None:
-    """Trains the decoder alone, for the latents that the encoder gives: edges and colours need longer than they do.
+def sharpen_decoder(
+    vae: AutoencoderKL,
+    predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    latents: torch.Tensor,
+    steps: int,
+    log: Log,
+) -> None:
+    """Trains the decoder alone, for the latents that the U-Net gives: edges and colours need longer than they do.
 
-    The U-Net's latents are a little off; so are these.
+    `predict` takes the pictures' indices and noise levels (both (n,) int64) and gives what the U-Net takes their
+    latents for, seen through noise of that level. Half of the latents are the encoder's own.
     """
     optimiser = torch.optim.AdamW(vae.decoder.parameters(), lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99))
+    scheduler = build_scheduler()
+    scheduler.set_timesteps(STEPS)
+    last = scheduler.timesteps[-2:]
     started = time.monotonic()
     for step in range(steps):
         whole = step >= steps * 0.8
-        batch = images[torch.randint(len(images), (6 if whole else 20,))]
-        if not whole:
-            y, x = (int(torch.randint((SIDE - 64) // 8 + 1, ()).item()) * 8 for _ in range(2))
-            batch = batch[..., y : y + 64, x : x + 64]
-        pixels = batch.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+        pick = torch.randint(len(images), (6 if whole else 20,))
+        half = len(pick) // 2
         with torch.no_grad():
-            means = vae.encode(pixels).latent_dist.mean
-        decoded = vae.decode(means + 0.05 * means.std() * torch.randn_like(means)).sample
+            drawn = predict(pick[:half], last[torch.randint(len(last), (half,))])
+        own = latents[pick[half:]]
+        given = torch.cat([drawn, own + 0.05 * torch.randn_like(own)]) / vae.config.scaling_factor
+        batch = images[pick]
+        if not whole:
+            y, x = (int(torch.randint((SIDE - 64) // 8 + 1, ()).item()) for _ in range(2))
+            batch, given = batch[..., y * 8 : y * 8 + 64, x * 8 : x * 8 + 64], given[..., y : y + 8, x : x + 8]
+        pixels = batch.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+        decoded = vae.decode(given.contiguous(memory_format=torch.channels_last)).sample
         sharp = sum(F.l1_loss(a, b) for a, b in zip(_edges(decoded), _edges(pixels), strict=True))
         loss = F.l1_loss(decoded, pixels) + sharp
         descend(optimiser, loss, learning_rate(step, steps, 2e-3))
@@ -241,9 +263,9 @@ def train(
     seed: int,
     log: Log,
     vae_steps: int = 1600,
-    unet_steps: int = 9_500,
+    unet_steps: int = 13_000,
     decoder_steps: int = 1500,
-    pictures: int = 12_000,
+    pictures: int = 16_000,
 ) -> None:
     """Trains and writes the pipeline folder (float16 safetensors) to `out`."""
     torch.manual_seed(seed)
@@ -271,10 +293,20 @@ def train(
     data = (tokens, empty, latents)
     train_words(text_encoder.train(), pairs, tokens, 500, log)
     train_unet(text_encoder, unet.train(), *data, unet_steps, log)
-    sharpen_decoder(vae, images, decoder_steps, log)
+    text_encoder.eval()
+    unet.eval()
+    scheduler = build_scheduler()
+
+    def predict(pick: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        noisy = scheduler.add_noise(latents[pick], torch.randn_like(latents[pick]), t)
+        velocity = unet(noisy, t, text_encoder(tokens[pick])[0]).sample
+        signal = scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+        return signal.sqrt() * noisy - (1 - signal).sqrt() * velocity
+
+    sharpen_decoder(vae, predict, images, latents, decoder_steps, log)
     pipeline = StableDiffusionPipeline(
-        vae=vae.to(memory_format=torch.contiguous_format), text_encoder=text_encoder.eval(),
-        tokenizer=tokenizer, unet=unet.eval(), scheduler=build_scheduler(), safety_checker=None,
+        vae=vae.to(memory_format=torch.contiguous_format), text_encoder=text_encoder,
+        tokenizer=tokenizer, unet=unet, scheduler=build_scheduler(), safety_checker=None,
         feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.to(torch.float16).save_pretrained(out, safe_serialization=True)
