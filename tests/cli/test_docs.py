@@ -153,7 +153,7 @@ def test_the_commands_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pyte
     if name == "docs/tutorial.md":  # what it says of the outcome
         layout = Layout(home.path / "hotfolder")
         made = rows(layout, "SELECT path FROM results WHERE role = 'generated' ORDER BY path")
-        assert made == [("keep/shapes-L2-s9.png",), ("keep/shapes-L3-s8.png",), ("reject/shapes-L4-s5.png",)]
+        assert made == [("keep/shapes-L2-s9.png",), ("keep/shapes-L3-s8.png",), ("reject/shapes-L4-s7.png",)]
         assert rows(layout, "SELECT count(*) FROM results WHERE role = 'upscaled'")[0][0] >= 2
         assert "1 images would go to keep/" in done.stdout
 

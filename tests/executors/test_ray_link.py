@@ -13,6 +13,7 @@ import pytest
 from hotfolder.executors import ray_held
 from hotfolder.executors.base import Device, Done
 from hotfolder.executors.ray_link import Link
+from hotfolder.executors.ray_models import Found, HeldModels
 from hotfolder.executors.ray_wire import DEVICES, Setup
 from hotfolder.types import Batch, Item, Kind, Outcome, RunnerSettings
 from tests.support.no_ray import NoRay, Ref
@@ -53,6 +54,7 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     made = Line(NoRay(monkeypatch))
     monkeypatch.setattr(ray_held, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr(HeldModels, "look", lambda *_: Found())  # every node has every model
     made.ray.alive = ["a box", "b box", "c hut"]
     made.turn()
     made.turn()

@@ -60,7 +60,7 @@ class NoRay:
             for id_, name in pairs
         ]
 
-    def remote(self, _: type) -> Any:
+    def remote(self, **_: Any) -> Any:
         def options(*, scheduling_strategy: str, **__: Any) -> Any:
             def make(*___: Any, **____: Any) -> Actor:
                 self.actors.append(Actor(scheduling_strategy))
@@ -68,7 +68,7 @@ class NoRay:
 
             return types.SimpleNamespace(remote=make)
 
-        return types.SimpleNamespace(options=options)
+        return lambda _: types.SimpleNamespace(options=options)
 
     def wait(self, refs: Sequence[Ref], **_: Any) -> tuple[list[Ref], list[Ref]]:
         if self.broken is not None:

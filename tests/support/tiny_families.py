@@ -5,6 +5,7 @@ Sizes and tokenizers are those that diffusers' own tests and the real folders su
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -405,6 +406,44 @@ def pixart_sigma() -> Any:
     )  # fmt: skip
 
 
+def kolors() -> Any:
+    """SDXL's network, with ChatGLM to read. Its tokenizer is the package sentencepiece's: characters, else bytes."""
+    import sentencepiece
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
+
+    torch.manual_seed(0)
+    with tempfile.NamedTemporaryFile(prefix="tokenizer-", suffix=".model", delete=False) as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["a cat on a hill", "a dog that runs over a wide field"]), model_writer=file,
+            model_type="char", vocab_size=400, hard_vocab_limit=False, byte_fallback=True, minloglevel=2,
+        )  # fmt: skip
+    tokenizer = diffusers.pipelines.kolors.ChatGLMTokenizer(file.name)
+    config = ChatGLMConfig(
+        num_layers=2, padded_vocab_size=tokenizer.vocab_size, hidden_size=16, ffn_hidden_size=16, kv_channels=8,
+        num_attention_heads=2, seq_length=256, multi_query_attention=True, multi_query_group_num=1,
+        add_qkv_bias=True, original_rope=True,
+    )  # fmt: skip
+    encoder = diffusers.pipelines.kolors.ChatGLMModel(config, empty_init=False)
+    for name, weights in encoder.named_parameters():
+        if "norm" in name:  # they begin as whatever was in memory
+            torch.nn.init.ones_(weights)
+    return diffusers.KolorsPipeline(
+        scheduler=diffusers.EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.014, beta_schedule="scaled_linear", num_train_timesteps=1100,
+            steps_offset=1, timestep_spacing="leading",
+        ),
+        vae=_vae(), text_encoder=encoder, tokenizer=tokenizer,
+        unet=diffusers.UNet2DConditionModel(
+            block_out_channels=(4, 8), layers_per_block=1, sample_size=8, in_channels=4, out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=(2, 4),
+            use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=8,
+            transformer_layers_per_block=(1, 1), projection_class_embeddings_input_dim=64, cross_attention_dim=16,
+            norm_num_groups=2,
+        ),
+    )  # fmt: skip
+
+
 def of_no_family() -> Any:
     """A pipeline that no entry of the table is for."""
     torch.manual_seed(0)
@@ -427,7 +466,7 @@ TINY: Mapping[str, Callable[[], Any]] = {
     "qwen-image-2.1": qwen_image_21, "qwen-image-2.1-turbo": qwen_image_21_turbo, "chroma": chroma, "sd35": sd35,
     "sana": sana, "sana-sprint": sana_sprint, "lumina2": lumina2, "krea2": krea2, "krea2-turbo": krea2_turbo,
     "ernie-image": ernie_image, "ernie-image-turbo": ernie_image_turbo, "hidream": hidream,
-    "pixart-sigma": pixart_sigma,
+    "pixart-sigma": pixart_sigma, "kolors": kolors,
 }  # fmt: skip
 
 

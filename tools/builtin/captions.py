@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 #: sRGB, 8 bits a channel. Spaced so that the nearest palette colour is unambiguous.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -24,7 +25,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "gray": (130, 130, 135),
 }
 SHAPES = ("circle", "square", "triangle", "star", "ring", "diamond", "cross", "hexagon", "heart")
-#: How often training shows a shape, against one whose outline is learnt from few pictures.
+#: How often `shapes` is shown some of them, against those whose outline is learnt from few pictures.
 SHOWN = {"star": 2.0, "cross": 2.0, "heart": 2.0, "hexagon": 1.5, "diamond": 1.5}
 #: Radius as a fraction of the image's side, from and to; None is the unnamed size. Latents are eight pixels apart: the
 #: arms of a smaller star than these would be narrower than that.
@@ -73,10 +74,13 @@ def all_specs() -> Iterator[Spec]:
                 yield Spec(colour, shape, background, size)
 
 
-def training_pairs(count: int, rng: random.Random) -> list[tuple[Spec, str]]:
-    """`count` pictures with their captions, none of a held-out combination; shapes as often as SHOWN says."""
+def training_pairs(
+    count: int, rng: random.Random, shown: Mapping[str, float] = MappingProxyType({})
+) -> list[tuple[Spec, str]]:
+    """`count` pictures with their captions, none of a held-out combination; a shape that is `shown` so many times as
+    often as the others."""
     pool = [spec for spec in all_specs() if not spec.held_out]
-    weights = [SHOWN.get(spec.shape, 1.0) for spec in pool]
+    weights = [shown.get(spec.shape, 1.0) for spec in pool]
     forms = (0, 0, 0, 1, 2, 3)
     return [(spec, spec.caption(rng.choice(forms))) for spec in rng.choices(pool, weights, k=count)]
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from hotfolder.engines.device import has_native_bfloat16
-from tools.builtin.captions import COLOURS, SHAPES, SIZES, Spec, all_specs, training_pairs
+from tools.builtin.captions import COLOURS, SHAPES, SHOWN, SIZES, Spec, all_specs, training_pairs
 from tools.builtin.optim import Log, Muon, descend, descend_all, learning_rate
 from tools.builtin.renders import SIDE, draw_spec
 
@@ -271,7 +271,7 @@ def train(
     torch.manual_seed(seed)
     rng = random.Random(seed)
     tokenizer = build_tokenizer()
-    pairs = training_pairs(pictures, rng)
+    pairs = training_pairs(pictures, rng, SHOWN)
     images = _render(pairs, rng)
     log(f"shapes: {len(images)} pictures drawn, {len(tokenizer)} tokens")
     vae = train_vae(images, vae_steps, log)
