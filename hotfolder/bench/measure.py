@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hotfolder.engines.device import free_memory
+from hotfolder.engines.device import free_memory, synchronise
 
 #: Side of the square matrices whose product shows what the device can do.
 _SIDE_CPU, _SIDE_CUDA = 2048, 8192
@@ -19,10 +19,10 @@ _SIDE_CPU, _SIDE_CUDA = 2048, 8192
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
     """How long `work` takes, the device's part included."""
-    _synchronise(device)
+    synchronise(device)
     started = time.perf_counter()
     work()
-    _synchronise(device)
+    synchronise(device)
     return time.perf_counter() - started
 
 
@@ -72,8 +72,3 @@ def begin_memory(device: torch.device) -> None:
     free_memory(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hotfolder.core.memory_plan import MemoryPlan, begin_on
+from hotfolder.core.memory_plan import AT_REST, IN_FEWER_BITS, IN_RAM, MemoryPlan, begin_on
 
 #: Of a card's memory; the rest is the driver's and the desktop's.
 _SHARE = 0.97
-#: Parts that wait for their turn lie in the machine's memory.
-_RAM = 1.1
-_WHOLE = (MemoryPlan.FULL, MemoryPlan.TILED, MemoryPlan.OFFLOAD)
-_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4)
+_WHOLE = (*AT_REST, MemoryPlan.OFFLOAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +44,9 @@ class Proposal:
 _PREFERRED: tuple[tuple[str, tuple[MemoryPlan, ...]], ...] = (
     ("z-image-turbo", _WHOLE),
     ("flux2-klein", _WHOLE),
-    ("flux2-klein", _IN_FEWER_BITS),
+    ("flux2-klein", IN_FEWER_BITS),
     ("sdxl-turbo", _WHOLE),
-    ("sdxl-turbo", _IN_FEWER_BITS),
+    ("sdxl-turbo", IN_FEWER_BITS),
 )
 
 
@@ -66,9 +63,9 @@ def plan_of(parts: Parts, card: Card) -> MemoryPlan | None:
         return begin_on((*steps, MemoryPlan.GROUP), free, weights, parts.denoiser, parts.text)
 
     plan = first(*_WHOLE, MemoryPlan.FP8, *with_package)
-    if plan in (MemoryPlan.FULL, MemoryPlan.TILED):
+    if plan in AT_REST:
         return plan
-    if card.ram is not None and card.ram < _RAM * weights:  # only in 4 bits nothing waits there as it comes
+    if card.ram is not None and card.ram < IN_RAM * weights:  # only in 4 bits nothing waits there as it comes
         plan = first(MemoryPlan.NF4) if card.has_nf4 else MemoryPlan.GROUP
         return plan if plan is MemoryPlan.NF4 else None
     return None if plan is MemoryPlan.GROUP and card.ram is None else plan

@@ -30,6 +30,16 @@ class MemoryPlan(StrEnum):
     GROUP = "group"  # only the layer in work is on the device
 
 
+#: Steps on which no weights move or change while pictures are drawn.
+AT_REST = (MemoryPlan.FULL, MemoryPlan.TILED)
+#: On which parts come to the device one after the other, each whole.
+ONE_BY_ONE = (MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8)
+#: On which every picture is another one.
+IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4)
+#: Parts that wait for their turn lie in the machine's memory, and take so many times the bytes of their weights there.
+IN_RAM = 1.1
+
+
 @dataclass(frozen=True, slots=True)
 class Working:
     """Bytes that drawing takes beside the weights: with pictures decoded in one piece, and in tiles."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from hotfolder.types import Kind
+from hotfolder.types import Group
 
-#: Jobs of one kind for one model.
-Group = tuple[Kind, str]
 #: A turn lasts so many seconds at least, so that batches are full, also where the next one costs nothing.
 _LEAST = 1.0
 #: Who has waited for so many times `fairness_seconds` goes before those with a priority.

@@ -86,6 +86,12 @@ def free_memory(device: torch.device | None) -> None:
         torch.cuda.empty_cache()
 
 
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def decode_threads(settings: RunnerSettings) -> int:
     """As configured, else one for each core; beyond 16 the memory they hold outweighs what they add."""
     return settings.decode_threads or min(16, os.cpu_count() or 1)

@@ -99,7 +99,7 @@ def _held(need: Need, spec: ModelSpec, catalogue: Catalogue, cache: Path | None)
     files = tuple(File(piece.name, piece.path.stat().st_size, piece.sha256) for piece in found)
     known = entry.model_dump(mode="json") if entry is not None and catalogue.is_linked(need.name) else None
     content = Content(
-        need, identity(spec, cache), files, known, is_loose=entry is None,
+        need, identity(spec, cache, found), files, known, is_loose=entry is None,
         is_builtin=entry is not None and entry.builtin, is_pullable=entry is not None and entry.is_pullable,
     )  # fmt: skip
     yield Held(content, found)

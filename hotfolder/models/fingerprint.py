@@ -37,8 +37,7 @@ def pieces(spec: ModelSpec, cache: Path | None = None) -> tuple[Piece, ...]:
     known = {file.path: file.sha256 for file in spec.files if file.sha256}
     remembered = _Remembered(cache or _usual_cache())
     if spec.loader == "diffusers":
-        among = sorted(path for path in spec.folder.rglob("*") if _is_part(path) and path.is_file())
-        paths = [path for path in among if path.name != "manifest.json"]
+        paths = sorted(path for path in spec.folder.rglob("*") if _is_part(path) and path.is_file())
     else:
         paths = [file.path for file in spec.files]
     paths += [path for path in spec.text_encoders if path not in paths]
@@ -66,12 +65,13 @@ def fingerprint(spec: ModelSpec, cache: Path | None = None) -> str:
     return hashlib.sha256(f"{own[0].sha256} {fingerprint(spec.base, cache)}{encoders}".encode()).hexdigest()
 
 
-def identity(spec: ModelSpec, cache: Path | None = None) -> str:
+def identity(spec: ModelSpec, cache: Path | None = None, found: tuple[Piece, ...] | None = None) -> str:
     """Of any model, with all the models that it needs, in hex: two machines where it is equal have the same model.
 
-    Of one file without others it is the file's own sha256, whatever it is called. Raises OSError.
+    Of one file without others it is the file's own sha256, whatever it is called. `found` are its pieces, where they
+    are known. Raises OSError.
     """
-    found = pieces(spec, cache)
+    found = pieces(spec, cache) if found is None else found
     own = found[0].sha256 if len(found) == 1 else _digest_of_all(found)
     others = [identity(other, cache) for other in (spec.encoder, spec.twin, spec.base) if other is not None]
     return hashlib.sha256(" ".join([own, *others]).encode()).hexdigest() if others else own
@@ -84,6 +84,8 @@ def _digest_of_all(found: tuple[Piece, ...], others: str = "") -> str:
 
 def _is_part(path: Path) -> bool:
     """Whether the model is made of it; people keep denoisers in GGUF beside the folder of their base."""
+    if path.name == "manifest.json":
+        return False
     return path.suffix in _ENDINGS or (is_gguf(path) and path.parent.name.startswith("text_encoder"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,19 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_gguf_header(path: Path) -> Header:
-    """Names, shapes and types of a file's tensors. Raises ModelDamaged, UsageError for types that are not read."""
+    """Names, shapes and types of a file's tensors. Raises ModelDamaged, UsageError for types that are not read.
+
+    It is read once, unless the file changes: loading asks for it many times.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return _read_gguf_header(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_gguf_header(path: Path, _size: int, _mtime_ns: int) -> Header:
     from hotfolder.models.gguf_reader import Reader  # with NumPy, which takes its time
 
     try:

@@ -19,7 +19,7 @@ import torch
 
 from hotfolder.core import channels_last as remembered
 from hotfolder.core.channels_last import Trial
-from hotfolder.engines.device import free_memory
+from hotfolder.engines.device import free_memory, synchronise
 from hotfolder.errors import UsageError
 from hotfolder.files.remembered import Remembered
 
@@ -38,7 +38,8 @@ _FEW = 1e-3
 
 
 class ChannelsLast:
-    """Of one loaded pipeline. `setting` is generate.channels_last; `how` is what else changes how fast it is.
+    """Of one loaded pipeline. `setting` is generate.channels_last; `of` gives the key under which a
+    shape is remembered.
 
     Raises UsageError for 'on' where nothing of the model has convolutions.
     """
@@ -51,7 +52,6 @@ class ChannelsLast:
         of: Callable[[Shape], str],
         path: Path | None = None,
     ) -> None:
-        self._device = device
         self._setting = setting
         self._of = of
         self._file = Remembered(remembered.FILE, path)
@@ -107,8 +107,9 @@ class ChannelsLast:
         self._file.note(key, lambda entry: {} if name in entry else own)
         there = self._file.read().get(key, {})
         found = there if name in there else own
-        self._known[shape] |= {each: found[each] for each in own if each in found}
-        log.info("%s: %s", key, remembered.told({each: found[each] for each in own if each in found}))
+        kept = {each: found[each] for each in own if each in found}
+        self._known[shape] |= kept
+        log.info("%s: %s", key, remembered.told(kept))
         return bool(self._known[shape][name])
 
 
@@ -182,15 +183,11 @@ class _Part:
 
     def _timed(self, call: Callable[[], Any], *, is_last: bool) -> tuple[Any, float]:
         self.put(is_last)
-        self._wait()
+        synchronise(self._device)
         began = time.perf_counter()
         result = call()
-        self._wait()
+        synchronise(self._device)
         return result, time.perf_counter() - began
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
     def _more(self, seconds: float) -> int:
         """How often it is timed again: the first calls may hold what has to be made ready, on a GPU always."""

@@ -15,7 +15,7 @@ import diffusers
 import torch
 
 from hotfolder.core.families import Family, Guidance, Picture, family_called
-from hotfolder.core.memory_plan import MemoryPlan, next_step
+from hotfolder.core.memory_plan import AT_REST, IN_FEWER_BITS, ONE_BY_ONE, MemoryPlan, next_step
 from hotfolder.core.samplers import SAMPLERS
 from hotfolder.engines.device import free_memory, free_of, is_out_of_memory
 from hotfolder.engines.generation.beginning import Beginning
@@ -41,13 +41,8 @@ from hotfolder.types import RunnerSettings
 
 log = logging.getLogger(__name__)
 _NARROW = (torch.float16, torch.bfloat16)
-#: Steps on which every picture is another one. A CPU's memory is everybody's: that it ran out there once, because of
-#: somebody else perhaps, is no reason to begin on them the next time.
-_IN_FEWER_BITS = (MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4)
-#: And those on which nothing can be made wider: in groups, layers come back from copies as they were.
-_AS_THEY_ARE = (*_IN_FEWER_BITS, MemoryPlan.GROUP)
-#: Steps on which no weights move or change while pictures are drawn: there channels last are tried.
-_AT_REST = (MemoryPlan.FULL, MemoryPlan.TILED)
+#: Steps on which nothing can be made wider: in groups, layers come back from copies as they were.
+_AS_THEY_ARE = (*IN_FEWER_BITS, MemoryPlan.GROUP)
 
 
 class LoadedPipeline:
@@ -165,7 +160,7 @@ class LoadedPipeline:
         if takes_turns(pipeline, self._device, self.step):
             self.turns = Turns(pipeline, self._device)
         if self._device.type == "cuda":
-            one_by_one = self.step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8)
+            one_by_one = self.step in ONE_BY_ONE
             self._meter = Meter(pipeline, self._device, one_by_one=one_by_one)
         self.embeddings = Embeddings(self._state_of_encoders, self.reading)
         self.embeddings.watch(pipeline)
@@ -185,14 +180,14 @@ class LoadedPipeline:
         except Exception:
             slow_down(pipeline, self._settings)
             raise
-        if self.step in _AT_REST:
+        if self.step in AT_REST:
             stay(pipeline)
         self.pipeline = pipeline
 
     def _order_wanted(self) -> str:
         """generate.channels_last, where it can be tried: what is compiled would be compiled anew for each trial."""
         wanted = self._settings.channels_last
-        is_still = self.step in _AT_REST and not is_compiled(self._settings, self._device)
+        is_still = self.step in AT_REST and not is_compiled(self._settings, self._device)
         return "off" if wanted == "auto" and not is_still else wanted
 
     def close(self) -> None:
@@ -213,7 +208,9 @@ class LoadedPipeline:
         if below is None:
             return False
         log.warning("%s: out of memory on step '%s'; goes on with '%s'", self._name, self.step, below)
-        if self._device.type == "cuda" or below not in _IN_FEWER_BITS:
+        # A CPU's memory is everybody's: that it ran out there once, because of somebody else perhaps, is no reason to
+        # begin the next time on a step that changes every picture.
+        if self._device.type == "cuda" or below not in IN_FEWER_BITS:
             self.too_many(1, shape or self._beginning.usual_shape)
         self.close()
         self.step = below
@@ -261,7 +258,7 @@ class LoadedPipeline:
                 assert self.embeddings is not None
                 self.embeddings.watch(other)
                 place(other, self._device, self.step)
-                if self.step in _AT_REST:
+                if self.step in AT_REST:
                     stay(other)
                 self._from_image = other
             check_cache(self._from_image, self._settings)

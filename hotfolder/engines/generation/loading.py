@@ -15,7 +15,7 @@ import transformers
 from diffusers import DiffusionPipeline
 
 from hotfolder.core.families import family_called
-from hotfolder.core.memory_plan import MemoryPlan, Working
+from hotfolder.core.memory_plan import AT_REST, IN_FEWER_BITS, IN_RAM, ONE_BY_ONE, MemoryPlan, Working
 from hotfolder.core.working_memory import Drawing, working
 from hotfolder.engines.device import free_of, memory_of, pick_dtype
 from hotfolder.engines.generation.gguf_encoder import is_packed
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 _DENOISERS = ("unet", "transformer")
 #: A part with this share of all bytes is kept in 4 bits; not the VAE, which would show it.
 _LARGE = 1 / 8
-#: Of all weights' bytes, what the machine has to have for them to wait there.
-_IN_RAM = 1.1
 
 
 def pick_generator_dtype(device: torch.device, wanted: str) -> torch.dtype:
@@ -52,14 +50,14 @@ def possible_steps(spec: ModelSpec, device: torch.device) -> tuple[MemoryPlan, .
     """
     lacking: set[MemoryPlan] = set()
     if spec.loader != "diffusers" and is_gguf(spec.files[0].path):
-        lacking |= {MemoryPlan.FP8, MemoryPlan.INT8, MemoryPlan.NF4}
+        lacking |= set(IN_FEWER_BITS)
     elif spec.loader != "diffusers" or importlib.util.find_spec("bitsandbytes") is None:
         lacking |= {MemoryPlan.INT8, MemoryPlan.NF4}
     elif not _moves_8_bits():
         lacking |= {MemoryPlan.INT8}
     if device.type != "cuda":
         lacking |= {MemoryPlan.OFFLOAD, MemoryPlan.INT8, MemoryPlan.NF4, MemoryPlan.GROUP}
-    elif memory_of(torch.device("cpu"))[1] < _IN_RAM * weights_of(spec)[0]:
+    elif memory_of(torch.device("cpu"))[1] < IN_RAM * weights_of(spec)[0]:
         lacking |= {MemoryPlan.GROUP}
     return tuple(step for step in MemoryPlan if step not in lacking)
 
@@ -134,7 +132,7 @@ def place(pipeline: Any, device: torch.device, step: MemoryPlan) -> None:
                 getattr(pipeline.vae, name)()
     if takes_turns(pipeline, device, step) or step is MemoryPlan.GROUP:
         return  # its parts are moved by Turns, or their layers by `in_groups`, once for all pipelines of these parts
-    if device.type == "cuda" and step not in (MemoryPlan.FULL, MemoryPlan.TILED):
+    if device.type == "cuda" and step not in AT_REST:
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
@@ -164,7 +162,7 @@ def takes_turns(pipeline: Any, device: torch.device, step: MemoryPlan) -> bool:
     """
     return (
         device.type == "cuda"
-        and step in (MemoryPlan.OFFLOAD, MemoryPlan.FP8, MemoryPlan.INT8)
+        and step in ONE_BY_ONE
         and hasattr(pipeline, "encode_prompt")
         and not any(
             getattr(part, "hf_quantizer", None) is not None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from hotfolder.core.microbatch import Sizing, halved, timed
-from hotfolder.engines.device import is_out_of_memory
+from hotfolder.engines.device import is_out_of_memory, synchronise
 from hotfolder.engines.scoring.base import Encoder, View
 
 #: Sizes tried first: on a CPU one image keeps all cores busy.
@@ -38,8 +38,8 @@ class Runner:
             embedded = None
             try:
                 embedded = embed(part)
-                if not self.sizing.settled and self._device.type == "cuda":
-                    torch.cuda.synchronize(self._device)  # only while the best size is being looked for
+                if not self.sizing.settled:
+                    synchronise(self._device)  # only while the best size is being looked for
             except Exception as error:
                 smaller = halved(self.sizing) if is_out_of_memory(error) else None
                 if smaller is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 
+from hotfolder.engines.device import synchronise
 from hotfolder.engines.upscaling.network import Network
 from hotfolder.home import cache_folder
 
@@ -127,8 +128,7 @@ def faster_in_channels_last(network: Network) -> bool:
             for _ in range(3):
                 started = time.perf_counter()
                 network.forward_in(pixels, memory_format)
-                if network.device.type == "cuda":
-                    torch.cuda.synchronize(network.device)
+                synchronise(network.device)
                 best = min(best, time.perf_counter() - started)
         return best
 
