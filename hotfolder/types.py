@@ -17,6 +17,10 @@ class Kind(StrEnum):
     UPSCALE = "upscale"
 
 
+#: Jobs of one kind for one model.
+Group = tuple[Kind, str]
+
+
 class State(StrEnum):
     """Where a job stands."""
 

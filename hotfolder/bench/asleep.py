@@ -13,8 +13,8 @@ from types import MappingProxyType
 from hotfolder.bench.line_daemon import judge
 from hotfolder.bench.line_root import picture
 from hotfolder.errors import HotfolderError, Vanished
-from hotfolder.executors.base import Device, DeviceId, Done, Group, Lack, vanished
-from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
+from hotfolder.executors.base import Device, DeviceId, Done, Lack, vanished
+from hotfolder.types import Batch, Group, Item, Kind, Outcome, Progress, RunnerSettings, SourceFacts, Staged
 
 _SPREAD = (0.7, 1.4)  # a job takes so many times the usual time
 _SIDE = 16  # of its pictures

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.batching import BatchPolicy, pick_batch
 from hotfolder.core.sharing import Able, is_worth_loading, own_share, portion
-from hotfolder.core.turns import Group
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.daemon.devices import Devices
 from hotfolder.ledger.jobs import RUNNABLE_AT_ONCE, Prior
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.types import Job
+from hotfolder.types import Group, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Choice:
         self._settings = settings
         self._jobs = ledger.jobs
         self._devices = devices
-        self.is_declined = False  # something waits, and those that asked last leave it to the others
+        self.declined: Sequence[Group] = ()  # what waits, where those that asked last leave it to the others
 
     def choose(self, free: Sequence[DeviceWork], now: float) -> Chosen | None:
         """The next batch, and for which of these devices; None where there is none for any of them.
@@ -60,7 +59,7 @@ class Choice:
         `now` is seconds since the epoch.
         """
         groups = self._jobs.groups(now)
-        self.is_declined = bool(groups)
+        self.declined = groups
         if not groups:
             return None
         queue = _Queue(now, groups, self._jobs.front(now), self._settings.of_root.batch_policy())
@@ -73,7 +72,7 @@ class Choice:
                 continue
             chosen = self._pick(work, group, queue, must=must)
             if chosen.jobs:
-                self.is_declined = False
+                self.declined = ()
                 return chosen
         return None
 

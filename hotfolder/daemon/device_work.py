@@ -10,9 +10,9 @@ from hotfolder.core.estimate import Rates
 from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.sharing import Able
-from hotfolder.core.turns import Group, Turns
+from hotfolder.core.turns import Turns
 from hotfolder.executors.base import DeviceId, Done, Lack
-from hotfolder.types import Batch, Drop, Job, Kind, Progress
+from hotfolder.types import Batch, Drop, Group, Job, Kind, Progress
 
 
 @dataclass(slots=True)

@@ -16,11 +16,10 @@ from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
 from hotfolder.core.pooled_rates import pooled_paces, pooled_spent
 from hotfolder.core.times import span
-from hotfolder.core.turns import Group
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.executors.base import DeviceId, Executor
 from hotfolder.files.durable import write_durably
-from hotfolder.types import Kind, Progress
+from hotfolder.types import Group, Kind, Progress
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class Devices:
 
     def helpers(self, work: DeviceWork, group: Group | None) -> list[DeviceWork]:
         """Those of them that have what a group needs."""
-        return [other for other in self.others(work) if group is None or group not in other.lacks]
+        return [other for other in self.others(work) if group not in other.lacks]
 
     def why_nobody_can(self, groups: Collection[Group]) -> str | None:
         """Why none of these groups can be begun, in words: every device lacks their models, and none is coming."""

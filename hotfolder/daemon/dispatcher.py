@@ -83,7 +83,7 @@ class Dispatcher:
     @property
     def is_free(self) -> bool:
         """Whether a batch would be submitted if there was one."""
-        return not self._choice.is_declined and bool(self.devices.free())
+        return not self._choice.declined and bool(self.devices.free())
 
     @property
     def has_remnants(self) -> bool:
@@ -94,7 +94,7 @@ class Dispatcher:
     @property
     def waits_for_models(self) -> bool:
         """Whether something waits that a device does not get for want of a model, which may come at any time."""
-        return self._choice.is_declined and any(work.lacks for work in self.devices.all)
+        return bool(self._choice.declined) and any(work.lacks for work in self.devices.all)
 
     @property
     def in_work(self) -> list[Job]:
@@ -144,10 +144,10 @@ class Dispatcher:
                 break
             free.remove(chosen.work)
             self._begin(chosen, now)
-        if free and not self._choice.is_declined:
+        if free and not self._choice.declined:
             self._take_back(free)
         elif free and any(work.lacks for work in free):
-            self._check_has_models(now)
+            self._check_has_models()
 
     def _check_fit(self, now: float) -> None:
         """Raises EnvironmentTrouble where something waits and no device can be given work."""
@@ -158,10 +158,9 @@ class Dispatcher:
                 f"no device can be given work; {unfit[0].id}: {unfit[0].unfit}", "see: hotfolder workers"
             )
 
-    def _check_has_models(self, now: float) -> None:
+    def _check_has_models(self) -> None:
         """Raises EnvironmentTrouble where something waits and no device has the models for it."""
-        groups = self._ledger.jobs.groups(now)
-        if groups and (why := self.devices.why_nobody_can(groups)):
+        if (why := self.devices.why_nobody_can(self._choice.declined)) is not None:
             raise EnvironmentTrouble(why, "see: hotfolder workers")
 
     def _look(self) -> None:

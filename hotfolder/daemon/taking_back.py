@@ -35,20 +35,20 @@ def to_take_back(work: DeviceWork, free: Sequence[DeviceWork], once: Collection[
     free = [other for other in free if group not in other.lacks]
     if not free:
         return None
-    jobs, is_drawing, silence = list(work.jobs), work.group[0] is Kind.GENERATE, work.silence()
-    own = work.rates.measured(work.group[0])
+    jobs, is_drawing, silence = list(work.jobs), group[0] is Kind.GENERATE, work.silence()
+    own = work.rates.measured(group[0])
     if own is not None:  # the pace of another device says nothing of what is usual here
         usual = own * (len(jobs) if is_drawing else 1)  # pictures that are drawn together end together
         if silence > max(CRAWL_SECONDS, _CRAWL * usual) and not work.jobs.keys() & set(once):
             return TakenBack(
                 jobs, f"slow to a crawl: {silence:.0f} s without a result, where {usual:.1f} s were usual"
             )
-    paces = [own, *(other.rates.measured(work.group[0]) for other in free)]
+    paces = [own, *(other.rates.measured(group[0]) for other in free)]
     each = next((seconds for seconds in paces if seconds is not None), None)
     if each is None or is_drawing or len(jobs) < 2 or len(jobs) * each < _SOON:
         return None
-    load = work.rates.load_seconds(work.group[0]) or 0.0
-    helpers = [other.able(work.group, each, load) for other in free if other is not work]
+    load = work.rates.load_seconds(group[0]) or 0.0
+    helpers = [other.able(group, each, load) for other in free if other is not work]
     left = own_share(len(jobs), Able(max(each, silence)), helpers)
     in_work = work.progress.job_id if work.progress else jobs[0]
     wanted = [job for job in jobs[max(1, left) :] if job != in_work]

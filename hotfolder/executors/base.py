@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hotfolder.errors import EnvironmentTrouble
-from hotfolder.types import Batch, Kind, Outcome, Progress, RunnerSettings
+from hotfolder.types import Batch, Group, Outcome, Progress, RunnerSettings
 
 #: Names a device as long as the executor lives, to people, too: 'cpu', 'cuda:1', 'cpu-2'.
 DeviceId = str
-#: Jobs of one kind for one model.
-Group = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.errors import EnvironmentTrouble
-from hotfolder.executors.base import Device, DeviceId, Done, Group, vanished
+from hotfolder.executors.base import Device, DeviceId, Done, vanished
 from hotfolder.executors.ray_wire import (
     ABANDON,
     ALIVE,
@@ -33,7 +33,7 @@ from hotfolder.executors.ray_wire import (
     boot_id,
 )  # fmt: skip
 from hotfolder.executors.wire import OTHER_VERSION, VERSION
-from hotfolder.types import Batch, RunnerSettings
+from hotfolder.types import Batch, Group, RunnerSettings
 
 log = logging.getLogger(__name__)
 #: Seconds without a sign of life after which the link is ended, and that it may take to leave.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 from hotfolder.executors.base import Device, Done
 from hotfolder.executors.carrying import AT_ONCE, as_error, check_source, put_output, read_inputs
 from hotfolder.executors.ray_host import RayHost
-from hotfolder.executors.ray_models import THREAD, HeldModels, HostLost, Stock
-from hotfolder.executors.ray_wire import Setup, why_unfit
+from hotfolder.executors.ray_models import THREAD, HeldModels, Stock
+from hotfolder.executors.ray_wire import Setup, short, why_unfit
 from hotfolder.types import Batch, ErrorInfo, Item, Outcome, Progress
 
 log = logging.getLogger(__name__)
@@ -84,9 +84,12 @@ class Held:
         elif self._unfit:
             if now >= self._again_at:  # perhaps it was mended
                 self.end()
-        elif not self._go_on_with_models(now):
-            return
-        elif self._poll is None:
+        else:
+            self._go_on_with_models(now)
+            self._ask_for_news(now)
+
+    def _ask_for_news(self, now: float) -> None:
+        if self._poll is None:
             if self.is_busy or now - self._polled_at >= _IDLE_EVERY:
                 self._poll, self._polled_at = self._actor.poll.remote(_POLL_SECONDS if self.is_busy else 0.0), now
         elif self._is_ready(self._poll):
@@ -115,7 +118,7 @@ class Held:
         try:
             facts = self._ray.get(self._hello, timeout=_FETCH_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever became of it: the device cannot be used
-            self._unfit = f"it does not start: {_first_line(error)}"
+            self._unfit = f"it does not start: {short(error)}"
             self._is_known = True
             self._let_go(now)
             return
@@ -140,19 +143,15 @@ class Held:
         self._compares, self._told_at = True, time.monotonic()
         self._go_on_with_models(self._told_at)
 
-    def _go_on_with_models(self, now: float) -> bool:
-        """Sends a batch on once the node is known to have its models. False: the host is lost."""
-        try:
-            self._models.turn(now)
-            if not self._compares or self._batch is None:
-                return True
-            found = self._models.look(self._batch, now)
-        except HostLost as error:
-            self.lose(f"its host on {self.machine} is lost: {_first_line(error)}", again=True)
-            return False
+    def _go_on_with_models(self, now: float) -> None:
+        """Sends a batch on once the node is known to have its models. Raises what the host comes to."""
+        self._models.turn(now)
+        if not self._compares or self._batch is None:
+            return
+        found = self._models.look(self._batch, now)
         if found is None:
             self._say_that_it_compares(now)
-            return True
+            return
         self._compares = False
         for item in self._rest:
             if (why := found.error or found.items.get(item.job_id)) is not None:
@@ -161,7 +160,6 @@ class Held:
             self._rest = ()  # nothing was begun: they go back
         self._rest = tuple(item for item in self._rest if item.job_id not in found.items)
         self._next_part()
-        return True
 
     def _say_that_it_compares(self, now: float) -> None:
         """A sign of life, where it takes time: files are read."""
@@ -216,7 +214,7 @@ class Held:
                     raise RuntimeError(why)
             self._pid, told = self._ray.get(ref, timeout=_FETCH_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever became of it: the host is lost
-            self.lose(f"its host on {self.machine} is lost: {_first_line(error)}", again=True)
+            self.lose(f"its host on {self.machine} is lost: {short(error)}", again=True)
             return
         if not self.is_busy:
             self._polled_at = now
@@ -333,8 +331,3 @@ def _lies_below(root: str, item: Item) -> bool:
         item.params.get("init_file") or item.params.get("init_image"),
     )
     return all(path is None or str(path).startswith(f"{root}/") for path in paths)
-
-
-def _first_line(error: Exception) -> str:
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

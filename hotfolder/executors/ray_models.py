@@ -18,11 +18,11 @@ import numpy as np
 
 from hotfolder.engines.needs import added_to, needs_of
 from hotfolder.errors import HotfolderError, ModelMissing
-from hotfolder.executors.base import Group, Lack
+from hotfolder.executors.base import Lack
 from hotfolder.executors.carrying import as_error
 from hotfolder.models.contents import Content, Held, Need, Presence, held
 from hotfolder.models.registry import Catalogue
-from hotfolder.types import Batch, ErrorInfo, Item, RunnerSettings
+from hotfolder.types import Batch, ErrorInfo, Group, Item, RunnerSettings
 
 log = logging.getLogger(__name__)
 #: The thread of a host, as Ray calls such, that all this is asked of.
@@ -33,10 +33,6 @@ PIECE, _PIECES = 16 << 20, 2
 _FRESH_SECONDS, _LACKS_SECONDS = 30.0, 15.0
 #: Seconds that fetching an answer may take that is there.
 _FETCH_SECONDS = 60.0
-
-
-class HostLost(Exception):
-    """What was asked of the host raised: its host is given up, whatever it was."""
 
 
 class Stock:
@@ -102,19 +98,22 @@ class HeldModels:
 
     def end(self) -> None:
         """The host is gone, or what was found does not count any more."""
-        running = [*self._running.values(), *([self._batch[1]] if self._batch else [])]
+        running = self._all_running
         self._running, self._batch, self._sender = {}, None, None
         for each in running:
             each.course.close()
         self.lacks, self._known, self._again_at, self._actor = {}, {}, {}, None
 
+    @property
+    def _all_running(self) -> list[_Running]:
+        return [*self._running.values(), *([self._batch[1]] if self._batch else [])]
+
     def refs(self) -> list[Any]:
         """What is waited for of the node."""
-        running = [*self._running.values(), *([self._batch[1]] if self._batch else [])]
-        return [each.waits_for for each in running if _is_ref(each.waits_for)]
+        return [each.waits_for for each in self._all_running if _is_ref(each.waits_for)]
 
     def turn(self, now: float) -> None:
-        """Goes on with what was begun, and looks again where it is due. Raises HostLost."""
+        """Goes on with what was begun, and looks again where it is due. Raises what the host comes to."""
         for group in [group for group, at in self._again_at.items() if now >= at and group not in self._running]:
             del self._again_at[group]
             self._running[group] = _Running(self._course(group, (), now))
@@ -125,7 +124,9 @@ class HeldModels:
                 self._note(group, found, now)
 
     def look(self, batch: Batch, now: float) -> Found | None:
-        """What is known of the models of a batch; None: not yet, it is to be asked again. Raises HostLost."""
+        """What is known of the models of a batch; None: not yet, it is to be asked again. Raises
+        what the host comes to.
+        """
         group = (batch.kind, batch.model)
         lack = self.lacks.get(group)
         if lack is not None:
@@ -183,7 +184,7 @@ class HeldModels:
                 elif _is_ref(waits_for):
                     if not self._ray.wait([waits_for], timeout=0)[0]:
                         return None
-                    running.waits_for = running.course.send(self._got(waits_for))
+                    running.waits_for = running.course.send(self._ray.get(waits_for, timeout=_FETCH_SECONDS))
                 elif callable(waits_for) and not waits_for():
                     return None
                 else:
@@ -191,12 +192,6 @@ class HeldModels:
         except StopIteration as end:
             result: Found = end.value
             return result
-
-    def _got(self, ref: Any) -> Any:
-        try:
-            return self._ray.get(ref, timeout=_FETCH_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever became of it
-            raise HostLost(f"{type(error).__name__}: {error}") from None
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         """A reference to the answer."""
@@ -254,6 +249,7 @@ class HeldModels:
         """All of a model's files, a few pieces at a time."""
         content = model.content
         own = object()
+        error: ErrorInfo | None
         yield lambda: self._sender is None
         self._sender = own
         try:
@@ -271,27 +267,22 @@ class HeldModels:
                     done += len(data)
                     self.lacks[group] = Lack(_sent(content, done), is_coming=True)
                     if len(underway) >= _PIECES and (error := (yield underway.pop(0))) is not None:
-                        return _error(error)
+                        return error
             for ref in underway:
                 if (error := (yield ref)) is not None:
-                    return _error(error)
+                    return error
             error = yield self._ask("received", content.identity)
             if error is None:
                 log.info("%s was sent the model '%s'", self._machine, content.need.name)
-            return _error(error)
-        except OSError as error:
-            return as_error(error)
+            return error
+        except OSError as trouble:
+            return as_error(trouble)
         finally:
             if self._sender is own:
                 self._sender = None
             if self._actor is not None:
                 with contextlib.suppress(Exception):  # it is gone
                     self._ask("leave_off", content.identity)
-
-
-def _error(told: Any) -> ErrorInfo | None:
-    found: ErrorInfo | None = told
-    return found
 
 
 def _sent(content: Content, done: int) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hotfolder.executors.base import Group
-from hotfolder.types import RunnerSettings
+from hotfolder.types import Group, RunnerSettings
 
 #: To the link: (SUBMIT, device, batch), (CANCEL, device, job ids), (INTERRUPT,), (UNLOAD, device),
 #: (ABANDON, device, why), (RECONFIGURE, settings, idle seconds).

@@ -10,13 +10,13 @@ import fcntl
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hotfolder.files.beneath import Beneath
 from hotfolder.files.regular import read_at_most
 from hotfolder.home import cache_folder
 
@@ -57,19 +57,11 @@ class Remembered:
                 entries = self.read()
                 entry = entries.pop(key, {})
                 entries[key] = {**entry, **found(entry)}
-                self._write(dict(list(entries.items())[-_MOST_ENTRIES:]))
+                kept = dict(list(entries.items())[-_MOST_ENTRIES:])
+                with Beneath(self.path.parent) as folder:
+                    folder.write(self.path.name, json.dumps(kept), durable=False)
         except OSError as error:
             log.warning("%s cannot be written (%s): it is found out again next time", self.path, error.strerror)
-
-    def _write(self, entries: Mapping[str, Entry]) -> None:
-        handle, name = tempfile.mkstemp(prefix=f"{self.path.name}.", suffix=".part", dir=self.path.parent)
-        staged = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(entries, file)
-            staged.replace(self.path)
-        finally:
-            staged.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -37,9 +37,11 @@ class Runs:
         seeds: dict[int, list[int]] = {}
         for row in self._database.run("seeds_of_runs", drop_id=drop_id).rows:
             seeds.setdefault(row["set_number"], []).append(row["id"])
+        last = [ids[-1] for ids in seeds.values()]
+        rows = {row["id"]: row for row in self._database.run("jobs_by_id", ids=json.dumps(last)).rows}
         found = []
         for number, ids in seeds.items():
-            newest = self._database.run("jobs_by_id", ids=json.dumps([ids[-1]])).rows[0]
+            newest = rows[ids[-1]]
             is_cancelled = self._jobs.set_is_cancelled(drop_id, number)
             run = StoredRun(
                 drop_id, number, newest["source_file"], to_generate_params(newest), ids[-1], len(ids), is_cancelled

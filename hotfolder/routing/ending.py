@@ -35,6 +35,4 @@ def finished(drop: Drop, failures: Sequence[FailedJob], now: float) -> SourceFin
 
 def followed(drop_id: int, there: Sighting, beside: str) -> Followed:
     """A file in an inbox goes to the picture that it belongs to, which left that inbox before."""
-    return Followed(
-        drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, there.identity if there else None)
-    )  # fmt: skip
+    return Followed(drop_id=drop_id, source_file=there.path, file=Move(there.path, beside, there.identity))
