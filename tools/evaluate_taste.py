@@ -22,7 +22,7 @@ import numpy as np
 
 from hotfolder.taste.evidence import Evidence, Floats, Label
 from hotfolder.taste.fit import Rows, fit, losses, probability
-from hotfolder.taste.learning import Level, learn
+from hotfolder.taste.learning import SURE, Level, learn
 from hotfolder.taste.measures import auc
 from hotfolder.taste.space import Space
 from tools.taste import persons
@@ -79,19 +79,8 @@ class Place:
         return np.column_stack([gate, np.ones(len(gate)), self.phi[some]])
 
 
-def evaluate(
-    cells: Iterable[Cell], count: int, seen: Sequence[int] = SEEN, *, also: bool = True, pool: int = 2000
-) -> Iterator[Result]:
-    """`also`: moves alone, and people who say anything."""
-    cells = [*cells, *(persons.clickers(cells) if also else ())]
-    for first in range(0, count, OF_A_WORLD):
-        place = Place(first, pool)
-        for cell in cells:
-            yield from part(place, cell, range(first, min(count, first + OF_A_WORLD)), seen, also=also)
-
-
 def part(place: Place, cell: Cell, numbers: Iterable[int], seen: Sequence[int], *, also: bool) -> Iterator[Result]:
-    """Persons of one cell in one world."""
+    """Persons of one cell in one world. `also`: with moves alone, too."""
     world = place.world
     for number in numbers:
         person = persons.make(world, cell, number)
@@ -200,7 +189,7 @@ def bars(results: Sequence[Result]) -> list[str]:
         some = [each for each in wanted if each.shape == shape]
         found.append(f"on at ρ ≤ .7 and 400 seen, {shape}: {_share(some)}")
         off = [each for each in some if each.level != "direction"]
-        unsure = sum(not each.sureness > 1.645 for each in off)
+        unsure = sum(not each.sureness > SURE for each in off)
         found.append(f"  of those off, so many save too little logloss, or not surely: {unsure} of {len(off)}")
     slowest = max((each.seconds for each in results), default=0.0)
     return [*found, f"slowest fit, of a known library: {slowest:.2f} s of a processor"]

@@ -20,7 +20,7 @@ from hotfolder.types import Kind
 from tests.faults import hostile
 from tests.faults.bombs import bombs
 from tests.support.live import LiveDaemon
-from tests.support.roots import files_in, is_worked, new_root
+from tests.support.roots import files_in, is_done, new_root
 
 _VERSIONS = (
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
@@ -55,7 +55,7 @@ def confined(layout: Layout, images: int, limit: int) -> str:
         with LiveDaemon(layout, HOTFOLDER_GATE__UPSCALE="10") as line:
             (folder / "cgroup.procs").write_text(str(line.process.pid))
             daemon = psutil.Process(line.process.pid)
-            while any(files_in(layout, "inbox")) or not is_worked(layout):
+            while not is_done(layout):
                 assert line.process.poll() is None, line.text()[-2000:]
                 for worker in line.workers():
                     try:

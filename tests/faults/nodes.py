@@ -36,9 +36,9 @@ from hotfolder.folders.layout import Layout
 from hotfolder.status.live import read
 from tests.faults.load import accounted_for, digest, fill
 from tests.support.clusters import SOON_NOTICED
-from tests.support.live import REPOSITORY, LiveDaemon
+from tests.support.live import REPOSITORY, LiveDaemon, wait_for
 from tests.support.machines import ADDRESS, Machine, Machines, inside, stopped, why_not
-from tests.support.roots import files_in, is_worked, new_root, rows
+from tests.support.roots import files_in, is_done, new_root, rows
 
 FAULTS = ("node", "cut", "actor", "frozen", "head", "daemon")
 #: Seconds: how long the network is cut, and a process is stopped.
@@ -102,21 +102,18 @@ class Trial:
         found = self.devices().get(machine.name)
         return str(found["state"]) if found is not None else None
 
-    def wait(self, condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> float:
+    def wait(self, condition: Callable[[], bool], what: str) -> float:
         """Looks seldom: others need the processor. Raises AssertionError."""
-        began = time.monotonic()
-        while not condition():
-            if time.monotonic() - began > seconds:
-                told = f"{dict(self.devices())}\n{self.daemon.text()[-6000:]}"
-                raise AssertionError(f"not within {seconds:.0f} s: {what}\n{told}")
-            time.sleep(_LOOK_EVERY)
-        return time.monotonic() - began
+        try:
+            return wait_for(condition, _PATIENCE, what, every=_LOOK_EVERY)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{dict(self.devices())}\n{self.daemon.text()[-6000:]}") from None
 
     def all_fit(self) -> None:
         self.wait(lambda: all(map(self.is_fit, self.nodes)), "all machines can be given work")
 
     def all_worked(self) -> None:
-        self.wait(lambda: is_worked(self.layout) and not files_in(self.layout, "inbox"), "all is worked")
+        self.wait(lambda: is_done(self.layout), "all is worked")
 
     def count(self) -> str:
         """Stops the daemon in order, and proves that all was worked once, as one worker would have done it."""
@@ -253,7 +250,7 @@ def _see_to_work(trial: Trial, victim: Machine) -> None:
     """Until the machine has something to do that lasts; drops more where all is done before that."""
 
     def is_at_work() -> bool:
-        if is_worked(trial.layout) and not files_in(trial.layout, "inbox"):
+        if is_done(trial.layout):
             trial.drop(4)
         return trial.is_at_work(victim)
 

@@ -16,12 +16,8 @@ from hotfolder.types import Item, Kind
 from tests.faults.disks import fill_up, mounted, paused, run, wait_for_pause, working
 from tests.faults.load import accounted_for, fill
 from tests.support.live import wait_for
-from tests.support.roots import daemon, files_in, is_worked, new_root, picture
+from tests.support.roots import daemon, files_in, is_done, new_root, picture
 from tests.support.scripted import ScriptedExecutor, always
-
-
-def done(layout: Layout) -> bool:
-    return not files_in(layout, "inbox") and is_worked(layout)
 
 
 @pytest.mark.slow
@@ -41,9 +37,9 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
             filler = fill_up(disk)
             wait_for(lambda: paused(layout) != "", 20, "it pauses")
             time.sleep(0.5)  # it looks again and again meanwhile
-            assert not done(layout)
+            assert not is_done(layout)
             filler.unlink()
-            wait_for(lambda: done(layout), 60, "it goes on by itself")
+            wait_for(lambda: is_done(layout), 60, "it goes on by itself")
         accounted_for(layout, dropped)
 
 
@@ -59,7 +55,7 @@ def test_a_disk_that_is_nearly_full_is_noticed_before_work(tmp_path: Path) -> No
             time.sleep(0.5)
             assert executor.batches == []
             filler.unlink()
-            wait_for(lambda: done(layout), 30, "it goes on by itself")
+            wait_for(lambda: is_done(layout), 30, "it goes on by itself")
         accounted_for(layout, dropped)
 
 
@@ -72,7 +68,7 @@ def test_an_output_folder_that_is_read_only(layout: Layout) -> None:
         with working(daemon(layout, ScriptedExecutor(always(7.5)))):
             wait_for_pause(layout, "keep")
             run("chattr", "-i", str(keep))
-            wait_for(lambda: done(layout), 30, "it goes on by itself")
+            wait_for(lambda: is_done(layout), 30, "it goes on by itself")
         accounted_for(layout, dropped)
     finally:
         run("chattr", "-i", str(keep))
@@ -101,7 +97,7 @@ def test_a_root_whose_disk_is_unmounted(tmp_path: Path) -> None:
             assert files_in(Layout(place), ".") == []  # nothing is made where the disk should be
             shutil.rmtree(place / "inbox")
             assert run("mount", "--bind", str(behind.root), str(place))
-            wait_for(lambda: done(layout), 30, "it goes on by itself")
+            wait_for(lambda: is_done(layout), 30, "it goes on by itself")
         accounted_for(layout, dropped)
 
 

@@ -13,9 +13,10 @@ from tests.support.machines import inside, why_not
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 def test_what_a_node_and_the_head_had_is_done_once(tmp_path: Path) -> None:
     skip_without_ray()
+    if reason := why_not():
+        pytest.skip(reason)
     arguments = [
         "--jobs",
         "8",

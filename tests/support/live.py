@@ -22,13 +22,13 @@ from tests.support.roots import QUICK
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, *, every: float = 0.01) -> float:
     """Waits until a condition holds; gives the seconds it took. Fails with `what` when it never does."""
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(every)
     return time.monotonic() - started
 
 

@@ -67,6 +67,11 @@ def is_worked(layout: Layout) -> bool:
     return rows(layout, "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')") == [(0,)]
 
 
+def is_done(layout: Layout) -> bool:
+    """Whether nothing lies in an inbox, waits or is in work."""
+    return not files_in(layout, "inbox") and is_worked(layout)
+
+
 def check_consistent(layout: Layout) -> None:
     """Each result file has its row, each row its file, nothing is left in the private folders."""
     on_disk = files_in(layout, "keep", "reject", "upscaled")

@@ -16,7 +16,7 @@ from hotfolder.taste.fit import LEAST_PRIOR, Rows, fit, fits, losses
 from hotfolder.taste.learning import Learnt, Level, learn
 from hotfolder.taste.measures import auc, auc_error, calibrated
 from hotfolder.taste.space import Space
-from tools.evaluate_taste import evaluate
+from tools.evaluate_taste import Place, part
 from tools.taste import persons
 from tools.taste.persons import Cell
 from tools.taste.world import World, make
@@ -25,6 +25,11 @@ from tools.taste.world import World, make
 @cache
 def world() -> World:
     return make(7, pool=600, held_out=400)
+
+
+@cache
+def place() -> Place:
+    return Place(0, 600)
 
 
 def seen(count: int) -> np.ndarray:
@@ -45,9 +50,7 @@ def test_too_few_verdicts_say_how_many_more() -> None:
 
 
 def test_a_taste_beyond_the_score_is_found_and_does_better_on_other_pictures() -> None:
-    (result,) = [
-        each for each in evaluate([Cell(0.0, "linear", 0.5)], 1, (400,), also=False, pool=600) if each.seen == 400
-    ]
+    (result,) = part(place(), Cell(0.0, "linear", 0.5), range(1), (400,), also=False)
     assert result.level == "direction"
     assert result.auc > result.auc_of_gate + 0.1
     assert result.brier < result.brier_of_threshold
@@ -55,7 +58,7 @@ def test_a_taste_beyond_the_score_is_found_and_does_better_on_other_pictures() -
 
 
 def test_whoever_sees_it_as_the_score_does_stays_with_the_gate() -> None:
-    found = [each.level for each in evaluate([Cell(1.0, "linear", 0.5)], 4, (200,), also=False, pool=600)]
+    found = [each.level for each in part(place(), Cell(1.0, "linear", 0.5), range(4), (200,), also=False)]
     assert "direction" not in found
 
 
