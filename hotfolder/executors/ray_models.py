@@ -1,7 +1,7 @@
 """Which models a node has, as a link knows it: they are compared by content, and sent where they are missing.
 
-Nothing here waits, but for the disk when a piece of a model is read to be sent. What takes longer (comparing files, and
-the node's answers) goes on beside the link's turns: a course is a generator that hands out what it waits for.
+Nothing here waits, but for the disk when a piece of a model is read to be sent. What takes longer (comparing files,
+and the node's answers) goes on beside the link's turns: a course is a generator that hands out what it waits for.
 """
 
 from __future__ import annotations
