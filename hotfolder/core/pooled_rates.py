@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hotfolder.core.estimate import Pace, Rates
+from hotfolder.core.pace import Pace, Rates
 from hotfolder.types import Kind
 
 
@@ -22,9 +22,20 @@ def pooled_paces(rates: Sequence[Rates], earlier: Mapping[Kind, Pace]) -> dict[K
         if not known and kind in earlier:
             known = [earlier[kind]]
         if known:
-            rate = sum(1 / max(pace.seconds_per_job, 1e-9) for pace in known) / len(known) * max(1, len(rates))
-            found[kind] = Pace(1 / rate, min(pace.load_seconds for pace in known))
+            found[kind] = _together(known, max(1, len(rates)))
     return found
+
+
+def _together(known: Sequence[Pace], devices: int) -> Pace:
+    """Of so many devices, of which some are known."""
+    rate = sum(1 / max(pace.seconds_per_job, 1e-9) for pace in known) / len(known) * devices
+    part = 1 / (rate * max(sum(pace.seconds_per_job for pace in known), 1e-9))
+    return Pace(
+        part * sum(pace.per_job for pace in known),
+        min(pace.load_seconds for pace in known),
+        part * sum(pace.per_megapixel for pace in known),
+        sum(pace.megapixels for pace in known) / len(known),
+    )
 
 
 def pooled_spent(rates: Sequence[Rates], paces: Mapping[Kind, Pace], now: float) -> float:

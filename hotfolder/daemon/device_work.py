@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hotfolder.core.estimate import Rates
 from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
+from hotfolder.core.pace import Rates
 from hotfolder.core.sharing import Able
 from hotfolder.core.turns import Turns
 from hotfolder.executors.base import DeviceId, Done, Lack
@@ -95,11 +95,12 @@ class DeviceWork:
             if self.group is not None:
                 self.holds[self.group[0]] = self.group[1]
 
-    def ended(self, *, counts: bool) -> None:
-        """A job of the batch has ended; `counts`: its time tells how fast the device is."""
+    def ended(self, *, counts: bool, megapixels: float) -> None:
+        """A job of the batch has ended; `counts`: its time tells how fast the device is with a picture of so many
+        `megapixels` (0: not known)."""
         self._moved_at = time.monotonic()
         if counts:
-            self.rates.ended(self._moved_at)
+            self.rates.ended(self._moved_at, megapixels)
 
     def over(self) -> None:
         """The batch in work has ended."""

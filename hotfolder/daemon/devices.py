@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.core.estimate import Pace
 from hotfolder.core.health import Health
 from hotfolder.core.heartbeat import Heartbeat
+from hotfolder.core.pace import Pace
 from hotfolder.core.pooled_rates import pooled_paces, pooled_spent
 from hotfolder.core.times import span
 from hotfolder.daemon.device_work import DeviceWork

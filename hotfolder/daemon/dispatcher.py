@@ -300,7 +300,7 @@ class Dispatcher:
     def _come_to(self, work: DeviceWork, job: Job, outcome: Outcome) -> None:
         """What a job has come to; where that is the device's fault, and there are others, it goes back."""
         error = outcome.error
-        work.ended(counts=not self._blame.is_of_device(error))
+        work.ended(counts=not self._blame.is_of_device(error), megapixels=outcome.megapixels)
         if error is None:
             self.devices.worked(work)
         elif error.kind == DeviceLost.kind:

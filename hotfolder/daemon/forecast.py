@@ -7,15 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.core.estimate import (
-    Judged,
-    Pace,
-    Shares,
-    expected_jobs,
-    pace_of_batches,
-    seconds_left,
-    shares,
-)
+from hotfolder.core.estimate import Judged, Shares, expected_jobs, seconds_left, shares
+from hotfolder.core.pace import Pace, pace_of_batches
 from hotfolder.daemon.devices import Devices
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Kind, Role
@@ -65,14 +58,14 @@ class Forecast:
     def _find_out(self, now: float) -> None:
         lately, gate = self._ledger.lately, self._settings.of_root.gate
         if self._earlier is None:
-            paces = {kind: pace_of_batches(lately.batches(kind)) for kind in Kind}
+            paces = {kind: pace_of_batches(kind, lately.batches(kind)) for kind in Kind}
             self._earlier = {kind: pace for kind, pace in paces.items() if pace is not None}
         expected = expected_jobs(lately.waiting(), self._shares(), gate.max_attempts)
         known = self._devices.paces(self._earlier)
         seconds = seconds_left(expected, known)
         if seconds is not None:
             seconds = max(0.0, seconds - self._devices.spent(known, now))
-        self._found, self._found_at = Left(sum(expected.values()), seconds), now
+        self._found, self._found_at = Left(sum(each.jobs for each in expected.values()), seconds), now
 
     def _shares(self) -> Shares:
         judged = self._ledger.lately.judged()
@@ -82,5 +75,5 @@ class Forecast:
             gate, is_drawn = self._settings.policy(each.source_file).gate, each.role is Role.GENERATED
             may_be = is_drawn and not each.is_of_set and each.try_number < gate.max_attempts
             again = each.score < gate.regenerate_below if may_be else None
-            found.append(Judged(is_drawn, each.is_enlarged, again))
+            found.append(Judged(is_drawn, each.is_enlarged, again, each.megapixels, each.enlarged_megapixels))
         return shares(found, enlarges=self._settings.of_root.gate.upscale != "never")

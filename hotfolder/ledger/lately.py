@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotfolder.core.estimate import OpenJobs
+from hotfolder.core.pace import Work
 from hotfolder.ledger.database import Database
 from hotfolder.types import Kind, Role
 
@@ -20,6 +21,8 @@ class JudgedLately:
     is_of_set: bool
     is_enlarged: bool  # or is to be
     at: float  # seconds since the epoch
+    megapixels: float
+    enlarged_megapixels: float | None  # of what was made of it last
 
 
 class Lately:
@@ -37,6 +40,8 @@ class Lately:
                 is_of_set=bool(row["is_of_set"]),
                 is_of_image=bool(row["is_of_image"]),
                 try_number=row["try_number"],
+                sized=row["sized"],
+                megapixels=row["megapixels"],
             )
             for row in self._database.run("open_sorts").rows
         ]
@@ -46,12 +51,12 @@ class Lately:
         return [
             JudgedLately(
                 row["source_file"], Role(row["role"]), row["score"], row["try_number"], bool(row["is_of_set"]),
-                bool(row["is_enlarged"]), row["finished_at"],
+                bool(row["is_enlarged"]), row["finished_at"], row["megapixels"], row["enlarged_megapixels"],
             )
             for row in self._database.run("judged_lately").rows
         ]  # fmt: skip
 
-    def batches(self, kind: Kind) -> list[tuple[int, float]]:
-        """Jobs and seconds of the last batches of a kind that ended well."""
+    def batches(self, kind: Kind) -> list[Work]:
+        """The last batches of a kind that ended well."""
         rows = self._database.run("batches_lately", kind=kind).rows
-        return [(row["jobs"], row["seconds"]) for row in rows]
+        return [Work(row["jobs"], row["megapixels"], row["seconds"]) for row in rows]

@@ -538,27 +538,39 @@ FROM (SELECT kind, count(*) AS jobs, max(finished_at) - started_at AS seconds FR
 GROUP BY kind;
 
 -- name: open_sorts
--- What waits or is in work, by what may follow from it.
-SELECT kind, coalesce(purpose = 'measure', 0) AS is_measure, params != '{}' AS has_params,
-    set_number IS NOT NULL AS is_of_set, image_id IS NOT NULL AS is_of_image, try_number, count(*) AS jobs
-FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2, 3, 4, 5, 6;
+-- What waits or is in work, by what may follow from it; and how large the pictures are, where that is known.
+SELECT kind, is_measure, has_params, is_of_set, is_of_image, try_number, count(*) AS jobs,
+    count(pixels) AS sized, coalesce(sum(pixels), 0) / 1e6 AS megapixels
+FROM (SELECT jobs.kind, coalesce(jobs.purpose = 'measure', 0) AS is_measure, jobs.params != '{}' AS has_params,
+          jobs.set_number IS NOT NULL AS is_of_set, jobs.image_id IS NOT NULL AS is_of_image, jobs.try_number,
+          CASE jobs.kind WHEN 'generate' THEN jobs.params ->> 'width' * (jobs.params ->> 'height')
+              ELSE images.width * images.height END AS pixels
+      FROM jobs LEFT JOIN images ON images.id = jobs.image_id WHERE jobs.state IN ('queued', 'running'))
+GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: judged_lately
 -- Images that the gate has judged, the newest first, and whether they were enlarged, or are to be. The job that has
 -- enlarged one is about the image that it made.
 SELECT jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set, jobs.finished_at,
-    images.role, images.score,
+    images.role, images.score, images.width * images.height / 1e6 AS megapixels,
     EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = images.id AND next.kind = 'upscale')
-        OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = images.id) AS is_enlarged
+        OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = images.id) AS is_enlarged,
+    (SELECT larger.width * larger.height / 1e6 FROM images AS larger WHERE larger.parent_id = images.id
+     ORDER BY larger.id DESC LIMIT 1) AS enlarged_megapixels
 FROM jobs JOIN images ON images.id = jobs.image_id
 WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
 ORDER BY jobs.id DESC LIMIT 200;
 
 -- name: batches_lately
--- The last batches of a kind that ended well: what was claimed together has the same start.
-SELECT count(*) AS jobs, max(finished_at) - started_at AS seconds
-FROM (SELECT started_at, finished_at FROM jobs
-      WHERE kind = :kind AND state = 'done' AND started_at IS NOT NULL ORDER BY id DESC LIMIT 200)
+-- The last batches of a kind that ended well: what was claimed together has the same start. The picture is the one that
+-- was drawn, judged or enlarged.
+SELECT count(*) AS jobs, coalesce(sum(pixels), 0) / 1e6 AS megapixels, max(finished_at) - started_at AS seconds
+FROM (SELECT jobs.started_at, jobs.finished_at,
+          coalesce(originals.width * originals.height, images.width * images.height) AS pixels
+      FROM jobs LEFT JOIN images ON images.id = jobs.image_id
+      LEFT JOIN images AS originals ON originals.id = images.parent_id AND jobs.kind = 'upscale'
+      WHERE jobs.kind = :kind AND jobs.state = 'done' AND jobs.started_at IS NOT NULL
+      ORDER BY jobs.id DESC LIMIT 200)
 GROUP BY started_at HAVING max(finished_at) > started_at;
 
 -- name: recent_failures

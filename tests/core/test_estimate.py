@@ -11,17 +11,15 @@ from dataclasses import dataclass
 import pytest
 
 from hotfolder.core.estimate import (
+    Expected,
     Judged,
     OpenJobs,
-    Pace,
-    Rates,
     Shares,
     expected_jobs,
-    guessed,
-    pace_of_batches,
     seconds_left,
     shares,
 )
+from hotfolder.core.pace import Pace, Rates
 from hotfolder.core.turns import Turns
 from hotfolder.types import Kind
 
@@ -48,7 +46,7 @@ def test_what_will_follow(
     waiting: list[OpenJobs], again: float, enlarged: float, expected: tuple[float, float, float]
 ) -> None:
     found = expected_jobs(waiting, Shares(again, enlarged, 0.0), 3)
-    assert tuple(found[kind] for kind in (DRAW, JUDGE, ENLARGE)) == pytest.approx(expected)
+    assert tuple(found[kind].jobs for kind in (DRAW, JUDGE, ENLARGE)) == pytest.approx(expected)
 
 
 def test_shares_are_learned_and_of_few_not_too_much_is_concluded() -> None:
@@ -67,83 +65,35 @@ def test_where_nothing_is_enlarged_for_its_score_only_what_prompts_asked_for_is_
     assert shares(drawn, enlarges=False).enlarged_drawn == pytest.approx(0.2)
 
 
+def test_sizes_are_known_learned_or_open() -> None:
+    judged = [
+        Judged(is_drawn=True, is_enlarged=True, is_tried_again=None, megapixels=1.0, enlarged_megapixels=4.0)
+    ]
+    judged += [Judged(is_drawn=False, is_enlarged=False, is_tried_again=None, megapixels=12.0)]
+    assert (shares(judged).drawn, shares(judged).dropped, shares(judged).growth) == (1.0, 12.0, 4.0)
+    assert (shares([]).drawn, shares([]).dropped, shares([]).growth) == (None, None, 16.0)
+    told = Shares(0.5, 0.5, 0.5, drawn=1.0, dropped=12.0, growth=4.0)
+
+    def of(*waiting: OpenJobs) -> dict[Kind, tuple[float, float, float]]:
+        found = expected_jobs(waiting, told, 1)
+        return {kind: (each.jobs, each.megapixels, each.unsized) for kind, each in found.items() if each.jobs}
+
+    assert of(OpenJobs(DRAW, 10)) == {DRAW: (10, 10, 0), JUDGE: (15, 10 + 5 * 4, 0), ENLARGE: (5, 5, 0)}
+    assert of(OpenJobs(DRAW, 10, sized=2, megapixels=1.0))[DRAW] == (10, 5, 0)  # what two say, all are taken for
+    assert of(OpenJobs(JUDGE, 10)) == {JUDGE: (15, 120 + 5 * 48, 0), ENLARGE: (5, 60, 0)}
+    assert of(OpenJobs(JUDGE, 2, is_measure=True, sized=2, megapixels=96.0)) == {JUDGE: (2, 96, 0)}
+    # Nobody knows what is dropped to be enlarged.
+    assert of(OpenJobs(ENLARGE, 10, is_of_image=False)) == {ENLARGE: (10, 0, 10), JUDGE: (20, 0, 20)}
+    assert Expected(10, 0, 10).seconds(Pace(0.5, 3.0, 2.0, megapixels=1.5)) == pytest.approx(5 + 30 + 3)
+    assert Expected(10, 40, 0).seconds(Pace(0.5, 3.0, 2.0, megapixels=1.5)) == pytest.approx(5 + 80 + 3)
+
+
 def test_what_is_left_is_the_work_and_the_loading_of_models() -> None:
     paces = {DRAW: Pace(2.0), JUDGE: Pace(0.5, load_seconds=10.0)}
-    assert seconds_left({DRAW: 10.0, JUDGE: 4.0, ENLARGE: 0.0}, paces) == pytest.approx(20 + 2 + 10)
-    assert seconds_left({DRAW: 1.0, JUDGE: 0.0, ENLARGE: 3.0}, paces) is None  # nobody knows how long that takes
-    assert seconds_left({DRAW: 1.0}, {}) is None
-
-
-def test_what_was_never_done_is_guessed_by_what_was() -> None:
-    found = guessed({DRAW: Pace(2.0)}, {DRAW: 8.0})
-    assert found[JUDGE].seconds_per_job < found[DRAW].seconds_per_job == 2.0 < found[ENLARGE].seconds_per_job
-    assert found[JUDGE].load_seconds < found[ENLARGE].load_seconds < found[DRAW].load_seconds == 8.0
-    assert guessed({JUDGE: Pace(0.2)}, {})[DRAW] == Pace(pytest.approx(2.0))  # type: ignore[arg-type]
-    assert guessed({}, {DRAW: 8.0}) == {}
-    rates = Rates()
-    assert rates.paces({}) == {}
-    assert rates.paces({JUDGE: Pace(0.2, 1.0)}).keys() == set(Kind)
-
-
-def test_the_first_job_after_the_loading_is_no_pace_for_the_others() -> None:
-    """It warms the model up: that is put down to the loading."""
-    rates = Rates()
-    rates.begin(ENLARGE, 3, 0.0)
-    rates.working(4.0)
-    for end in (10.0, 11.0, 12.0):
-        rates.ended(end)
-    rates.over(12.0)
-    assert rates.paces({})[ENLARGE] == Pace(pytest.approx(1.0))  # type: ignore[arg-type]
-    rates.worker_ended(12.0)
-    assert rates.paces({})[ENLARGE] == Pace(pytest.approx(1.0), pytest.approx(4 + 5))  # type: ignore[arg-type]
-
-
-def test_of_a_first_batch_that_is_worked_together_each_job_has_its_part() -> None:
-    rates = Rates()
-    rates.begin(DRAW, 4, 0.0)
-    rates.working(2.0)
-    for end in (6.0, 6.1, 6.2, 6.3):
-        rates.ended(end)
-    rates.over(6.4)
-    assert rates.paces({})[DRAW].seconds_per_job == pytest.approx(1.1)
-    rates.begin(DRAW, 4, 6.4)
-    for _ in range(4):
-        rates.ended(8.4)
-    rates.over(8.4)
-    assert rates.paces({})[DRAW].seconds_per_job == pytest.approx(0.5)  # the first batch had warmed the model up
-
-
-def test_the_pace_of_earlier_batches_is_the_usual_one_and_the_slowest_one_loaded_the_model() -> None:
-    pace = pace_of_batches([(4, 18.0), (4, 8.0), (4, 8.2), (4, 7.8)])
-    assert pace == Pace(pytest.approx(2.0, abs=1e-6), pytest.approx(10.0))  # type: ignore[arg-type]
-    assert pace_of_batches([(4, 8.0)]) == Pace(2.0)
-    assert pace_of_batches([]) is None
-
-
-def test_loading_is_told_apart_and_gaps_belong_to_the_batch_before() -> None:
-    rates = Rates()
-    rates.begin(DRAW, 2, 0.0)
-    assert rates.spent({DRAW: Pace(1.0, 8.0)}, 6.0) == 6.0  # of its loading
-    rates.working(10.0)
-    rates.ended(13.0)
-    assert rates.spent(rates.paces({}), 14.0) == pytest.approx(1.0)
-    rates.ended(15.0)
-    rates.over(15.0)
-    assert rates.paces({})[DRAW] == Pace(pytest.approx(2.0))  # type: ignore[arg-type]
-    rates.begin(JUDGE, 1, 16.0)
-    assert rates.paces({})[DRAW] == Pace(pytest.approx(3.0))  # type: ignore[arg-type]
-    earlier = {JUDGE: Pace(0.5, 4.0), ENLARGE: Pace(7.0, 2.0)}
-    assert rates.paces(earlier)[JUDGE] == Pace(0.5, 4.0)
-    assert rates.paces(earlier)[ENLARGE] == Pace(7.0, 2.0)
-    rates.working(17.0)
-    rates.ended(18.0)
-    rates.over(18.0)
-    rates.idle()
-    rates.begin(DRAW, 2, 20.0)
-    assert rates.paces({})[JUDGE] == Pace(pytest.approx(1.0))  # type: ignore[arg-type]
-    rates.worker_ended(21.0)
-    assert rates.paces({})[DRAW].load_seconds == pytest.approx(10.0)  # again, should it start anew
-    assert rates.spent(rates.paces({}), 22.0) == 0.0
+    known = {DRAW: Expected(10.0), JUDGE: Expected(4.0), ENLARGE: Expected()}
+    assert seconds_left(known, paces) == pytest.approx(20 + 2 + 10)
+    assert seconds_left({DRAW: Expected(1.0), ENLARGE: Expected(3.0)}, paces) is None  # nobody knows its pace
+    assert seconds_left({DRAW: Expected(1.0)}, {}) is None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.core.estimate import OpenJobs
 from hotfolder.daemon.loop import Daemon
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status.live import Snapshot
 from hotfolder.types import Item, Kind
 from tests.support.roots import check_consistent, files_in, picture, rows, settings
-from tests.support.scripted import ScriptedExecutor
+from tests.support.scripted import ScriptedExecutor, always
 
 SECONDS = {Kind.GENERATE: 0.02, Kind.SCORE: 0.004, Kind.UPSCALE: 0.05}
 
@@ -65,3 +66,33 @@ def test_where_nothing_waits_nothing_is_foretold(layout: Layout) -> None:
     said: list[Snapshot] = []
     working_daemon(layout, said.append).run(once=True)
     assert {(told.left_seconds, told.expected) for told in said} == {(None, 0.0)}
+
+
+def test_it_knows_how_large_the_pictures_are(layout: Layout) -> None:
+    """Of what is enlarged the original counts, which is what takes the time."""
+    picture(layout.inbox(Kind.SCORE) / "photo.png", size=(100, 50))
+    picture(layout.inbox(Kind.UPSCALE) / "card.png", size=(40, 20))
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1")
+    Daemon(layout.root, settings(layout), ScriptedExecutor(always(8.0))).run(once=True)
+    (layout.inbox(Kind.GENERATE) / "q.txt").write_text("a cat --width 64 --height 128\na cat --seed 7")
+    picture(layout.inbox(Kind.SCORE) / "next.png")
+    seen: list[OpenJobs] = []
+
+    def stop(kind: Kind, item: Item) -> float:
+        seen.extend(ledger.lately.waiting())
+        daemon.stop()
+        return 8.0
+
+    ledger = Ledger.open(layout.database)
+    daemon = Daemon(layout.root, settings(layout), ScriptedExecutor(stop))
+    daemon.run()
+    done = {kind: ledger.lately.batches(kind) for kind in Kind}
+    judged = [(each.megapixels, each.enlarged_megapixels) for each in ledger.lately.judged()]
+    ledger.close()
+    sizes = {kind: sum(each.megapixels for each in batches) * 1e6 for kind, batches in done.items()}
+    assert sizes[Kind.UPSCALE] == pytest.approx(100 * 50 + 40 * 20 + 8 * 8)
+    assert sizes[Kind.GENERATE] >= 8 * 8
+    assert {(0.005, 0.08), (64e-6, 1024e-6)} <= {tuple(round(each or 0, 6) for each in pair) for pair in judged}
+    sized = {(jobs.kind, jobs.count, jobs.sized, round(jobs.megapixels * 1e6)) for jobs in seen}
+    assert (Kind.GENERATE, 2, 1, 64 * 128) in sized
+    assert (Kind.SCORE, 1, 0, 0) in sized
