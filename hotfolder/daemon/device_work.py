@@ -95,7 +95,7 @@ class DeviceWork:
             if self.group is not None:
                 self.holds[self.group[0]] = self.group[1]
 
-    def ended(self, *, counts: bool, megapixels: float) -> None:
+    def ended(self, *, counts: bool, megapixels: float = 0.0) -> None:
         """A job of the batch has ended; `counts`: its time tells how fast the device is with a picture of so many
         `megapixels` (0: not known)."""
         self._moved_at = time.monotonic()
