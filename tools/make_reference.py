@@ -17,7 +17,7 @@ from typer.main import get_command
 from hotfolder.bench import document
 from hotfolder.cli.app import app
 from hotfolder.config import presets
-from hotfolder.config.sections import OVERRIDES
+from hotfolder.config.sections.inboxes import OVERRIDES
 from hotfolder.config.settings import ARRAYS, sections
 from hotfolder.core.families import FAMILIES, Family
 from hotfolder.ledger.ledger import Ledger

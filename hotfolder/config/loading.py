@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hotfolder.config.root import FILE_NAME
-from hotfolder.config.sections import OVERRIDES
+from hotfolder.config.sections.inboxes import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, as_json, sections
 from hotfolder.core import toml
 from hotfolder.errors import ConfigError, UsageError

@@ -13,25 +13,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from hotfolder.config.sections import (
-    ExecutorSettings,
-    GallerySettings,
-    GateSettings,
-    GenerateSettings,
-    HookSettings,
-    InboxSettings,
-    MetricsSettings,
-    ModelSettings,
-    NotifySettings,
-    OutputSettings,
-    RetrySettings,
-    ScoreSettings,
-    Section,
-    SettleSettings,
-    TasteSettings,
-    UpscaleSettings,
-    WatchSettings,
-)
+from hotfolder.config.sections.base import Section
+from hotfolder.config.sections.files import OutputSettings, SettleSettings, WatchSettings
+from hotfolder.config.sections.generation import GenerateSettings
+from hotfolder.config.sections.inboxes import InboxSettings
+from hotfolder.config.sections.machine import ExecutorSettings, ModelSettings, RetrySettings
+from hotfolder.config.sections.notifications import HookSettings, MetricsSettings, NotifySettings
+from hotfolder.config.sections.person import GallerySettings, TasteSettings
+from hotfolder.config.sections.scoring import GateSettings, ScoreSettings
+from hotfolder.config.sections.upscaling import UpscaleSettings
 from hotfolder.core import formula, tastes
 from hotfolder.core.batching import BatchPolicy
 from hotfolder.core.gate import Gate

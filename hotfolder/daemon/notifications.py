@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from hotfolder.config.sections import HookSettings, NotifySettings
+from hotfolder.config.sections.notifications import HookSettings, NotifySettings
 from hotfolder.masking import masked
 
 log = logging.getLogger(__name__)

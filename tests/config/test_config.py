@@ -11,7 +11,7 @@ import tomli
 from hotfolder.config import presets
 from hotfolder.config.loading import load
 from hotfolder.config.root import find_root
-from hotfolder.config.sections import OVERRIDES
+from hotfolder.config.sections.inboxes import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, differences, sections
 from hotfolder.errors import ConfigError, UsageError
 from hotfolder.types import Kind

@@ -14,7 +14,7 @@ from hotfolder.cli.why import explain
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import find_root, find_root_if_any
-from hotfolder.config.sections import GateSettings
+from hotfolder.config.sections.scoring import GateSettings
 from hotfolder.config.settings import sections
 from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import ConfigError, UsageError

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hotfolder.config.sections import HookSettings, NotifySettings
+from hotfolder.config.sections.notifications import HookSettings, NotifySettings
 from hotfolder.daemon.notifications import Notifications, message
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
