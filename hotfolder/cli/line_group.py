@@ -96,7 +96,7 @@ def status(
 @line.command()
 def doctor(context: typer.Context, as_json: Json = False, root: Root = None) -> None:
     """Look at everything the line stands on, and say how to mend what is wrong."""
-    from hotfolder.cli.doctor import run_doctor
+    from hotfolder.cli.doctor.command import run_doctor
 
     raise typer.Exit(run_doctor(root or context.obj, as_json=as_json))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder.cli import doctor
+from hotfolder.cli.doctor import own_files
 from hotfolder.config import loading
 from hotfolder.config.root import FILE_NAME
 from hotfolder.folders.layout import Layout
@@ -66,12 +66,15 @@ def test_settings_with_secrets_are_not_for_everybody(layout: Layout, caplog: pyt
 def test_doctor_says_what_everybody_may_read(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in [layout.root, *layout.root.parents]:
         if not folder.stat().st_mode & 0o001:  # the tests' own folder is private
-            monkeypatch.setattr(doctor, "_everybody_reads", lambda path: bool(path.stat().st_mode & 0o004))
+            monkeypatch.setattr(own_files, "_everybody_reads", lambda path: bool(path.stat().st_mode & 0o004))
     work(layout)
 
     def warned(name: str) -> list[str]:
         settings = loading.load(layout.root, {})
-        checks = [*doctor._configuration(layout.root / FILE_NAME, settings), *doctor._database(layout, settings)]
+        checks = [
+            *own_files.configuration(layout.root / FILE_NAME, settings),
+            *own_files.database(layout, settings),
+        ]
         return [f"{check.message} {check.fix}" for check in checks if check.status != "ok" and check.name == name]
 
     assert warned("database") == warned("configuration") == []

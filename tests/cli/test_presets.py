@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotfolder.cli import card
-from hotfolder.cli.doctor import _plan
+from hotfolder.cli.doctor.devices import plan
 from hotfolder.config.settings import Settings
 from tests.support.in_process import hotfolder
 
@@ -77,15 +77,15 @@ def test_doctor_tells_how_the_generator_goes_onto_the_card(monkeypatch: pytest.M
     monkeypatch.setattr(card, "machine_memory", lambda: 64 << 30)
     device = {"device": "cuda:0", "name": "RTX", "memory_mb": 16376}
     settings = Settings().overridden({"generate": {"model": "z-image-turbo"}})
-    (found,) = _plan(settings, [device, {"device": "cpu", "name": "2 threads"}])
+    (found,) = plan(settings, [device, {"device": "cpu", "name": "2 threads"}])
     assert found.status == "ok"
     assert "20.3 GB of weights" in found.message
-    (small,) = _plan(settings, [{**device, "memory_mb": 2048}])
+    (small,) = plan(settings, [{**device, "memory_mb": 2048}])
     assert (small.status, "one layer at a time" in small.message) == ("ok", True)
     monkeypatch.setattr(card, "machine_memory", lambda: 8 << 30)  # they could not wait there
-    (small,) = _plan(settings, [{**device, "memory_mb": 2048}])
+    (small,) = plan(settings, [{**device, "memory_mb": 2048}])
     assert (small.status, "do not fit" in small.message) == ("warn", True)
-    (asked,) = _plan(settings.overridden({"generate": {"memory": "nf4"}}), [device])
+    (asked,) = plan(settings.overridden({"generate": {"memory": "nf4"}}), [device])
     assert "generate.memory says so" in asked.message
-    assert list(_plan(settings, [])) == []
-    assert list(_plan(Settings(), [device])) == []
+    assert list(plan(settings, [])) == []
+    assert list(plan(Settings(), [device])) == []

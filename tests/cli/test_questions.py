@@ -13,7 +13,7 @@ import sys
 import pytest
 from sqlite_utils import Database
 
-from hotfolder.cli.doctor import examine
+from hotfolder.cli.doctor.command import examine
 from hotfolder.cli.top import histogram
 from hotfolder.folders.layout import Layout
 from hotfolder.imaging.metadata import read_generation

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder.cli.doctor import _left_alone
+from hotfolder.cli.doctor.folders import left_alone
 from hotfolder.cli.status import left_alone_text
 from hotfolder.cli.why import explain
 from hotfolder.folders.layout import Layout
@@ -57,7 +57,7 @@ def test_links_are_left_alone_and_counted_and_said_once(layout: Layout, caplog: 
 def test_doctor_counts_links(layout: Layout) -> None:
     for name in ("a.png", "b.png"):
         (layout.inbox(Kind.SCORE) / name).symlink_to("nowhere")
-    (found,) = _left_alone(layout, settings(layout))
+    (found,) = left_alone(layout, settings(layout))
     assert (found.status, found.fix) == ("warn", "copy the file itself")
     assert found.message == "inbox/score/a.png, and 1 more: it is a link, and links are never followed"
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from hotfolder.cli import doctor
+from hotfolder.cli.doctor.models import orders
 from hotfolder.config.settings import Settings
 from hotfolder.core.channels_last import Trial, key, read_key, told
 from hotfolder.core.prompts.metadata import from_metadata
@@ -194,7 +194,7 @@ def test_doctor_tells_what_was_found() -> None:
     file = Remembered("channels-last.json")
     for model in (own, "another"):
         file.note(key("cpu", model, "bfloat16|torch 2", 128, 128), lambda _: Trial(0.1, 0.05, True).numbers("vae"))
-    (found,) = doctor._orders(Settings())
+    (found,) = orders(Settings())
     assert found.message == (
         "shapes on cpu, bfloat16, torch 2, 128x128: vae with channels last, 50 ms a call instead of 100; "
         f"deleting {file.path} forgets it"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotfolder.cli import doctor
+from hotfolder.cli.doctor.folders import left_alone
 from hotfolder.cli.run import run_daemon
 from hotfolder.cli.why import explain
 from hotfolder.errors import ExitCode
@@ -72,7 +72,7 @@ def test_what_a_person_has_to_mend_is_said_everywhere(
         report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert (report.done, report.to_mend) == (1, 1)
     assert "inbox/score/closed" in caplog.text
-    checks = list(doctor._left_alone(layout, settings(layout)))
+    checks = list(left_alone(layout, settings(layout)))
     assert [check.name for check in checks] == ["inbox"]
     assert "inbox/score/closed" in checks[0].message
     monkeypatch.setenv("HOTFOLDER_EXECUTOR__KIND", "inline")
