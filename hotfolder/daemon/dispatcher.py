@@ -86,13 +86,22 @@ class Dispatcher:
         return not self._choice.declined and bool(self.devices.free())
 
     @property
-    def has_remnants(self) -> bool:
+    def expects_news(self) -> bool:
+        """Whether the executor has something to tell soon: of a batch in work, or that more can be given to a device.
+
+        That a batch is over, it tells a moment after the batch's last job has ended. Until then its device is not
+        free, and who waits for anything but the executor finds out late that it is.
+        """
+        return self.is_busy or self._has_remnants or self._waits_for_models
+
+    @property
+    def _has_remnants(self) -> bool:
         """Whether a device that has nothing in work is not through with what it had, or its worker is just leaving."""
         capacity = self._executor.capacity()
         return any(not work.jobs and not capacity.get(work.id, 1) for work in self.devices.all)
 
     @property
-    def waits_for_models(self) -> bool:
+    def _waits_for_models(self) -> bool:
         """Whether something waits that a device does not get for want of a model, which may come at any time."""
         return bool(self._choice.declined) and any(work.lacks for work in self.devices.all)
 

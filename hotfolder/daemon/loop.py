@@ -251,9 +251,9 @@ class Daemon:
         return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
 
     def _publish_if_due(self, now: float) -> None:
-        """Many at a time; nothing is waited for when nothing more is in work."""
+        """Many at a time; nothing is waited for when nothing more is in work, but for a device to be given more."""
         due = self._parts.outbox.due_at()
-        if due is not None and (now >= due or not self._parts.dispatcher.is_busy):
+        if due is not None and (now >= due or not self._parts.dispatcher.expects_news):
             self._parts.outbox.publish()
         self._parts.outbox.place_again(now)
 
@@ -295,13 +295,12 @@ class Daemon:
         """Waits for the executor, for an event of the file system, or until something is due."""
         if self._reporter.is_late:
             wait = min(wait, live.WRITE_EVERY)
-        if self._parts.dispatcher.is_busy:
+        if self._parts.dispatcher.expects_news:
             self._hear(min(wait, _BUSY_WAIT))
             self._tell()
             return
         self._hear(0)  # lets an idle worker go
-        is_soon = self._parts.dispatcher.has_remnants or self._parts.dispatcher.waits_for_models
-        wait = min(wait, _BUSY_WAIT if is_soon else _IDLE_WAIT)
+        wait = min(wait, _BUSY_WAIT if self._parts.dispatcher.expects_news else _IDLE_WAIT)
         if scan_is_put_off:
             self._stopping.wait(wait)
         elif self._wake.wait(wait):

@@ -126,8 +126,9 @@ class Outbox:
             self._tidy()
 
     def publish_now(self, wanted: Sequence[Transition]) -> Iterator[Published]:
-        """So many at a time; what became of each, in the order asked."""
-        self.publish()
+        """So many at a time, after what is gathered; what became of each, in the order asked."""
+        if wanted:
+            self.publish()
         listings: dict[str, Mapping[str, list[str]]] = {}
         for start in range(0, len(wanted), AT_ONCE):
             some = [self._companions.with_companions(each, listings) for each in wanted[start : start + AT_ONCE]]

@@ -1,0 +1,69 @@
+"""What the loop waits for: a device that comes free is given work at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from hotfolder.daemon.loop import Daemon
+from hotfolder.executors.base import DeviceId, Done
+from hotfolder.folders.layout import Layout
+from hotfolder.types import Batch, Kind
+from tests.support.roots import check_consistent, files_in, picture, settings
+from tests.support.scripted import ScriptedExecutor, always
+
+#: Polls in a row that do not wait: the loop may have something else to do, but not for ever.
+_PATIENCE = 3
+#: No events of the file system, and few scans: nothing else ends a wait.
+_QUIET = {"WATCH__MODE": "polling", "WATCH__POLL_SECONDS": "60", "WATCH__RESCAN_SECONDS": "60"}
+
+
+class Trailing(ScriptedExecutor):
+    """As a worker does, it tells that a batch is over a moment after its last job: to who waits for it.
+
+    Its clock goes on only while there is nothing in work.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(always(6.8))
+        self.layout = layout
+        self.now = time.time()
+        self.not_waited_for = 0  # batches after which the loop waited for something else
+        self.published: list[int] = []  # files, when each batch was submitted
+        self._over: list[Done] = []
+        self._passed_by = 0
+
+    def capacity(self) -> Mapping[DeviceId, int]:
+        return {device: 0 if self._over else free for device, free in super().capacity().items()}
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        super().submit(batch, device)
+        self.published.append(len(files_in(self.layout, "keep")))
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        if not self._over:
+            told = super().poll(timeout)
+            self._over = [done for done in told if done.finished is not None]
+            self.now += 0 if told else 0.05
+            return [done for done in told if done.finished is None]
+        if timeout <= 0 and self._passed_by < _PATIENCE:
+            self._passed_by += 1
+            return []
+        self.not_waited_for += timeout <= 0
+        self._passed_by = 0
+        told, self._over = self._over, []
+        return told
+
+
+def test_after_the_last_job_of_a_batch_its_end_is_waited_for(layout: Layout) -> None:
+    """And while that is waited for, nothing is published: the device would stand still."""
+    for number in range(6):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    executor = Trailing(layout)
+    wanted = settings(layout, SCORE__BATCH_SIZE="2", **_QUIET)
+    report = Daemon(layout.root, wanted, executor, clock=lambda: executor.now).run(once=True)
+    assert (report.done, report.failed) == (6, 0)
+    assert [len(batch.items) for batch in executor.batches] == [2, 2, 2]
+    assert executor.not_waited_for == 0
+    assert executor.published == [0, 0, 0]
+    check_consistent(layout)
