@@ -251,9 +251,9 @@ class Daemon:
         return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
 
     def _publish_if_due(self, now: float) -> None:
-        """Many at a time; nothing is waited for when nothing more is in work, but for a device to be given more."""
-        due = self._parts.outbox.due_at()
-        if due is not None and (now >= due or not self._parts.dispatcher.expects_news):
+        """Many at a time, but at once where nothing more is in work, or a device waits for what may follow."""
+        due, dispatcher = self._parts.outbox.due_at(), self._parts.dispatcher
+        if due is not None and (now >= due or dispatcher.is_free or not dispatcher.expects_news):
             self._parts.outbox.publish()
         self._parts.outbox.place_again(now)
 

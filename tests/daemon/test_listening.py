@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from hotfolder.bench.asleep import Asleep
 from hotfolder.daemon.loop import Daemon
 from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
@@ -67,3 +68,38 @@ def test_after_the_last_job_of_a_batch_its_end_is_waited_for(layout: Layout) -> 
     assert executor.not_waited_for == 0
     assert executor.published == [0, 0, 0]
     check_consistent(layout)
+
+
+class Standing(Asleep):
+    """Two devices. Its clock stands still from when both are at work until one of them is given more."""
+
+    def __init__(self) -> None:
+        seconds = {Kind.GENERATE: 1.0, Kind.SCORE: 0.02, Kind.UPSCALE: 0.02}
+        super().__init__(seconds, dict.fromkeys(Kind, 0.0), {"a": 1, "b": 1}, spread=(1.0, 1.0))
+        self.begun: list[tuple[Kind, int]] = []  # of each batch: its kind, and how many others were in work
+        self._stands_at: float | None = None
+
+    def clock(self) -> float:
+        return self._stands_at or time.time()
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        self.begun.append((batch.kind, sum(not free for free in self.capacity().values())))
+        super().submit(batch, device)
+        self._stands_at = time.time() if len(self.begun) == 2 else None
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        told = super().poll(timeout)
+        if all(self.capacity().values()):
+            self._stands_at = None
+        return told
+
+
+def test_a_device_without_work_is_given_what_follows_while_the_other_is_at_work(layout: Layout) -> None:
+    """It does not wait for more that could be published together with that."""
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1")
+    executor = Standing()
+    wanted = settings(layout, GATE__REGENERATE_BELOW="1", GATE__KEEP="1", GATE__UPSCALE="1", **_QUIET)
+    report = Daemon(layout.root, wanted, executor, clock=executor.clock).run(once=True)
+    assert (report.done, report.failed) == (7, 0)
+    assert executor.begun[2] == (Kind.UPSCALE, 1)
