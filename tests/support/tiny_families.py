@@ -5,8 +5,10 @@ Sizes and tokenizers are those that diffusers' own tests and the real folders su
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -417,6 +419,7 @@ def kolors() -> Any:
             sentence_iterator=iter(["a cat on a hill", "a dog that runs over a wide field"]), model_writer=file,
             model_type="char", vocab_size=400, hard_vocab_limit=False, byte_fallback=True, minloglevel=2,
         )  # fmt: skip
+    atexit.register(Path(file.name).unlink)  # it is copied from there when the pipeline is saved
     tokenizer = diffusers.pipelines.kolors.ChatGLMTokenizer(file.name)
     config = ChatGLMConfig(
         num_layers=2, padded_vocab_size=tokenizer.vocab_size, hidden_size=16, ffn_hidden_size=16, kv_channels=8,
