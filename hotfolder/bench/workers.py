@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,19 @@ class Part(StrEnum):
     OVERHEAD = "overhead"
 
 
-def bench_workers(jobs: int, tell: Tell, only: Part | None = None) -> dict[str, Any]:
+def bench_workers(
+    jobs: int, tell: Tell, only: Part | None = None, *, random_weights: bool = False
+) -> dict[str, Any]:
     """Sharing with devices that only sleep, then one worker on the CPU against two, each with one thread; last what
-    Ray costs for each job."""
+    Ray costs for each job.
+
+    `random_weights`: `jobs` photos are judged by a head for ViT-L/14, four times as many by the small model otherwise.
+    """
     found: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
     every: dict[Part, tuple[str, Callable[[], dict[str, Any]]]] = {
         Part.ASLEEP: ("three unequal devices, asleep", lambda: _shared(4 * jobs)),
-        Part.SCORING: ("scoring", lambda: _raced(Kind.SCORE, 4 * jobs)),
-        Part.GENERATING: ("generating", lambda: _raced(Kind.GENERATE, jobs)),
+        Part.SCORING: ("scoring", lambda: _judged(jobs, random_weights=random_weights)),
+        Part.GENERATING: ("generating", lambda: _raced(Kind.GENERATE, jobs, {})),
         Part.OVERHEAD: ("overhead", lambda: measure_overhead(lambda at, of: tell("overhead", at, of))),
     }
     parts = [every[only]] if only is not None else list(every.values())
@@ -121,9 +126,20 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _raced(kind: Kind, count: int) -> dict[str, Any]:
-    """The same work through one worker and through two."""
-    runs = {workers: _timed(kind, count, workers) for workers in (1, 2)}
+def _judged(jobs: int, *, random_weights: bool) -> dict[str, Any]:
+    if not random_weights:
+        return _raced(Kind.SCORE, 4 * jobs, {})
+    from hotfolder.bench.weights import save_random_clip, save_random_head  # with torch, which takes its time
+
+    with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
+        save_random_clip(Path(folder))
+        head = str(save_random_head(Path(folder)))
+        return _raced(Kind.SCORE, jobs, {"score": {"scorer": head}, "models": {"folders": [folder]}})
+
+
+def _raced(kind: Kind, count: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same work through one worker and through two; `changes` of the settings."""
+    runs = {workers: _timed(kind, count, workers, changes) for workers in (1, 2)}
     one, two = (run["seconds"] / count for run in runs.values())
     cpu_one, cpu_two = (run["worker_cpu_seconds"] / count for run in runs.values())
     return {
@@ -135,11 +151,12 @@ def _raced(kind: Kind, count: int) -> dict[str, Any]:
     }
 
 
-def _timed(kind: Kind, count: int, workers: int) -> dict[str, Any]:
+def _timed(kind: Kind, count: int, workers: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     ids = ["cpu"] if workers == 1 else [f"cpu-{number + 1}" for number in range(workers)]
     devices = [LocalDevice(id_, "cpu", _ONE_THREAD, readers=1) for id_ in ids]
     with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as name:
         layout, settings = _root(Path(name) / "root")
+        settings = settings.overridden(changes)
         photo = write_pictures(Path(name) / "warm", 1, _SIDE, "jpg")[0]
         executor = _Watched(settings.runner(layout.database), 3600, devices)
         try:

@@ -125,7 +125,7 @@ def run_bench_line(folder: Path, *, files: Sequence[int], fsync_delay: float, lo
     _tell(found, as_json=as_json)
 
 
-def run_bench_workers(*, jobs: int, only: str | None, as_json: bool) -> None:
+def run_bench_workers(*, jobs: int, only: str | None, as_json: bool, random_weights: bool = False) -> None:
     """Raises UsageError for a part that is not known, HotfolderError where not all of it could be done."""
     from hotfolder.bench.overhead import COLUMNS, rows
     from hotfolder.bench.workers import Part, bench_workers
@@ -133,7 +133,8 @@ def run_bench_workers(*, jobs: int, only: str | None, as_json: bool) -> None:
     if only is not None and only not in list(Part):
         raise UsageError(f"there is no part '{only}'", f"use one of {', '.join(Part)}")
     with Display() as display:
-        found = bench_workers(jobs, display.update, Part(only) if only is not None else None)
+        part = Part(only) if only is not None else None
+        found = bench_workers(jobs, display.update, part, random_weights=random_weights)
     sizes = [] if as_json else found.get("overhead", {}).pop("sizes", [])
     _tell(found, as_json=as_json)
     if sizes:

@@ -112,6 +112,13 @@ def bench_workers(
     only: Annotated[
         str | None, typer.Option(help="This part alone: asleep, scoring, generating or overhead.")
     ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Judge by ViT-L/14 with random weights, as many images as are drawn; needs no model files.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """How well several devices share the work: three unequal ones beside the ideal, two workers beside one.
@@ -121,7 +128,7 @@ def bench_workers(
     """
     from hotfolder.cli.bench import run_bench_workers
 
-    run_bench_workers(jobs=jobs, only=only, as_json=as_json)
+    run_bench_workers(jobs=jobs, only=only, as_json=as_json, random_weights=random_weights)
 
 
 @bench.command("upscale")
