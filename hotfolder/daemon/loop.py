@@ -12,27 +12,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hotfolder.config.folder_settings import FolderSettings
-from hotfolder.config.root import FILE_NAME
 from hotfolder.config.settings import Settings
 from hotfolder.daemon.commands import OF_A_DAEMON, Asked
 from hotfolder.daemon.forecast import Forecast
 from hotfolder.daemon.leaving import leave
-from hotfolder.daemon.old_claims import clear_old_claims
+from hotfolder.daemon.line import Line
 from hotfolder.daemon.parts import Parts
 from hotfolder.daemon.rebuild import open_or_rebuild
-from hotfolder.daemon.reloading import Reloading, log_changes
+from hotfolder.daemon.reloading import Reloading, tidy
 from hotfolder.daemon.reporter import Report, Reporter
-from hotfolder.daemon.schedule import ScanSchedule
-from hotfolder.errors import EnvironmentTrouble, LedgerError, Outdated
+from hotfolder.daemon.scans import Scans
+from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.executors.base import Executor
-from hotfolder.files.trouble import explain
-from hotfolder.folders.guard import check_folders, tidy_permissions, try_moves
+from hotfolder.folders.guard import check_folders, try_moves
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
-from hotfolder.folders.watch import Watcher
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import live, mailbox
-from hotfolder.types import ErrorInfo
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,20 +60,18 @@ class Daemon:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._to_reload = threading.Event()
-        self._reloading = Reloading(load, self._layout)
+        self._reloading = Reloading(load, self._layout, self._settings, self._reporter)
         self._started_at = clock()
-        self._recovered = self._set_back = self._more_to_rate = False
-        self._schedule, self._results_schedule = ScanSchedule(), ScanSchedule()
         self._last_turn = 0.0
-        self._next_take: float | None = None
-        self._outdated: ErrorInfo | None = None
+        self._set_back = False  # the clock was, and waits in the ledger are still too long
         self._is_open = False
         self._is_sound = True  # the ledger is whole, and the one that was opened
         # Made by `_open`, once the lock is held.
         self._ledger: Ledger
         self._parts: Parts
         self._forecast: Forecast
-        self._watcher: Watcher
+        self._scans: Scans
+        self._line: Line
 
     def stop(self) -> None:
         """Asks for an orderly end; may be called from a signal handler or another thread."""
@@ -99,22 +93,23 @@ class Daemon:
         check_folders(self._layout, inboxes)
         try_moves(self._layout, inboxes)
         with self._opened():
-            self._watcher.ensure()
-            log.info("working on %s, noticing files by %s", self._layout.root, self._watcher.mode)
+            watcher = self._scans.watcher
+            watcher.ensure()
+            log.info("working on %s, noticing files by %s", self._layout.root, watcher.mode)
             self._reporter.ready()
             while not self._stopping.is_set():
                 wait, scan_is_put_off = _BUSY_WAIT, True  # should this turn not come to its end
-                with self._pausing():
+                with self._parts.pauses.catching():
                     wait, scan_is_put_off = self._turn()
-                self._alive()
-                if once and (self._reason() or self._drained()):
+                self._line.alive()
+                if once and (self._reason() or self._line.is_drained()):
                     break
-                with self._pausing():
+                with self._parts.pauses.catching():
                     self._listen(wait, scan_is_put_off)
             outbox, intake = self._parts.outbox, self._parts.intake
             return Report(
                 outbox.done, outbox.failed, self._reason(), held=intake.held, to_mend=intake.to_mend,
-                unplaced=outbox.unplaced, outdated=self._outdated,
+                unplaced=outbox.unplaced, outdated=self._line.outdated,
             )  # fmt: skip
 
     def obey(self) -> None:
@@ -124,7 +119,7 @@ class Daemon:
         """
         self._layout.make(self._settings.of_root.inboxes)
         with self._opened():
-            self._scan_results(self._clock())
+            self._read_results(self._clock())
             for asked in self._parts.commands.obey():
                 if asked is not None and asked.what == "reload":
                     asked.answer = {"kind": "not_running", "error": "no daemon runs that could read them"}
@@ -155,22 +150,18 @@ class Daemon:
         steps = open_or_rebuild(self._layout, thoroughly=thoroughly, alive=self._reporter.starting)
         self._ledger = ledger = self._driven(steps)
         layout, settings = self._layout, self._settings
-        self._tidy_permissions()
-        self._watcher = self._new_watcher()
+        tidy(layout, settings.of_root)
         self._parts = parts = Parts.made(layout, settings, ledger, self._executor, self._clock)
         self._forecast = Forecast(settings, ledger, parts.dispatcher.devices, self._started_at)
         self._is_open = True
-        with self._pausing():
-            self._resume()
+        self._scans = scans = Scans(layout, settings, ledger, parts, self._wake)
+        self._line = Line(settings, ledger, parts, scans, self._reporter, self._wake, self._stopping)
+        with parts.pauses.catching():
+            self._line.resume()
             shutil.rmtree(layout.staging, ignore_errors=True)
             layout.staging.mkdir(parents=True, exist_ok=True)
         mailbox.forget_answers(layout)
         mailbox.forget(layout, OF_A_DAEMON)
-
-    def _tidy_permissions(self) -> None:
-        layout, settings = self._layout, self._settings.of_root
-        readers, secret = settings.output.readers, settings.holds_secrets
-        tidy_permissions(layout.database, layout.lock, layout.root / FILE_NAME, readers=readers, secret=secret)
 
     def _driven(self, steps: Generator[None, None, T]) -> T:
         """Runs a long step of the start to its end."""
@@ -188,235 +179,93 @@ class Daemon:
         if now < self._last_turn:
             log.warning("the clock was set back by %.0f s", self._last_turn - now)
             self._parts.pauses.try_now()
-            self._next_take = now
+            self._scans.clock_was_set_back(now)
             self._set_back = True
         self._last_turn = now
         if self._to_reload.is_set():
             self._to_reload.clear()
-            self._read_settings()
+            self._reloading.read()
         if self._reloading.waits and not self._parts.dispatcher.is_busy:
-            self._apply_new_settings()
+            self._reloading.apply(self._parts.dispatcher, self._scans)
+            self._wake.set()
         next_job = None
-        with self._pausing():
-            next_job = self._work(now)
-        self._take_decisions()
+        with self._parts.pauses.catching():
+            self._read(now)
+            next_job = self._line.work(now, may_begin=not self._reloading.waits)
+        self._line.take_decisions()
         self._tell()
         self._announce()
         put_off = self._wake.is_set()
-        scan_at = min(self._schedule.due_at(woken=put_off), self._results_schedule.due_at(woken=False))
-        scan_in = scan_at - time.monotonic()
+        scan_in = self._scans.due_in(woken=put_off)
         to_apply = self._reloading.waits and not self._parts.dispatcher.is_busy
-        due = [now] if self._more_to_rate or self._parts.results.more or to_apply else []
+        due = [now] if self._line.more_to_rate or self._parts.results.more or to_apply else []
         if (try_again := self._parts.pauses.try_again_at()) is not None:
             due.append(try_again)
         else:
             back_in = self._parts.dispatcher.devices.back_in()
             due += [self._clock() + back_in] if back_in is not None else []
-            moments = (self._next_take, next_job, self._parts.outbox.due_at())
+            moments = (self._scans.next_take, next_job, self._parts.outbox.due_at())
             due += [moment for moment in moments if moment is not None]
         return max(0.0, min([scan_in, *(moment - self._clock() for moment in due)])), put_off
 
-    def _work(self, now: float) -> float | None:
-        """Does what is due; gives the moment when the next job may be begun. Raises EnvironmentTrouble."""
+    def _read(self, now: float) -> None:
+        """Reads results and inboxes where that is due, and carries out commands. Raises EnvironmentTrouble."""
         if self._set_back:
             self._ledger.jobs.clamp_waits(now + self._settings.of_root.retry.backoff_seconds)
             self._set_back = False
-        if self._parts.results.more or self._results_schedule.is_due(time.monotonic(), woken=False):
-            self._scan_results(now)
+        if self._scans.results_are_due:
+            self._read_results(now)
             for _ in self._parts.given_stars.act():
-                self._alive()
-        if self._schedule.is_due(time.monotonic(), woken=self._wake.is_set()):
-            self._scan(now)
-        try_again = self._parts.pauses.try_again_at()
-        if try_again is not None and now >= try_again:
-            self._resume()
-        asked_until = self._parts.pauses.asked_until(now)
-        if not self._parts.pauses.in_trouble:
-            if self._next_take is not None and now >= self._next_take:
-                taken = self._parts.intake.take(now)
-                self._next_take = taken.next_at
-                for follower, why in self._parts.completion.follow(taken.followers):
-                    self._parts.intake.stays(follower.sighting, why)
-                for path in taken.new:
-                    self._watcher.found(path)
-            if asked_until is None and not self._reloading.waits and not self._stopping.is_set():
-                self._parts.dispatcher.feed(now)
-            self._publish_if_due(now)
-            self._parts.completion.finish_sources()
-            self._more_to_rate = self._parts.ratings.work(self._settings.of_root.output.rating)
-            self._take_decisions()
-            self._parts.pauses.works()
-        if asked_until is not None:
-            return asked_until
-        return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
+                self._line.alive()
+        if self._scans.inboxes_are_due:
+            for asked in self._scans.read_inboxes(now):
+                if asked is not None:
+                    asked.answer = self._answer(asked)
+                self._line.alive()
+                self._tell()
 
-    def _publish_if_due(self, now: float) -> None:
-        """Many at a time, but at once where nothing more is in work, or a device waits for what may follow."""
-        due, dispatcher = self._parts.outbox.due_at(), self._parts.dispatcher
-        if due is not None and (now >= due or dispatcher.is_free or not dispatcher.expects_news):
-            self._parts.outbox.publish()
-        self._parts.outbox.place_again(now)
-
-    def _scan_results(self, now: float) -> None:
-        """Before commands are carried out: they find images where those are."""
-        began = time.monotonic()
-        settings = self._settings.of_root
-        self._results_schedule.begin(began, settings.retry.pause_seconds)
-        self._parts.guard.check_root()
-        for _ in self._parts.results.scan(now):
-            self._alive()
-        clear_old_claims(self._layout, self._ledger.jobs.get)
-        ended = time.monotonic()
-        self._results_schedule.end(began, ended, settings.watch.rescan_seconds, events_come=True)
-
-    def _scan(self, now: float) -> None:
-        began = time.monotonic()
-        self._wake.clear()
-        settings = self._settings.of_root
-        self._schedule.begin(began, settings.retry.pause_seconds)
-        self._parts.guard.check_root()
-        self._parts.outbox.publish()
-        for asked in self._parts.commands.obey():
-            if asked is not None:
-                asked.answer = self._answer(asked)
-            self._alive()
-            self._tell()
-        self._parts.tasting.work()
-        in_work = {job.drop_id for job in (*self._parts.dispatcher.in_work, *self._parts.outbox.gathered)}
-        self._parts.intake.scan(now, in_work, self._parts.outbox.held_paths, fresh=self._watcher.is_fresh())
-        # An inbox that was removed and made again needs a new watch; one that cannot be watched is read often.
-        self._watcher.ensure()
-        watch, events_come = settings.watch, self._watcher.alive
-        every = watch.rescan_seconds if events_come else min(watch.rescan_seconds, watch.poll_seconds)
-        self._schedule.end(began, time.monotonic(), every, events_come=events_come)
-        self._next_take = now
+    def _read_results(self, now: float) -> None:
+        for _ in self._scans.read_results(now):
+            self._line.alive()
 
     def _listen(self, wait: float, scan_is_put_off: bool) -> None:
         """Waits for the executor, for an event of the file system, or until something is due."""
         if self._reporter.is_late:
             wait = min(wait, live.WRITE_EVERY)
         if self._parts.dispatcher.expects_news:
-            self._hear(min(wait, _BUSY_WAIT))
+            self._line.hear(min(wait, _BUSY_WAIT))
             self._tell()
             return
-        self._hear(0)  # lets an idle worker go
+        self._line.hear(0)  # lets an idle worker go
         wait = min(wait, _BUSY_WAIT if self._parts.dispatcher.expects_news else _IDLE_WAIT)
         if scan_is_put_off:
             self._stopping.wait(wait)
         elif self._wake.wait(wait):
             self._stopping.wait(0.02)  # a copied folder comes as a burst of events: one scan for all of them
 
-    def _hear(self, wait: float) -> None:
-        heard = self._parts.dispatcher.hear(wait)
-        if heard.trouble is not None and heard.trouble.kind == Outdated.kind:
-            self._outdated = heard.trouble  # nothing can be begun by this process any more
-            self.stop()
-        elif heard.trouble is not None:
-            self._pause(heard.trouble)
-        for ended in heard.ended:
-            with self._pausing():
-                if self._parts.completion.end(ended):
-                    self._parts.dispatcher.forget([ended.job.id])
-            if self._parts.outbox.is_full:
-                self._parts.outbox.publish()
-                self._alive()
-        self._take_decisions()
-
-    def _take_decisions(self) -> None:
-        """What the parts have found since this was done last."""
-        pause = self._parts.outbox.take_pause()
-        if pause is not None:
-            self._pause(pause.error, pause.until)
-        if self._parts.sources.look_again:
-            self._wake.set()
-        self._reporter.events(self._parts.outbox.events())
-        for news in self._parts.dispatcher.devices.take_news():
-            self._reporter.device(news)
-
-    @contextlib.contextmanager
-    def _pausing(self) -> Iterator[None]:
-        """Trouble with the machine, of whatever kind, ends nothing: for a while nothing new is begun."""
-        try:
-            yield
-        except EnvironmentTrouble as error:
-            self._pause(error.info())
-        except OSError as error:  # whose fault it is, no part has said
-            log.warning("unexpected %s", type(error).__name__, exc_info=error)
-            self._pause(explain(error).info())
-
-    def _pause(self, error: ErrorInfo, until: float | None = None) -> None:
-        usual = self._clock() + self._settings.of_root.retry.pause_seconds
-        self._parts.pauses.trouble(error, until or usual)
-
     def _reason(self) -> str | None:
         """Why nothing is begun, if so."""
         return self._parts.pauses.reason(self._clock()) or self._parts.dispatcher.devices.why_none
 
-    def _resume(self) -> None:
-        """Finishes what was begun; raises EnvironmentTrouble while that cannot be."""
-        self._parts.outbox.resume()
-        self._parts.completion.resume()
-        if not self._recovered:
-            recovered = self._ledger.jobs.recover()
-            self._recovered = True
-            if recovered:
-                log.info("%d jobs that were in work go back into the queue", recovered)
-                self._parts.completion.quarantine()
-        self._parts.pauses.trouble_is_over()
-
     def _answer(self, asked: Asked) -> dict[str, Any]:
         """Does what only the loop can."""
         if asked.what == "reload":
-            return {**self._read_settings(), "waits_for_work": self._parts.dispatcher.is_busy}
+            return {**self._reloading.read(), "waits_for_work": self._parts.dispatcher.is_busy}
         self.stop()
         in_work = [{"kind": job.kind, "source_file": job.source_file} for job in self._parts.dispatcher.in_work]
         waiting = self._ledger.jobs.open_count() - len(in_work)
         grace = self._settings.of_root.executor.stop_grace_seconds
         return {"finishing": in_work, "waiting": waiting, "grace_seconds": grace}
 
-    def _read_settings(self) -> dict[str, Any]:
-        """They are in force when nothing is in work any more. A bad file changes nothing."""
-        told = self._reloading.read(self._settings.of_root)
-        if not self._reloading.waits:
-            self._reporter.reloading()
-            self._reporter.ready()
-        return told
-
-    def _apply_new_settings(self) -> None:
-        """Between two batches: what is in work is done as it was begun."""
-        self._reporter.reloading()
-        before = self._settings.of_root
-        settings = self._reloading.take()
-        if settings is not None:
-            self._settings.change(settings)
-            self._tidy_permissions()
-            self._reporter.settings_changed(settings)
-            self._parts.dispatcher.settings_changed(before)
-            if (before.inbox, before.watch.mode) != (settings.inbox, settings.watch.mode):
-                self._watcher.stop()
-                self._watcher = self._new_watcher()
-                self._watcher.ensure()
-            log_changes(before, settings)
-            self._wake.set()
-        self._reporter.ready()
-
-    def _new_watcher(self) -> Watcher:
-        settings = self._settings.of_root
-        inboxes = [self._layout.inbox(name) for name in settings.inboxes]
-        return Watcher([*inboxes, self._layout.control], self._wake, settings.watch.mode)
-
     def _tell(self) -> None:
         self._reporter.snapshot(self._clock(), self._snapshot)
-
-    def _alive(self) -> None:
-        self._reporter.alive(loading=self._parts.dispatcher.devices.is_loading)
 
     def _announce(self) -> None:
         """To hooks and people: that nothing is begun any more, or that everything is done."""
         reason, outbox = self._reason(), self._parts.outbox
         if reason is not None:
             self._reporter.paused(reason)
-        elif self._reporter.is_news(outbox.done, outbox.failed) and self._drained():
+        elif self._reporter.is_news(outbox.done, outbox.failed) and self._line.is_drained():
             self._reporter.idle(outbox.done, outbox.failed)
 
     def _snapshot(self) -> live.Snapshot:
@@ -425,7 +274,7 @@ class Daemon:
         return live.snapshot(
             started_at=self._started_at,
             now=self._clock(),
-            watcher=self._watcher.mode,
+            watcher=self._scans.watcher.mode,
             progress=shown.progress if shown else None,
             since=shown.stage_since if shown else 0.0,
             done=self._parts.outbox.done,
@@ -442,16 +291,6 @@ class Daemon:
             devices=devices.told(),
         )
 
-    def _drained(self) -> bool:
-        """Whether nothing is left to do, but for what waits for a person."""
-        parts = self._parts
-        busy = parts.dispatcher.is_busy or parts.outbox.gathered or self._more_to_rate or parts.results.more
-        if busy or parts.sources.look_again or parts.intake.unsettled > parts.intake.held:
-            return False
-        with self._pausing():
-            return self._parts.outbox.is_all_done()
-        return False
-
     def _shut_down(self, orderly: bool) -> None:
         """No new claims; the image in work is finished or put back; the executor, then the ledger.
 
@@ -460,9 +299,9 @@ class Daemon:
         self._reporter.stopping()
         if not self._is_open:
             return
-        self._watcher.stop()
+        self._scans.watcher.stop()
         try:
-            self._finish(orderly)
+            self._line.finish(orderly=orderly)
             if self._is_sound:
                 self._parts.guard.check_root()
                 self._reporter.snapshot(self._clock(), self._snapshot, force=True)
@@ -477,22 +316,3 @@ class Daemon:
             else:
                 leave(self._layout, self._ledger, self._parts.guard)
             self._reporter.close(orderly=orderly and self._is_sound)
-
-    def _finish(self, orderly: bool) -> None:
-        """What is in work, and then the executor."""
-        if orderly:
-            self._reporter.finishing(self._parts.dispatcher.in_work, self._ledger.jobs.open_count())
-        try:
-            self._parts.dispatcher.interrupt()
-            deadline = time.monotonic() + (self._settings.of_root.executor.stop_grace_seconds if orderly else 0)
-            while self._parts.dispatcher.is_busy and time.monotonic() < deadline:
-                self._hear(0.2)
-                self._alive()
-        finally:
-            self._parts.dispatcher.close()
-        with contextlib.suppress(EnvironmentTrouble):
-            if orderly:
-                self._parts.outbox.publish()
-                for job in self._parts.dispatcher.in_work:
-                    self._parts.completion.release(job)
-        self._take_decisions()

@@ -58,7 +58,8 @@ class Parts:
     ) -> Parts:
         router = Router(settings.policy)
         guard = Guard(layout, [layout.lock, *database_files(layout.database)])
-        sources, pauses, companions = Sources(layout, ledger), Pauses(layout.hold), Companions(layout, ledger)
+        sources, companions = Sources(layout, ledger), Companions(layout, ledger)
+        pauses = Pauses(layout.hold, settings, clock)
         dispatcher = Dispatcher(layout, settings, ledger, executor, guard, sources)
         outbox = Outbox(layout, settings, ledger, guard, sources, companions, clock)
         results = Results(layout, settings, ledger, outbox, sources)

@@ -6,11 +6,15 @@ import contextlib
 import json
 import logging
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.errors import EnvironmentTrouble
 from hotfolder.files.durable import write_durably
+from hotfolder.files.trouble import explain
 from hotfolder.types import ErrorInfo
 
 log = logging.getLogger(__name__)
@@ -27,7 +31,9 @@ class Pause:
 class Pauses:
     """Both reasons for waiting. What a person asked for is kept in a file, so that a restart does not forget it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, settings: FolderSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
         self._trouble: tuple[float, ErrorInfo] | None = None  # until when, why
         self._logged = ""  # the trouble, as it was logged; empty when work goes on
         self._file = file
@@ -45,12 +51,24 @@ class Pauses:
     def in_trouble(self) -> bool:
         return self._trouble is not None
 
-    def trouble(self, error: ErrorInfo, until: float) -> None:
-        """Nothing is begun until then; said once, as long as it is the same."""
+    @contextlib.contextmanager
+    def catching(self) -> Iterator[None]:
+        """Trouble with the machine, of whatever kind, ends nothing: for a while nothing new is begun."""
+        try:
+            yield
+        except EnvironmentTrouble as error:
+            self.trouble(error.info())
+        except OSError as error:  # whose fault it is, no part has said
+            log.warning("unexpected %s", type(error).__name__, exc_info=error)
+            self.trouble(explain(error).info())
+
+    def trouble(self, error: ErrorInfo, until: float | None = None) -> None:
+        """Nothing is begun until then, or for the usual time; said once, as long as it is the same."""
         if gist(error.message) != self._logged:
             self._logged = gist(error.message)
             log.error("paused: %s (%s)", error.message, error.fix)
-        self._trouble = (until, error)
+        usual = self._clock() + self._settings.of_root.retry.pause_seconds
+        self._trouble = (until or usual, error)
 
     def try_again_at(self) -> float | None:
         """When the trouble may be over."""

@@ -186,9 +186,9 @@ def test_a_reload_while_a_command_works_without_a_daemon_is_told_that_none_runs(
     class Late(Daemon):
         asked: Path
 
-        def _scan_results(self, now: float) -> None:
+        def _read_results(self, now: float) -> None:
             self.asked = mailbox.ask(layout, {"do": "reload"})
-            super()._scan_results(now)
+            super()._read_results(now)
 
     line = Late(layout.root, settings(layout), ScriptedExecutor(always(6.2)))
     line.obey()

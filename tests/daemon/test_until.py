@@ -170,7 +170,7 @@ def test_a_run_is_cancelled_between_a_judgement_and_the_next_seed(
     def late(self: Completion) -> None:
         if not asked and rows(layout, "SELECT count(*) FROM images WHERE score IS NOT NULL") == [(1,)]:
             asked.append(mailbox.ask(layout, {"do": "cancel", "all": True}))
-            running._scan(time.time())  # commands are obeyed
+            list(running._scans.read_inboxes(time.time()))  # commands are obeyed
         real(self)
 
     monkeypatch.setattr(Completion, "finish_sources", late)

@@ -238,10 +238,12 @@ def test_an_inbox_that_is_removed_is_made_and_watched_again(
     thread.start()
     try:
         wait_for(layout.live_status.exists, 10, "it runs")
-        observer = line._watcher._observer
+        observer = line._scans.watcher._observer
         layout.inbox(Kind.SCORE).rmdir()
         wait_for(layout.inbox(Kind.SCORE).is_dir, 10, "the inbox is there again")
-        wait_for(lambda: line._watcher._observer is not observer and line._watcher.alive, 10, "a new watch")
+        wait_for(
+            lambda: line._scans.watcher._observer is not observer and line._scans.watcher.alive, 10, "a new watch"
+        )
         path = picture(layout.inbox(Kind.SCORE) / "a.png")
         wait_for(lambda: told(path), 10, "the new watch tells of the file: no scan has to find it")
         wait_for(lambda: (layout.root / "keep/a.png").exists(), 10, "the file is scored")

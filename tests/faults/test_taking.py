@@ -315,11 +315,13 @@ def test_a_watch_that_dies_is_started_anew(layout: Layout, monkeypatch: pytest.M
     line = daemon(layout, ScriptedExecutor(always(6.6)), WATCH__RESCAN_SECONDS="0.5")
     with working(line):
         wait_for(layout.live_status.exists, 20, "it runs")
-        observer = line._watcher._observer
+        observer = line._scans.watcher._observer
         assert observer is not None
         for emitter in observer.emitters:
             emitter.stop()
-        wait_for(lambda: line._watcher._observer is not observer and line._watcher.alive, 10, "a new watch")
+        wait_for(
+            lambda: line._scans.watcher._observer is not observer and line._scans.watcher.alive, 10, "a new watch"
+        )
         path = picture(layout.inbox(Kind.SCORE) / "a.png")
         wait_for(lambda: told(path), 10, "the new watch tells of the file: no scan has to find it")
         wait_for((layout.root / "keep/a.png").exists, 10, "it works on")

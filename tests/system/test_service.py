@@ -92,7 +92,7 @@ def test_ready_only_when_it_watches_and_stopping_on_sigterm(layout: Layout, mana
 
 def test_ready_is_told_after_the_watch_is_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = []
-    monkeypatch.setattr(Notifier, "ready", lambda _: watched.append(at_work._watcher.alive))
+    monkeypatch.setattr(Notifier, "ready", lambda _: watched.append(at_work._scans.watcher.alive))
     at_work = daemon(layout, ScriptedExecutor(always(6.6)))
     at_work.run(once=True)
     assert watched == [True]
