@@ -95,6 +95,15 @@ class Dispatcher:
         return self.is_busy or self._has_remnants or self._waits_for_models
 
     @property
+    def results_may_wait(self) -> bool:
+        """Whether what has ended may be published a little later, together with more.
+
+        Not where nothing more will come, a device has nothing to do but what may follow, or a job is in work with
+        which a daemon has died before: should it do so again, it must take nothing with it that has ended.
+        """
+        return self.expects_news and not self.is_free and not any(job.crashes for job in self.in_work)
+
+    @property
     def _has_remnants(self) -> bool:
         """Whether a device that has nothing in work is not through with what it had, or its worker is just leaving."""
         capacity = self._executor.capacity()

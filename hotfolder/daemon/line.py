@@ -75,9 +75,9 @@ class Line:
         return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
 
     def _publish_if_due(self, now: float) -> None:
-        """Many at a time, but at once where nothing more is in work, or a device waits for what may follow."""
-        due, dispatcher = self._parts.outbox.due_at(), self._parts.dispatcher
-        if due is not None and (now >= due or dispatcher.is_free or not dispatcher.expects_news):
+        """Many at a time, or at once."""
+        due = self._parts.outbox.due_at()
+        if due is not None and (now >= due or not self._parts.dispatcher.results_may_wait):
             self._parts.outbox.publish()
         self._parts.outbox.place_again(now)
 

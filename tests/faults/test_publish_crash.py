@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hotfolder.daemon import outbox
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.actions import Actions
@@ -43,7 +44,10 @@ class Fuse:
 
 @contextmanager
 def fused(monkeypatch: pytest.MonkeyPatch, fuse: Fuse) -> Iterator[None]:
-    """Puts the fuse before and after every rename, fsync, write and commit of publishing."""
+    """Puts the fuse before and after every rename, fsync, write and commit of publishing.
+
+    Results are not held to be published with others: the steps of every run are the same, however long they take.
+    """
 
     def wrap(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -55,6 +59,7 @@ def fused(monkeypatch: pytest.MonkeyPatch, fuse: Fuse) -> Iterator[None]:
         return wrapped
 
     with monkeypatch.context() as patch:
+        patch.setattr(outbox, "TOGETHER_SECONDS", 0.0)
         for name in ("rename", "fsync", "write"):
             patch.setattr(Beneath, name, wrap(name, getattr(Beneath, name)))
         parts = (
