@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from hotfolder.cli.doctor.command import examine
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.faults.disks import working
+from tests.support import forks
 from tests.support.live import wait_for
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
@@ -34,9 +33,7 @@ def without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_healthy_root_has_no_failure(layout: Layout) -> None:
-    command = [sys.executable, "-m", "hotfolder", "doctor", "--json", "--root", str(layout.root)]
-    environ = {**os.environ, "HOTFOLDER_OUTPUT__MIN_FREE_MB": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)
+    done = forks.hotfolder("doctor", "--json", "--root", layout.root, HOTFOLDER_OUTPUT__MIN_FREE_MB="1")
     assert done.returncode == 0, done.stdout
     document = json.loads(done.stdout)
     assert document["fail"] == 0

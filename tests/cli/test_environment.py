@@ -14,23 +14,26 @@ from hotfolder.folders.layout import Layout
 from hotfolder.home import user_folder
 from hotfolder.types import Kind
 from tests.faults.disks import mounted, run
+from tests.support import forks
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
 
 
-def hotfolder(
-    *arguments: str, program: tuple[str, ...] = ("-m", "hotfolder"), **environ: str
-) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr of a command in this environment and no other."""
-    command = [sys.executable, *program, *arguments]
+def hotfolder(*arguments: str, program: tuple[str, ...] = (), **environ: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of a command in this environment and no other; Python starts for a program."""
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
     env = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environ}
-    done = subprocess.run(command, capture_output=True, env=env, timeout=120, cwd="/")
-    told = done.stderr.decode(errors="replace")
-    assert "Traceback" not in told, f"{arguments}: {told}"
-    return done.returncode, done.stdout.decode(errors="replace"), told
+    if program:
+        command = [sys.executable, *program, *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=env, timeout=120, cwd="/"
+        )
+    else:
+        done = forks.run("hotfolder", *arguments, env=env, cwd=Path("/"))
+    assert "Traceback" not in done.stderr, f"{arguments}: {done.stderr}"
+    return done.returncode, done.stdout, done.stderr
 
 
 #: `python -m hotfolder` for a user whom the list of users does not know.
@@ -66,16 +69,17 @@ def test_names_are_utf8_in_every_locale(layout: Layout, encoding: str) -> None:
     name = "пик – ü"
     picture(layout.inbox(Kind.SCORE) / f"{name}.png")
     daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    program = ("-m", "hotfolder")
     odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": encoding}
     shown = name.encode(encoding or "utf-8", "backslashreplace").decode("utf-8", "replace")
     for command in ("top", "export --csv", "query 'SELECT path FROM results'", f"show 'keep/{name}.png'"):
         words = [*shlex.split(command), "--root", str(layout.root)]
-        code, told, error = hotfolder(*words, **odd)
+        code, told, error = hotfolder(*words, program=program, **odd)
         assert code == 0, error
         assert f"keep/{shown}.png" in told
-    code, told, _ = hotfolder("score", str(layout.root / f"keep/{name}.png"), **odd)
+    code, told, _ = hotfolder("score", str(layout.root / f"keep/{name}.png"), program=program, **odd)
     assert (code, shown in told) == (0, True)
-    code, _, told = hotfolder("why", "/nowhere/ü", "--root", str(layout.root), **odd)
+    code, _, told = hotfolder("why", "/nowhere/ü", "--root", str(layout.root), program=program, **odd)
     assert code == 2
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from spandrel.architectures.Compact import Compact
 from hotfolder.cli.run import load_checked
 from hotfolder.errors import ModelMissing, UsageError
 from hotfolder.models.registry import BUILTIN, Catalogue
+from tests.support import forks
 from tests.support.hub import Hub, Repository, serve, sha256
 from tests.support.roots import picture as draw
 
@@ -93,8 +93,7 @@ def run(home: Path, hub: Hub | None, *arguments: str, **environ: str) -> subproc
         "HF_HUB_DISABLE_XET": "1",
         **environ,
     }
-    command = [sys.executable, "-m", "hotfolder", "--root", str(home / "root"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    return forks.run("hotfolder", "--root", str(home / "root"), *arguments, env=env)
 
 
 def listed(home: Path, hub: Hub) -> dict[str, dict[str, Any]]:

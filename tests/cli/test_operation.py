@@ -20,6 +20,7 @@ import pytest
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.faults.disks import wait_for_pause, working
+from tests.support import forks
 from tests.support.live import wait_for
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
@@ -29,8 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def hotfolder(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hotfolder", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return forks.hotfolder(*arguments)
 
 
 def test_install_writes_a_unit_that_systemd_takes_and_uninstall_removes_it(tmp_path: Path) -> None:

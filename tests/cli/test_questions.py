@@ -19,6 +19,7 @@ from hotfolder.folders.layout import Layout
 from hotfolder.imaging.metadata import read_generation
 from hotfolder.ledger import migrations
 from hotfolder.types import Item, Kind
+from tests.support import forks
 from tests.support.roots import daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
@@ -28,8 +29,7 @@ SCORES = {1: 4.0, 2: 6.6, 3: 8.0}
 
 
 def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return forks.hotfolder(*arguments, "--root", layout.root)
 
 
 def answer(layout: Layout, *arguments: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.status import mailbox
 from hotfolder.types import Item, Kind
 from tests.faults.disks import paused, wait_for_pause, working
+from tests.support import forks
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
 from tests.support.scripted import ScriptedExecutor, always
@@ -31,8 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return forks.hotfolder(*arguments, "--root", layout.root)
 
 
 def test_pause_and_resume(layout: Layout) -> None:

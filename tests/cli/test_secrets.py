@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
+from tests.support import forks
 from tests.support.live import LiveDaemon, wait_for
 from tests.support.roots import picture
 
@@ -49,10 +47,7 @@ def configure(layout: Layout, urls: object, keep: float = 6.5) -> None:
 
 def hotfolder(layout: Layout, *arguments: str, **environ: str) -> str:
     """Everything that a command writes."""
-    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={**os.environ, **_ENVIRON, **environ}
-    )
+    done = forks.hotfolder(*arguments, "--root", layout.root, **_ENVIRON, **environ)
     return done.stdout + done.stderr
 
 

@@ -7,7 +7,6 @@ import os
 import random
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from hotfolder.ledger.ledger import Ledger
 from hotfolder.status import mailbox
 from hotfolder.types import Batch, Item, Kind, Progress
 from tests.faults.disks import working
+from tests.support import forks
 from tests.support.live import wait_for
 from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
 from tests.support.scripted import Script, ScriptedExecutor, always
@@ -35,8 +35,7 @@ pytestmark = pytest.mark.slow
 
 
 def hotfolder(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hotfolder", *arguments, "--root", str(layout.root)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return forks.hotfolder(*arguments, "--root", layout.root)
 
 
 # --- the database --------------------------------------------------------------------------------

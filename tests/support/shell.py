@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
 
+from tests.support import fork_client, forks
 from tests.support.roots import picture
 
 
 class Home:
     """An empty home. `hotfolder` is this very code; what would change the machine only notes that it was called.
 
-    Nor is anything measured: that takes minutes, and has tests of its own.
+    Nor is anything measured: that takes minutes, and has tests of its own. With $APART 'apart', each command is a
+    start of Python.
     """
 
     def __init__(self, folder: Path, **environ: str) -> None:
@@ -29,7 +31,10 @@ class Home:
         self._bin.mkdir()
         self.calls = folder / "calls"
         self._environ = environ
-        self.command("hotfolder", f'[ "$1" = bench ] && exit 0\nexec "{sys.executable}" -m hotfolder "$@"')
+        # Started by Python where it looks who its parents are, or may not reach the rest of the machine.
+        apart = f'case "$1$APART" in bench*) exit 0;; --*|*apart) exec "{sys.executable}" -m hotfolder "$@";; esac'
+        fork = f'exec "{sys.executable}" -IS "{fork_client.__file__}" "{forks.address()}" hotfolder "$@"'
+        self.command("hotfolder", f"{apart}\n{fork}")
         for name in ("uv", "pip", "systemctl", "journalctl", "loginctl"):
             self.command(name, f'echo "{name} $*" >> "{self.calls}"')
         active = 'case "$*" in *show*) echo LoadState=loaded; echo ActiveState=active;; esac'
@@ -48,6 +53,7 @@ class Home:
             "NO_COLOR": "1", **self._environ,
         }  # fmt: skip
         # Not the last command: bash would become it, and no shell would be its parent, as on a terminal one is.
+        env |= {"APART": "apart"} if before else {}
         words = [*before, "bash", "-euo", "pipefail", "-c", f"{script}\n:"]
         return subprocess.run(words, cwd=self.path, env=env, capture_output=True, text=True, timeout=600)
 
