@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 # Several tests at a time: each has one core. Before torch is imported, here and in what the tests start.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -58,12 +59,16 @@ def _what_was_imported_stays() -> None:
     gc.freeze()
 
 
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that are marked 'cuda' are skipped where there is no card; what has to be alone comes first.
 
     Later it would wait for whatever the others have begun, and they for it.
     """
-    lonely = {item.path for item in items if item.get_closest_marker("alone")}
+    lonely = {item.path for item in items if item.get_closest_marker("alone") or "alone" in _fixtures(item)}
     items.sort(key=lambda item: item.path not in lonely)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     reason = why_no_card() if marked else None  # torch is imported only where it is asked for
@@ -92,23 +97,46 @@ def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masking, "_pattern", masking._pattern)
 
 
-@pytest.fixture(autouse=True)
-def _alone(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests that are marked 'alone' wait until no other runs, and let none begin.
+class _Room:
+    """What tests are in: many at a time, or one that has waited for all others, and lets none begin.
 
     Two locks: who waits for all others holds the turnstile, so that no others come in between.
     """
+
+    def __init__(self, turnstile: IO[str], room: IO[str]) -> None:
+        self._turnstile, self._room = turnstile, room
+
+    def enter(self, mode: int) -> None:
+        fcntl.flock(self._turnstile, fcntl.LOCK_EX)
+        fcntl.flock(self._room, mode)
+        fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        fcntl.flock(self._room, fcntl.LOCK_UN)  # or two who want to be alone would wait for each other
+        self.enter(fcntl.LOCK_EX)
+        yield
+        fcntl.flock(self._room, fcntl.LOCK_SH)
+
+
+@pytest.fixture(autouse=True)
+def _room(request: pytest.FixtureRequest) -> Iterator[_Room | None]:
+    """Tests that are marked 'alone' wait until no other runs, and let none begin. None where none can."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     if run is None:
-        yield
+        yield None
         return
-    mode = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
     place = Path(tempfile.gettempdir()) / f"hotfolder-tests-{run}"
     with place.with_suffix(".turnstile").open("w") as turnstile, place.with_suffix(".room").open("w") as room:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(room, mode)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
-        yield
+        made = _Room(turnstile, room)
+        made.enter(fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        yield made
+
+
+@pytest.fixture
+def alone(_room: _Room | None) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """For a part of a test: what the mark of this name is for all of it."""
+    return _room.alone if _room is not None else contextlib.nullcontext
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -20,6 +20,9 @@ from hotfolder.types import Kind
 from tests.support.live import REPOSITORY, wait_for
 from tests.support.roots import QUICK, rows, settings
 
+#: Of a core: less than a daemon may take that has nothing to do. Of its own time, whatever else works meanwhile.
+_IDLE = 0.03
+
 
 def make(inbox: Path, count: int) -> None:
     for number in range(count):
@@ -29,10 +32,11 @@ def make(inbox: Path, count: int) -> None:
 
 
 @contextmanager
-def daemon_whose_worker_never_ends(layout: Layout) -> Iterator[psutil.Process]:
-    """So that every file stays where it is."""
+def daemon_whose_worker_never_ends(layout: Layout, **more: str) -> Iterator[psutil.Process]:
+    """So that every file stays where it is; with more settings, as variables of the environment."""
     command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "-1"]
-    process = subprocess.Popen(command, env={**os.environ, **QUICK}, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+    environ = {**os.environ, **QUICK, **more}
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
     try:
         wait_for(layout.live_status.exists, 60, "it runs")
         yield psutil.Process(process.pid)
@@ -47,7 +51,8 @@ def taken(layout: Layout) -> int:
 
 def while_it_is_stopped(layout: Layout, count: int) -> str:
     """SIGSTOP, so many files, SIGCONT: the kernel's queue overflows."""
-    with daemon_whose_worker_never_ends(layout) as process:
+    # What was missed is told with the next regular look, which comes every half a minute else.
+    with daemon_whose_worker_never_ends(layout, HOTFOLDER_WATCH__RESCAN_SECONDS="5") as process:
         time.sleep(1)
         process.send_signal(signal.SIGSTOP)
         make(layout.inbox(Kind.SCORE), count)
@@ -86,10 +91,13 @@ def at_start(layout: Layout, count: int) -> str:
             time.sleep(0.2)
         took = time.monotonic() - began
         time.sleep(3)
-        # The lower of two: one of them may hold the regular scan of all files, or other programs' work.
-        share = min(_share_of_a_core(process, 8), _share_of_a_core(process, 8))
+        share = _share_of_a_core(process, 8)
+        if (
+            share >= _IDLE
+        ):  # it may have been the regular scan of all files, which does not come twice in that time
+            share = _share_of_a_core(process, 8)
         peak = max(peak, process.memory_info().rss)
-    assert share < 0.03
+    assert share < _IDLE
     assert peak < 150e6
     return (
         f"{count:,} files at the start: read in {scanned:.2f} s, {peak / 1e6:.0f} MB at most, taken in {took:.0f} s, "

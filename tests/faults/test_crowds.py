@@ -10,11 +10,9 @@ from tests.faults import crowds
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.alone
 def test_twenty_thousand_files_while_it_is_stopped(layout: Layout) -> None:
     crowds.while_it_is_stopped(layout, 20_000)
 
 
-@pytest.mark.alone
 def test_many_files_at_the_start(layout: Layout) -> None:
     crowds.at_start(layout, 4_000)
