@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.forks import load
 from tests.support.people import Person
 
 GROUP = 43210
@@ -64,9 +65,7 @@ def command_lines(place: str) -> Sequence[str]:
 
 def as_person(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Runs every command in a child of its own, where all that is needed is imported already."""
-    import hotfolder.cli.app
-    import hotfolder.cli.run  # noqa: F401 - what most commands need
-
+    load()
     results = []
     for place, folder in spec["folders"].items():
         for number, line in enumerate(spec["lines"][place]):

@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,8 @@ from pathlib import Path
 from hotfolder.files import identity
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
-from tests.support.live import REPOSITORY, wait_for
+from tests.support import forks
+from tests.support.live import wait_for
 from tests.support.roots import QUICK, daemon, new_root, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
@@ -222,11 +222,10 @@ def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: 
     return _told("killed" if kills else "running", layout, person)
 
 
-def _start(layout: Layout, *, inodes: bool) -> subprocess.Popen[bytes]:
+def _start(layout: Layout, *, inodes: bool) -> forks.Fork:
     layout.live_status.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "0"]
-    command += [] if inodes else ["--no-inodes"]
-    process = subprocess.Popen(command, env=_ENVIRON, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+    words = ["tests.support.scripted_daemon", str(layout.root), "0", *([] if inodes else ["--no-inodes"])]
+    process = forks.start(*words, env=_ENVIRON)
     wait_for(layout.live_status.exists, 60, "it watches")
     return process
 

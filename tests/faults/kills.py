@@ -6,15 +6,14 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
 
 from hotfolder.folders.layout import Layout
 from tests.faults.load import accounted_for, fill
-from tests.support.live import REPOSITORY, LiveDaemon
+from tests.support import forks
+from tests.support.live import LiveDaemon
 from tests.support.roots import QUICK
 
 
@@ -22,19 +21,17 @@ def of_a_daemon_without_models(layout: Layout, kills: int, files: int, seed: int
     """Kills as soon and as often as possible: the daemon alone, whose jobs cost next to nothing."""
     rng = random.Random(seed)
     dropped = fill(layout, files, rng)
-    command = [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "0.002"]
+    words = ("tests.support.scripted_daemon", str(layout.root), "0.002")
     environ = {**os.environ, **QUICK}
     for _ in range(kills):
         layout.live_status.unlink(missing_ok=True)
-        process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+        process = forks.start(*words, env=environ)
         while not layout.live_status.exists() and process.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.uniform(0.0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    ended = subprocess.run(
-        [*command, "--once"], env=environ, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
-    )
+    ended = forks.run(*words, "--once", env=environ, timeout=300)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return f"{kills} kills of the daemon; {accounted_for(layout, dropped)}"
 

@@ -10,7 +10,6 @@ import argparse
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,8 @@ from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.faults.disks import run
 from tests.faults.load import digest
-from tests.support.live import REPOSITORY, wait_for
+from tests.support import forks
+from tests.support.live import wait_for
 from tests.support.roots import QUICK, check_consistent, files_in, new_root, picture, rows
 
 _OUTER_MB, _INNER_MB = 1024, 96
@@ -62,7 +62,7 @@ def _image(path: Path, megabytes: int, *make: str) -> Path:
 
 
 def _command(layout: Layout, *more: str) -> list[str]:
-    return [sys.executable, "-m", "tests.support.scripted_daemon", str(layout.root), "0.001", *more]
+    return ["tests.support.scripted_daemon", str(layout.root), "0.001", *more]
 
 
 def _drop(layout: Layout, number: int, *, synced: bool) -> tuple[str, str]:
@@ -93,13 +93,7 @@ def _after_a_cut(layout: Layout, must_be_there: dict[str, str]) -> int:
                     f"{stage}: {path} has a score and other content, {file.stat().st_size} bytes"
                 )
         if stage == "as it was found":
-            ended = subprocess.run(
-                _command(layout, "--once"),
-                env=_ENVIRON,
-                capture_output=True,
-                text=True,
-                cwd=REPOSITORY,
-            )
+            ended = forks.run(*_command(layout, "--once"), env=_ENVIRON)
             assert ended.returncode == 0, ended.stderr[-2000:]
     check_consistent(layout)
     found = [digest(layout.root / path) for path in files_in(layout, *_FOLDERS)]
@@ -117,7 +111,7 @@ def cuts(folder: Path, wanted: int, seed: int, *, synced: bool) -> str:
         with _mounted(image, folder / "inner") as inner:
             layout = new_root(inner)
             dropped: dict[str, str] = {}
-            process = subprocess.Popen(_command(layout), env=_ENVIRON, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+            process = forks.start(*_command(layout), env=_ENVIRON)
             try:
                 wait_for(layout.live_status.exists, 60, "it watches")
                 for _ in range(wanted):

@@ -25,7 +25,8 @@ import psutil
 
 from hotfolder.folders.layout import Layout
 from tests.faults.load import accounted_for, fill
-from tests.support.live import REPOSITORY, LiveDaemon, wait_for
+from tests.support import forks
+from tests.support.live import LiveDaemon, wait_for
 from tests.support.roots import QUICK, new_root
 
 #: What a daemon asks of the kernel that may fail.
@@ -90,14 +91,14 @@ class Scripted:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.log = layout.root.parent / "scripted.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forks.Fork | None = None
 
-    def running(self) -> subprocess.Popen[bytes]:
+    def running(self) -> forks.Fork:
         if self.process is None or self.process.poll() is not None:
             self.layout.live_status.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "tests.support.scripted_daemon", str(self.layout.root), "0.002"]
+            words = ("tests.support.scripted_daemon", str(self.layout.root), "0.002")
             with self.log.open("wb") as log:
-                self.process = subprocess.Popen(command, env={**os.environ, **QUICK}, stderr=log, cwd=REPOSITORY)
+                self.process = forks.start(*words, env={**os.environ, **QUICK}, stderr=log)
             process = self.process
             wait_for(lambda: self.layout.live_status.exists() or process.poll() is not None, 60, "it watches")
         return self.process
@@ -112,10 +113,8 @@ class Scripted:
         process = self.running()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, self.last_words()
-        command = [sys.executable, "-m", "tests.support.scripted_daemon", str(self.layout.root), "0.002", "--once"]
-        ended = subprocess.run(
-            command, env={**os.environ, **QUICK}, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
-        )
+        words = ("tests.support.scripted_daemon", str(self.layout.root), "0.002", "--once")
+        ended = forks.run(*words, env={**os.environ, **QUICK}, timeout=300)
         assert ended.returncode == 0, ended.stderr[-2000:]
 
 

@@ -127,15 +127,17 @@ def address() -> str:
 # --- in the process that makes children ----------------------------------------------------------
 
 
-def _load() -> None:
+def load() -> None:
     """What commands and daemons import sooner or later, but for what is heavy."""
     import hotfolder
 
     for module in pkgutil.walk_packages(hotfolder.__path__, "hotfolder."):
         if not module.name.removeprefix("hotfolder.").startswith((*_HEAVY, "__main__")):
             importlib.import_module(module.name)
-    # The latter looks at the environment when it is imported.
+    # The last looks at the environment when it is imported.
     assert not {"torch", "ray", "huggingface_hub"} & set(sys.modules)
+    gc.collect()
+    gc.freeze()  # children share what is not touched
 
 
 def _serve(path: Path) -> tuple[list[str], dict[str, str], list[int]]:
@@ -207,9 +209,7 @@ def _end(code: object) -> None:
 
 
 if __name__ == "__main__":
-    _load()
-    gc.collect()
-    gc.freeze()
+    load()
     asked = _serve(Path(sys.argv[1]))
     try:
         _become(*asked)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from watchdog.events import FileSystemEvent
 
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.watch import Watcher
+from tests.support import forks
 from tests.support.roots import QUICK
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,13 +50,9 @@ class LiveDaemon:
     def __init__(self, layout: Layout, *arguments: str, **environ: str) -> None:
         self.layout = layout
         self.log = layout.root.parent / "daemon.log"
+        words = ["hotfolder", "run", "--root", str(layout.root), *arguments]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "hotfolder", "run", "--root", str(layout.root), *arguments],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **QUICK, **environ},
-            )
+            self.process = forks.start(*words, stdout=log, stderr=log, env={**os.environ, **QUICK, **environ})
 
     def __enter__(self) -> LiveDaemon:
         return self
