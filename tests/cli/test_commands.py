@@ -13,6 +13,7 @@ import pytest
 
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
+from tests.support import forks
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -136,10 +137,10 @@ def test_why(worked: Layout, file: str, says: str) -> None:
     (worked.inbox(Kind.SCORE) / "lost.png").symlink_to("nowhere")
     (worked.inbox(Kind.SCORE) / "folder").symlink_to(worked.root / "keep")
     os.mkfifo(worked.inbox(Kind.SCORE) / "pipe.png")
-    done = hotfolder("why", file, "--root", worked.root)
+    done = forks.hotfolder("why", file, "--root", worked.root)
     assert done.returncode == 0
     assert says in done.stdout
-    document = json.loads(hotfolder("why", file, "--json", "--root", worked.root).stdout)
+    document = json.loads(forks.hotfolder("why", file, "--json", "--root", worked.root).stdout)
     assert says in document["reason"]
 
 

@@ -25,7 +25,7 @@ import pathlib, sys, time
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.lease import writers
 beneath = Beneath(pathlib.Path(sys.argv[1]).parent)
-end = time.monotonic() + 8
+end = time.monotonic() + 3
 found = set()
 while time.monotonic() < end:
     for _ in range(1000):
