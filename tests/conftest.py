@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from hotfolder.folders.layout import Layout
 from tests.support.roots import new_root
 
 
-def pytest_report_header() -> str:
+def _precisions() -> str:
     from hotfolder.engines.device import has_native_bfloat16
 
     auto = os.environ.get("HOTFOLDER_EXECUTOR__PRECISION", "auto")
@@ -30,6 +31,22 @@ def pytest_report_header() -> str:
     return f"precisions: float32 and bfloat16 in tests of precision (this CPU {native}), '{auto}' in all others"
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Where others run the tests, they say it in the end: to import torch here would hold them up."""
+    return None if config.getoption("numprocesses", None) else _precisions()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput") and "torch" in sys.modules:
+        session.config.workeroutput["precisions"] = _precisions()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[_TOLD] = getattr(node, "workeroutput", {}).get("precisions", "")
+
+
+_TOLD = pytest.StashKey[str]()
 #: No test without the mark 'slow' may take so long; more than it should, because a machine may have other work.
 _SLOW_SECONDS = 4.0
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -140,7 +157,9 @@ def alone(_room: _Room | None) -> Callable[[], contextlib.AbstractContextManager
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names the tests that ought to be marked 'slow'."""
+    """Names the tests that ought to be marked 'slow', and says which precisions were tested."""
+    if told := terminalreporter.config.stash.get(_TOLD, ""):
+        terminalreporter.write_line(told)
     for report in terminalreporter.stats.get("passed", ()):
         if report.duration > _SLOW_SECONDS and "slow" not in report.keywords:
             terminalreporter.write_line(f"not marked slow, took {report.duration:.1f} s: {report.nodeid}")
