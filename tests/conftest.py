@@ -46,6 +46,8 @@ def pytest_testnodedown(node: Any) -> None:
     node.config.stash[_TOLD] = getattr(node, "workeroutput", {}).get("precisions", "")
 
 
+#: Files of tests that take a minute and more, most of it waiting for a cluster.
+_LONG = ("test_contract.py", "test_nodes.py")
 _TOLD = pytest.StashKey[str]()
 #: No test without the mark 'slow' may take so long; more than it should, because a machine may have other work.
 _SLOW_SECONDS = 4.0
@@ -83,10 +85,16 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that are marked 'cuda' are skipped where there is no card; what has to be alone comes first.
 
-    Later it would wait for whatever the others have begun, and they for it.
+    Later it would wait for whatever the others have begun, and they for it. Then something short, meanwhile; then what
+    waits for long, so that nobody waits for it in the end.
     """
     lonely = {item.path for item in items if item.get_closest_marker("alone") or "alone" in _fixtures(item)}
-    items.sort(key=lambda item: item.path not in lonely)
+
+    def place(item: pytest.Item) -> int:
+        folder, name = item.path.parts[-2:]
+        return 0 if item.path in lonely else 1 if folder == "bench" else 2 if name in _LONG else 3
+
+    items.sort(key=place)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     reason = why_no_card() if marked else None  # torch is imported only where it is asked for
     for item in marked:
