@@ -35,7 +35,7 @@ from hotfolder.executors.limits import die_with_parent
 from hotfolder.folders.layout import Layout
 from hotfolder.status.live import read
 from tests.faults.load import accounted_for, digest, fill
-from tests.support.clusters import SOON_NOTICED
+from tests.support.clusters import AS_OTHERS, SOON_NOTICED
 from tests.support.live import REPOSITORY, LiveDaemon, wait_for
 from tests.support.machines import ADDRESS, Machine, Machines, inside, stopped, why_not
 from tests.support.roots import files_in, is_done, new_root, rows
@@ -67,7 +67,7 @@ class Trial:
         self._beside = new_root(folder / "beside")
         self._dropped: dict[str, str] = {}
         hidden = None if shared else self.layout.root
-        self.machines = Machines(folder, hidden=hidden, **(SOON_NOTICED if soon else {}))
+        self.machines = Machines(folder, hidden=hidden, **AS_OTHERS, **(SOON_NOTICED if soon else {}))
         self.nodes = [self.machines.add(), self.machines.add()]
         self.daemon = self.start_daemon()
 

@@ -21,12 +21,15 @@ SOON_NOTICED = {
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
 }
+#: What works on a node gives way to all else by default: to other tests it would, for minutes.
+AS_OTHERS = {"RAY_worker_niceness": "0"}
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     **SOON_NOTICED,
+    **AS_OTHERS,
 }
 
 
