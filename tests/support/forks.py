@@ -129,11 +129,16 @@ def address() -> str:
 
 def load() -> None:
     """What commands and daemons import sooner or later, but for what is heavy."""
+    import typer.main
+
     import hotfolder
 
     for module in pkgutil.walk_packages(hotfolder.__path__, "hotfolder."):
         if not module.name.removeprefix("hotfolder.").startswith((*_HEAVY, "__main__")):
             importlib.import_module(module.name)
+    # The commands are made of their functions once, and not by each child anew.
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(sys.modules["hotfolder.cli.app"].app)
     # The last looks at the environment when it is imported.
     assert not {"torch", "ray", "huggingface_hub"} & set(sys.modules)
     gc.collect()
@@ -168,6 +173,11 @@ def _serve(path: Path) -> tuple[list[str], dict[str, str], list[int]]:
                 data += connection.recv(1 << 20)
             child = os.fork()
             if child == 0:
+                # Now: whatever is collected later would close what has got its number by then.
+                for others in [key.data[1] for key in selector.get_map().values() if key.data is not None]:
+                    others.close()
+                for each in (connection, listener, selector):
+                    each.close()
                 words, environ = json.loads(data)
                 return words, environ, handles
             for handle in handles:
