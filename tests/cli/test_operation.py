@@ -202,6 +202,7 @@ def test_status_tells_pace_today_and_when_it_is_done(layout: Layout) -> None:
             found: dict[str, Any] = json.loads(hotfolder("status", "--json", "--root", str(layout.root)).stdout)
             return found
 
+        wait_for(layout.live_status.exists, 20, "it runs")
         wait_for(lambda: told()["images"]["keep"] >= 20, 60, "some are done")
         found = told()
         text = hotfolder("status", "--root", str(layout.root)).stdout
