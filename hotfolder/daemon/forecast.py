@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.estimate import Judged, Shares, expected_jobs, seconds_left, shares
 from hotfolder.core.pace import Pace, pace_of_batches
 from hotfolder.daemon.devices import Devices
+from hotfolder.ledger.lately import JudgedLately
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Kind, Role
 
 #: It is found out again after a second, or after so many times as long as that took.
 _EVERY, _PART = 1.0, 50.0
-#: With so many images judged in this run, those of earlier ones do not count.
+#: With so many images judged in this run, drawn or dropped ones, those of earlier ones do not count.
 _ENOUGH = 20
 
 
@@ -68,12 +69,17 @@ class Forecast:
         self._found, self._found_at = Left(sum(each.jobs for each in expected.values()), seconds), now
 
     def _shares(self) -> Shares:
-        judged = self._ledger.lately.judged()
-        of_this_run = [each for each in judged if each.at >= self._started_at]
-        found = []
-        for each in of_this_run if len(of_this_run) >= _ENOUGH else judged:
+        judged, found = self._ledger.lately.judged(), []
+        drawn = [each for each in judged if each.role is Role.GENERATED]
+        dropped = [each for each in judged if each.role is not Role.GENERATED]
+        for each in (*self._of_this_run(drawn), *self._of_this_run(dropped)):
             gate, is_drawn = self._settings.policy(each.source_file).gate, each.role is Role.GENERATED
             may_be = is_drawn and not each.is_of_set and each.try_number < gate.max_attempts
             again = each.score < gate.regenerate_below if may_be else None
             found.append(Judged(is_drawn, each.is_enlarged, again, each.megapixels, each.enlarged_megapixels))
         return shares(found, enlarges=self._settings.of_root.gate.upscale != "never")
+
+    def _of_this_run(self, judged: Sequence[JudgedLately]) -> Sequence[JudgedLately]:
+        """All of them while this run has too few."""
+        found = [each for each in judged if each.at >= self._started_at]
+        return found if len(found) >= _ENOUGH else judged

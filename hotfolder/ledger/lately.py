@@ -47,7 +47,7 @@ class Lately:
         ]
 
     def judged(self) -> list[JudgedLately]:
-        """The last few hundred images that were judged, the newest first."""
+        """The last few hundred images that were judged, drawn and dropped ones, the newest first."""
         return [
             JudgedLately(
                 row["source_file"], Role(row["role"]), row["score"], row["try_number"], bool(row["is_of_set"]),

@@ -549,17 +549,22 @@ FROM (SELECT jobs.kind, coalesce(jobs.purpose = 'measure', 0) AS is_measure, job
 GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: judged_lately
--- Images that the gate has judged, the newest first, and whether they were enlarged, or are to be. The job that has
--- enlarged one is about the image that it made.
-SELECT jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set, jobs.finished_at,
-    images.role, images.score, images.width * images.height / 1e6 AS megapixels,
-    EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = images.id AND next.kind = 'upscale')
-        OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = images.id) AS is_enlarged,
-    (SELECT larger.width * larger.height / 1e6 FROM images AS larger WHERE larger.parent_id = images.id
+-- Images that the gate has judged, the newest first, and whether they were enlarged, or are to be: so many that were drawn,
+-- and so many that were dropped, if there are as many among the last thousands. The job that has enlarged one is about
+-- the image that it made.
+WITH last AS (
+    SELECT jobs.id AS job_id, jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set,
+        jobs.finished_at, images.id, images.role, images.score, images.width * images.height / 1e6 AS megapixels
+    FROM jobs JOIN images ON images.id = jobs.image_id
+    WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
+    ORDER BY jobs.id DESC LIMIT 2000),
+counted AS (SELECT *, row_number() OVER (PARTITION BY role ORDER BY job_id DESC) AS number FROM last)
+SELECT source_file, try_number, is_of_set, finished_at, role, score, megapixels,
+    EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = counted.id AND next.kind = 'upscale')
+        OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = counted.id) AS is_enlarged,
+    (SELECT larger.width * larger.height / 1e6 FROM images AS larger WHERE larger.parent_id = counted.id
      ORDER BY larger.id DESC LIMIT 1) AS enlarged_megapixels
-FROM jobs JOIN images ON images.id = jobs.image_id
-WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
-ORDER BY jobs.id DESC LIMIT 200;
+FROM counted WHERE number <= 200 ORDER BY job_id DESC;
 
 -- name: batches_lately
 -- The last batches of a kind that ended well: what was claimed together has the same start. The picture is the one that

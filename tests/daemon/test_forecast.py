@@ -13,7 +13,7 @@ from hotfolder.daemon.loop import Daemon
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status.live import Snapshot
-from hotfolder.types import Item, Kind
+from hotfolder.types import Item, Kind, Role
 from tests.support.roots import check_consistent, files_in, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -96,3 +96,19 @@ def test_it_knows_how_large_the_pictures_are(layout: Layout) -> None:
     sized = {(jobs.kind, jobs.count, jobs.sized, round(jobs.megapixels * 1e6)) for jobs in seen}
     assert (Kind.GENERATE, 2, 1, 64 * 128) in sized
     assert (Kind.SCORE, 1, 0, 0) in sized
+
+
+def test_what_followed_from_dropped_images_is_known_after_many_drawn_ones(layout: Layout) -> None:
+    """And the other way round: of each there are enough."""
+    for number in range(3):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    work = ScriptedExecutor(always(8.0))
+    Daemon(layout.root, settings(layout, GATE__UPSCALE="7"), work).run(once=True)
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("\n".join(f"a cat --seed {n}" for n in range(210)))
+    work = ScriptedExecutor(always(6.6))
+    Daemon(layout.root, settings(layout, GATE__UPSCALE="7"), work).run(once=True)
+    ledger = Ledger.open(layout.database)
+    judged = ledger.lately.judged()
+    ledger.close()
+    assert [each.role for each in judged] == [Role.GENERATED] * 200 + [Role.DROPPED] * 3
+    assert [each.is_enlarged for each in judged] == [False] * 200 + [True] * 3
