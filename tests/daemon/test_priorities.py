@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.daemon import outbox
 from hotfolder.errors import HotfolderError
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.drops import Taken
@@ -87,8 +88,12 @@ def test_what_a_person_wants_first_goes_before_every_priority(layout: Layout) ->
 
 
 @pytest.mark.slow
-def test_what_goes_first_is_found_among_very_many(layout: Layout) -> None:
-    """A thousand of one kind with the same priority hide nothing of another kind that follows from them."""
+def test_what_goes_first_is_found_among_very_many(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of one kind with the same priority hide nothing of another kind that follows from them.
+
+    This executor takes no time, so that what follows would else be there many batches later.
+    """
+    monkeypatch.setattr(outbox, "TOGETHER_SECONDS", 0.0)
     urgent(layout, "generate")
     (layout.root / "inbox/urgent/many.txt").write_text("a --seed 0 --count 1500")
     executor = ScriptedExecutor(always(6.6))
