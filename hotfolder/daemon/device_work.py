@@ -40,6 +40,8 @@ class DeviceWork:
     lacks: Mapping[Group, Lack] = field(default_factory=dict)  # what it cannot do although it is able
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model
+    took: float = 0.0  # seconds, the last batch that is over
+    _begun_at: float = 0.0  # when the executor took the batch
     _moved_at: float = 0.0  # when the batch began, its model was there, or a job of it ended
 
     @property
@@ -67,7 +69,7 @@ class DeviceWork:
     def submitted(self) -> None:
         """The executor has taken it."""
         assert self.group is not None
-        now = time.monotonic()
+        now = self._begun_at = time.monotonic()
         self.rates.begin(self.group[0], len(self.jobs), now)
         self.heartbeat.begin(self.group, now)
 
@@ -104,8 +106,9 @@ class DeviceWork:
 
     def over(self) -> None:
         """The batch in work has ended."""
-        self.progress, self.batch_id = None, None
-        self.rates.over(time.monotonic())
+        now = time.monotonic()
+        self.progress, self.batch_id, self.took = None, None, now - self._begun_at
+        self.rates.over(now)
 
     def worker_ended(self) -> None:
         """Nothing is loaded any more."""

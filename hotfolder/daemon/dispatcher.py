@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 #: Seconds for which a worker may go on with what was cancelled without getting any further. Decoders cannot be
 #: interrupted: then it is ended.
 CANCEL_SECONDS = 10.0
+#: Seconds that make a batch a long one: to publish its results takes some hundredths of one.
+LONG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ class Dispatcher:
         free, and who waits for anything but the executor finds out late that it is.
         """
         return self.is_busy or self._has_remnants or self._waits_for_models
+
+    @property
+    def has_ended_long_batch(self) -> bool:
+        """Whether a device that has nothing in work was long at its last batch.
+
+        What follows from such a batch ought to be there when the next one is chosen: a first image would else be
+        sorted a whole batch later. Beside it, to publish takes no time.
+        """
+        return any(not work.jobs and work.took >= LONG for work in self.devices.all)
 
     @property
     def results_may_wait(self) -> bool:

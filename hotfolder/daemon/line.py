@@ -63,6 +63,8 @@ class Line:
         asked_until = self._parts.pauses.asked_until(now)
         if not self._parts.pauses.in_trouble:
             self._scans.take(now)
+            if self._parts.dispatcher.has_ended_long_batch:
+                self._parts.outbox.publish()
             if asked_until is None and may_begin and not self._stopping.is_set():
                 self._parts.dispatcher.feed(now)
             self._publish_if_due(now)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from hotfolder.bench.asleep import Asleep
+from hotfolder.daemon import dispatcher
 from hotfolder.daemon.loop import Daemon
 from hotfolder.executors.base import DeviceId, Done
 from hotfolder.folders.layout import Layout
@@ -68,6 +71,19 @@ def test_after_the_last_job_of_a_batch_its_end_is_waited_for(layout: Layout) -> 
     assert executor.not_waited_for == 0
     assert executor.published == [0, 0, 0]
     check_consistent(layout)
+
+
+def test_what_a_long_batch_has_made_is_published_before_the_next_is_chosen(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a first image is judged after one batch of drawing, not after two."""
+    monkeypatch.setattr(dispatcher, "LONG", 0.0)
+    for number in range(6):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    executor = Trailing(layout)
+    wanted = settings(layout, SCORE__BATCH_SIZE="2", **_QUIET)
+    Daemon(layout.root, wanted, executor, clock=lambda: executor.now).run(once=True)
+    assert executor.published == [0, 2, 4]
 
 
 class Standing(Asleep):
