@@ -139,11 +139,12 @@ def _is_drawn(jobs: OpenJobs) -> bool:
 
 def _size(jobs: OpenJobs, shares: Shares) -> float | None:
     """Megapixels of one of them; of pictures that nobody has looked at yet, as others of their sort were."""
-    if jobs.sized:
-        return jobs.megapixels / jobs.sized
+    usual = shares.drawn if _is_drawn(jobs) else shares.dropped
     if jobs.kind is Kind.UPSCALE:  # dropped to be enlarged: others than those dropped to be judged
-        return None
-    return shares.drawn if _is_drawn(jobs) else shares.dropped
+        usual = None
+    if jobs.sized and usual is None:
+        usual = jobs.megapixels / jobs.sized
+    return None if usual is None else (jobs.megapixels + (jobs.count - jobs.sized) * usual) / jobs.count
 
 
 def _tries(again: float, most: int) -> float:

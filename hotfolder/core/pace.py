@@ -98,16 +98,13 @@ def beside(batches: Sequence[Work], start: float) -> float:
     batch took is parted as a and b so far say, and those are read from the parts. `start`: what it is taken for at
     first; it stays that where all pictures are of one size.
     """
+    batches = [each for each in batches if each.jobs > 0]  # of others nobody knows what took the time
     jobs, megapixels = sum(each.jobs for each in batches), sum(each.megapixels for each in batches)
     seconds = sum(each.seconds for each in batches)
     if jobs <= 0 or megapixels <= 0 or seconds <= 0:
         return start
     for _ in range(_ROUNDS):
-        of_jobs = sum(
-            each.seconds * start * each.jobs / (start * each.jobs + each.megapixels)
-            for each in batches
-            if each.jobs
-        )
+        of_jobs = sum(each.seconds * start * each.jobs / (start * each.jobs + each.megapixels) for each in batches)
         of_megapixels = max(seconds - of_jobs, 1e-12)
         start = min(max((of_jobs / jobs) / (of_megapixels / megapixels), _LEAST_BESIDE), _MOST_BESIDE)
     return start
@@ -156,7 +153,7 @@ class Rates:
     def __init__(self) -> None:
         self._works: dict[Kind, Work] = {}
         self._batches: dict[Kind, deque[Work]] = {}  # the last ones, each for itself
-        self._beside: dict[Kind, tuple[Work, float]] = {}  # and since which batch it is known
+        self._beside: dict[tuple[Kind, float], tuple[Work, float]] = {}  # by what it began with; as of which batch
         self._first: dict[Kind, _First] = {}
         self._is_first = False  # the batch in work, or last in work, is such a one
         self._loads: dict[Kind, float] = {}
@@ -188,12 +185,13 @@ class Rates:
             self._since = now
 
     def ended(self, now: float, megapixels: float = 0.0) -> None:
-        """A job of the batch in work has ended well; its picture has so many `megapixels` (0: not known)."""
+        """A job of the batch in work has ended; its picture has so many `megapixels` (0: not known, so as others)."""
         if self._kind is not None:
             if self._is_loading:  # nobody has told when the loading was over: all of it counts as work
                 self._is_loading = False
                 self._loaded.add(self._kind)
-            self._spend(now, 1, megapixels)
+            work = self._work(self._kind)
+            self._spend(now, 1, megapixels or (work.megapixels / work.jobs if work.jobs else 0.0))
             self._left = max(0, self._left - 1)
 
     def over(self, now: float) -> None:
@@ -240,25 +238,28 @@ class Rates:
         return {**guessed(found, loads), **found}
 
     def _pace(self, kind: Kind, before: Pace | None) -> Pace | None:
-        work, first = self._works.get(kind), self._first.get(kind)
-        if work is None or not work.jobs:
-            work = first.usual() if first is not None else None
-        return work.pace(self._beside_of(kind, before)) if work is not None and work.jobs else before
+        work = self._work(kind)
+        return work.pace(self._beside_of(kind, before)) if work.jobs else before
+
+    def _work(self, kind: Kind) -> Work:
+        """What was done of a kind in this run, without the first batch as soon as there is another."""
+        work = self._works.get(kind)
+        return work if work is not None and work.jobs else self._first.get(kind, _First()).usual()
 
     def _beside_of(self, kind: Kind, before: Pace | None) -> float:
         """Found out anew as soon as another batch has begun."""
         guess = before.per_job / before.per_megapixel if before and before.per_megapixel else _BESIDE[kind]
         batches = list(self._batches.get(kind, ()))
-        since, known = self._beside.get(kind, (None, guess))
+        since, known = self._beside.get((kind, guess), (None, guess))
         if batches and since is not batches[-1]:
             known = beside(batches[:-1], known)
-            self._beside[kind] = batches[-1], known
+            self._beside[kind, guess] = batches[-1], known
         return known
 
     def measured(self, kind: Kind) -> float | None:
         """Seconds for a job of a kind that was done in this run."""
-        pace = self._pace(kind, None)
-        return pace.seconds_per_job if pace else None
+        work = self._work(kind)
+        return work.seconds / work.jobs if work.jobs else None
 
     def load_seconds(self, kind: Kind) -> float | None:
         """How long the model of a kind took to load last; None: not known."""

@@ -16,11 +16,11 @@ def pooled_paces(rates: Sequence[Rates], earlier: Mapping[Kind, Pace]) -> dict[K
     if len(rates) == 1:
         return rates[0].paces(earlier)
     found: dict[Kind, Pace] = {}
-    each = [own.paces({}) for own in rates]
+    each = [(own, own.paces(earlier)) for own in rates]
     for kind in Kind:
-        known = [paces[kind] for paces in each if kind in paces]
-        if not known and kind in earlier:
-            known = [earlier[kind]]
+        done = [paces[kind] for own, paces in each if own.measured(kind) is not None]
+        # Of earlier runs, or a guess, where none has.
+        known = done or [paces[kind] for _, paces in each if kind in paces]
         if known:
             found[kind] = _together(known, max(1, len(rates)))
     return found

@@ -41,7 +41,7 @@ class DeviceWork:
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model
     took: float = 0.0  # seconds, the last batch that is over
-    _begun_at: float = 0.0  # when the executor took the batch
+    _begun_at: float = 0.0  # when the batch began
     _moved_at: float = 0.0  # when the batch began, its model was there, or a job of it ended
 
     @property
@@ -62,14 +62,15 @@ class DeviceWork:
         """A batch goes to it; `goes_first`: one that is led by a job with a priority."""
         now, group = time.monotonic(), (batch.kind, batch.model)
         self.jobs, self.drops, self.batch_id = {job.id: job for job in jobs}, drops, batch.id
-        self.group, self.has_loaded, self.leaving, self._moved_at = group, False, False, now
+        self.group, self.has_loaded, self.leaving = group, False, False
+        self._begun_at = self._moved_at = now
         self.unwanted_at = None
         self.turns.begin(group, now, goes_first=goes_first)
 
     def submitted(self) -> None:
         """The executor has taken it."""
         assert self.group is not None
-        now = self._begun_at = time.monotonic()
+        now = time.monotonic()
         self.rates.begin(self.group[0], len(self.jobs), now)
         self.heartbeat.begin(self.group, now)
 
@@ -107,7 +108,9 @@ class DeviceWork:
     def over(self) -> None:
         """The batch in work has ended."""
         now = time.monotonic()
-        self.progress, self.batch_id, self.took = None, None, now - self._begun_at
+        if self.batch_id is not None:
+            self.took = now - self._begun_at
+        self.progress, self.batch_id = None, None
         self.rates.over(now)
 
     def worker_ended(self) -> None:

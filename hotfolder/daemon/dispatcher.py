@@ -98,12 +98,12 @@ class Dispatcher:
 
     @property
     def has_ended_long_batch(self) -> bool:
-        """Whether a device that has nothing in work was long at its last batch.
+        """Whether a device that may be given work was long at its last batch.
 
         What follows from such a batch ought to be there when the next one is chosen: a first image would else be
         sorted a whole batch later. Beside it, to publish takes no time.
         """
-        return any(not work.jobs and work.took >= LONG for work in self.devices.all)
+        return any(work.took >= LONG for work in self.devices.free())
 
     @property
     def results_may_wait(self) -> bool:

@@ -74,7 +74,7 @@ class Line:
             self._parts.pauses.works()
         if asked_until is not None:
             return asked_until
-        return self._ledger.jobs.next_due() if self._parts.dispatcher.is_free else None
+        return self._ledger.jobs.next_due() if may_begin and self._parts.dispatcher.is_free else None
 
     def _publish_if_due(self, now: float) -> None:
         """Many at a time, or at once."""

@@ -153,9 +153,9 @@ class Daemon:
         tidy(layout, settings.of_root)
         self._parts = parts = Parts.made(layout, settings, ledger, self._executor, self._clock)
         self._forecast = Forecast(settings, ledger, parts.dispatcher.devices, self._started_at)
-        self._is_open = True
         self._scans = scans = Scans(layout, settings, ledger, parts, self._wake)
         self._line = Line(settings, ledger, parts, scans, self._reporter, self._wake, self._stopping)
+        self._is_open = True
         with parts.pauses.catching():
             self._line.resume()
             shutil.rmtree(layout.staging, ignore_errors=True)

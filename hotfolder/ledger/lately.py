@@ -47,7 +47,7 @@ class Lately:
         ]
 
     def judged(self) -> list[JudgedLately]:
-        """The last few hundred images that were judged, drawn and dropped ones, the newest first."""
+        """The last 200 drawn and the last 200 dropped images, among the last 2000 judged ones; the newest first."""
         return [
             JudgedLately(
                 row["source_file"], Role(row["role"]), row["score"], row["try_number"], bool(row["is_of_set"]),

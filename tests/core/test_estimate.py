@@ -79,7 +79,9 @@ def test_sizes_are_known_learned_or_open() -> None:
         return {kind: (each.jobs, each.megapixels, each.unsized) for kind, each in found.items() if each.jobs}
 
     assert of(OpenJobs(DRAW, 10)) == {DRAW: (10, 10, 0), JUDGE: (15, 10 + 5 * 4, 0), ENLARGE: (5, 5, 0)}
-    assert of(OpenJobs(DRAW, 10, sized=2, megapixels=1.0))[DRAW] == (10, 5, 0)  # what two say, all are taken for
+    assert of(OpenJobs(DRAW, 10, sized=2, megapixels=8.0))[DRAW] == (10, 8 + 8, 0)  # two ask for larger ones
+    few = expected_jobs([OpenJobs(DRAW, 10, sized=2, megapixels=8.0)], Shares(), 1)[DRAW]
+    assert (few.jobs, few.megapixels, few.unsized) == (10, 40, 0)  # what two say, while none was drawn
     assert of(OpenJobs(JUDGE, 10)) == {JUDGE: (15, 120 + 5 * 48, 0), ENLARGE: (5, 60, 0)}
     assert of(OpenJobs(JUDGE, 2, is_measure=True, sized=2, megapixels=96.0)) == {JUDGE: (2, 96, 0)}
     # Nobody knows what is dropped to be enlarged.

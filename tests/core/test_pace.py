@@ -7,6 +7,7 @@ import random
 import pytest
 
 from hotfolder.core.pace import Pace, Rates, Work, beside, guessed, pace_of_batches
+from hotfolder.core.pooled_rates import pooled_paces
 from hotfolder.types import Kind
 
 DRAW, JUDGE, ENLARGE = Kind.GENERATE, Kind.SCORE, Kind.UPSCALE
@@ -96,6 +97,8 @@ def test_jobs_are_told_from_megapixels_by_batches_of_different_sizes() -> None:
     assert found == pytest.approx(0.3 / 1.5, rel=0.25)
     alike = [Work(4, 2.0, seconds) for seconds in (3.0, 3.2, 2.8)]
     assert beside(alike, 0.7) == pytest.approx(0.7)  # nothing tells what is due to which
+    lost = [*batches, Work(0, 0.0, 60.0)]  # nothing has ended in it: nobody knows what took the time
+    assert beside(lost, 0.2) == beside(batches, 0.2)
     assert beside([], 0.7) == beside([Work(4, 0.0, 3.0)], 0.7) == beside([Work(4, 1.0, 0.0)], 0.7) == 0.7
 
 
@@ -147,6 +150,9 @@ def test_what_earlier_runs_told_of_sizes_is_where_this_run_begins() -> None:
         rates.ended(start + 0.51, 0.1)
         rates.ended(start + 1.02, 0.1)
         rates.over(start + 1.02)
+        # Others ask in between, who do not know of earlier runs.
+        assert rates.measured(JUDGE) == pytest.approx(0.51)
+        assert rates.paces({})[JUDGE].seconds_per_job == pytest.approx(0.51)
     assert rates.paces({JUDGE: earlier})[JUDGE].seconds(1, 20.0) == pytest.approx(2.5, rel=0.25)
 
 
@@ -159,3 +165,26 @@ def test_the_first_job_that_warms_the_model_up_is_left_out_with_its_picture() ->
     rates.over(12.0)
     pace = rates.paces({})[ENLARGE]
     assert (pace.seconds_per_job, pace.megapixels) == (pytest.approx(1.0), pytest.approx(1.0))
+
+
+def test_a_job_of_which_no_size_is_known_is_taken_for_one_like_the_others() -> None:
+    rates = Rates()
+    now = _enlarge(rates, 0.0, 0.08, 0.1)
+    now = _enlarge(rates, now, 0.08, 0.1)
+    now = _enlarge(rates, now, 0.0, 0.1)  # files that could not be read, for instance
+    assert rates.paces({})[ENLARGE].megapixels == pytest.approx(0.08)
+
+
+def test_of_several_devices_those_count_that_have_done_it() -> None:
+    """A guess of one that has not is no pace, and earlier runs are asked where none has."""
+    able, other = Rates(), Rates()
+    now = _enlarge(able, 0.0, 12.0, 12.0)
+    _enlarge(able, now, 12.0, 12.0)
+    other.begin(JUDGE, 1, 0.0)
+    other.working(0.0)
+    other.ended(0.1, 1.0)
+    other.over(0.1)
+    found = pooled_paces([able, other], {ENLARGE: Pace(7.0), DRAW: Pace(3.0)})
+    assert (found[ENLARGE].seconds_per_job, found[ENLARGE].megapixels) == (pytest.approx(6.0), pytest.approx(12.0))
+    assert found[DRAW].seconds_per_job == pytest.approx(1.5)  # two of them
+    assert found[JUDGE].seconds_per_job == pytest.approx(0.05)

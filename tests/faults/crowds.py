@@ -92,9 +92,7 @@ def at_start(layout: Layout, count: int) -> str:
         took = time.monotonic() - began
         time.sleep(3)
         share = _share_of_a_core(process, 8)
-        if (
-            share >= _IDLE
-        ):  # it may have been the regular scan of all files, which does not come twice in that time
+        if share >= _IDLE:  # perhaps the regular scan of all files, which does not come twice in that time
             share = _share_of_a_core(process, 8)
         peak = max(peak, process.memory_info().rss)
     assert share < _IDLE

@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from hotfolder import masking
 from tests.support.fork_client import NUMBER, ask, read_number
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -146,7 +147,11 @@ def load() -> None:
 
 
 def _serve(path: Path) -> tuple[list[str], dict[str, str], list[int]]:
-    """Returns in a child only: what it is to be. Ends when nobody is there any more who may ask."""
+    """Returns in a child only: what it is to be. Ends when nobody is there any more who may ask.
+
+    A child is killed when who asked for it is gone, and all of them in the end.
+    """
+    children: dict[int, tuple[int, socket.socket]] = {}  # by the handle that tells of its end
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"{path}.new")
     listener.listen(64)
@@ -157,34 +162,66 @@ def _serve(path: Path) -> tuple[list[str], dict[str, str], list[int]]:
     while True:
         for key, _ in selector.select():
             if key.fileobj == 0:
+                for end in children:
+                    signal.pidfd_send_signal(end, signal.SIGKILL)
                 shutil.rmtree(path.parent, ignore_errors=True)
                 sys.exit()
-            if key.data is not None:  # a child has ended
-                child, connection = key.data
+            if key.data is not None and key.data not in children:
+                continue  # both have just ended
+            if key.data is not None and key.fd != key.data:  # who has asked is gone
                 selector.unregister(key.fileobj)
+                signal.pidfd_send_signal(key.data, signal.SIGKILL)
+                continue
+            if key.data is not None:  # a child has ended
+                child, connection = children.pop(key.fd)
+                selector.unregister(key.fileobj)
+                if connection in {each.fileobj for each in selector.get_map().values()}:
+                    selector.unregister(connection)
                 os.close(key.fd)
                 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
                 with contextlib.suppress(OSError), connection:
                     connection.sendall(NUMBER.pack(code))
                 continue
             connection, _ = listener.accept()
-            data, handles, _, _ = socket.recv_fds(connection, 1 << 20, 4)
-            while not data.endswith(b"\n"):
-                data += connection.recv(1 << 20)
+            asked = _asked(connection)
+            if asked is None:
+                continue
+            words, environ, handles = asked
             child = os.fork()
             if child == 0:
                 # Now: whatever is collected later would close what has got its number by then.
-                for others in [key.data[1] for key in selector.get_map().values() if key.data is not None]:
+                for _, others in children.values():
                     others.close()
                 for each in (connection, listener, selector):
                     each.close()
-                words, environ = json.loads(data)
                 return words, environ, handles
             for handle in handles:
                 os.close(handle)
             with contextlib.suppress(OSError):
                 connection.sendall(NUMBER.pack(child))
-            selector.register(os.pidfd_open(child), selectors.EVENT_READ, (child, connection))
+            end = os.pidfd_open(child)
+            children[end] = child, connection
+            for each in (end, connection):
+                selector.register(each, selectors.EVENT_READ, end)
+
+
+def _asked(connection: socket.socket) -> tuple[list[str], dict[str, str], list[int]] | None:
+    """Words, environment and handles; None of somebody who is gone before all of it is told."""
+    handles: list[int] = []
+    try:
+        data, handles, _, _ = socket.recv_fds(connection, 1 << 20, 4)
+        while not data.endswith(b"\n"):
+            more = connection.recv(1 << 20)
+            if not more:
+                raise ConnectionError
+            data += more
+    except OSError:
+        for handle in handles:
+            os.close(handle)
+        connection.close()
+        return None
+    words, environ = json.loads(data)
+    return words, environ, handles
 
 
 def _become(words: list[str], environ: dict[str, str], handles: list[int]) -> None:
@@ -197,6 +234,7 @@ def _become(words: list[str], environ: dict[str, str], handles: list[int]) -> No
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
+    masking.learn_environment(os.environ)  # as when it is imported
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
