@@ -332,6 +332,38 @@ def test_several_are_counted_first_and_undone_as_one(page: Browser, root: Layout
     wait_for(lambda: asked(root) == [], SECONDS, "nothing to be carried out")
 
 
+AT_ONCE = """(() => {
+    document.getElementById(arguments[0]).click();
+    document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "x", bubbles: true, cancelable: true}));
+    return document.getElementById("sure").open;
+})()"""
+
+
+def test_a_question_right_after_another_has_its_own_answer(page: Browser, root: Layout) -> None:
+    page.with_control("a")
+    page.press("x")
+    page.until("document.getElementById('sure').open", "a question")
+    assert page.run(AT_ONCE, "sure-no"), "a second question, before the browser tells that the first was closed"
+    page.run("new Promise((done) => setTimeout(done, 100))")
+    assert asked(root) == []
+    page.press(Keys.ENTER)
+    wait_for(lambda: asked(root) == ["verdict"], SECONDS, "what the second was told")
+    page.press("u")
+    wait_for(lambda: asked(root) == [], SECONDS, "taken back")
+
+    page.with_control("a")
+    page.press("x")
+    page.until("document.getElementById('sure').open", "a question")
+    assert page.run(AT_ONCE, "sure-yes")
+    wait_for(lambda: asked(root) == ["verdict"], SECONDS, "what the first was told")
+    page.press(Keys.ESCAPE)
+    page.until("!document.getElementById('sure').open", "no question")
+    page.run("new Promise((done) => setTimeout(done, 100))")
+    assert asked(root) == ["verdict"]
+    page.press("u")
+    wait_for(lambda: asked(root) == [], SECONDS, "taken back")
+
+
 def test_what_is_dropped_lands_in_the_inbox(page: Browser, root: Layout, tmp_path: Path) -> None:
     page.press("l")
     page.until("document.querySelector('#side[data-shows=line] .state')", "the line")

@@ -25,10 +25,12 @@ export function ask(text, yes) {
   document.getElementById("sure-text").textContent = text;
   button.textContent = yes;
   return new Promise((answer) => {
-    button.onclick = () => dialog.close("yes");
-    document.getElementById("sure-no").onclick = () => dialog.close("no");
-    dialog.onclose = () => answer(dialog.returnValue === "yes");
-    dialog.returnValue = "no";
+    const end = (isYes) => { dialog.close(); answer(isYes); };
+    button.onclick = () => end(true);
+    document.getElementById("sure-no").onclick = () => end(false);
+    // Escape, and the back gesture of a phone. The event comes a little after the closing (HTML standard, "close the
+    // dialog"): while the next question is open already, it is of the one before, which has its answer.
+    dialog.onclose = () => { if (!dialog.open) answer(false); };
     dialog.showModal();
     button.focus();
   });
