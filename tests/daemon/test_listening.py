@@ -119,3 +119,38 @@ def test_a_device_without_work_is_given_what_follows_while_the_other_is_at_work(
     report = Daemon(layout.root, wanted, executor, clock=executor.clock).run(once=True)
     assert (report.done, report.failed) == (7, 0)
     assert executor.begun[2] == (Kind.UPSCALE, 1)
+
+
+class Reloading(Asleep):
+    """A slow device, and one that is free soon. Once both are at work, the settings are to be read anew."""
+
+    def __init__(self) -> None:
+        seconds = {Kind.GENERATE: 0.1, Kind.SCORE: 0.01, Kind.UPSCALE: 0.01}
+        super().__init__(seconds, dict.fromkeys(Kind, 0.0), {"slow": 6, "quick": 1}, spread=(1.0, 1.0))
+        self.daemon: Daemon | None = None
+        self.at_once = 0  # polls that did not wait, while only the slow one was at work on the first batch
+        self._begun = 0
+
+    def submit(self, batch: Batch, device: DeviceId) -> None:
+        super().submit(batch, device)
+        self._begun += 1
+        if self._begun == 2:
+            assert self.daemon is not None
+            self.daemon.reload()
+
+    def poll(self, timeout: float) -> Sequence[Done]:
+        self.at_once += timeout <= 0 and self._begun == 2 and sorted(self.capacity().values()) == [0, 1]
+        return super().poll(timeout)
+
+
+def test_settings_that_wait_for_a_batch_to_end_do_not_keep_the_loop_busy(layout: Layout) -> None:
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1\na dog --seed 2\na cow --seed 3\n")
+    executor = Reloading()
+    wanted = settings(
+        layout, GENERATE__BATCH_SIZE="1", GATE__REGENERATE_BELOW="1", GATE__UPSCALE="never", **_QUIET
+    )
+    executor.daemon = daemon = Daemon(layout.root, wanted, executor, load=lambda: wanted)
+    report = daemon.run(once=True)
+    assert (report.done, report.failed) == (6, 0)
+    assert executor.ended[:2] == [("quick", 2), ("slow", 1)]  # nothing was begun while the settings waited
+    assert executor.at_once <= _PATIENCE
