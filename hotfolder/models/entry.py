@@ -20,6 +20,8 @@ _LOADERS = {
     "lora": ("lora",),
     "embedding": ("embedding",),
 }
+#: The loaders that read the first file alone; single_file reads text encoders in GGUF after it.
+_OF_ONE_FILE = frozenset({"single_file", "spandrel", "laion", "laion_safety", "lora", "embedding"})
 #: The loaders of scorers that judge a picture by its prompt.
 _BY_PROMPT = ("clip_align", "pickscore")
 #: Scorers whose encoder gives ratings, and nothing else.
@@ -129,11 +131,26 @@ class ModelEntry(BaseModel):
         if not self.files and not self.builtin and not self.encoder:
             what = "model_index.json, or its one file" if self.kind == "generate" else "its weights"
             raise ValueError(f"'{self.name}' needs files: the path of {what}")
+        if (ignored := self._ignored) is not None:
+            besides = ", and text encoders in .gguf" if self.kind == "generate" else ""
+            raise ValueError(
+                f"of '{self.name}' only {self.files[0].path} would be read{besides}: leave {ignored} out"
+            )
         if self.base and self.kind != "generate":
             raise ValueError(f"'{self.name}' is for '{self.kind}', and only generators have a base")
         if self.encoder and self.kind != "score":
             raise ValueError(f"'{self.name}' is for '{self.kind}', and only scorers have an encoder")
         return self
+
+    @property
+    def _ignored(self) -> str | None:
+        """A file that its loader would not read."""
+        if self.read_by not in _OF_ONE_FILE:
+            return None
+        others = (file.path for file in self.files[1:])
+        return next(
+            (path for path in others if self.kind != "generate" or not path.lower().endswith(".gguf")), None
+        )
 
     @property
     def read_by(self) -> str:

@@ -127,6 +127,14 @@ WRONG = [
         "sha256",
     ),
     ("[[model]]\nname = 'x'\nkind = 'encoder'\nencoder = 'x'\nfiles = [{ path = 'a' }]", "only scorers"),
+    (
+        "[[model]]\nname = 'x'\nkind = 'upscale'\nfiles = [{ path = 'a.pth' }, { path = 'b.pth' }]",
+        "leave b.pth out",
+    ),
+    (
+        "[[model]]\nname = 'x'\nkind = 'generate'\nbase = 'b'\nfiles = [{ path = 'a.gguf' }, { path = 't5.pt' }]",
+        "leave t5.pt out",
+    ),
     ("[[inbox]]\nname = 'a'\nkind = 'score'\ngate = { keep = '7' }", "inbox[0].gate.keep"),
     ("[[inbox]]\nname = 'a'\nkind = 'score'\ngate = 7", "inbox[0].gate"),
     ("[gate]\nkeep = " + "9" * 5000, "not valid TOML"),
