@@ -74,8 +74,12 @@ def up(
     own_address: Annotated[
         str | None, typer.Option("--own-address", help="By which others reach this machine, where it has several.")
     ] = None,
+    ports: Annotated[
+        str | None,
+        typer.Option(help="Where it listens, as 20000-20199, for a firewall; else wherever a port is free."),
+    ] = None,
 ) -> None:
     """Make this machine a node of a cluster (executor.kind = "ray"), in the foreground, until Ctrl-C."""
     from hotfolder.cli.workers_up import run_up
 
-    run_up(join, cpus, gpus, spill, own_address)
+    run_up(join, cpus, gpus, spill, own_address, ports)

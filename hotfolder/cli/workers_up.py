@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -14,10 +15,22 @@ from hotfolder.executors.ray_executor import RAY_ENVIRONMENT
 
 #: Of the first machine of a cluster.
 PORT = 6379
+#: Where a node listens with each of its own parts; else Ray takes any that is free (docs.ray.io, configuring Ray).
+_OWN_PORTS = (
+    "node-manager-port", "object-manager-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port",
+    "runtime-env-agent-port", "metrics-export-port",
+)  # fmt: skip
+#: Each core may have a worker that listens, and so have each device and each program.
+_PORTS_BESIDE_CORES = 50
 
 
 def run_up(
-    join: str | None, cpus: int | None, gpus: int | None, spill: Path | None, own_address: str | None
+    join: str | None,
+    cpus: int | None,
+    gpus: int | None,
+    spill: Path | None,
+    own_address: str | None,
+    ports: str | None = None,
 ) -> None:
     """Becomes Ray's node of this machine, in the foreground. Raises UsageError."""
     if importlib.util.find_spec("ray") is None:
@@ -35,8 +48,26 @@ def run_up(
     for option, value in (("num-cpus", cpus), ("num-gpus", gpus), ("node-ip-address", own_address)):
         if value is not None:
             command.append(f"--{option}={value}")
+    if ports is not None:
+        command += _listening(ports, os.cpu_count() or 1 if cpus is None else cpus)
     sys.stderr.flush()
     os.execve(sys.executable, command, environment)
+
+
+def _listening(ports: str, cores: int) -> list[str]:
+    """Options that keep a node to these ports, for a firewall. Raises UsageError."""
+    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", ports)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1024 <= first <= last <= 65535 or first <= PORT <= last:
+        raise UsageError(
+            f"--ports {ports} is no range of ports",
+            f"such as 20000-20199, within 1024 and 65535 and without {PORT}",
+        )
+    needed = cores + _PORTS_BESIDE_CORES
+    if last - first + 1 < needed:
+        raise UsageError(f"--ports {ports} are too few", f"give at least {needed}: {first}-{first + needed - 1}")
+    own = [f"--{option}={first + at}" for at, option in enumerate(_OWN_PORTS)]
+    return [*own, f"--min-worker-port={first + len(own)}", f"--max-worker-port={last}"]
 
 
 def _see_to_token(environment: Mapping[str, str], *, may_make: bool) -> None:

@@ -47,3 +47,22 @@ def test_nobody_joins_without_a_token(started: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no token"):
         run_up("box:6379", None, None, None, None)
     assert not started
+
+
+def test_it_keeps_to_the_ports_that_a_firewall_lets_through(started: dict[str, Any]) -> None:
+    run_up(None, 4, None, None, None, "20000-20099")
+    options = [part.split("=") for part in started["command"] if "port=" in part]
+    ports = {name: int(port) for name, port in options}
+    workers = range(ports.pop("--min-worker-port"), ports.pop("--max-worker-port") + 1)
+    assert ports.pop("--port") == 6379
+    assert set(ports.values()) == set(range(20000, workers.start)) and len(ports) == 6
+    assert workers.stop == 20100
+
+
+@pytest.mark.parametrize(
+    "ports", ["", "20000", "20100-20000", "80-200", "6000-7000", "60000-70000", "20000-20052"]
+)
+def test_ports_that_will_not_do_are_refused(started: dict[str, Any], ports: str) -> None:
+    with pytest.raises(UsageError, match="ports"):
+        run_up(None, 4, None, None, None, ports)
+    assert not started
