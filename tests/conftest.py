@@ -19,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 
 from hotfolder import masking
+from hotfolder.daemon import schedule
 from hotfolder.folders.layout import Layout
 from tests.support.roots import new_root
 
@@ -121,6 +122,22 @@ def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's settings say is a secret is no secret of the next."""
     monkeypatch.setattr(masking, "_known", dict(masking._known))
     monkeypatch.setattr(masking, "_pattern", masking._pattern)
+
+
+@pytest.fixture(autouse=True)
+def _a_scan_that_was_held_up_puts_off_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one that took a second because the machine was busy, the next events would be heard nine seconds later."""
+    monkeypatch.setattr(schedule, "_SCAN_SHARE", 1)
+    monkeypatch.setattr(schedule, "_RESCAN_SHARE", 2)
+
+
+@pytest.fixture
+def heard_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon in this process reads its mailbox and inboxes in each turn of its loop, whether or not an event has
+    come: what is asked while a batch is in work is known when the next one is chosen."""
+    from hotfolder.daemon.scans import Scans
+
+    monkeypatch.setattr(Scans, "inboxes_are_due", True)
 
 
 class _Room:

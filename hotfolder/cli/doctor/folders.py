@@ -24,7 +24,7 @@ from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
 
 #: Seconds for an event to come.
-_EVENT_SECONDS = 2.0
+_EVENT_SECONDS = 5.0
 #: Watches and instances of inotify that should be left.
 _FEW_WATCHES, _FEW_INSTANCES = 8192, 16
 
