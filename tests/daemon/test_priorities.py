@@ -64,6 +64,7 @@ def test_a_prompt_has_a_priority(layout: Layout) -> None:
     check_consistent(layout)
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_what_a_person_wants_first_goes_before_every_priority(layout: Layout) -> None:
     urgent(layout)
     for number in range(6):

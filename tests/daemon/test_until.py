@@ -145,6 +145,7 @@ def test_a_picture_that_is_taken_away_before_its_score_counts_as_drawn(layout: L
     assert stopped(layout) == [("1 of 3 were kept, as many as --until-kept asks for",)]
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_a_cancelled_run_does_not_go_on_and_says_so(layout: Layout) -> None:
     (layout.inbox("generate") / "p.txt").write_text("a star --until-kept 5 --at-most 900 --seed 1")
 
@@ -202,6 +203,7 @@ def test_after_a_power_cut_between_a_judgement_and_the_next_seed_it_goes_on(
     assert (layout.root / "archive/p.txt").exists()
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_it_goes_on_after_the_settings_were_read_again(layout: Layout) -> None:
     (layout.inbox("generate") / "p.txt").write_text("a star --until-kept 1 --at-most 9 --seed 1")
 
