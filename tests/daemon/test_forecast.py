@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,32 +13,37 @@ from hotfolder.folders.layout import Layout
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.status.live import Snapshot
 from hotfolder.types import Item, Kind, Role
+from tests.support.own_time import OwnTime
 from tests.support.roots import check_consistent, files_in, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 
 SECONDS = {Kind.GENERATE: 0.02, Kind.SCORE: 0.004, Kind.UPSCALE: 0.05}
 
 
-def working_daemon(layout: Layout, show: Callable[[Snapshot], None]) -> Daemon:
+def working_daemon(layout: Layout, show: Callable[[Snapshot], None], own_time: OwnTime) -> Daemon:
     """Every third image is tried again, every other third is enlarged."""
 
     def work(kind: Kind, item: Item) -> float:
-        time.sleep(SECONDS[kind])
+        own_time.sleep(SECONDS[kind])
         name = Path(item.source).stem.partition("_")[0] if item.source else ""
         digits = int("".join(filter(str.isdigit, name)) or 0)
         return (2.0, 6.6, 8.0)[digits % 3]
 
-    return Daemon(layout.root, settings(layout, GENERATE__BATCH_SIZE="4"), ScriptedExecutor(work), show=show)
+    wanted = settings(layout, GENERATE__BATCH_SIZE="4")
+    return Daemon(layout.root, wanted, ScriptedExecutor(work), clock=own_time.wall, show=show)
 
 
 @pytest.mark.slow
-def test_it_reckons_with_scores_new_tries_and_enlargements(layout: Layout) -> None:
+def test_it_reckons_with_scores_new_tries_and_enlargements(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_time = OwnTime(monkeypatch)
     lines = "\n".join(f"a cat --seed {n}" for n in range(100))
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text(lines)
     for number in range(30):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
     said: list[tuple[float, Snapshot]] = []
-    working_daemon(layout, lambda snapshot: said.append((time.monotonic(), snapshot))).run(once=True)
+    working_daemon(layout, lambda snapshot: said.append((own_time.now, snapshot)), own_time).run(once=True)
     ended = said[-1][0]
     began = next(at for at, told in said if told.open)
     # Before the first enlargements nobody knows how long they take.
@@ -62,9 +66,9 @@ def test_it_reckons_with_scores_new_tries_and_enlargements(layout: Layout) -> No
     check_consistent(layout)
 
 
-def test_where_nothing_waits_nothing_is_foretold(layout: Layout) -> None:
+def test_where_nothing_waits_nothing_is_foretold(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[Snapshot] = []
-    working_daemon(layout, said.append).run(once=True)
+    working_daemon(layout, said.append, OwnTime(monkeypatch)).run(once=True)
     assert {(told.left_seconds, told.expected) for told in said} == {(None, 0.0)}
 
 

@@ -35,7 +35,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 @contextmanager
 def working(daemon: Daemon) -> Iterator[None]:
-    """The daemon at work in a thread."""
+    """The daemon at work in a thread; its database is there from the beginning."""
     troubles: list[BaseException] = []
 
     def target() -> None:
@@ -47,10 +47,11 @@ def working(daemon: Daemon) -> Iterator[None]:
     thread = threading.Thread(target=target)
     thread.start()
     try:
+        wait_for(lambda: daemon._is_open or not thread.is_alive(), 20, "it is at work")
         yield
     finally:
         daemon.stop()
-        thread.join(60)
+        thread.join(240)
     assert not thread.is_alive()
     assert troubles == []
 

@@ -49,7 +49,8 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (16, 12)) -> Path
 
 
 def rows(layout: Layout, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(layout.database)
+    """Makes no database where there is none yet: a daemon that starts would take it for a damaged one."""
+    connection = sqlite3.connect(f"{layout.database.as_uri()}?mode=rw", uri=True)
     try:
         return connection.execute(sql, values).fetchall()
     finally:
