@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import sqlite3
-import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from hotfolder.cli.show import run_show
 from hotfolder.cli.why import explain
+from hotfolder.daemon.loop import Daemon
 from hotfolder.errors import (
     DiskFull,
     EnlargedTooLarge,
@@ -25,9 +26,12 @@ from hotfolder.errors import (
     NotAnImage,
     TruncatedImage,
 )
+from hotfolder.executors.base import Done
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Item, Kind
-from tests.support.roots import check_consistent, daemon, files_in, picture, rows
+from tests.faults.disks import working
+from tests.support.live import wait_for
+from tests.support.roots import check_consistent, daemon, files_in, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 
 
@@ -287,15 +291,29 @@ def test_a_generated_image_that_cannot_be_scored_is_not_left_hidden(layout: Layo
 def test_a_file_that_looks_broken_is_given_time_to_turn_whole(layout: Layout) -> None:
     path = picture(layout.inbox(Kind.SCORE) / "a.png")
     calls: list[float] = []
+    passed = 0.0
+
+    def clock() -> float:
+        return time.time() + passed
+
+    class Waiting(ScriptedExecutor):
+        """Ten seconds pass each time that it is asked for news and has nothing to do."""
+
+        def poll(self, timeout: float) -> Sequence[Done]:
+            nonlocal passed
+            passed += 10 if self.capacity()["cpu"] and calls else 0
+            return super().poll(timeout)
 
     def script(_: Kind, __: Item) -> float | TruncatedImage:
-        calls.append(time.time())
+        calls.append(clock())
         return TruncatedImage("half of it", "copy it again")
 
-    report = daemon(layout, ScriptedExecutor(script)).run(once=True)
+    quick = {"WATCH__MODE": "polling", "WATCH__POLL_SECONDS": "0.05"}
+    wanted = settings(layout, SETTLE__INCOMPLETE_GRACE_SECONDS="100", **quick)
+    report = Daemon(layout.root, wanted, Waiting(script), clock=clock).run(once=True)
     assert report.failed == 1
     assert len(calls) == 2
-    assert calls[1] - calls[0] > 0.1
+    assert calls[1] - calls[0] > 60
     assert not path.exists()
     assert rows(layout, "SELECT attempt FROM queue") == [(1,)]
 
@@ -307,16 +325,8 @@ def test_disk_trouble_pauses_and_spends_no_attempt(layout: Layout) -> None:
     def script(_: Kind, __: Item) -> float | DiskFull:
         return DiskFull("no space", "free some") if full.pop(0) else 6.6
 
-    line = daemon(layout, ScriptedExecutor(script))
-    thread = threading.Thread(target=line.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 10
-        while not (layout.root / "keep/a.png").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    finally:
-        line.stop()
-        thread.join()
+    with working(daemon(layout, ScriptedExecutor(script))):
+        wait_for((layout.root / "keep/a.png").exists, 10, "it goes on when there is space")
     assert rows(layout, "SELECT state, attempt FROM queue") == [("done", 1)]
     check_consistent(layout)
 
@@ -388,10 +398,7 @@ def test_links_pipes_and_unfinished_names_are_never_touched(layout: Layout, tmp_
 def test_a_slow_writer_is_waited_for_and_its_file_is_taken_once(layout: Layout) -> None:
     whole = picture(layout.root.parent / "whole.png", size=(64, 48)).read_bytes()
     executor = ScriptedExecutor(always(6.6))
-    line = daemon(layout, executor)
-    thread = threading.Thread(target=line.run)
-    thread.start()
-    try:
+    with working(daemon(layout, executor)):
         path = layout.inbox(Kind.SCORE) / "slow.png"
         with path.open("wb") as file:
             for start in range(0, len(whole), 1024):
@@ -399,12 +406,7 @@ def test_a_slow_writer_is_waited_for_and_its_file_is_taken_once(layout: Layout) 
                 file.flush()
                 time.sleep(0.1)
             assert executor.batches == []
-        deadline = time.monotonic() + 10
-        while not (layout.root / "keep/slow.png").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    finally:
-        line.stop()
-        thread.join()
+        wait_for((layout.root / "keep/slow.png").exists, 10, "it is taken once it is whole")
     assert (layout.root / "keep/slow.png").read_bytes() == whole
     assert len(executor.batches) == 1
     check_consistent(layout)

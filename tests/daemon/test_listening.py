@@ -59,8 +59,11 @@ class Trailing(ScriptedExecutor):
         return told
 
 
-def test_after_the_last_job_of_a_batch_its_end_is_waited_for(layout: Layout) -> None:
+def test_after_the_last_job_of_a_batch_its_end_is_waited_for(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And while that is waited for, nothing is published: the device would stand still."""
+    monkeypatch.setattr(dispatcher, "LONG", 3600.0)  # also where the machine was busy, none of them was long
     for number in range(6):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
     executor = Trailing(layout)
@@ -87,10 +90,13 @@ def test_what_a_long_batch_has_made_is_published_before_the_next_is_chosen(
 
 
 class Standing(Asleep):
-    """Two devices. Its clock stands still from when both are at work until one of them is given more."""
+    """Two devices. Its clock stands still from when both are at work until one of them is given more.
+
+    Until then, or for long, the picture is drawn.
+    """
 
     def __init__(self) -> None:
-        seconds = {Kind.GENERATE: 1.0, Kind.SCORE: 0.02, Kind.UPSCALE: 0.02}
+        seconds = {Kind.GENERATE: 20.0, Kind.SCORE: 0.02, Kind.UPSCALE: 0.02}
         super().__init__(seconds, dict.fromkeys(Kind, 0.0), {"a": 1, "b": 1}, spread=(1.0, 1.0))
         self.begun: list[tuple[Kind, int]] = []  # of each batch: its kind, and how many others were in work
         self._stands_at: float | None = None
@@ -102,6 +108,9 @@ class Standing(Asleep):
         self.begun.append((batch.kind, sum(not free for free in self.capacity().values())))
         super().submit(batch, device)
         self._stands_at = time.time() if len(self.begun) == 2 else None
+        if len(self.begun) == 3:
+            for sleeper in self._sleepers.values():
+                sleeper.due = min(sleeper.due, time.monotonic())
 
     def poll(self, timeout: float) -> Sequence[Done]:
         told = super().poll(timeout)
@@ -122,13 +131,17 @@ def test_a_device_without_work_is_given_what_follows_while_the_other_is_at_work(
 
 
 class Reloading(Asleep):
-    """A slow device, and one that is free soon. Once both are at work, the settings are to be read anew."""
+    """A slow device, and one that is free soon. Once both are at work, the settings are to be read anew.
+
+    The slow one ends its first batch when it was waited for several times.
+    """
 
     def __init__(self) -> None:
         seconds = {Kind.GENERATE: 0.1, Kind.SCORE: 0.01, Kind.UPSCALE: 0.01}
-        super().__init__(seconds, dict.fromkeys(Kind, 0.0), {"slow": 6, "quick": 1}, spread=(1.0, 1.0))
+        super().__init__(seconds, dict.fromkeys(Kind, 0.0), {"slow": 10_000, "quick": 1}, spread=(1.0, 1.0))
         self.daemon: Daemon | None = None
         self.at_once = 0  # polls that did not wait, while only the slow one was at work on the first batch
+        self._polls = 0
         self._begun = 0
 
     def submit(self, batch: Batch, device: DeviceId) -> None:
@@ -139,7 +152,12 @@ class Reloading(Asleep):
             self.daemon.reload()
 
     def poll(self, timeout: float) -> Sequence[Done]:
-        self.at_once += timeout <= 0 and self._begun == 2 and sorted(self.capacity().values()) == [0, 1]
+        if self._begun == 2 and sorted(self.capacity().values()) == [0, 1]:
+            self.at_once += timeout <= 0
+            self._polls += 1
+            if self._polls > 2 * _PATIENCE:
+                self.slow("slow", 1)
+                self._sleepers["slow"].due = time.monotonic()
         return super().poll(timeout)
 
 

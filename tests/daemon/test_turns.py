@@ -26,9 +26,8 @@ def test_five_hundred_prompts_and_one_photo(layout: Layout) -> None:
     with working(daemon(layout, ScriptedExecutor(work))):
         wait_for(lambda: len(list((layout.root / "keep").iterdir())) > 0, 10, "a first image is kept")
         picture(layout.inbox(Kind.SCORE) / "photo.png", 1)
-        took = wait_for((layout.root / "keep/photo.png").exists, 10, "the photo passes the prompts")
+        wait_for((layout.root / "keep/photo.png").exists, 10, "the photo is kept")
         (left,) = rows(layout, "SELECT count(*) FROM jobs WHERE kind = 'generate' AND state = 'queued'")[0]
-    assert took < 10
     assert left > 100, "the prompts were done first"
 
 
