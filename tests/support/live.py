@@ -83,7 +83,7 @@ class LiveDaemon:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, seconds: float = 60) -> int:
+    def stop(self, seconds: float = 240) -> int:
         """SIGTERM; gives the exit code."""
         self.process.terminate()
         return self.process.wait(seconds)
