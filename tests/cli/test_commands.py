@@ -21,7 +21,7 @@ from tests.support.scripted import ScriptedExecutor, always
 def hotfolder(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "hotfolder", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environ},
+        capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **environ},
     )  # fmt: skip
 
 

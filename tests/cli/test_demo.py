@@ -32,7 +32,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, An
     root = tmp_path_factory.mktemp("demo") / "a root"
     done = subprocess.run(
         [*without_network(), sys.executable, "-m", "hotfolder", "demo", str(root), "--json"],
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Layout(root), json.loads(done.stdout)

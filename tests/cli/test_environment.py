@@ -28,7 +28,7 @@ def hotfolder(*arguments: str, program: tuple[str, ...] = (), **environ: str) ->
     if program:
         command = [sys.executable, *program, *arguments]
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=env, timeout=120, cwd="/"
+            command, capture_output=True, text=True, errors="replace", env=env, timeout=240, cwd="/"
         )
     else:
         done = forks.run("hotfolder", *arguments, env=env, cwd=Path("/"))
@@ -87,7 +87,7 @@ def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
     there = tmp_path / "x"
     script = f"mkdir {there}; cd {there}; rmdir {there}; exec {sys.executable} -m hotfolder status --root r"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=env, timeout=240)
     assert (done.returncode, "is not there any more" in done.stderr) == (1, True), done.stderr
     assert "Traceback" not in done.stderr
 
@@ -97,7 +97,7 @@ def test_streams_that_are_closed_or_full_are_no_traceback(layout: Layout, stream
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for command in ("status", "models list"):
         script = f"exec 9>&2; {sys.executable} -m hotfolder {command} --root {layout.root} {streams}"
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=240)
         assert done.returncode == (1 if streams == "> /dev/full" else 0), done
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr

@@ -77,10 +77,10 @@ def test_it_serves_and_ends_when_it_is_told(layout: Layout) -> None:
         try:
             assert running.stdout is not None
             address = running.stdout.readline().strip()
-            with urllib.request.urlopen(address, timeout=30) as answer:
+            with urllib.request.urlopen(address, timeout=120) as answer:
                 assert answer.status == 200
             running.send_signal(number)
-            assert running.wait(30) == code
+            assert running.wait(120) == code
         finally:
             running.kill()
             running.wait()

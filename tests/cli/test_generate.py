@@ -62,7 +62,7 @@ def generate(folder: Path, *arguments: object, apart: bool = False) -> subproces
 def _in_a_process(folder: Path, line: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *line], cwd=folder, env=environment(folder), capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=400, check=False,
     )  # fmt: skip
 
 
@@ -316,11 +316,11 @@ def test_after_ctrl_c_what_is_finished_is_there_and_told(nowhere: Path) -> None:
         cwd=nowhere, env=environment(nowhere), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and not list(nowhere.glob("out/*.png")) and process.poll() is None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does it: all of its processes
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     told = json.loads(out)

@@ -223,7 +223,7 @@ def test_failures_of_the_last_hour_are_counted(layout: Layout, capsys: pytest.Ca
         show_status(layout.root, as_json=True, watch=False)
     found = json.loads(capsys.readouterr().out)
     assert found["daemon"]["version"] == __version__
-    assert found["heartbeat_seconds"] < 15
+    assert found["heartbeat_seconds"] < 60
 
 
 def test_the_daemon_writes_the_metrics_itself(layout: Layout, tmp_path: Path) -> None:

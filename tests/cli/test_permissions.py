@@ -108,7 +108,7 @@ def test_another_user_of_the_group_looks_where_that_is_wished() -> None:
         def top() -> subprocess.CompletedProcess[str]:
             other = Person(_OTHER, (_OTHER,))
             words = other.command([sys.executable, "-m", "hotfolder", "top", "--root", str(layout.root)])
-            return subprocess.run(words, env=other.environ(), cwd="/", capture_output=True, text=True, timeout=60)
+            return subprocess.run(words, env=other.environ(), cwd="/", capture_output=True, text=True, timeout=240)
 
         work(layout)
         refused = top()

@@ -14,6 +14,7 @@ import pytest
 from hotfolder.cli import queue
 from hotfolder.cli.app import app
 from hotfolder.cli.times import seconds_of
+from hotfolder.daemon.loop import Daemon
 from hotfolder.documents.commands import described
 from hotfolder.errors import UsageError
 from hotfolder.folders.layout import Layout
@@ -25,7 +26,7 @@ from hotfolder.types import Item, Kind
 from tests.faults.disks import paused, wait_for_pause, working
 from tests.support import forks
 from tests.support.live import wait_for
-from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows
+from tests.support.roots import check_consistent, daemon, files_in, is_worked, picture, rows, settings
 from tests.support.scripted import ScriptedExecutor, always
 
 pytestmark = pytest.mark.slow
@@ -53,29 +54,34 @@ def test_pause_and_resume(layout: Layout) -> None:
 
 def test_a_pause_outlives_a_restart_and_ends_by_itself(layout: Layout) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png")
-    assert "no daemon runs" in hotfolder(layout, "pause", "--for", "3s").stdout
+    assert "no daemon runs" in hotfolder(layout, "pause", "--for", "2h").stdout
     report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert report.paused is not None
     assert "until" in report.paused
     report = daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
     assert report.paused is not None
-    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+    passed = 7200 - 10  # seconds, while no daemon runs
+    executor = ScriptedExecutor(always(6.6))
+    with working(Daemon(layout.root, settings(layout), executor, clock=lambda: time.time() + passed)):
+        wait_for_pause(layout, "you asked for it, until")
+        passed += 60
         wait_for((layout.root / "keep/a.png").exists, 20, "it goes on by itself")
     assert not layout.hold.exists()
 
 
+@pytest.mark.usefixtures("heard_at_once")
 def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> None:
     in_work, go_on = threading.Event(), threading.Event()
 
     def script(kind: Kind, item: Item) -> float:
         if kind is Kind.GENERATE and item.params["seed"] >= 4:
             in_work.set()
-            go_on.wait(20)
+            go_on.wait(240)
         return 6.6
 
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a --seed 0 --count 20")
     with working(daemon(layout, ScriptedExecutor(script))):
-        assert in_work.wait(20)
+        assert in_work.wait(120)
         asked = subprocess.Popen(
             [
                 sys.executable,
@@ -89,9 +95,9 @@ def test_cancel_leaves_what_is_not_begun_and_what_is_in_work(layout: Layout) -> 
             ],
             stdout=subprocess.PIPE,
         )
-        wait_for(lambda: list(layout.control.glob("*.json")) != [], 20, "the wish is there")
+        wait_for(lambda: list(layout.control.glob("*.json")) != [], 40, "the wish is there")
         go_on.set()
-        told = json.loads(asked.communicate(timeout=20)[0])
+        told = json.loads(asked.communicate(timeout=240)[0])
         assert told["cancelled"][0]["file"] == "inbox/generate/p.txt"
         assert 1 <= told["cancelled"][0]["jobs"] <= 20  # and the scores of what is drawn
         wait_for((layout.root / "archive/p.txt").exists, 20, "the prompt file is in the archive")

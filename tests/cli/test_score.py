@@ -193,11 +193,11 @@ def test_names_do_not_steer_the_terminal(nowhere: Path) -> None:
 
 
 def test_interrupted_it_says_what_it_knows_and_leaves_no_worker(nowhere: Path) -> None:
-    for number in range(400):
+    for number in range(2000):
         (nowhere / "in").mkdir(exist_ok=True)
         os.link(
             picture(nowhere / "a.png", 1, (1500, 1500)) if number == 0 else nowhere / "a.png",
-            nowhere / "in" / f"{number:03d}.png",
+            nowhere / "in" / f"{number:04d}.png",
         )
     said = nowhere / "stderr.txt"
     with said.open("w") as log:
@@ -205,22 +205,22 @@ def test_interrupted_it_says_what_it_knows_and_leaves_no_worker(nowhere: Path) -
             [sys.executable, "-m", "hotfolder", "score", "in", "--json"],
             stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
-    wait_for(lambda: re.search(r": [1-9]\d*/400 ", said.read_text()) is not None, 120, "some are judged")
+    wait_for(lambda: re.search(r": [1-9]\d*/2000 ", said.read_text()) is not None, 120, "some are judged")
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=240)
     err = said.read_text()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     told = json.loads(out)
-    assert 0 < told["count"] < 400
+    assert 0 < told["count"] < 2000
     assert told["errors"] == 0
     names = [row["image"] for row in told["scores"]]
     assert len(names) == told["count"]
-    assert set(names) < {f"in/{number:03d}.png" for number in range(400)}
+    assert set(names) < {f"in/{number:04d}.png" for number in range(2000)}
     assert [row for row in told["scores"] if not 1 <= row["score"] <= 10] == []
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []
 
 
