@@ -25,12 +25,19 @@ def hotfolder(*arguments: object, **environ: str) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def best_of(runs: int, *arguments: object) -> float:
-    """Seconds of the fastest of several runs: what the machine does when nothing disturbs it."""
+#: Of Python's own: to import it takes a tenth of a second on the machine that the promise was made for.
+IMPORTS = (
+    "import asyncio, decimal, email.message, http.client, json, logging, sqlite3, subprocess, unittest.mock, "
+    "xml.etree.ElementTree"
+)
+
+
+def best_of(runs: int, *words: object) -> float:
+    """Seconds of the fastest of several runs of Python: what the machine does when nothing disturbs it."""
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        assert hotfolder(*arguments).returncode == 0
+        subprocess.run([sys.executable, *map(str, words)], capture_output=True, check=True)
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 
@@ -66,9 +73,11 @@ def test_questions_import_no_model_library(worked: Layout, arguments: list[str])
 
 @pytest.mark.alone
 def test_help_and_status_answer_at_once(worked: Layout) -> None:
-    # The promise is 0.4 s on a machine that does nothing else; the fastest of five comes near to that.
-    assert best_of(5, "--help") < 0.4
-    assert best_of(5, "status", "--root", worked.root) < 0.4
+    # The promise is 0.4 s on a machine that does nothing else; the fastest of five comes near to that. A slower
+    # machine takes longer for all that is imported.
+    slowness = max(1.0, best_of(5, "-c", IMPORTS) / 0.1)
+    assert best_of(5, "-m", "hotfolder", "--help") < 0.4 * slowness
+    assert best_of(5, "-m", "hotfolder", "status", "--root", worked.root) < 0.4 * slowness
 
 
 def test_init_makes_a_root_and_never_overwrites_one(tmp_path: Path) -> None:

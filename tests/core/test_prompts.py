@@ -589,13 +589,13 @@ GREEDY = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GREEDY)
 def test_a_small_file_cannot_ask_for_more_than_there_is(name: str) -> None:
-    """In a process of its own, which may have 800 MB and 20 s of a processor."""
+    """In a process of its own, which may have 800 MB, and 90 s of a slow processor."""
     script = (
         "import resource, sys\n"
         "from hotfolder.core.prompts import parse\n"
         "from hotfolder.errors import PromptSyntax\n"
         "resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 800 << 20))\n"
-        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (90, 90))\n"
         "try: parse(sys.argv[1], sys.stdin.read(), lambda: 1)\n"
         "except PromptSyntax as error: print(error.message[:200])\n"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -238,9 +239,18 @@ def test_ten_thousand_pictures_take_less_than_a_second() -> None:
     ]
     evidence = Evidence.of(library, 6.0, labels)
     learn(evidence)  # warm
-    began = time.perf_counter()
-    learn(evidence)
-    assert time.perf_counter() - began < 1.5  # below 1 s where nothing else works: docs/taste.md
+    slowness = max(1.0, least(lambda: vectors.T @ vectors) / 0.05)  # than the machine of docs/taste.md
+    assert least(lambda: learn(evidence)) < 1.5 * slowness  # there it is below 1 s
+
+
+def least(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of three times."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def test_a_library_without_any_difference_is_no_trouble() -> None:
