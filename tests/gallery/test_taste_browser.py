@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -60,13 +61,19 @@ def test_the_offer_is_shown_with_its_evidence_and_asked_for(page: Browser, culle
     page.until("document.querySelector('#side').dataset.shows === 'taste'", "the panel")
     assert "AUC" in page.text("#side") and "You keep from" in page.text("#side")
     assert page.text("#side button.main") == "Use my taste"
+    # Another panel is asked for meanwhile: that this one is read anew by itself, a little later, does not matter.
+    page.hold("GET /api/images/", "GET /api/taste")
+    page.press("i")
     page.click("#side button.main")
     wait_for(lambda: len(asked(culled)) == 1, SECONDS, "a command")
     assert asked(culled)[0]["what"] == "use"
+    page.release(2)
+    assert page.run("document.querySelector('#side').dataset.shows") == "why"
     work(culled)
 
 
-def test_why_has_three_parts_and_pictures_of_ones_own(page: Browser) -> None:
+def test_why_has_three_parts_and_pictures_of_ones_own(page: Browser, client: Client) -> None:
+    page.open(f"{client.address}/?sort=oldest")
     page.press("i")
     page.until("document.querySelectorAll('.taste-why dt').length === 5", "the parts")
     parts = page.run("[...document.querySelectorAll('.taste-why dd')].map((each) => each.textContent)")
@@ -75,7 +82,8 @@ def test_why_has_three_parts_and_pictures_of_ones_own(page: Browser) -> None:
     assert page.run("document.querySelectorAll('.likes img').length") == 6
 
 
-def test_which_is_better_is_one_key(page: Browser, culled: Layout) -> None:
+def test_which_is_better_is_one_key(page: Browser, client: Client, culled: Layout) -> None:
+    page.open(f"{client.address}/?sort=oldest")
     page.click("#show-taste")
     page.until("document.querySelector('#side').dataset.shows === 'taste'", "the panel")
     button(page, "#side", "Which is better?")
@@ -95,3 +103,20 @@ def test_which_is_better_is_one_key(page: Browser, culled: Layout) -> None:
     )
     page.until("!document.querySelector('#better').open", "the end")
     assert page.run("document.querySelectorAll('.cell.pending').length") == 0  # no key went to the grid
+
+
+def test_an_answer_to_a_question_that_was_closed_answers_no_other(page: Browser, client: Client) -> None:
+    page.open(f"{client.address}/?sort=oldest")
+    page.click("#show-taste")
+    page.until("document.querySelector('#side').dataset.shows === 'taste'", "the panel")
+    button(page, "#side", "Which is better?")
+    page.until("document.querySelector('#better').open", "the question")
+    page.hold("POST /api/taste/pair")
+    page.press("1")
+    page.until("held === 1", "an answer")
+    page.press(Keys.ESCAPE)
+    page.until("!document.querySelector('#better').open", "the end")
+    button(page, "#side", "Which is better?")
+    page.until("document.querySelector('#better').open", "the question anew")
+    page.release()
+    assert page.text("#better [aria-live]").startswith("Set 1 of ")

@@ -22,7 +22,26 @@ _OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--no-first-run", "--window-size=1280,800", "--disable-dev-shm-usage",
 )  # fmt: skip
-SECONDS = 20
+SECONDS = 60
+#: Answers to what begins so are read and kept back; `held` says how many.
+_HOLD = """void (() => {
+    const real = fetch, released = new Promise((done) => { globalThis.release = done; });
+    globalThis.held = 0;
+    globalThis.fetch = async (address, options) => {
+        const answer = await real(address, options);
+        const asked = `${options?.method ?? "GET"} ${address}`;
+        if (!arguments[0].some((each) => asked.startsWith(each))) return answer;
+        const data = await answer.arrayBuffer();
+        globalThis.held += 1;
+        await released;
+        globalThis.fetch = real;
+        return new Response(data, {status: answer.status, headers: answer.headers});
+    };
+})()"""
+_DRAWN = """new Promise((done) => {
+    const draw = (left) => (left ? requestAnimationFrame(() => draw(left - 1)) : done(true));
+    draw(arguments[0]);
+})"""
 
 
 def needs_chromium() -> tuple[str, str]:
@@ -59,6 +78,20 @@ class Browser:
     def until(self, script: str, what: str) -> None:
         """Waits until it is true in the page."""
         wait_for(lambda: bool(self.run(script)), SECONDS, f"{what}: {script}")
+
+    def drawn(self, times: int = 3) -> None:
+        """Waits until the page was drawn so often: what it does by itself, and at once, is done by then."""
+        self.run(_DRAWN, times)
+
+    def hold(self, *asked: str) -> None:
+        """From now on answers to what begins so ('GET /api/x') reach the page when they are released."""
+        self.run(_HOLD, asked)
+
+    def release(self, count: int = 1) -> None:
+        """So many answers that were held, once they are there."""
+        self.until(f"held === {count}", f"{count} that are answered")
+        self.run("void release()")
+        self.drawn()
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -87,7 +87,8 @@ export class Actions {
         tell(`${label}${later}`, {action: "Undo", does: () => this.undo()});
         return true;
       } catch (error) {
-        this.done.splice(this.done.indexOf(step), 1);
+        drop(this.done, step);
+        drop(this.undone, step);  // an undo of it was pressed meanwhile
         this.pend(asked, ids, false);
         failed(error);
         return false;
@@ -98,6 +99,8 @@ export class Actions {
   undo() {
     if (this.readOnly) return Promise.resolve();
     const step = this.done.pop();
+    // At once, so that a redo that is pressed next is about this one.
+    if (step) this.undone.push(step);
     return this.queue(async () => {
       try {
         if (!step) {
@@ -108,18 +111,22 @@ export class Actions {
         }
         if (!step.command) return;
         await post("/api/undo", {command: step.command});
-        this.pend(step.asked, step.ids, false);
-        this.undone.push(step);
+        if (!step.isRedone) this.pend(step.asked, step.ids, false);
         tell(`Undone: ${step.label}`, {action: "Redo", does: () => this.redo()});
         const first = step.ids[0];
         if (first !== undefined) this.onUndone?.(first);
-      } catch (error) { failed(error); }
+      } catch (error) {
+        drop(this.undone, step);
+        if (step && !step.isRedone) this.done.push(step);  // it can be undone still
+        failed(error);
+      }
     });
   }
 
   redo() {
     const step = this.undone.pop();
     if (!step) { tell("There is nothing to redo."); return Promise.resolve(); }
+    step.isRedone = true;
     return this.perform(step.address, step.asked, step.label, step.ids, true);
   }
 
@@ -138,4 +145,10 @@ export class Actions {
       return answer;
     } catch (error) { failed(error); return null; }
   }
+}
+
+// What is not in it any more is left alone.
+function drop(steps, step) {
+  const at = steps.indexOf(step);
+  if (at >= 0) steps.splice(at, 1);
 }

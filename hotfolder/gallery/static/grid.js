@@ -237,8 +237,9 @@ export class Grid extends EventTarget {
     this.dispatchEvent(new Event("selection"));
   }
 
-  clearSelection() {
-    this.selected.clear();
+  // Of these; of others that were selected while an answer was waited for, it is left.
+  clearSelection(ids = this.selected) {
+    for (const id of ids) this.selected.delete(id);
     this.paintAll();
     this.dispatchEvent(new Event("selection"));
   }

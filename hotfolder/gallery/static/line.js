@@ -10,6 +10,7 @@ export class Line {
     this.actions = actions;
     this.settings = settings;
     this.told = null;
+    this.busy = false;
     this.box = make("div", "", {class: "work"});
     this.mark = document.getElementById("line-mark");
     this.prompt = this.promptBox();
@@ -119,10 +120,13 @@ export class Line {
     form.append(inboxes);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      if (!text.value.trim()) return;
-      const answer = await this.actions.simple("/api/prompt", {text: text.value}, null);
+      const given = text.value;
+      if (!given.trim() || this.busy) return;
+      this.busy = true;
+      let answer;
+      try { answer = await this.actions.simple("/api/prompt", {text: given}, null); } finally { this.busy = false; }
       told.textContent = answer ? `${many(answer.images)} to be drawn` : "";
-      if (answer) text.value = "";
+      if (answer && text.value === given) text.value = "";  // what was written meanwhile stays
     });
     return form;
   }

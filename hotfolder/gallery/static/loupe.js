@@ -179,6 +179,7 @@ export class Loupe {
   }
 
   startSlider(from, to) {
+    this.endSlider();  // it was asked for twice
     const box = document.createElement("div"), range = document.createElement("input"), told = document.createElement("p");
     box.className = "slider";
     const picture = (id, name) => {

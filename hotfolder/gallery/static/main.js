@@ -9,7 +9,7 @@ import {Keys, showKeys} from "./keys.js";
 import {Line} from "./line.js";
 import {Looks} from "./looks.js";
 import {Loupe} from "./loupe.js";
-import {hideSide, sideShows} from "./side.js";
+import {hideSide, sideWants} from "./side.js";
 import {KEEP, REJECT, Store} from "./store.js";
 import {Taste} from "./taste.js";
 import {Threshold} from "./threshold.js";
@@ -31,17 +31,21 @@ let asked = 0, lookingAtFiles = false;
 
 async function order(loaded = null) {
   asked += 1;
-  const number = asked, showsFiles = filters.showsFiles;
+  const number = asked, showsFiles = filters.showsFiles, known = new Set(arrivals);
   if (filters.hasAlike) tell("Looking for what is like it …");
   try {
     const answer = getBytes(`/api/order?${filters.query}`);
     answer.catch(() => {});  // told below
-    if (loaded) await loaded;
+    if (loaded) {
+      await loaded;
+      grid.paintAll();
+    }
     const found = new Uint32Array(await answer);
     if (number !== asked) return;  // another order was asked for since
-    arrivals.clear();
-    pill();
+    if (showsFiles !== grid.showsFiles) arrivals.clear();
     grid.setOrder(found, showsFiles);
+    for (const id of arrivals) if (known.has(id) || grid.places.has(id)) arrivals.delete(id);  // later ones are not in it
+    pill();
     told();
     if (filters.hasAlike) tell(`${many(found.length)}, the most alike first`);
   } catch (error) { failed(error); }
@@ -118,7 +122,7 @@ async function judge(say, stays) {
   if (!ids.length || isOfFiles()) return;
   if (loupe.isOpen) loupe.said();
   if (ids.length > 1) {
-    if (await say(ids)) grid.clearSelection();
+    if (await say(ids)) grid.clearSelection(ids);
     return;
   }
   say(ids);
@@ -143,7 +147,8 @@ function like(id) {
 
 async function ofFiles(does) {
   if (!grid.showsFiles) { tell("That is for files that wait or have failed: F, and “Show”."); return; }
-  if (await does(wanted())) grid.clearSelection();
+  const ids = wanted();
+  if (await does(ids)) grid.clearSelection(ids);
 }
 
 const DO = {
@@ -160,7 +165,7 @@ const DO = {
   back: () => {
     if (loupe.slider) loupe.endSlider();
     else if (loupe.isZoomed) loupe.zoom();
-    else if (sideShows()) hideSide();
+    else if (sideWants()) hideSide();
     else if (loupe.isOpen) loupe.close();
     else grid.clearSelection();
   },
@@ -169,10 +174,10 @@ const DO = {
   two: () => { if (grid.showsFiles) isOfFiles(); else if (loupe.isOpen) loupe.count(loupe.panes.length === 2 ? 1 : 2); else if (grid.focus !== null) { loupe.open(grid.focus); loupe.count(2); } },
   four: () => { if (grid.showsFiles) { isOfFiles(); return; } if (!loupe.isOpen) loupe.open(grid.focus); if (loupe.isOpen) loupe.count(loupe.panes.length >= 4 ? 1 : loupe.panes.length + 1); },
   pane: () => { if (!loupe.isOpen || loupe.panes.length < 2) return false; loupe.activate((loupe.active + 1) % loupe.panes.length); return true; },
-  why: () => (["why", "file"].includes(sideShows()) ? hideSide() : grid.showsFiles ? file.show(grid.focus) : why.show(loupe.isOpen ? loupe.id : grid.focus)),
+  why: () => (["why", "file"].includes(sideWants()) ? hideSide() : grid.showsFiles ? file.show(grid.focus) : why.show(loupe.isOpen ? loupe.id : grid.focus)),
   search: () => { byId("words").focus(); byId("words").select(); },
-  filter: () => filters.toggle(), threshold: () => (sideShows() === "threshold" ? hideSide() : threshold.show()),
-  line: () => (sideShows() === "line" ? hideSide() : line.show()),
+  filter: () => filters.toggle(), threshold: () => (sideWants() === "threshold" ? hideSide() : threshold.show()),
+  line: () => (sideWants() === "line" ? hideSide() : line.show()),
   refresh: () => order(), all: () => (loupe.isOpen ? false : grid.selectAll()), keys: () => showKeys(keys),
 };
 const keys = new Keys((name, event) => (event.repeat && !["next", "previous", "up", "down"].includes(name) ? true : DO[name]()));
@@ -200,11 +205,11 @@ byId("show-keys").addEventListener("click", DO.keys);
 byId("close").addEventListener("click", () => loupe.close());
 for (const button of document.querySelectorAll("#loupe [data-key]")) button.addEventListener("click", () => { DO[button.dataset.key](); button.blur(); });
 byId("selection").addEventListener("click", async (event) => {
-  const what = event.target.dataset.do;
+  const what = event.target.dataset.do, ids = [...grid.selected];
   if (what === "none") grid.clearSelection();
-  else if (what === "enlarge") { await actions.simple("/api/enlarge", {images: [...grid.selected]}, `${many(grid.selected.size)} to be enlarged.`); grid.clearSelection(); }
+  else if (what === "enlarge") { await actions.simple("/api/enlarge", {images: ids}, `${many(ids.length)} to be enlarged.`); grid.clearSelection(ids); }
   else if (what === "retry" || what === "cancel") DO[what]();
-  else if (what && await actions.verdict([...grid.selected], what)) grid.clearSelection();
+  else if (what && await actions.verdict(ids, what)) grid.clearSelection(ids);
 });
 
 await reload();

@@ -1,7 +1,7 @@
 // The panel beside the grid: one thing at a time.
 const box = document.getElementById("side");
 const buttons = {threshold: document.getElementById("show-threshold"), line: document.getElementById("show-line")};
-let shown = null, atEnd = null;
+let shown = null, atEnd = null, wanted = null, turn = 0;
 
 export function make(kind, text = "", more = {}) {
   const node = document.createElement(kind);
@@ -14,7 +14,16 @@ export function make(kind, text = "", more = {}) {
   return node;
 }
 
+// Something that has to be asked of the server first. Gives whether it is what was asked for last, when it is there.
+export function wish(name) {
+  turn += 1;
+  wanted = name;
+  const mine = turn;
+  return () => mine === turn;
+}
+
 export function showSide(name, title, parts, ends = null) {
+  wish(name);
   if (shown !== name) atEnd?.();
   atEnd = ends;
   shown = name;
@@ -29,6 +38,7 @@ export function showSide(name, title, parts, ends = null) {
 }
 
 export function hideSide() {
+  wish(null);
   atEnd?.();
   atEnd = null;
   shown = null;
@@ -39,6 +49,8 @@ export function hideSide() {
 }
 
 export function sideShows() { return shown; }
+// The same, or what is to be there soon.
+export function sideWants() { return wanted; }
 
 function mark() {
   for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", shown === name);

@@ -22,12 +22,19 @@ export class Store extends EventTarget {
     this.stars = new Uint8Array(0);
     this.gone = new Set();
     this.asking = 0;  // requests under way
+    this.loads = 0;
+    this.meanwhile = null;  // what is told while a load is on its way
     this.pending = new Map();  // id -> verdict that is asked for and not carried out yet
     this.pendingStars = new Map();  // the same of stars
   }
 
   async load() {
-    const data = await getBytes("/api/columns");
+    this.loads += 1;
+    this.meanwhile = [];
+    const number = this.loads, data = await getBytes("/api/columns");
+    if (number !== this.loads) return;  // a later one knows more
+    const {meanwhile} = this;
+    this.meanwhile = null;
     const [count, changed] = new Uint32Array(data, 0, 2);
     let at = 8;
     const column = (Type) => {
@@ -46,6 +53,7 @@ export class Store extends EventTarget {
     this.gone.clear();
     this.slots = new Map();
     for (let slot = 0; slot < count; slot += 1) this.slots.set(this.ids[slot], slot);
+    for (const told of meanwhile) if (told[2] > changed) this.apply(...told);  // it is not in it yet
   }
 
   has(id) { return this.slots.has(id) && !this.gone.has(id); }
@@ -58,6 +66,9 @@ export class Store extends EventTarget {
     const pending = this.pendingStars.get(id), told = this.stars[this.slots.get(id)];
     return pending ?? (told ? told - STARS : null);
   }
+  // Whether what a person asks for is so already.
+  hasVerdict(id, verdict) { return this.isMine(id) && this.verdict(id) === verdict; }
+  hasStars(id, stars) { return this.stars[this.slots.get(id)] === stars + STARS; }
   isPending(id) { return this.pending.has(id) || this.pendingStars.has(id); }
   isUpscaled(id) { return (this.flag(id) & ROLE) === UPSCALED; }
   address(id, size) { return `/thumbnail/${size}/${id}/${this.version(id)}`; }
@@ -66,6 +77,7 @@ export class Store extends EventTarget {
 
   // What an event tells. Gives the ids that were not known before.
   apply(rows, gone, changed) {
+    this.meanwhile?.push([rows, gone, changed]);
     const added = [];
     for (const [id, score, flags, version, stars] of rows) {
       let slot = this.slots.get(id);
@@ -82,9 +94,8 @@ export class Store extends EventTarget {
       this.flags[slot] = flags;
       this.versions[slot] = version;
       this.stars[slot] = stars;
-      if (this.pendingStars.get(id) === stars - STARS) this.pendingStars.delete(id);
-      const wanted = this.pending.get(id);
-      if (wanted !== undefined && (flags & MINE) && (flags & 3) === wanted) this.pending.delete(id);
+      if (this.hasStars(id, this.pendingStars.get(id))) this.pendingStars.delete(id);
+      if (this.hasVerdict(id, this.pending.get(id))) this.pending.delete(id);
     }
     for (const id of gone) this.gone.add(id);
     this.changed = changed;
@@ -117,10 +128,16 @@ export class Store extends EventTarget {
 
   // What the mailbox has, as the server saw it. What was asked for a moment ago may not be in it yet.
   mailbox(verdicts, stars) {
-    if (this.asking || performance.now() - (this.touched ?? -QUIET) < QUIET) return;
+    clearTimeout(this.later);
+    const left = this.asking ? QUIET : QUIET - (performance.now() - (this.touched ?? -QUIET));
+    if (left > 0) {  // it is told but once, as long as it does not change
+      this.later = setTimeout(() => this.mailbox(verdicts, stars), left);
+      return;
+    }
     const changed = new Set();
-    for (const [name, found] of [["pending", verdicts], ["pendingStars", stars]]) {
-      const now = new Map(found), before = this[name];
+    for (const [name, found, has] of [["pending", verdicts, "hasVerdict"], ["pendingStars", stars, "hasStars"]]) {
+      // It was looked at before the images that are told with it: what those show is not waited for any more.
+      const now = new Map(found.filter(([id, what]) => !this[has](id, what))), before = this[name];
       for (const id of [...now.keys(), ...before.keys()]) if (now.get(id) !== before.get(id)) changed.add(id);
       this[name] = now;
     }

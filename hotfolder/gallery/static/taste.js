@@ -1,6 +1,6 @@
 // What was learnt from verdicts: the offer with its evidence, why a picture has its score, and which of some is better.
 import {getJson} from "./api.js";
-import {make, showSide, sideShows} from "./side.js";
+import {hideSide, make, showSide, sideShows, sideWants, wish} from "./side.js";
 import {failed, many, tell} from "./toast.js";
 
 const SMALL = 256, PREVIEW = 1600;
@@ -18,22 +18,32 @@ export class Taste {
     this.asked = make("div");
     this.dialog.append(this.place, this.asked);
     this.busy = false;
+    this.round = 0;
     document.body.append(this.dialog);
   }
 
   toggle() {
-    if (sideShows() === "taste") document.querySelector("#side .close").click();
+    if (sideWants() === "taste") hideSide();
     else this.show();
   }
 
   async show() {
-    let told;
-    try { told = await getJson("/api/taste"); } catch (error) { failed(error); return; }
+    const isWanted = wish("taste");
+    try { await this.read(); } catch (error) {
+      if (isWanted()) wish(sideShows());
+      failed(error);
+      return;
+    }
+    if (!isWanted()) return;  // another panel or none was asked for since
+    showSide("taste", "Taste", [this.box], () => this.button.setAttribute("aria-pressed", "false"));
+    this.button.setAttribute("aria-pressed", "true");
+  }
+
+  async read() {
+    const told = await getJson("/api/taste");
     this.box.replaceChildren(...(told.tastes.length ? told.tastes.map((each) => this.one(each)) : [
       make("p", "Nothing is learnt yet. Keep, reject, and look at pictures large: what you look at and leave counts, too."),
     ]));
-    showSide("taste", "Taste", [this.box], () => this.button.setAttribute("aria-pressed", "false"));
-    this.button.setAttribute("aria-pressed", "true");
   }
 
   one(told) {
@@ -62,7 +72,7 @@ export class Taste {
 
   async settle(inbox, head) {
     const answer = await this.actions.simple("/api/taste", {inbox, head}, head ? "The gate is to look at your taste." : "The gate is to look at the score alone.");
-    if (answer) setTimeout(() => { if (sideShows() === "taste") this.show(); }, 1500);
+    if (answer) setTimeout(() => { if (sideShows() === "taste") this.read().catch(failed); }, 1500);
   }
 
   // For the panel that tells why: a section that is filled when it is known.
@@ -90,6 +100,8 @@ export class Taste {
   async compare(inbox) {
     let sets;
     try { ({sets} = await getJson(`/api/taste/close?inbox=${encodeURIComponent(inbox)}`)); } catch (error) { failed(error); return; }
+    if (this.dialog.open) return;  // it was asked for twice
+    this.round += 1;
     this.sets = sets.map((ids) => ids.filter((id) => this.store.has(id))).filter((ids) => ids.length > 1);
     if (!this.sets.length) { tell("No two pictures of one prompt are near the threshold that you have not compared."); return; }
     this.count = 0;
@@ -128,11 +140,12 @@ export class Taste {
   async choose(best, ids) {
     if (this.busy) return;
     this.busy = true;
+    const {round} = this;
     let answer;
     try {
       answer = await this.actions.simple("/api/taste/pair", {images: [best, ...ids.filter((id) => id !== best)]}, null);
     } finally { this.busy = false; }
-    if (!answer || !this.dialog.open) return;
+    if (!answer || !this.dialog.open || round !== this.round) return;  // it was closed meanwhile, and opened again
     this.count += 1;
     this.next();
   }

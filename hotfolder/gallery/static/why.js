@@ -1,6 +1,6 @@
 // Why an image is where it is: scores, gate, verdicts, tries, settings, and how to make it again.
 import {getJson} from "./api.js";
-import {make, showSide, sideShows} from "./side.js";
+import {make, showSide, sideShows, sideWants, wish} from "./side.js";
 import {failed, tell} from "./toast.js";
 
 const HOW = {key: "by key", stars: "by stars", command: "by a command", moved: "by moving the file", seen: "looked at and left"};
@@ -17,13 +17,18 @@ export class Why {
   async show(id) {
     if (id === null) return;
     this.id = id;
+    const isWanted = wish("why");
     let told;
-    try { told = await getJson(`/api/images/${id}`); } catch (error) { failed(error); return; }
-    if (this.id !== id) return;  // another one was asked for since
+    try { told = await getJson(`/api/images/${id}`); } catch (error) {
+      if (isWanted()) wish(sideShows());
+      failed(error);
+      return;
+    }
+    if (!isWanted()) return;  // another one, another panel or none was asked for since
     showSide("why", "Why", this.parts(told), () => { this.id = null; });
   }
 
-  follow(id) { if (sideShows() === "why" && this.id !== id) this.show(id); }
+  follow(id) { if (sideWants() === "why" && this.id !== id) this.show(id); }
 
   parts(told) {
     const {gate} = told, parts = [];
