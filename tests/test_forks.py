@@ -23,10 +23,10 @@ def test_a_child_learns_the_secrets_of_its_own_environment() -> None:
 def test_a_child_ends_as_it_is_told_or_with_who_asked_for_it() -> None:
     told, left = (forks.start("http.server", "0", "--bind", "127.0.0.1") for _ in range(2))
     told.terminate()
-    assert told.wait(20) == -signal.SIGTERM
+    assert told.wait(60) == -signal.SIGTERM
     assert left.poll() is None
     left._connection.close()
-    wait_for(lambda: not psutil.pid_exists(left.pid), 20, "it is gone")
+    wait_for(lambda: not psutil.pid_exists(left.pid), 60, "it is gone")
 
 
 def test_who_is_gone_before_all_is_asked_holds_up_nobody() -> None:

@@ -13,8 +13,11 @@ from hotfolder.folders.layout import Layout
 from hotfolder.gallery import access
 from tests.gallery.conftest import work
 from tests.support.gallery import Client, serving
+from tests.support.live import wait_for
 from tests.support.roots import files_in, new_root, picture, rows
 
+SECONDS = 60
+HEAD = b"\r\n\r\n"  # the end of an answer's
 NAME = "<script>alert(1)</script>\"'onerror=x"
 
 
@@ -34,16 +37,17 @@ def target(root: Layout) -> Iterator[Client]:
         yield client
 
 
-def raw(client: Client, text: str | bytes, seconds: float = 5.0) -> bytes:
-    """What is answered to these bytes."""
+def raw(client: Client, text: str | bytes, enough: bytes | None = None) -> bytes:
+    """What is answered to these bytes, until the server closes the connection or has said enough."""
     data = text.replace("HOST", f"127.0.0.1:{client.port}").encode() if isinstance(text, str) else text
-    with contextlib.closing(socket.create_connection(("127.0.0.1", client.port), 5)) as connection:
-        connection.settimeout(seconds)
-        connection.sendall(data)
+    with contextlib.closing(socket.create_connection(("127.0.0.1", client.port), SECONDS)) as connection:
         answer = b""
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(data)
             while chunk := connection.recv(65_536):
                 answer += chunk
+                if enough is not None and enough in answer:
+                    break
         return answer
 
 
@@ -187,7 +191,7 @@ def test_too_much_is_not_taken(root: Layout, target: Client) -> None:
     answer = raw(target, f"{upload}Transfer-Encoding: chunked\r\n\r\n{chunk * 17}0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413") or answer == b""  # the connection is closed on it
     assert target.get("/api/order?words=" + "x" * 9000).status == 414
-    assert raw(target, f"GET /{'x' * 100_000} HTTP/1.1\r\nHost: HOST\r\n\r\n", 1)[:12] in (
+    assert raw(target, f"GET /{'x' * 100_000} HTTP/1.1\r\nHost: HOST\r\n\r\n", HEAD)[:12] in (
         b"HTTP/1.1 400",
         b"HTTP/1.1 404",
         b"",
@@ -233,9 +237,9 @@ def test_a_cut_off_upload_leaves_nothing(root: Layout, target: Client) -> None:
     )
     with contextlib.closing(socket.create_connection(("127.0.0.1", target.port), 5)) as connection:
         connection.sendall(head.encode())
-        time.sleep(0.3)
-    time.sleep(0.3)
-    assert files_in(root, "inbox", ".hotfolder/arriving") == []
+        wait_for(lambda: files_in(root, ".hotfolder/arriving") != [], SECONDS, "it begins to arrive")
+    wait_for(lambda: files_in(root, ".hotfolder/arriving") == [], SECONDS, "what arrived of it is removed")
+    assert files_in(root, "inbox") == []
 
 
 def test_who_is_slow_is_not_waited_for(root: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,11 +247,11 @@ def test_who_is_slow_is_not_waited_for(root: Layout, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("hotfolder.gallery.server._PATIENCE", 0.3)
     with serving(root) as client:
         began = time.monotonic()
-        assert raw(client, "GET / HTTP/1.1\r\nHost: HO", 3) == b""  # a head without its end
+        assert raw(client, "GET / HTTP/1.1\r\nHost: HO") == b""  # a head without its end
         body = "POST /api/resume HTTP/1.1\r\nHost: HOST\r\nSec-Fetch-Site: same-origin\r\n"
         body += "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
-        assert raw(client, body, 3).startswith(b"HTTP/1.1 408")
-        assert time.monotonic() - began < 3
+        assert raw(client, body).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - began < 20  # which each of the two would be waited for, as delivered
 
 
 def test_half_closed_and_broken_streams_do_no_harm(target: Client) -> None:
@@ -256,10 +260,12 @@ def test_half_closed_and_broken_streams_do_no_harm(target: Client) -> None:
         connection.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
         connection.close()
-    assert raw(target, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 2)[:12] in (b"HTTP/1.1 400", b"")
-    assert raw(target, b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", 2)
+    assert raw(target, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", HEAD)[:12] in (b"HTTP/1.1 400", b"")
     assert raw(
-        target, "GET /events HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 1
+        target, b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", HEAD
+    )
+    assert raw(
+        target, "GET /events HTTP/1.1\r\nHost: HOST\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", HEAD
     )
     assert target.get("/").status == 200
 

@@ -86,7 +86,7 @@ def start(
 
 
 def run(
-    *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 120
+    *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """The same to its end, and what it has written."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -119,7 +119,7 @@ def address() -> str:
     )  # fmt: skip
     began = time.monotonic()
     while not path.exists():
-        assert server.poll() is None and time.monotonic() - began < 60, "no process that makes children"
+        assert server.poll() is None and time.monotonic() - began < 300, "no process that makes children"
         time.sleep(0.01)
     atexit.register(server.communicate)  # closes its stdin, and waits
     return str(path)

@@ -61,7 +61,7 @@ class Client:
         return self.ask("POST", f"/upload?inbox={quote(inbox)}&name={quote(name)}", data, {**own, **headers})
 
     def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with contextlib.closing(connection):
             sent = {key.replace("_", "-"): value for key, value in {**self.headers, **headers}.items()}
             with contextlib.suppress(BrokenPipeError):  # a body that is too large is not read to its end
@@ -117,10 +117,10 @@ def serving(
     thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listening])))
     thread.start()
     try:
-        wait_for(lambda: running.started or not thread.is_alive(), 10, "a server that answers")
+        wait_for(lambda: running.started or not thread.is_alive(), 60, "a server that answers")
         yield Client(listening.getsockname()[1])
     finally:
         running.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listening.close()
     assert not thread.is_alive()

@@ -71,7 +71,7 @@ class LiveDaemon:
 
     def watching(self) -> None:
         """Waits until it watches."""
-        wait_for(self.layout.live_status.exists, 30, f"a daemon that watches\n{self.text()}")
+        wait_for(self.layout.live_status.exists, 120, f"a daemon that watches\n{self.text()}")
 
     def text(self) -> str:
         return self.log.read_text()
