@@ -16,7 +16,7 @@ from hotfolder.executors.limits import machine_memory
 from hotfolder.executors.local import LocalExecutor
 from hotfolder.executors.local_devices import count_cards, local_devices
 from hotfolder.types import Kind, RunnerSettings
-from tests.executors.test_contract import SETTINGS, batch, pictures  # noqa: F401
+from tests.executors.test_contract import SETTINGS, batch, long_batch, pictures  # noqa: F401
 
 
 def test_one_device_is_worked_as_it_always_was() -> None:
@@ -84,14 +84,14 @@ def two() -> Iterator[LocalExecutor]:
 def test_two_at_work_one_killed_and_both_let_go_when_idle(two: LocalExecutor, pictures: list[Path]) -> None:  # noqa: F811
     ids = [device.id for device in two.devices()]
     assert ids == ["cpu-1", "cpu-2"]
-    for number, device in enumerate(ids):
-        two.submit(batch(Kind.SCORE, "technical", pictures, number), device)
+    two.submit(long_batch(pictures, 0), ids[0])
+    two.submit(batch(Kind.SCORE, "technical", pictures, 1), ids[1])
     pids = [device.pid for device in two.devices()]
     assert None not in pids and len(set(pids)) == 2
     assert pids[0] is not None
     os.kill(pids[0], signal.SIGKILL)
     told: list[Done] = []
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not any(done.finished == 1 for done in told):
         assert time.monotonic() < deadline, told
         told += two.poll(0.1)
