@@ -117,7 +117,7 @@ def test_what_a_process_said_before_it_ended_is_kept(tmp_path: Path, monkeypatch
     assert died.error is not None and died.error.kind == "died" and "signal 11" in died.error.message
     assert "nothing works" in died.error.fix
     act("exec sleep 60")
-    late = _run(PARTS[0], SETTINGS, True, 0.5)
+    late = _run(PARTS[0], SETTINGS, True, 3)
     assert (late.status, late.measurements) == (Status.TIMED_OUT, [TOWER])
     assert late.error is not None and PARTS[0].name in late.error.fix
 

@@ -22,6 +22,8 @@ from tests.support.roots import QUICK, rows, settings
 
 #: Of a core: less than a daemon may take that has nothing to do. Of its own time, whatever else works meanwhile.
 _IDLE = 0.03
+#: How many events the kernel keeps for a watch that does not read them.
+_QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 def make(inbox: Path, count: int) -> None:
@@ -38,7 +40,7 @@ def daemon_whose_worker_never_ends(layout: Layout, **more: str) -> Iterator[psut
     environ = {**os.environ, **QUICK, **more}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
     try:
-        wait_for(layout.live_status.exists, 60, "it runs")
+        wait_for(layout.live_status.exists, 120, "it runs")
         yield psutil.Process(process.pid)
     finally:
         process.kill()
@@ -57,11 +59,11 @@ def while_it_is_stopped(layout: Layout, count: int) -> str:
         process.send_signal(signal.SIGSTOP)
         make(layout.inbox(Kind.SCORE), count)
         process.send_signal(signal.SIGCONT)
-        seconds = wait_for(lambda: taken(layout) >= count, 120, "all are taken")
+        seconds = wait_for(lambda: taken(layout) >= count, 300, "all are taken")
         assert rows(layout, "SELECT count(*), count(DISTINCT path) FROM drops") == [(count, count)]
         told = ""
-        if count >= 20_000:
-            wait_for(lambda: "without an event" in str(read(layout.live_status)), 90, "status says so")
+        if count >= 20_000 and count > int(_QUEUE.read_text()):
+            wait_for(lambda: "without an event" in str(read(layout.live_status)), 300, "status says so")
             snapshot = read(layout.live_status)
             assert snapshot is not None
             told = f"; status: {snapshot.watcher}"
@@ -79,9 +81,9 @@ def at_start(layout: Layout, count: int) -> str:
     """So many files lie there before it starts."""
     inbox = layout.inbox(Kind.SCORE)
     make(inbox, count)
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     assert sum(1 for _ in scan(layout.root, "inbox/score", settings(layout).watch.ignore, [])) == count
-    scanned = time.perf_counter() - started
+    scanned, cost = time.perf_counter() - started, time.process_time() - worked
     peak = 0
     with daemon_whose_worker_never_ends(layout) as process:
         began = time.monotonic()
@@ -92,10 +94,13 @@ def at_start(layout: Layout, count: int) -> str:
         took = time.monotonic() - began
         time.sleep(3)
         share = _share_of_a_core(process, 8)
-        if share >= _IDLE:  # perhaps the regular scan of all files, which does not come twice in that time
+        idle = max(
+            _IDLE, cost
+        )  # a second costs no more than one look at all of them, on a machine that is slow, too
+        if share >= idle:  # perhaps the regular scan of all files, which does not come twice in that time
             share = _share_of_a_core(process, 8)
         peak = max(peak, process.memory_info().rss)
-    assert share < _IDLE
+    assert share < idle
     assert peak < 150e6
     return (
         f"{count:,} files at the start: read in {scanned:.2f} s, {peak / 1e6:.0f} MB at most, taken in {took:.0f} s, "

@@ -63,7 +63,7 @@ def paused(layout: Layout) -> str:
 
 
 def wait_for_pause(layout: Layout, text: str) -> None:
-    wait_for(lambda: text in paused(layout), 20, f"it pauses with '{text}', it says '{paused(layout)}'")
+    wait_for(lambda: text in paused(layout), 60, f"it pauses with '{text}', it says '{paused(layout)}'")
 
 
 def fill_up(folder: Path) -> Path:

@@ -96,7 +96,7 @@ def exchange(layout: Layout, seconds: float) -> str:
             time.sleep(seconds)
             # The exchange holds up the work on the pictures that are meant, too.
             wait_for(
-                lambda: bool(rows(layout, "SELECT 1 FROM images")), 120, "a picture of the other user is judged"
+                lambda: bool(rows(layout, "SELECT 1 FROM images")), 300, "a picture of the other user is judged"
             )
             assert daemon.process.poll() is None, daemon.text()[-2000:]
     assert contents(private) == before

@@ -207,11 +207,11 @@ def while_running(layout: Layout, files: int, rounds: int, seed: int, *, kills: 
                 process.wait()
                 person.act(files // 10)
                 process = _start(layout, inodes=inodes)
-        wait_for(lambda: not list(layout.inbox(Kind.SCORE).rglob("*.png")), 120, "all are judged")
-        wait_for(lambda: mismatch(layout) is None, 60, f"the ledger follows: {mismatch(layout)}")
+        wait_for(lambda: not list(layout.inbox(Kind.SCORE).rglob("*.png")), 300, "all are judged")
+        wait_for(lambda: mismatch(layout) is None, 120, f"the ledger follows: {mismatch(layout)}")
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(120)
     work(layout)
     assert (wrong := mismatch(layout)) is None, wrong
     missing = rows(
@@ -226,7 +226,7 @@ def _start(layout: Layout, *, inodes: bool) -> forks.Fork:
     layout.live_status.unlink(missing_ok=True)
     words = ["tests.support.scripted_daemon", str(layout.root), "0", *([] if inodes else ["--no-inodes"])]
     process = forks.start(*words, env=_ENVIRON)
-    wait_for(layout.live_status.exists, 60, "it watches")
+    wait_for(layout.live_status.exists, 120, "it watches")
     return process
 
 

@@ -113,7 +113,7 @@ def cuts(folder: Path, wanted: int, seed: int, *, synced: bool) -> str:
             dropped: dict[str, str] = {}
             process = forks.start(*_command(layout), env=_ENVIRON)
             try:
-                wait_for(layout.live_status.exists, 60, "it watches")
+                wait_for(layout.live_status.exists, 120, "it watches")
                 for _ in range(wanted):
                     until = time.monotonic() + rng.uniform(0, _LONGEST)
                     while time.monotonic() < until:
@@ -130,7 +130,7 @@ def cuts(folder: Path, wanted: int, seed: int, *, synced: bool) -> str:
                     assert process.poll() is None
             finally:
                 process.terminate()
-                process.wait(60)
+                process.wait(120)
     kind = "synced" if synced else "not synced"
     return (
         f"{wanted} cuts, {number} files {kind} by whoever dropped them: {results} results at the last, none empty"

@@ -100,7 +100,7 @@ class Scripted:
             with self.log.open("wb") as log:
                 self.process = forks.start(*words, env={**os.environ, **QUICK}, stderr=log)
             process = self.process
-            wait_for(lambda: self.layout.live_status.exists() or process.poll() is not None, 60, "it watches")
+            wait_for(lambda: self.layout.live_status.exists() or process.poll() is not None, 120, "it watches")
         return self.process
 
     def last_words(self) -> str:
@@ -112,7 +112,7 @@ class Scripted:
         """Ends it, and has all that is left done."""
         process = self.running()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, self.last_words()
+        assert process.wait(120) == 0, self.last_words()
         words = ("tests.support.scripted_daemon", str(self.layout.root), "0.002", "--once")
         ended = forks.run(*words, env={**os.environ, **QUICK}, timeout=300)
         assert ended.returncode == 0, ended.stderr[-2000:]

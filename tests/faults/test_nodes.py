@@ -29,7 +29,11 @@ def test_what_a_node_and_the_head_had_is_done_once(tmp_path: Path) -> None:
         "--inside",
     ]
     done = subprocess.run(
-        inside("-m", "tests.faults.nodes", *arguments), capture_output=True, text=True, cwd=REPOSITORY, timeout=600
+        inside("-m", "tests.faults.nodes", *arguments),
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr[-6000:]
     assert "0 lost, 0 twice" in done.stdout

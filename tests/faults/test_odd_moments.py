@@ -105,7 +105,7 @@ def test_a_file_replaced_during_a_pause_does_not_get_the_old_ones_score(
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
-        wait_for(lambda: (layout.root / "keep/a.png").exists(), 10, "the new file is scored")
+        wait_for(lambda: (layout.root / "keep/a.png").exists(), 60, "the new file is scored")
     finally:
         line.stop()
         thread.join()
@@ -131,7 +131,7 @@ def test_jobs_whose_release_failed_are_not_stranded(layout: Layout, monkeypatch:
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
-        wait_for(lambda: len(files_in(layout, "keep")) == 3, 10, "all three are scored")
+        wait_for(lambda: len(files_in(layout, "keep")) == 3, 60, "all three are scored")
     finally:
         line.stop()
         thread.join()
@@ -200,12 +200,13 @@ def test_waiting_for_a_batch_does_not_spin(layout: Layout) -> None:
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
-        wait_for(lambda: executor.batches != [], 10, "a batch is submitted")
-        before = executor.polls
+        wait_for(lambda: executor.batches != [], 60, "a batch is submitted")
+        before, began = executor.polls, time.monotonic()
         time.sleep(1)
-        assert executor.polls - before <= 20
+        polls = executor.polls - before
+        assert polls <= 20 * (time.monotonic() - began)
         executor.go_on.set()
-        wait_for(lambda: len(files_in(layout, "keep")) == 40, 20, "all are scored")
+        wait_for(lambda: len(files_in(layout, "keep")) == 40, 60, "all are scored")
     finally:
         executor.go_on.set()
         line.stop()
@@ -237,16 +238,16 @@ def test_an_inbox_that_is_removed_is_made_and_watched_again(
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
-        wait_for(layout.live_status.exists, 10, "it runs")
+        wait_for(layout.live_status.exists, 60, "it runs")
         observer = line._scans.watcher._observer
         layout.inbox(Kind.SCORE).rmdir()
-        wait_for(layout.inbox(Kind.SCORE).is_dir, 10, "the inbox is there again")
+        wait_for(layout.inbox(Kind.SCORE).is_dir, 60, "the inbox is there again")
         wait_for(
-            lambda: line._scans.watcher._observer is not observer and line._scans.watcher.alive, 10, "a new watch"
+            lambda: line._scans.watcher._observer is not observer and line._scans.watcher.alive, 60, "a new watch"
         )
         path = picture(layout.inbox(Kind.SCORE) / "a.png")
-        wait_for(lambda: told(path), 10, "the new watch tells of the file: no scan has to find it")
-        wait_for(lambda: (layout.root / "keep/a.png").exists(), 10, "the file is scored")
+        wait_for(lambda: told(path), 60, "the new watch tells of the file: no scan has to find it")
+        wait_for(lambda: (layout.root / "keep/a.png").exists(), 60, "the file is scored")
     finally:
         line.stop()
         thread.join()

@@ -70,9 +70,9 @@ def test_a_prompt_that_cannot_be_read_just_now_waits_alone(
     reads = failing(code, lambda _, path: path.endswith(name) and _reads_prompts(), 3, real)
     monkeypatch.setattr(Beneath, "open", lambda self, path: reads(self, path))
     with running(layout):
-        wait_for(lambda: files_in(layout, "keep") != [], 10, "the other one is made")
+        wait_for(lambda: files_in(layout, "keep") != [], 60, "the other one is made")
         end = "failed" if name == "p.png" else "archive"  # which says nothing of how it was made
-        wait_for(lambda: (layout.root / end / name).exists(), 10, "it is read at last")
+        wait_for(lambda: (layout.root / end / name).exists(), 60, "it is read at last")
     check_consistent(layout)
 
 
@@ -197,7 +197,7 @@ def test_trouble_that_no_part_expects_pauses_and_passes(layout: Layout, monkeypa
     work = failing(errno.EMFILE, lambda *_: True, 3, ratings.Ratings.work)
     monkeypatch.setattr(ratings.Ratings, "work", lambda self, mode: work(self, mode))
     with running(layout):
-        wait_for(lambda: not path.exists(), 10, "it goes on")
+        wait_for(lambda: not path.exists(), 60, "it goes on")
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ def test_paths_as_long_as_paths_can_be(layout: Layout, name: str) -> None:
         os.close(handle)
     picture(layout.inbox(Kind.SCORE) / "fine.png")
     with running(layout):
-        wait_for(lambda: (layout.root / "keep/fine.png").exists(), 10, "work goes on")
+        wait_for(lambda: (layout.root / "keep/fine.png").exists(), 60, "work goes on")
         wait_for(
-            lambda: rows(layout, "SELECT count(*) FROM drops WHERE state != 'open'")[0][0] >= 9, 20, "they fail"
+            lambda: rows(layout, "SELECT count(*) FROM drops WHERE state != 'open'")[0][0] >= 9, 60, "they fail"
         )
 
 
@@ -286,7 +286,7 @@ def test_folders_that_nobody_may_look_into(layout: Layout, rebuilt: bool) -> Non
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             preexec_fn=_without_privilege,
         )
     finally:

@@ -184,15 +184,25 @@ def test_a_backup_is_whole_though_the_daemon_writes(layout: Layout, tmp_path: Pa
     for number in range(200):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
 
+    worked, copied = 0, threading.Event()
+
     def slowly(_: Kind, item: Item) -> float:
+        nonlocal worked
+        worked += 1
+        if worked > 150:  # it is at work until the copy is made, however long that takes
+            copied.wait(300)
         time.sleep(0.01)
         return 6.6
 
+    hotfolder(layout, "status")  # what makes commands is there: the next one is quick
     with working(daemon(layout, ScriptedExecutor(slowly), SCORE__BATCH_SIZE="4")):
-        wait_for(lambda: len(files_in(layout, "keep")) > 20, 30, "it works")
-        done = hotfolder(layout, "backup", str(tmp_path / "copy.db"), "--json")
-        assert done.returncode == 0, done.stderr
-        assert len(files_in(layout, "keep")) < 200
+        try:
+            wait_for(lambda: len(files_in(layout, "keep")) > 20, 60, "it works")
+            done = hotfolder(layout, "backup", str(tmp_path / "copy.db"), "--json")
+            assert done.returncode == 0, done.stderr
+            assert len(files_in(layout, "keep")) < 200
+        finally:
+            copied.set()
     told = json.loads(done.stdout)
     assert told["bytes"] == (tmp_path / "copy.db").stat().st_size
     copy = sqlite3.connect(tmp_path / "copy.db")
@@ -360,7 +370,7 @@ def test_retry_of_what_is_gone_or_in_the_way(layout: Layout) -> None:
     assert hotfolder(layout, "retry").returncode == 2
     new = picture(layout.inbox(Kind.SCORE) / "here.png", 77).read_bytes()
     with working(daemon(layout, ScriptedExecutor(script))):
-        wait_for((layout.root / "keep/here.png").exists, 20, "the new one is kept")
+        wait_for((layout.root / "keep/here.png").exists, 60, "the new one is kept")
         done = hotfolder(layout, "retry", "--all", "--json")
         assert done.returncode == 3, done.stderr
         told = json.loads(done.stdout)
@@ -368,8 +378,8 @@ def test_retry_of_what_is_gone_or_in_the_way(layout: Layout) -> None:
             {"file": "inbox/score/here.png"},
             {"file": "failed/gone.png", "error": "it is not there any more"},
         ]
-        wait_for((layout.root / "keep/here-1.png").exists, 20, "the old one, too")
-        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
+        wait_for((layout.root / "keep/here-1.png").exists, 60, "the old one, too")
+        wait_for(lambda: is_worked(layout), 60, "nothing is left to do")
     assert (layout.root / "keep/here.png").read_bytes() == new
     assert (layout.root / "keep/here-1.png").read_bytes() == old
     check_consistent(layout)
@@ -383,17 +393,17 @@ def test_retry_while_the_name_is_taken_by_one_that_is_gone(layout: Layout) -> No
 
     def slowly(_: Kind, item: Item) -> float:
         in_work.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return 6.6
 
     picture(layout.inbox(Kind.SCORE) / "a.png", 2)
     with working(daemon(layout, ScriptedExecutor(slowly))):
-        assert in_work.wait(20)
+        assert in_work.wait(60)
         (layout.inbox(Kind.SCORE) / "a.png").unlink()
         mailbox.ask(layout, {"do": "retry", "jobs": [1]})
         go_on.set()
-        wait_for((layout.root / "keep/a.png").exists, 20, "the old one is kept")
-        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
+        wait_for((layout.root / "keep/a.png").exists, 60, "the old one is kept")
+        wait_for(lambda: is_worked(layout), 60, "nothing is left to do")
     assert (layout.root / "keep/a.png").read_bytes() == old
     assert files_in(layout, "inbox", "failed") == []
     check_consistent(layout)
@@ -522,16 +532,16 @@ def test_a_worker_that_does_not_leave_what_is_cancelled_is_ended(
         picture(layout.inbox(Kind.SCORE) / name, number)
     executor = _Stuck(loading=False)
     with working(daemon(layout, executor)):
-        wait_for(lambda: executor.batches != [], 10, "a batch is in work")
+        wait_for(lambda: executor.batches != [], 60, "a batch is in work")
         assert len(executor.batches[0].items) == 3
         time.sleep(1)
         assert executor.abandoned == []
         (drop,) = rows(layout, "SELECT id FROM drops WHERE path LIKE '%hang.png'")
         mailbox.ask(layout, {"do": "cancel", "drops": [drop[0]]})
-        wait_for(lambda: len(executor.abandoned) == 1, 5, "the worker is ended")
-        wait_for(lambda: len(files_in(layout, "keep")) == 2, 10, "the others are done")
-        wait_for((layout.root / "archive/hang.png").exists, 10, "the cancelled one is put away")
-        wait_for(lambda: is_worked(layout), 20, "nothing is left to do")
+        wait_for(lambda: len(executor.abandoned) == 1, 60, "the worker is ended")
+        wait_for(lambda: len(files_in(layout, "keep")) == 2, 60, "the others are done")
+        wait_for((layout.root / "archive/hang.png").exists, 60, "the cancelled one is put away")
+        wait_for(lambda: is_worked(layout), 60, "nothing is left to do")
     assert len(executor.abandoned) == 1
     assert rows(layout, "SELECT source_file, state, attempt, deaths FROM jobs ORDER BY source_file") == [
         ("inbox/score/fine.png", "done", 1, 0),
@@ -545,9 +555,9 @@ def test_a_worker_that_hangs_while_it_loads_pauses_the_queue(layout: Layout) -> 
     picture(layout.inbox(Kind.SCORE) / "hang.png", 1)
     executor = _Hanging(loading=True)
     with working(daemon(layout, executor, EXECUTOR__LOAD_SECONDS="0.3")):
-        wait_for(lambda: len(executor.abandoned) >= 4, 20, "it is tried again and again")
+        wait_for(lambda: len(executor.abandoned) >= 4, 60, "it is tried again and again")
         executor.hangs.clear()
-        wait_for((layout.root / "keep/hang.png").exists, 20, "it goes on by itself")
+        wait_for((layout.root / "keep/hang.png").exists, 60, "it goes on by itself")
     assert rows(layout, "SELECT state, attempt FROM queue") == [("done", 1)]
 
 

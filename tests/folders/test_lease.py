@@ -25,9 +25,9 @@ import pathlib, sys, time
 from hotfolder.files.beneath import Beneath
 from hotfolder.folders.lease import writers
 beneath = Beneath(pathlib.Path(sys.argv[1]).parent)
-end = time.monotonic() + 3
+began = time.monotonic()
 found = set()
-while time.monotonic() < end:
+while time.monotonic() - began < (3 if len(found) > 1 else 60):
     for _ in range(1000):
         found.add(writers(beneath, pathlib.Path(sys.argv[1]).name))
 print(*sorted(found))

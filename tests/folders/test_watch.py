@@ -28,9 +28,9 @@ def test_news_and_the_end_do_not_wait_for_where_a_file_was_moved(
     watcher.ensure()
     (inbox / "a.png").rename(tmp_path / "a.png")
     (inbox / "b.png").touch()
-    wait_for(lambda: hears(inbox / "b.png"), 10, "the news of the next file")
+    wait_for(lambda: hears(inbox / "b.png"), 60, "the news of the next file")
     (inbox / "b.png").rename(inbox / "c.png")  # within the inbox: the new name is told
-    wait_for(lambda: str(inbox / "c.png") in watcher._names, 10, "the news of its new name")
+    wait_for(lambda: str(inbox / "c.png") in watcher._names, 60, "the news of its new name")
     (inbox / "c.png").rename(tmp_path / "c.png")
     watcher.stop()
     assert not watcher.alive

@@ -168,7 +168,7 @@ def test_a_daemon_tries_again_by_itself(layout: Layout, monkeypatch: pytest.Monk
     thread = threading.Thread(target=line.run)
     thread.start()
     try:
-        wait_for((layout.root / "keep/a.png").exists, 20, "it is moved in the end")
+        wait_for((layout.root / "keep/a.png").exists, 60, "it is moved in the end")
     finally:
         line.stop()
         thread.join()

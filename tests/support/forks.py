@@ -192,8 +192,8 @@ def _serve(path: Path) -> tuple[list[str], dict[str, str], list[int]]:
                 # Now: whatever is collected later would close what has got its number by then.
                 for _, others in children.values():
                     others.close()
-                for each in (connection, listener, selector):
-                    each.close()
+                for mine in (connection, listener, selector):
+                    mine.close()
                 return words, environ, handles
             for handle in handles:
                 os.close(handle)
