@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,31 +20,33 @@ from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
 @pytest.mark.parametrize("doing", ["decoding", "encoding"])
 def test_signs_of_life_end_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch, doing: str) -> None:
     """A decoder that never ends must not look alive for ever: the daemon goes by the silence."""
-    monkeypatch.setattr(model_runner, "_SIGN_OF_LIFE", 0.02)
-    monkeypatch.setattr(model_runner, "_LONGEST", {"decoding": 0.3, "encoding": 0.3})
     told: list[Outcome | Progress] = []
-    future: Future[str] = Future()
-    found: list[str] = []
-    item = Item(1, 1, None, "")
-    thread = threading.Thread(
-        target=lambda: found.append(model_runner._wait_for(future, item, doing, told.append))
-    )
-    thread.start()
-    time.sleep(0.8)
-    before = len(told)
-    assert 2 <= before <= 20
-    time.sleep(0.3)
-    assert len(told) == before
-    future.set_result("at last")
-    thread.join(5)
-    assert found == ["at last"]
+
+    class Slow(Future[str]):
+        """Waiting for it takes as long as it is to be waited for, and no time of ours; in the end it is there."""
+
+        now, waits = 0.0, 0
+
+        def result(self, timeout: float | None = None) -> str:
+            assert timeout is not None
+            self.now += timeout
+            self.waits += 1
+            if self.waits == 1000:
+                self.set_result("at last")
+            return super().result(0)
+
+    future = Slow()
+    monkeypatch.setattr(model_runner, "time", SimpleNamespace(monotonic=lambda: future.now))
+    assert model_runner._wait_for(future, Item(1, 1, None, ""), doing, told.append) == "at last"
+    signs = model_runner._LONGEST[doing] / model_runner._SIGN_OF_LIFE
+    assert signs - 1 <= len(told) <= signs < 1000
 
 
 def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     may_write = threading.Event()
 
     def stage(*_: Any, **__: Any) -> Staged:
-        assert may_write.wait(10)
+        assert may_write.wait(60)
         return Staged("a.png", "0" * 64, 8, 8, {}, ())
 
     monkeypatch.setattr(model_runner, "stage", stage)

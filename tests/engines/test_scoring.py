@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -313,14 +314,16 @@ def test_after_a_stop_no_more_is_begun(tmp_path: Path) -> None:
 
 
 def test_decoded_pixels_are_bounded_and_a_giant_still_gets_through() -> None:
-    budget, held, most = PixelBudget(100), 0, 0
+    budget, held, most, counting = PixelBudget(100), 0, 0, threading.Lock()
 
     def work(pixels: int) -> None:
         nonlocal held, most
         with budget.hold(pixels):
-            held += pixels
-            most = max(most, held) if pixels <= 100 else most
-            held -= pixels
+            with counting:
+                held += pixels
+                most = max(most, held) if pixels <= 100 else most
+            with counting:
+                held -= pixels
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, [40, 60, 500, 1, 99, 100, 30] * 50))
