@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     **SOON_NOTICED,
+    # One that is gone refuses at once, here; one that is held up by other tests is no such one.
+    "RAY_health_check_timeout_ms": "10000",
     **AS_OTHERS,
 }
 

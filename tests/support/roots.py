@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,8 +59,8 @@ def rows(layout: Layout, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any
 
 
 def files_in(layout: Layout, *folders: str) -> list[str]:
-    """Paths of all files in these folders, relative to the root, sorted."""
-    found = [p for f in folders for p in (layout.root / f).rglob("*") if not p.is_dir()]
+    """Paths of all files in these folders, relative to the root, sorted. A folder may be removed meanwhile."""
+    found = [Path(at) / name for f in folders for at, _, names in os.walk(layout.root / f) for name in names]
     return sorted(p.relative_to(layout.root).as_posix() for p in found)
 
 
