@@ -167,8 +167,8 @@ def test_a_hook_that_ends_is_not_waited_for_longer(caplog: pytest.LogCaptureFixt
     notifications.close(120)
     assert time.monotonic() - started < 100
     assert caplog.text == ""
-    (left,) = sleepers()
-    left.kill()
+    wait_for(lambda: len(sleepers()) == 1, 20, "it has left that behind")
+    sleepers()[0].kill()
 
 
 def test_the_end_is_not_held_up_and_what_is_lost_is_said(caplog: pytest.LogCaptureFixture) -> None:
