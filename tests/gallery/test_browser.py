@@ -374,6 +374,67 @@ def test_the_panel_that_was_asked_for_last_is_shown(page: Browser, client: Clien
     assert page.text("#side .path") == client.get(f"/api/images/{second}").json["path"]
 
 
+FIRST_ORDER_FAILS = """void (() => {
+    const real = fetch;
+    globalThis.fetch = (address, options) => {
+        if (globalThis.fails || !address.startsWith("/api/order")) return real(address, options);
+        return new Promise((_, fails) => { globalThis.fails = fails; });
+    };
+})()"""
+
+
+def test_an_order_that_another_one_followed_fails_in_silence(page: Browser) -> None:
+    page.run(FIRST_ORDER_FAILS)
+    page.press("r")
+    page.until("Boolean(globalThis.fails)", "an order")
+    page.run("void gallery.grid.addEventListener('selection', () => { globalThis.ordered = true; })")
+    page.press("r")
+    page.until("globalThis.ordered", "another one")
+    page.run("void fails(new Error('no'))")
+    page.drawn()
+    assert page.run("document.getElementById('toast').hidden")
+
+
+def test_a_cell_that_shows_another_picture_has_its_name(page: Browser) -> None:
+    page.until("[...gallery.grid.cells.values()].every((cell) => cell.title)", "all names")
+    page.run("void gallery.grid.setOrder([...gallery.grid.order].reverse())")
+    page.run("void gallery.grid.setOrder([...gallery.grid.order].reverse())")
+    page.run("void gallery.grid.setOrder([gallery.grid.order[1], gallery.grid.order[0]])")
+    wrong = (
+        "[...gallery.grid.cells.values()].filter((cell) => cell.title !== gallery.grid.names.get(cell.image).path)"
+    )
+    assert page.run(f"{wrong}.length") == 0
+
+
+def test_the_line_is_drawn_anew_around_who_uses_it(page: Browser, root: Layout) -> None:
+    page.run("void ((real) => { gallery.store.mailbox = (...all) => { globalThis.told = true; real(...all); }; })"
+             "(gallery.store.mailbox.bind(gallery.store))")  # fmt: skip
+    page.press("l")
+    page.until("document.querySelector('#side .work summary')", "the line")
+    mark = "void (globalThis.told = false, document.querySelector('.work').firstChild.isOld = true)"
+    is_old = "Boolean(document.querySelector('.work').firstChild.isOld)"
+
+    page.run("void document.querySelector('.work details').setAttribute('open', '')")
+    page.run("void document.querySelector('.work summary').focus()")
+    page.run(mark)
+    mailbox.ask(root, {"do": "verdict", "verdict": "keep", "how": "key", "images": [1]})
+    page.until(f"told && !{is_old}", "it is drawn anew")
+    assert page.run("document.activeElement === document.querySelector('.work summary')")
+    assert page.run("document.querySelector('.work details').open")
+
+    page.run(
+        "void document.querySelector('.work button').dispatchEvent(new Event('pointerdown', {bubbles: true}))"
+    )
+    page.run(mark)
+    for each in mailbox.waiting(root):
+        mailbox.withdraw(each.path)
+    page.until("told", "the mailbox is empty")
+    page.drawn()
+    assert page.run(is_old), "a button that is pressed stays"
+    page.run("void document.body.dispatchEvent(new Event('pointerup', {bubbles: true}))")
+    page.until(f"!{is_old}", "it is drawn anew")
+
+
 def test_before_and_after_are_shown_once(page: Browser) -> None:
     first, second = page.run("[...gallery.grid.order.slice(0, 2)]")
     page.press(Keys.ENTER)
@@ -437,6 +498,24 @@ def test_undo_and_redo_before_anything_is_answered(page: Browser, root: Layout) 
     assert page.run(KEYS_AT_ONCE, ["p", "u"]) == 1  # what did not come about is not undone, nor forgets what did
     assert page.run(KEYS_AT_ONCE, ["u"]) == 0
     assert asked(root) == []
+
+
+def test_the_undo_that_is_offered_is_of_what_it_says(page: Browser, root: Layout) -> None:
+    first, second = page.run("[...gallery.grid.order.slice(0, 2)]")
+    page.press("x")
+    page.until("document.querySelector('#toast button')", "an offer to undo it")
+    page.hold("POST /api/verdict")
+    page.press("x")
+    page.run("void document.querySelector('#toast button').click()")
+    page.release()
+    assert page.run("gallery.actions.chain.then(() => gallery.actions.done.map((step) => step.ids))") == [[second]]
+    assert page.run("[...gallery.store.pending]") == [[second, 2]]
+    assert [each.command["images"] for each in mailbox.waiting(root) if each.command["do"] == "verdict"] == [
+        [second]
+    ]
+    assert page.run(KEYS_AT_ONCE, ["^y", "u", "u"]) == 0
+    assert asked(root) == []
+    assert page.run("gallery.actions.undone.map((step) => step.ids)") == [[first], [second]]
 
 
 def test_what_is_selected_while_an_answer_is_waited_for_stays_so(page: Browser, root: Layout) -> None:

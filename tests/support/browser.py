@@ -22,7 +22,7 @@ _OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--no-first-run", "--window-size=1280,800", "--disable-dev-shm-usage",
 )  # fmt: skip
-SECONDS = 60
+SECONDS = 120
 #: Answers to what begins so are read and kept back; `held` says how many.
 _HOLD = """void (() => {
     const real = fetch, released = new Promise((done) => { globalThis.release = done; });
@@ -139,7 +139,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     running = webdriver.Chrome(options=options, service=Service(driver))
     try:
         running.set_script_timeout(60)
-        running.set_page_load_timeout(60)
+        running.set_page_load_timeout(110)
         yield Browser(running)
     finally:
         running.quit()

@@ -84,7 +84,7 @@ export class Actions {
         const answer = await post(address, asked);
         step.command = answer.command;
         const later = answer.daemon_is_running ? "" : " as soon as a daemon runs";
-        tell(`${label}${later}`, {action: "Undo", does: () => this.undo()});
+        tell(`${label}${later}`, {action: "Undo", does: () => this.undo(step)});
         return true;
       } catch (error) {
         drop(this.done, step);
@@ -96,9 +96,10 @@ export class Actions {
     });
   }
 
-  undo() {
-    if (this.readOnly) return Promise.resolve();
-    const step = this.done.pop();
+  // The last one, or the one that is told of: others may have been done since.
+  undo(step = this.done.at(-1)) {
+    if (this.readOnly || (step && !this.done.includes(step))) return Promise.resolve();
+    drop(this.done, step);
     // At once, so that a redo that is pressed next is about this one.
     if (step) this.undone.push(step);
     return this.queue(async () => {
@@ -112,7 +113,7 @@ export class Actions {
         if (!step.command) return;
         await post("/api/undo", {command: step.command});
         if (!step.isRedone) this.pend(step.asked, step.ids, false);
-        tell(`Undone: ${step.label}`, {action: "Redo", does: () => this.redo()});
+        tell(`Undone: ${step.label}`, {action: "Redo", does: () => this.redo(step)});
         const first = step.ids[0];
         if (first !== undefined) this.onUndone?.(first);
       } catch (error) {
@@ -123,9 +124,9 @@ export class Actions {
     });
   }
 
-  redo() {
-    const step = this.undone.pop();
-    if (!step) { tell("There is nothing to redo."); return Promise.resolve(); }
+  redo(step = this.undone.at(-1)) {
+    if (!step || !this.undone.includes(step)) { tell("There is nothing to redo."); return Promise.resolve(); }
+    drop(this.undone, step);
     step.isRedone = true;
     return this.perform(step.address, step.asked, step.label, step.ids, true);
   }
@@ -134,7 +135,10 @@ export class Actions {
   answered(answer) {
     if (answer.error) { failed(new Error(answer.error)); return; }
     if (answer.left) failed(new Error(`${many(answer.left, "file")} left as they are: ${answer.errors.join("; ")}`));
-    else if (answer.do === "reroute") tell(`${many(answer.kept)} went to keep/, ${many(answer.rejected)} to reject/`, {action: "Undo", does: () => this.undo()});
+    else if (answer.do === "reroute") {
+      const step = this.done.find((each) => each.command === answer.command);
+      tell(`${many(answer.kept)} went to keep/, ${many(answer.rejected)} to reject/`, step ? {action: "Undo", does: () => this.undo(step)} : {});
+    }
   }
 
   async simple(address, asked, told) {

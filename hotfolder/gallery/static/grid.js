@@ -145,7 +145,8 @@ export class Grid extends EventTarget {
     node.setAttribute("aria-selected", this.selected.has(node.image));
     if (this.showsFiles) { paintFile(node, this.files.get(node.image)); return; }
     clearFile(node);
-    const id = node.image, store = this.store;
+    const id = node.image, store = this.store, known = this.names.get(id);
+    node.title = known ? [known.path, known.prompt].filter(Boolean).join("\n") : "";
     const pending = store.pending.get(id), verdict = pending || store.verdict(id), score = store.score(id);
     const kind = store.gone.has(id) ? "gone" : verdict === KEEP ? "keep" : verdict === REJECT ? "reject" : store.isUpscaled(id) ? "upscaled" : "none";
     node.dataset.kind = kind;
@@ -183,11 +184,7 @@ export class Grid extends EventTarget {
       const {images} = await getJson(`/api/names?ids=${wanted.join(",")}`);
       if (this.names.size > 5000) this.names.clear();
       for (const image of images) this.names.set(image.id, image);
-      for (const node of this.cells.values()) {
-        const known = this.names.get(node.image);
-        if (known) node.title = known.prompt ? `${known.path}\n${known.prompt}` : known.path;
-        this.paint(node);
-      }
+      this.paintAll();
     } catch { /* the names are a help, and no more */ }
   }
 

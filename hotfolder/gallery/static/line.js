@@ -12,6 +12,10 @@ export class Line {
     this.told = null;
     this.busy = false;
     this.box = make("div", "", {class: "work"});
+    // What is told just now does not take a button away from below a finger.
+    this.isPressed = false;
+    this.box.addEventListener("pointerdown", () => { this.isPressed = true; });
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => this.released()));
     this.mark = document.getElementById("line-mark");
     this.prompt = this.promptBox();
     this.dropping();
@@ -26,7 +30,13 @@ export class Line {
     this.told = told;
     const open = Object.values(told.queue).reduce((sum, states) => sum + states.queued + states.running, 0);
     this.mark.textContent = !told.daemon.running ? "stopped" : told.daemon.paused ? "paused" : open ? String(open) : "";
-    if (sideShows() === "line") this.draw();
+    if (sideShows() === "line" && !this.isPressed) this.draw();
+  }
+
+  released() {
+    if (!this.isPressed) return;
+    this.isPressed = false;
+    this.draw();
   }
 
   draw() {
@@ -59,7 +69,12 @@ export class Line {
     if (queued.length < count) parts.push(make("p", `and ${many(count - queued.length, "job")} more`, {class: "faint"}));
     if (told.failures.length) parts.push(...this.failures(told.failures));
     if (!this.actions.readOnly) parts.push(this.recorded());
+    // It is drawn anew whenever something is told: what was opened stays open, and who is on a button stays there.
+    const isOpen = this.box.querySelector("details")?.open, focus = document.activeElement;
+    const was = this.box.contains(focus) ? called(focus) : null;
     this.box.replaceChildren(...parts);
+    if (isOpen) this.box.querySelector("details").open = true;
+    if (was !== null) [...this.box.querySelectorAll("button, summary")].find((each) => called(each) === was)?.focus({preventScroll: true});
   }
 
   recorded() {
@@ -173,6 +188,8 @@ export class Line {
     else if (files.length) tell(`${many(done, "file")} dropped into ${inbox}`);
   }
 }
+
+function called(node) { return node.getAttribute("aria-label") || node.textContent; }
 
 function span(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;

@@ -48,7 +48,7 @@ async function order(loaded = null) {
     pill();
     told();
     if (filters.hasAlike) tell(`${many(found.length)}, the most alike first`);
-  } catch (error) { failed(error); }
+  } catch (error) { if (loaded || number === asked) failed(error); }
 }
 
 function showOnly(ids) {
