@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import SessionNotCreatedException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 
@@ -128,15 +129,25 @@ class Browser:
         return self.driver.execute_cdp_cmd(command, values)
 
 
+def _started(profile: Path) -> webdriver.Chrome:
+    """The driver gives the browser a minute to come up: on a machine with much other work it may take a second try."""
+    chromium, driver = needs_chromium()
+    for number in range(3):
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for option in (*_OPTIONS, f"--user-data-dir={profile / str(number)}"):
+            options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        try:
+            return webdriver.Chrome(options=options, service=Service(driver))
+        except SessionNotCreatedException as error:
+            trouble = error
+    raise trouble
+
+
 @contextlib.contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    chromium, driver = needs_chromium()
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (*_OPTIONS, f"--user-data-dir={profile}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    running = webdriver.Chrome(options=options, service=Service(driver))
+    running = _started(profile)
     try:
         running.set_script_timeout(60)
         running.set_page_load_timeout(110)

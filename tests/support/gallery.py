@@ -64,7 +64,7 @@ class Client:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with contextlib.closing(connection):
             sent = {key.replace("_", "-"): value for key, value in {**self.headers, **headers}.items()}
-            with contextlib.suppress(BrokenPipeError):  # a body that is too large is not read to its end
+            with contextlib.suppress(ConnectionError):  # a body that is too large is not read to its end
                 connection.request(method, path, body, sent)
             answer = connection.getresponse()
             return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
