@@ -77,7 +77,7 @@ class Machine:
                 [*_UNSHARE, "sh", "-c", script], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=REPOSITORY,
                 env={**environment, "TMPDIR": str(self.temporary)},
             )  # fmt: skip
-        wait_for(lambda: bool(psutil.Process(self._outer.pid).children()), 60, "the machine is there")
+        wait_for(lambda: bool(psutil.Process(self._outer.pid).children()), 300, "the machine is there")
         self._first = psutil.Process(self._outer.pid).children()[0].pid
         here, there = f"hf{number}", f"hfn{number}"
         _run("ip", "link", "add", "name", here, "type", "veth", "peer", "name", there)
