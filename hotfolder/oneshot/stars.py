@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hotfolder.core.companions import BY_STEM
 from hotfolder.core.pictures import RAW, ending_of
 from hotfolder.errors import BadInput
 from hotfolder.files.beneath import Beneath
@@ -137,8 +138,11 @@ def _check(data: bytes, stars: int) -> None:
 
 
 def _is_alone(file: Path) -> bool:
-    """Whether no other picture of the folder has the same `a.xmp`."""
+    """Whether no other picture of the folder has the same `a.xmp`; captions, films and the like are none."""
     return not any(
-        other.stem == file.stem and other.name != file.name and other.suffix.lower() != ".xmp"
+        other.stem == file.stem
+        and other.name != file.name
+        and ending_of(other.name) not in BY_STEM
+        and not other.is_dir()
         for other in file.parent.iterdir()
     )

@@ -97,6 +97,16 @@ def test_a_persons_stars_stay_unless_they_are_to_be_overwritten(tmp_path: Path) 
     assert stars(file, 4).places == (beside,)
 
 
+@pytest.mark.parametrize("beside", ["a.txt", "a.mov", "a.JSON"])
+def test_a_caption_or_a_film_is_no_other_picture_that_the_sidecar_may_be_of(tmp_path: Path, beside: str) -> None:
+    file = photo(tmp_path / "a.jpg")
+    (tmp_path / beside).write_text("a dog")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.xmp").write_text(GIVEN)
+    assert stars(file, 4) == Rated(kept=2)
+    assert sorted(tree(tmp_path)) == sorted(["a.jpg", "a.xmp", beside])
+
+
 def test_the_sidecar_of_the_raw_file_is_not_that_of_the_jpeg(tmp_path: Path) -> None:
     jpeg, raw = photo(tmp_path / "a.jpg"), photo(tmp_path / "a.cr2")
     (tmp_path / "a.xmp").write_text(PLAIN)
