@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -72,7 +73,7 @@ def proposal(root: Path) -> str:
     fetched = f"; {size / 1e9:.1f} GB are fetched for it" if size else ""
     return (
         f"{what}: '{best.preset}' fits it, {_PLANS[best.plan]}{fetched}.{better}\n"
-        f"  hotfolder init {root} --preset {best.preset}"
+        f"  hotfolder init {shlex.quote(str(root))} --preset {best.preset}"
     )
 
 

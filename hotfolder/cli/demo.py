@@ -48,7 +48,9 @@ def run_demo(folder: Path | None, *, as_json: bool) -> ExitCode:
         with stopped_by_signals(daemon) as signals:
             report = daemon.run(once=True)
     if signals:
-        raise Interrupted("the demonstration was stopped", f"go on with: hotfolder run --root {root}")
+        raise Interrupted(
+            "the demonstration was stopped", f"go on with: hotfolder run --root {shlex.quote(str(root))}"
+        )
     if report.paused:
         raise HotfolderError(f"the demonstration stopped: {report.paused}", "see above")
     with Reader(layout.database) as reader:

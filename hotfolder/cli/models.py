@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -232,7 +233,7 @@ def how_to_mend(entry: ModelEntry) -> str:
     """What to do about a model whose files are damaged."""
     record = records.read(usual_folder(), entry.name)
     if record is not None and record.origin == "linked":
-        return f"mend it in {record.folder}, then: hotfolder models link {record.folder}"
+        return f"mend it in {record.folder}, then: hotfolder models link {shlex.quote(str(record.folder))}"
     return f"hotfolder models rm {entry.name}, then hotfolder models pull {entry.name}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -68,7 +69,9 @@ def _drop_of(reader: Reader, layout: Layout, file: Path) -> int:
 
 def _checked(reader: Reader, drop_id: int, file: Path) -> int:
     if not reader.restorable([drop_id]):
-        raise UsageError(f"{file} is gone, is still worked, or was put back already", f"hotfolder why {file}")
+        raise UsageError(
+            f"{file} is gone, is still worked, or was put back already", f"hotfolder why {shlex.quote(str(file))}"
+        )
     return drop_id
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -80,9 +81,10 @@ def run_init(given: Path | None, preset: str | None, umask: str | None) -> None:
     sys.stdout.write(f"{root} is ready, preset '{chosen}': {presets.PRESETS[chosen][0]}\n")
     if preset is None:
         sys.stdout.write(f"{proposal(root)}\n")
+    place = shlex.quote(str(root))
     sys.stdout.write(
-        ("\n" if chosen == "tiny" else f"\n  hotfolder models pull --root {root}\n")
-        + f"  hotfolder run --root {root}\n\n"
+        ("\n" if chosen == "tiny" else f"\n  hotfolder models pull --root {place}\n")
+        + f"  hotfolder run --root {place}\n\n"
         f"then drop prompts into {root / 'inbox' / 'generate'}, pictures into inbox/score or inbox/upscale.\n"
     )
 
@@ -118,7 +120,7 @@ def _become(root: Path, preset: str) -> None:
         sys.stdout.write(f"{each.section}.{each.key}: {how}\n")
     is_built_in = preset == "tiny" and len(changes) == len(found)  # what is yours may name a model that is not
     following = ["reload"] if is_built_in else ["models pull", "reload"]
-    commands = "".join(f"  hotfolder {each} --root {root}\n" for each in following)
+    commands = "".join(f"  hotfolder {each} --root {shlex.quote(str(root))}\n" for each in following)
     sys.stdout.write(
         f"{root} is of preset '{preset}' now.\n\n{commands}"
         if changes

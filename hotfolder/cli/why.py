@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -144,7 +145,8 @@ def _of_placed(reader: Reader, path: str, drop: dict[str, Any]) -> dict[str, Any
     jobs = reader.jobs_of_drop(drop["id"])
     failed = next((job for job in jobs if job["state"] == "failed"), None)
     if failed is not None:
-        fix = f"{failed['fix']}; then: hotfolder retry {path}" if failed["fix"] else f"hotfolder retry {path}"
+        again = f"hotfolder retry {shlex.quote(path)}"
+        fix = f"{failed['fix']}; then: {again}" if failed["fix"] else again
         return _answer(path, "failed", f"{drop['path']} failed: {failed['error']}", fix)
     if any(map(_is_cancelled, jobs)):
         return _answer(path, "cancelled", f"{drop['path']}: {_cancelled(jobs)}", _AGAIN)
@@ -287,7 +289,7 @@ def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: 
     if not cancelled:
         return _answer(path, "done", _join(told, *notes, note))
     what = " and ".join(dict.fromkeys(_DOING[kind] for kind in cancelled))
-    fix = _AGAIN if "score" in cancelled else f"to have it enlarged: hotfolder upscale {path}"
+    fix = _AGAIN if "score" in cancelled else f"to have it enlarged: hotfolder upscale {shlex.quote(path)}"
     return _answer(path, "cancelled", _join(told, f"{what} cancelled by you", *notes, note), fix)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,7 +48,7 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         try:
             document = read(path)
         except FileNotFoundError:
-            raise UsageError(f"{path} does not exist", f"hotfolder init {root}") from None
+            raise UsageError(f"{path} does not exist", f"hotfolder init {shlex.quote(str(root))}") from None
     overridden = _apply_environment(document, environ)
     try:
         # As JSON, because only there are lists tuples and yet "7" no number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _checked(named: Path, how: str) -> Path:
         ) from None
     if not is_there:
         raise UsageError(
-            f"{root} ({how}) has no {FILE_NAME}", f"make it with: hotfolder init {root} --preset tiny"
+            f"{root} ({how}) has no {FILE_NAME}",
+            f"make it with: hotfolder init {shlex.quote(str(root))} --preset tiny",
         )
     around = _inbox_of(root.resolve())
     if around is not None:
@@ -98,7 +100,7 @@ def _found(*, trusted: bool) -> Path | None:
     if _has_settings(here):  # not passed over: another root would be worked on
         raise UsageError(
             f"{here} has a {FILE_NAME} and no folder {PRIVATE}: it is no root, nor in one",
-            f"if it is to be one: hotfolder run --root {here}",
+            f"if it is to be one: hotfolder run --root {shlex.quote(str(here))}",
         )
     return None
 
@@ -136,5 +138,5 @@ def _check_owner(root: Path) -> None:
         if owner not in (0, os.geteuid()):
             raise UsageError(
                 f"{root} was found from here and belongs to {user_name(owner)}, whose settings may name any program",
-                f"if you trust them, name it: --root {root}",
+                f"if you trust them, name it: --root {shlex.quote(str(root))}",
             )

@@ -45,7 +45,7 @@ async def upload(request: Request) -> Response:
     name = safe_name(request.query_params.get("name", ""))
     known = (*PLAIN, *RAW, *(ENDINGS if kind is Kind.GENERATE else ()))
     if ending_of(name) not in known:
-        wanted = "pictures and prompt files (.txt, .toml, .json)" if kind is Kind.GENERATE else "pictures"
+        wanted = f"pictures and prompt files ({', '.join(ENDINGS)})" if kind is Kind.GENERATE else "pictures"
         raise Refused(415, "wrong_type", f"{name} is not taken here: {wanted} are")
     if pattern := ignored(name, site.settings.watch.ignore):
         raise Refused(415, "ignored", f"{name} would be left alone: watch.ignore has '{pattern}'", "rename it")

@@ -10,9 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from hotfolder.documents.status import gather
 from hotfolder.errors import HotfolderError
-from hotfolder.gallery.site import not_found, site_of
+from hotfolder.gallery.site import no_page, site_of
 from hotfolder.status.prometheus import exposition
 
+_OFF = "gallery.metrics = true switches it on"
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -20,7 +21,7 @@ async def health(request: Request) -> Response:
     """200 while the database answers, whether a daemon runs or not."""
     site = site_of(request)
     if not site.settings.gallery.metrics:
-        raise not_found()
+        raise no_page(_OFF)
 
     def answers() -> bool:
         if not site.layout.database.exists():
@@ -40,6 +41,6 @@ async def metrics(request: Request) -> Response:
     """What `hotfolder status --prometheus` writes."""
     site = site_of(request)
     if not site.settings.gallery.metrics:
-        raise not_found()
+        raise no_page(_OFF)
     text = await anyio.to_thread.run_sync(lambda: exposition(gather(site.layout), time.time()))
     return PlainTextResponse(text, headers={"content-type": _TYPE})

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from hotfolder.gallery.access import COOKIE, Refused, is_token, json_object
-from hotfolder.gallery.site import Site, not_found, site_of
+from hotfolder.gallery.site import Site, no_page, site_of
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
 #: Seconds that a browser is remembered, and that a wrong token costs.
@@ -83,7 +83,7 @@ def _static() -> dict[str, tuple[bytes, str, str]]:
 async def static(request: Request) -> Response:
     known = _static().get(request.path_params["name"])
     if known is None:
-        raise not_found()
+        raise no_page()
     data, kind, mark = known
     headers = {"etag": mark, "cache-control": "no-cache"}
     if request.headers.get("if-none-match") == mark:

@@ -70,5 +70,9 @@ def ids_of(request: Request) -> list[int]:
         raise Refused(400, "bad_request", "ids are numbers with commas between") from None
 
 
+def no_page(fix: str = "") -> Refused:
+    return Refused(404, "not_found", "there is no such page", fix)
+
+
 def not_found() -> Refused:
     return Refused(404, "not_found", "there is no such image", "it may have been moved or deleted just now")

@@ -37,10 +37,11 @@ def test_init_without_a_preset_says_what_fits_and_why(tmp_path: Path, gpu: Calla
     assert "There is no GPU" in done.stdout
     assert "'tiny' fits" in done.stdout
     gpu("8192, Small\n16376, NVIDIA RTX 4080")
-    done = hotfolder("init", tmp_path / "b")
+    done = hotfolder("init", tmp_path / "my pictures")
     assert "NVIDIA RTX 4080 has 16 GB: " in done.stdout
-    assert f"hotfolder init {tmp_path / 'b'} --preset " in done.stdout
-    assert tomllib.loads((tmp_path / "b/hotfolder.toml").read_text())["generate"]["model"] == "shapes"
+    assert f"hotfolder init '{tmp_path / 'my pictures'}' --preset " in done.stdout  # as a shell takes it
+    assert f"hotfolder run --root '{tmp_path / 'my pictures'}'" in done.stdout
+    assert tomllib.loads((tmp_path / "my pictures/hotfolder.toml").read_text())["generate"]["model"] == "shapes"
 
 
 def test_a_root_becomes_another_preset_but_for_what_is_yours(tmp_path: Path) -> None:

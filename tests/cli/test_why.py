@@ -29,6 +29,7 @@ def worked(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
     picture(layout.inbox(Kind.SCORE) / "holiday/b.png", 2)
     picture(layout.inbox(Kind.SCORE) / "bad.png", 3)
+    picture(layout.inbox(Kind.SCORE) / "bad (1).png", 5)
     (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a cat --seed 1\n")
     daemon(layout, ScriptedExecutor(script)).run(once=True)
     monkeypatch.chdir(layout.root)
@@ -43,6 +44,9 @@ def reason(layout: Layout, path: str) -> str:
 def test_what_lies_in_failed_and_archive_is_known(worked: Layout) -> None:
     assert "failed: inbox/score/bad.png failed: it is damaged" in reason(worked, "failed/bad.png")
     assert "copy it again; then: hotfolder retry failed/bad.png" in reason(worked, "failed/bad.png")
+    assert "then: hotfolder retry 'failed/bad (1).png'" in reason(
+        worked, "failed/bad (1).png"
+    )  # as a shell takes it
     assert "done: inbox/generate/p.txt is done: 2 of 2 jobs" in reason(worked, "archive/p.txt")
     assert "says why the file beside it failed" in reason(worked, "failed/bad.png.error.json")
 

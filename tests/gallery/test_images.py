@@ -121,6 +121,8 @@ def test_without_a_database_there_is_nothing_to_show(layout: Layout) -> None:
         assert client.columns() == (0, {})
         assert client.order() == []
         assert client.get("/healthz").status == 404
+        assert client.get("/healthz").json["error"]["fix"] == "gallery.metrics = true switches it on"
+        assert client.get("/static/nothing.js").json["error"]["message"] == "there is no such page"
 
 
 def test_thumbnails_stay_below_their_limit(judged: Layout) -> None:
