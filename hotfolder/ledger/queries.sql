@@ -751,12 +751,16 @@ LEFT JOIN score_gain ON results.role = 'upscaled' AND score_gain.upscaled_path =
 ORDER BY results.image_id;
 
 -- name: misplaced
--- Judged images that a threshold would put into the other folder, a page at a time. A person's verdicts only if asked.
+-- Judged images that a threshold would put into the other folder, a page at a time. A person's verdicts only if asked;
+-- of a set of which the best are kept none: there they were compared, and no threshold decided.
 SELECT id FROM images
 WHERE id > :after AND role IN ('generated', 'dropped') AND gone_at IS NULL
   AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
+  AND NOT (role = 'generated' AND EXISTS (
+      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
+        AND json_extract(jobs.params, '$.best_of') IS NOT NULL))
 ORDER BY id LIMIT :most;
 
 -- name: misplaced_counts
@@ -764,6 +768,9 @@ SELECT verdict, count(*) AS images FROM images
 WHERE role IN ('generated', 'dropped') AND gone_at IS NULL AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
+  AND NOT (role = 'generated' AND EXISTS (
+      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
+        AND json_extract(jobs.params, '$.best_of') IS NOT NULL))
 GROUP BY verdict;
 
 -- name: add_action
@@ -917,9 +924,13 @@ DELETE FROM looks;
 SELECT coalesce(max(changed), 0) AS changed FROM images WHERE changed > 0;
 
 -- name: shown_images
--- Every image that is there, with what a grid has to know of it; `stars` are those that a person gave.
+-- Every image that is there, with what a grid has to know of it; `stars` are those that a person gave, `is_of_best`
+-- says that it is of a set of which the best are kept.
 SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder, substr(sha256, 1, 8) AS version,
-    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars
+    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars,
+    role = 'generated' AND EXISTS (
+      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
+        AND json_extract(jobs.params, '$.best_of') IS NOT NULL) AS is_of_best
 FROM images WHERE gone_at IS NULL ORDER BY id;
 
 -- name: changed_images
@@ -927,6 +938,9 @@ FROM images WHERE gone_at IS NULL ORDER BY id;
 SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder,
     substr(sha256, 1, 8) AS version,
     CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars,
+    role = 'generated' AND EXISTS (
+      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
+        AND json_extract(jobs.params, '$.best_of') IS NOT NULL) AS is_of_best,
     gone_at IS NOT NULL AS is_gone, changed
 FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
 

@@ -21,6 +21,8 @@ STATES = {"waiting": "files_that_wait", "failed": "files_that_failed"}
 VERDICTS = {"keep": 1, "reject": 2}
 BY_PERSON = 4
 ROLES = {"generated": 0, "dropped": 8, "upscaled": 16}
+#: In the place of the role, of images of a set of which the best are kept: no threshold moves them.
+OF_BEST = 24
 FOLDERS = {"keep": 32, "reject": 64, "upscaled": 96, "archive": 128}
 #: A word in so many different prompts is looked for in all of them: that takes no longer.
 _COMMON = 2000
@@ -79,13 +81,13 @@ class Shown(Reader):
         changed = self.newest_change()  # first: what is changed meanwhile is told again
         scores, ids, versions, flags, stars = array("d"), array("I"), array("I"), array("B"), array("B")
         with told("read"):
-            for id_, score, verdict, by, role, folder, version, given in self._connection.execute(
+            for id_, score, verdict, by, role, folder, version, given, of_best in self._connection.execute(
                 queries()["shown_images"]
             ):
                 ids.append(id_)
                 scores.append(_NO_SCORE if score is None else score)
                 versions.append(int(version, 16))
-                flags.append(_flags(verdict, by, role, folder))
+                flags.append(_flags(verdict, by, role, folder, is_of_best=of_best))
                 stars.append(0 if given is None else _stars(given))
         return Columns(changed, scores, ids, versions, flags, stars)
 
@@ -177,7 +179,8 @@ class Shown(Reader):
 
 
 def _row(row: Mapping[str, Any]) -> tuple[int, float | None, int, int, int]:
-    flags = _flags(row["verdict"], row["verdict_by"], row["role"], row["folder"])
+    of_best = row["is_of_best"]
+    flags = _flags(row["verdict"], row["verdict_by"], row["role"], row["folder"], is_of_best=of_best)
     return row["id"], row["score"], flags, int(row["version"], 16), _stars(row["stars"])
 
 
@@ -185,9 +188,10 @@ def _stars(given: int | None) -> int:
     return 0 if given is None or not -1 <= given <= 5 else given + STARS
 
 
-def _flags(verdict: str | None, by: str | None, role: str, folder: str) -> int:
+def _flags(verdict: str | None, by: str | None, role: str, folder: str, *, is_of_best: int) -> int:
     mine = BY_PERSON if by == "person" else 0
-    return VERDICTS.get(verdict or "", 0) | mine | ROLES[role] | FOLDERS.get(folder, 0)
+    kind = OF_BEST if is_of_best else ROLES[role]
+    return VERDICTS.get(verdict or "", 0) | mine | kind | FOLDERS.get(folder, 0)
 
 
 def _list(values: Collection[str] | None) -> str | None:

@@ -16,6 +16,7 @@ from hotfolder.folders.layout import UNSCORED, Layout
 from hotfolder.imaging.encode import stage
 from hotfolder.imaging.metadata import explained
 from hotfolder.ledger.reader import Reader
+from hotfolder.ledger.shown import OF_BEST, Shown
 from hotfolder.models.registry import usual_folder
 from hotfolder.status import mailbox
 from hotfolder.transitions import Move
@@ -58,6 +59,34 @@ def test_the_best_are_kept_whatever_the_threshold_and_the_others_are_not(layout:
         (1, "reject", 3.0), (2, "keep", 6.0), (3, "keep", 5.0), (4, "reject", 2.0),
     ]  # fmt: skip
     check_consistent(layout)
+
+
+def test_a_reroute_leaves_what_was_compared_and_sorts_all_else(layout: Layout) -> None:
+    drop(layout, "a --seed 1 --best-of 3\nb --seed 5 --until-kept 1 --at-most 2\nc --seed 8")
+    scores = by_name({"L1-s1.": 3.0, "L1-s2.": 6.0, "L1-s3.": 5.9, "s5.": 5.5, "s6.": 7.0, "s8.": 6.6})
+    daemon(layout, ScriptedExecutor(scores), GATE__REGENERATE_BELOW="1", GATE__UPSCALE="never").run(once=True)
+    before = files_in(layout, "keep", "reject")
+    assert before == [
+        "keep/p-L1-s2.png", "keep/p-L2-s6.png", "keep/p-L3-s8.png",
+        "reject/p-L1-s1.png", "reject/p-L1-s3.png", "reject/p-L2-s5.png",
+    ]  # fmt: skip
+    with Reader(layout.database) as reader:
+        assert reader.misplaced_counts(6.5) == {"keep": 0, "reject": 0}  # the very threshold that it was judged by
+        assert reader.misplaced_counts(5.5) == {"keep": 0, "reject": 1}
+        assert [each["path"] for each in reader.misplaced(6.8, 10)] == ["keep/p-L3-s8.png"]
+    mailbox.ask(layout, {"do": "reroute", "keep": 5.5})
+    daemon(layout, ScriptedExecutor(scores)).run(once=True)
+    assert files_in(layout, "keep", "reject") == [
+        "keep/p-L1-s2.png", "keep/p-L2-s5.png", "keep/p-L2-s6.png", "keep/p-L3-s8.png",
+        "reject/p-L1-s1.png", "reject/p-L1-s3.png",
+    ]  # fmt: skip
+    with Shown(layout.database) as shown:
+        columns = shown.columns()
+        kinds = {reader_id: flags & 24 for reader_id, flags in zip(columns.ids, columns.flags, strict=True)}
+        of_best = {row["path"] for row in shown.names([each for each, kind in kinds.items() if kind == OF_BEST])}
+        changed = {id_: flags & 24 for id_, _, flags, _, _ in shown.changes(0, 100).rows}
+    assert of_best == {"keep/p-L1-s2.png", "reject/p-L1-s1.png", "reject/p-L1-s3.png"}
+    assert changed == kinds
 
 
 def test_a_scorer_is_told_the_prompt_that_an_image_was_drawn_from(layout: Layout) -> None:

@@ -10,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from hotfolder.folders.layout import Layout
 from hotfolder.ledger.reader import Reader
+from hotfolder.ledger.shown import OF_BEST
 from hotfolder.status import mailbox
 from hotfolder.types import Kind
 from tests.support.browser import SECONDS, Browser, axe, browser
@@ -161,6 +162,12 @@ def test_side_by_side_in_step(page: Browser) -> None:
     assert page.run("gallery.loupe.panes[1].id") != left
     page.press("n", "n")
     assert page.run("new Set(gallery.loupe.panes.map((pane) => pane.id)).size") == 4
+
+
+def test_a_threshold_moves_no_image_of_which_the_best_are_kept(page: Browser) -> None:
+    first, *others = page.run("gallery.store.flips(10, true).toReject")
+    page.run(f"void (gallery.store.flags[gallery.store.slots.get({first})] |= {OF_BEST})")
+    assert page.run("gallery.store.flips(10, true).toReject") == others
 
 
 def test_a_threshold_shows_exactly_what_reroute_would_move(page: Browser, root: Layout) -> None:

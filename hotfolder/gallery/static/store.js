@@ -3,7 +3,7 @@ import {getBytes} from "./api.js";
 
 export const KEEP = 1, REJECT = 2, MINE = 4;
 const ROLE = 24, FOLDER = 224;
-export const UPSCALED = 16;
+export const UPSCALED = 16, OF_BEST = 24;  // of a set of which the best are kept
 export const IN_KEEP = 32, IN_REJECT = 64;
 
 const QUIET = 1500;  // ms
@@ -149,7 +149,8 @@ export class Store extends EventTarget {
     const toKeep = [], toReject = [];
     for (let slot = 0; slot < this.count; slot += 1) {
       const flags = this.flags[slot], score = this.scores[slot];
-      if ((flags & ROLE) === UPSCALED || (!alsoMine && (flags & MINE)) || this.gone.has(this.ids[slot])) continue;
+      const role = flags & ROLE;
+      if (role === UPSCALED || role === OF_BEST || (!alsoMine && (flags & MINE)) || this.gone.has(this.ids[slot])) continue;
       const verdict = flags & 3, folder = flags & FOLDER;
       if (verdict === KEEP && score < keep && folder === IN_KEEP) toReject.push(this.ids[slot]);
       else if (verdict === REJECT && score >= keep && folder === IN_REJECT) toKeep.push(this.ids[slot]);
