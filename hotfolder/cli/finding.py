@@ -47,6 +47,8 @@ def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
         return moved
     if gone is not None:
         return FoundImage(gone, GONE)
+    if any(place.is_dir() for place in places):
+        raise UsageError(f"{image} is a folder", "name the files of it that you mean")
     if image.name == str(image):
         return _by_name(reader, layout, image)
     if paths := reader.images_called(image.name, _MOST):

@@ -137,6 +137,8 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
             drops = {drop_id for drop_id in placed if reader.open_jobs_of_drop(drop_id)}
         images = [image["image_id"] for name in names if (image := reader.image_by_path(name)) is not None]
         jobs = [] if drops else [job for image_id in images for job in reader.open_jobs_of_image(image_id)]
+        if not drops and not jobs and any((layout.root / name).is_dir() for name in names):
+            raise UsageError(f"{file} is a folder", "name the files of it that you mean")
         if not drops and not jobs:
             raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
         meant.drops.extend(sorted(drops))
@@ -193,7 +195,8 @@ def run_cancel(
         command["line"] = line
     notes = len(meant.drops) + len(meant.jobs)
     answer = not_refused(ask(layout, command, notes=notes)) if notes else {"cancelled": []}
-    _tell_jobs(layout, answer, "cancelled", "jobs cancelled", "nothing is waited for", as_json=as_json)
+    nothing = "nothing is waited for" + (f" of line {line}" if line is not None else "")
+    _tell_jobs(layout, answer, "cancelled", "jobs cancelled", nothing, as_json=as_json)
 
 
 def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> None:

@@ -65,6 +65,8 @@ def _meant(layout: Layout, files: Sequence[Path], failed: Sequence[dict[str, Any
             for name in relative_names(layout, file)
             for drop_id, jobs in by_name.get(name, {}).items()
         }
+        if not drops and any((layout.root / name).is_dir() for name in relative_names(layout, file)):
+            raise UsageError(f"{file} is a folder", "name the files of it that you mean, or say --all")
         if not drops:
             raise UsageError(
                 f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status"

@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.cli import table
@@ -103,6 +103,10 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         try:
             found = find_image(reader, layout, file)
         except UsageError as error:
+            picture = _picture_of(layout, path) if there is not None else None
+            row = reader.image_by_path(str(PurePosixPath(path).with_name(picture))) if picture else None
+            if row is not None and row["gone_at"] is None:
+                return _answer(path, "done", f"it belongs to {picture}, and goes where that goes")
             if there is not None and path.split("/")[0] in (KEEP, REJECT, UPSCALED):
                 reason = "it is none of the line's results, which never saw it: it is left alone"
                 return _answer(path, "unknown", reason, _TO_HAVE_IT_JUDGED)
@@ -172,6 +176,15 @@ def _sight(layout: Layout, path: str) -> Sighting | None:
         ) from None
 
 
+def _picture_of(layout: Layout, path: str) -> str | None:
+    """The name of the picture beside it that a file belongs to."""
+    folder, _, name = path.rpartition("/")
+    if may_be_one(name):
+        with contextlib.suppress(OSError):
+            return pairs(other.name for other in (layout.root / folder).iterdir()).get(name)
+    return None
+
+
 def _is_irregular(layout: Layout, path: str) -> bool:
     with Beneath(layout.root) as beneath:
         return irregular_part(beneath, path) is not None
@@ -183,6 +196,8 @@ def _answer(path: str, state: str, reason: str, fix: str = "") -> dict[str, Any]
 
 def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     """Why a file that is not taken yet is not taken."""
+    if kind is None and naming.as_text(path) != path:
+        return "its name is not UTF-8, and nothing is known of such names", "rename it"
     if kind is None:
         return "it lies in no inbox", "drop it into inbox/generate, inbox/score or inbox/upscale"
     settings = loading.load(layout.root)
@@ -202,12 +217,8 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return found.reason, found.fix
     if there is None:
         return "there is no such file", "check the name"
-    folder, _, name = path.rpartition("/")
-    if kind is not Kind.GENERATE and may_be_one(name):
-        with contextlib.suppress(OSError):
-            picture = pairs(path.name for path in (layout.root / folder).iterdir()).get(name)
-            if picture is not None:
-                return f"it belongs to {picture}, and goes where that goes", ""
+    if kind is not Kind.GENERATE and (picture := _picture_of(layout, path)) is not None:
+        return f"it belongs to {picture}, and goes where that goes", ""
     with Beneath(layout.root) as beneath, contextlib.suppress(OSError):
         none = no_picture(beneath, path, kind)
         if none is not None:

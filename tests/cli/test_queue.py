@@ -290,7 +290,10 @@ def test_a_line_that_nothing_is_waited_of_is_not_told_as_cancelled(layout: Layou
         wait_for(layout.live_status.exists, 20, "it runs")
         wait_for(lambda: rows(layout, "SELECT 1 FROM jobs") != [], 20, "it is taken")
         told = hotfolder(layout, "cancel", "inbox/generate/p.txt", "--line", "9").stdout
-    assert told == "nothing is waited for\n"
+        for command in ("cancel", "first"):
+            assert "inbox/generate is a folder" in hotfolder(layout, command, "inbox/generate").stderr
+        assert "failed is a folder" in hotfolder(layout, "retry", "failed").stderr
+    assert told == "nothing is waited for of line 9\n"
 
 
 def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout: Layout) -> None:

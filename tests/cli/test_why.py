@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,31 @@ def test_a_folder_is_told_by_what_lies_in_it(worked: Layout) -> None:
         in told
     )
     assert "it is a folder | name a file of it" in reason(worked, "keep")
+
+
+def test_what_belongs_to_a_result_is_told_with_it(worked: Layout) -> None:
+    for name in ("keep/a.xmp", "keep/stranger.txt"):
+        (worked.root / name).write_text("x")
+    picture(worked.root / "keep/stranger.png", 6)
+    assert reason(worked, "keep/a.xmp") == "done: it belongs to a.png, and goes where that goes | "
+    assert "which never saw it" in reason(worked, "keep/stranger.txt")  # nor its picture
+
+
+def test_a_result_under_a_name_that_is_not_utf_8_is_to_be_renamed(worked: Layout) -> None:
+    name = os.fsdecode(b"keep/\xe4.png")
+    (worked.root / "keep/a.png").rename(worked.root / name)
+    assert reason(worked, name) == "waiting: its name is not UTF-8, and nothing is known of such names | rename it"
+    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    (worked.root / name).rename(worked.root / "keep/ae.png")
+    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    assert reason(worked, "keep/ae.png").startswith("done: dropped from inbox/score/a.png")
+
+
+@pytest.mark.parametrize("name", ["keep", "keep/holiday", "holiday"])
+def test_a_folder_is_no_result(worked: Layout, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(worked.root / "keep" if name == "holiday" else worked.root)
+    with pytest.raises(UsageError, match=f"{name} is a folder"):
+        run_show(worked.root, Path(name), as_json=False)
 
 
 def test_what_was_moved_or_renamed_by_hand_is_known_by_its_content(
