@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
@@ -105,6 +106,8 @@ class BadInput(HotfolderError):
 
 #: So many mistakes of one file are told; and so many are looked for.
 _TOLD, MOST_MISTAKES = 10, 100
+#: Where in a file a mistake is, as its message begins.
+_PLACE = re.compile(r".+?:(?P<line>\d+):|.+?: (?P<prompt>prompt \d+)\b")
 
 
 def together(mistakes: Sequence[PromptSyntax]) -> PromptSyntax:
@@ -114,7 +117,19 @@ def together(mistakes: Sequence[PromptSyntax]) -> PromptSyntax:
     told = mistakes[:_TOLD]
     more = f"; and {len(mistakes) - _TOLD} more mistakes" if len(mistakes) > _TOLD else ""
     fixes = list(dict.fromkeys(mistake.fix for mistake in told))
+    if len(fixes) > 1:  # which of them mends what
+        fixes = list(dict.fromkeys(map(_fix_with_place, told)))
     return PromptSyntax("; ".join(mistake.message for mistake in told) + more, "; ".join(fixes))
+
+
+def _fix_with_place(mistake: PromptSyntax) -> str:
+    """Of a mistake whose message begins with `name:line:` or `name: prompt 1`; without one, the fix alone."""
+    place = _PLACE.match(mistake.message)
+    if place is None:
+        return mistake.fix
+    at = f"line {place['line']}" if place["line"] else place["prompt"]
+    # Several of one line were put together before.
+    return mistake.fix if mistake.fix.startswith(f"{at}: ") else f"{at}: {mistake.fix}"
 
 
 class NotAnImage(BadInput):

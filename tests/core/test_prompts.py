@@ -747,7 +747,13 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
         "p.txt:4:3: --count is '0'",
         "p.txt:5:1: the line has no prompt",
     ]
-    assert "did you mean '--steps'?" in caught.value.fix
+    assert caught.value.fix.startswith("line 1: did you mean '--steps'?; line 1: it takes a whole number")
+    assert [fix.partition(": ")[0] for fix in caught.value.fix.split("; ")] == [
+        "line 1", "line 1", "line 3", "line 4", "line 5",
+    ]  # fmt: skip
+    with pytest.raises(PromptSyntax, match="unknown flag") as caught:
+        drawn("a --stesp 3\nb --stesp 4")
+    assert caught.value.fix == "did you mean '--steps'?"  # of both
     with pytest.raises(PromptSyntax, match=r"prompt 1: steps is 0; p\.json: prompt 2: seed is 'x'; .*twice"):
         specs(
             '[{"prompt": "a", "steps": 0}, {"prompt": "b", "seed": "x", "guidance": 1, "cfg_scale": 2}]', "p.json"
