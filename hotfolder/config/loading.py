@@ -28,6 +28,8 @@ _ENV_RESERVED, _ENV_OF_TESTS = {"HOTFOLDER_ROOT"}, "HOTFOLDER_TEST_"
 _MOST_BYTES = 1 << 20
 Loc = tuple[int | str, ...]
 _OF_UNIONS = ("constrained-str", "constrained-float")
+#: What the reader of TOML says of a section that is there already: people add one at the end, though `init` wrote all.
+_TWICE = re.compile(r"Cannot declare \((?P<table>.*)\) twice(?P<at>.*)", re.DOTALL)
 #: pydantic's words, and what people say.
 _PLAIN = {
     "valid array": "list, such as [\"a\", \"b\"]", "valid string": "text in quotation marks",
@@ -91,6 +93,12 @@ def read(path: Path, opens: Opens = open_regular) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "make it a readable UTF-8 text file") from None
     except ValueError as error:  # also of a number with thousands of digits
+        if (twice := _TWICE.match(str(error))) is not None:
+            table = twice["table"].strip("',").replace("', '", ".")
+            raise ConfigError(
+                f"{path}: not valid TOML: [{table}] stands in it twice{twice['at']}",
+                f"put the keys under the [{table}] that was there before",
+            ) from None
         raise ConfigError(f"{path}: not valid TOML: {_short(error)}", "mend the line it names") from None
 
 

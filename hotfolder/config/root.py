@@ -72,10 +72,13 @@ def _checked(named: Path, how: str) -> Path:
     root = Path(os.path.normpath(expanded(named).absolute()))
     try:
         is_there = (root / FILE_NAME).is_file()
+        is_file = root.is_file()
     except OSError as error:
         raise UsageError(
             f"{root} ({how}) cannot be looked into: {error.strerror}", "may this user enter each folder above it?"
         ) from None
+    if is_file:
+        raise UsageError(f"{root} ({how}) is a file", "name the folder of a root")
     if not is_there:
         raise UsageError(
             f"{root} ({how}) has no {FILE_NAME}",

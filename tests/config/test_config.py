@@ -168,6 +168,7 @@ def test_what_is_wrong_names_file_key_and_remedy(tmp_path: Path, text: str, name
         ("[generate]\nwidth = 100", "generate.width is 100", "multiple of 8"),
         ("gate = 3", "gate is 3: it should be a section", "write [gate]"),
         ("[gate\n", "not valid TOML", "mend the line"),
+        ("[gate]\nkeep = 7\n[gate]\n", "[gate] stands in it twice (at line 3,", "under the [gate] that was there"),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words(tmp_path: Path, text: str, says: str, fix: str) -> None:

@@ -145,3 +145,9 @@ def test_init_gives_what_it_makes_the_wanted_permissions(tmp_path: Path, monkeyp
     assert modes == {"a": ["750", "640"], "b": ["770", "640"]}
     assert load(tmp_path / "a", {}).output.umask == "027"
     assert load(tmp_path / "b", {}).output.umask == ""
+
+
+def test_a_file_is_no_root_and_none_is_offered_to_be_made_of_it(layout: Layout) -> None:
+    with pytest.raises(UsageError, match=r"hotfolder\.toml \(--root\) is a file") as caught:
+        find_root(layout.root / "hotfolder.toml")
+    assert caught.value.fix == "name the folder of a root"
