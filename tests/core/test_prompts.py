@@ -323,6 +323,11 @@ MALFORMED = [
     ("   a --steps x", "p.txt:1:6: --steps is 'x'"),
     ("x --sampler Eulr", "p.txt:1:3: --sampler is 'Eulr'"),
     ("x --lora", "--lora has no value"),
+    ("x --lora --steps 4", "p.txt:1:3: --lora has no value"),
+    ("x --negative_prompt --steps 4", "p.txt:1:3: --negative_prompt has no value"),
+    ("--prompt --steps 4", "p.txt:1:1: --prompt has no value"),
+    ("x --seed --stesp 4", "p.txt:1:3: --seed has no value; p.txt:1:10: unknown flag '--stesp'"),
+    ("x --tiling --steps 4", "--tiling has no value"),
     ("x --lora :0.5", "--lora is ':0.5'"),
     ("x --lora a:strong", "--lora is 'a:strong'"),
     ("x --lora a:nan", "--lora is 'a:nan'"),
@@ -661,6 +666,7 @@ def test_a_file_of_invokeai() -> None:
         '--prompt "a red circle" --model shapes --seed 7 --do_not_save_grid true --outpath_samples /x',
         '--prompt "a red circle" --model shapes --seed 7 --restore_faces false --tiling False --subseed -1',
         '--prompt "a red circle" --model shapes --negative_prompt "" --seed 7',
+        '--prompt "a red circle" --do_not_save_grid --model shapes --seed 7 --outpath_samples',
     ],
 )
 def test_options_of_the_web_ui_that_mean_nothing_here_are_passed_over(text: str) -> None:
@@ -668,6 +674,8 @@ def test_options_of_the_web_ui_that_mean_nothing_here_are_passed_over(text: str)
 
 
 def test_a_text_without_quotation_marks_goes_on_to_the_next_flag() -> None:
+    text = "a red circle --negative_prompt '--no flag' --seed 7"  # in quotation marks it is a value
+    assert [each.negative_prompt for each in specs(text)] == ["--no flag"]
     text = "--prompt a red circle --negative_prompt gray, brown --seed 7"
     assert specs(text) == [PromptSpec("a red circle", "gray, brown", 7)]
 

@@ -31,6 +31,11 @@ def is_web_uis(key: str) -> bool:
     return key in _PASSED_OVER or key in _NOTHING or key == "sampler_index"
 
 
+def says_nothing(key: str) -> bool:
+    """Whether it is one of those that are passed over whatever they say, and so without a value, too."""
+    return key in _PASSED_OVER
+
+
 def check_nothing(place: str, key: str, value: str) -> None:
     """Raises PromptSyntax where such a flag asks for something."""
     if key == "sampler_index":

@@ -13,7 +13,13 @@ from typing import Any
 from hotfolder.core import toml
 from hotfolder.core.prompts.fields import AGAIN, ALIASES, ALONE, VALUES
 from hotfolder.core.prompts.marks import widths_of
-from hotfolder.core.prompts.options_elsewhere import check_nothing, is_web_uis, long_name, short_flags
+from hotfolder.core.prompts.options_elsewhere import (
+    check_nothing,
+    is_web_uis,
+    long_name,
+    says_nothing,
+    short_flags,
+)
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import key_of, option, shown
 from hotfolder.errors import PromptSyntax, together
@@ -151,6 +157,11 @@ _OF_WORDS = ("prompt", "negative_prompt")
 _QUOTED = re.compile(r"""(["'])(?P<plain>(?:(?!\1).)+)\1|[“„](?P<phone>[^“”„]+)[“”]""")
 
 
+def _is_flag(line: _Line, word: str, at: int) -> bool:
+    """Whether a word of a line is a flag: in quotation marks it is a value, whatever it begins with."""
+    return _FLAG.match(word) is not None and line.text[at] not in "\"'“„"
+
+
 def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
     """The words from an index on, without their quotation marks, each with its index."""
     at = start
@@ -203,16 +214,18 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | P
             given: Any = value
             if not equals:
                 follows = words[position][0] if position < len(words) else None
-                if key in ALONE and (follows is None or _FLAG.match(follows)):
-                    given = ALONE[key]
-                elif follows is None:
-                    raise PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+                if follows is None or _is_flag(line, *words[position]):
+                    if key not in ALONE and not says_nothing(key):
+                        told = PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+                        flags.mistakes.append(told)
+                        continue
+                    given = ALONE.get(key, "")
                 else:
                     given = follows
                     position += 1
             if key in _OF_WORDS:
                 # As the web UI reads it: all up to the next flag.
-                while position < len(words) and not _FLAG.match(words[position][0]):
+                while position < len(words) and not _is_flag(line, *words[position]):
                     given += f" {words[position][0]}"
                     position += 1
             if key == "prompt":
