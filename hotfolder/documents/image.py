@@ -75,10 +75,10 @@ def _reproduce(root: Path, row: dict[str, Any], parent: dict[str, Any] | None) -
     """A command that makes the same image again; None for one that was dropped."""
     if row["role"] == "upscaled" and parent is not None:
         settings = json.loads(row["settings"])
-        source = shlex.quote(str(root / parent["path"]))
-        return (
-            f"hotfolder upscale {source} --model {shlex.quote(row['model'])} --scale {settings.get('scale', 4):g}"
-        )
+        scale = f"{settings.get('scale', 4):g}"
+        # Without the root, the original would be a file like any other, and enlarged beside it.
+        words = ["hotfolder", "upscale", "--root", str(root), str(root / parent["path"])]
+        return shlex.join([*words, "--model", row["model"], "--scale", scale])
     if row["role"] != "generated":
         return None
     settings = {**json.loads(row["settings"]), "seed": row["seed"], "model": row["model"], "wildcards": "off"}
@@ -93,4 +93,5 @@ def _reproduce(root: Path, row: dict[str, Any], parent: dict[str, Any] | None) -
         words += ["--lora", f"{name}:{weight}"]
     if settings.get("init_image"):
         words += ["--init-image", str(root / settings["init_image"])]
-    return shlex.join([*words, "--", row["prompt"]])
+    # Behind "--" all is a prompt, also an option that a person adds at the end: it stands there only where it must.
+    return shlex.join([*words, *(["--"] if row["prompt"].startswith("-") else []), row["prompt"]])

@@ -190,6 +190,8 @@ def test_a_histogram_has_a_bar_for_each_half_point() -> None:
 def test_show_draws_the_lineage_and_how_to_make_it_again(worked: Layout) -> None:
     found = answer(worked, "show", "upscaled/cats-s3_4x.png")
     assert (found["gain"], found["role"]) == (0.5, "upscaled")
+    again = str(found["reproduce"]).split()
+    assert again[:4] == ["hotfolder", "upscale", "--root", str(worked.root)]  # wherever a person stands
     lineage = found["lineage"]
     assert [row["seed"] for row in lineage] == [1, 2, 3]  # type: ignore[attr-defined]
     assert lineage[2]["became"][0]["path"] == "upscaled/cats-s3_4x.png"  # type: ignore[index]
@@ -207,9 +209,11 @@ def test_the_command_that_makes_it_again_is_understood(worked: Layout) -> None:
     command = str(answer(worked, "show", "keep/cats-s3.png")["reproduce"])
     here = worked.root.parent / "elsewhere"
     here.mkdir()
-    script = f'hotfolder() {{ "{sys.executable}" -m hotfolder "$@"; }}; {command}'
+    script = (
+        f'hotfolder() {{ "{sys.executable}" -m hotfolder "$@"; }}; {command} --out made'  # as people add to it
+    )
     subprocess.run(["sh", "-c", script], check=True, cwd=here)
-    (made,) = here.iterdir()
+    (made,) = (here / "made").iterdir()
     told = json.loads(read_generation(made)["hotfolder"])
     assert (made.name, told["prompt"], told["seed"]) == ("a-cat-s-hat-s3.png", "a cat's hat", 3)
 
