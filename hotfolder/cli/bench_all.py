@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from hotfolder.cli.display import Display
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
-from hotfolder.errors import ExitCode
+from hotfolder.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from hotfolder.bench.document import BenchAll, Correctness, Measurement
@@ -18,11 +19,24 @@ if TYPE_CHECKING:
 _COLUMNS = ("part", "measured", "a second", "limit", "share", "goal", "times plain", "card MB", "off float32")
 
 
+def _check_place(out: Path) -> None:
+    """Raises UsageError, before anything is measured, where the document would take the place of another file."""
+    try:
+        is_ours = json.loads(out.read_text(encoding="utf-8"))["kind"] == "bench-all"
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise UsageError(f"{out} is there already, and is no document of bench all", "name another with --out")
+
+
 def run_bench_all(
     given: Path | None, *, quick: bool, only: Sequence[str], out: Path, minutes: float, as_json: bool
 ) -> ExitCode:
     """0 when every part was measured, 3 when some were, 1 when none was."""
     settings = loading.load(find_root_if_any(given))
+    _check_place(out)
     from hotfolder.bench.document import Status
     from hotfolder.bench.everything import bench_all
 

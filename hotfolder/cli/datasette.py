@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def run_datasette(given: Path | None, file: Path | None, *, as_json: bool) -> No
         write_durably(target, json.dumps(metadata(), indent=2) + "\n")
     except OSError as error:
         raise refused(error, f"{target} cannot be written", "name another file") from None
-    command = f"datasette {layout.database.name} --metadata {target}"
+    command = shlex.join(["datasette", layout.database.name, "--metadata", str(target)])
     if as_json:
         table.write_json({"root": str(layout.root), "file": str(target), "command": command})
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.core.litter import ignored
-from hotfolder.core.pictures import PLAIN, RAW
+from hotfolder.core.pictures import PLAIN, RAW, ending_of
 from hotfolder.errors import BadInput, UsageError, Vanished
 from hotfolder.types import ErrorInfo
 
@@ -21,6 +21,19 @@ class Found:
 
     files: tuple[Path, ...]
     passed_over: int
+
+
+def check_drawn(place: Path, option: str, is_older: Callable[[Path], bool], what: str) -> None:
+    """Raises UsageError unless a PNG can be drawn there: it may take the place of an older one of its kind alone.
+
+    `is_older` knows those; `what` and `option` are for messages.
+    """
+    if place.is_dir():
+        raise UsageError(f"{place} is a folder", f"name a file with {option}")
+    if ending_of(place.name) in PLAIN - {".png"}:
+        raise UsageError(f"{place.name} would be a PNG", f"let the name end in .png: {option} {place.stem}.png")
+    if os.path.lexists(place) and not is_older(place):
+        raise UsageError(f"{place} is there already, and is no {what}", f"name another file with {option}")
 
 
 def find_images(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ import typer
 
 from hotfolder.cli import table, times
 from hotfolder.cli.display import Display
+from hotfolder.cli.files import check_drawn
 from hotfolder.cli.finding import find_image
 from hotfolder.cli.queue import relative_names
 from hotfolder.config.root import find_root
@@ -51,7 +51,7 @@ def run_sheet(
     if file is not None and since is not None:
         raise UsageError("--since is of all results", "leave it out, or name no file")
     place = out or layout.root / NAME
-    check_place(place)
+    check_drawn(place, "--out", is_sheet, "contact sheet")
     moment = times.since(since)
     with Reader(layout.database) as reader:
         if file is None:
@@ -92,14 +92,6 @@ def run_sheet(
 def _gates(verdict: str | None) -> str | None:
     """What the gate said: one that was dropped to be enlarged has no verdict."""
     return None if verdict == "upscaled" else verdict
-
-
-def check_place(place: Path) -> None:
-    """Raises UsageError where another file has the name of the sheet."""
-    if place.is_dir():
-        raise UsageError(f"{place} is a folder", f"name a file: --out {place / NAME}")
-    if os.path.lexists(place) and not is_sheet(place):
-        raise UsageError(f"{place} is there already, and is no contact sheet", "name another file with --out")
 
 
 def save(place: Path, png: bytes) -> None:

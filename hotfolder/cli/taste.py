@@ -10,6 +10,7 @@ from typing import Any
 
 from hotfolder.cli import table, taste_labels
 from hotfolder.cli.acting import acting_on
+from hotfolder.cli.files import check_drawn
 from hotfolder.cli.queue import ask_or_do, later
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
@@ -22,7 +23,7 @@ from hotfolder.ledger.labels import LabelReader
 from hotfolder.models import taste_heads
 from hotfolder.printable import printable
 from hotfolder.taste import training
-from hotfolder.taste.picture import Spread, draw, lines
+from hotfolder.taste.picture import Spread, draw, is_drawn, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def _at(layout: Layout) -> _At:
 
 def run_status(given: Path | None, inbox: str | None, png: Path | None, *, as_json: bool) -> None:
     layout = Layout(find_root(given))
+    if png is not None:
+        check_drawn(png, "--png", is_drawn, "picture of a taste")
     at = _at(layout)
     with at.reader:
         inboxes = at.inboxes(inbox)

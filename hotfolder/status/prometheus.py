@@ -14,10 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hotfolder.errors import UsageError
 from hotfolder.files.durable import write_durably
 from hotfolder.files.trouble import refused
 from hotfolder.status.live import STATES
 
+#: What the file begins with: one that begins otherwise is somebody else's.
+_BEGIN = b"# HELP hotfolder_"
 #: Labels and value.
 _Sample = tuple[dict[str, str], float]
 
@@ -32,11 +35,23 @@ def write(found: Mapping[str, Any], now: float, target: str) -> None:
     try:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise OSError(errno.ENOTSUP, "it is no regular file")  # a device, or a link, would be replaced
+        if not _is_ours(path):
+            raise UsageError(f"{path} is there already, and has no metrics of hotfolder", "name another file")
         write_durably(path, text)
     except OSError as error:
         raise refused(
             error, f"{path} cannot be written", "name a file in a folder that this user may write to"
         ) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nothing would be lost with a file: it is not there, empty, or one of these. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_BEGIN))
+    except FileNotFoundError:
+        return True
+    return begin in (b"", _BEGIN)
 
 
 def exposition(found: Mapping[str, Any], now: float) -> str:

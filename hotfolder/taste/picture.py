@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from hotfolder.files.beneath import Beneath
 from hotfolder.taste.learning import Threshold
@@ -15,6 +15,8 @@ from hotfolder.taste.training import Trained
 
 _STEP = 0.25
 _BAR = 40
+#: What such a picture says of itself, so that nothing else is replaced by one.
+_SOFTWARE = "hotfolder taste"
 _SIDE, _HEIGHT, _MARGIN, _FOOT = 960, 420, 48, 64
 _PAPER, _INK, _FAINT, _KEPT, _REJECTED, _GATE, _OWN = (
     "#ffffff", "#1d1d1f", "#86868b", "#2e9e5b", "#d0605e", "#1d1d1f", "#2f6fde",
@@ -78,6 +80,15 @@ def lines(spread: Spread) -> list[str]:
     return found
 
 
+def is_drawn(path: Path) -> bool:
+    """Whether a file is a picture that was drawn here."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return bool(image.info.get("Software") == _SOFTWARE)
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
 def draw(spread: Spread, path: Path) -> None:
     """Writes a PNG, whole or not at all. Raises OSError."""
     image = Image.new("RGB", (_SIDE, _HEIGHT), _PAPER)
@@ -110,7 +121,8 @@ def draw(spread: Spread, path: Path) -> None:
         told += f", you from {spread.own.at:.2f} (blue; 90 %: {spread.own.lowest:.2f} to {spread.own.highest:.2f})"
     pen.text((_MARGIN, 12), told, fill=_INK, font=font if len(told) < 90 else small)
     pen.text((_MARGIN, _HEIGHT - 26), "kept: green; rejected: red", fill=_FAINT, font=small)
-    data = io.BytesIO()
-    image.save(data, "PNG")
+    data, said = io.BytesIO(), PngImagePlugin.PngInfo()
+    said.add_text("Software", _SOFTWARE)
+    image.save(data, "PNG", pnginfo=said)
     with Beneath(path.absolute().parent) as folder:
         folder.write(path.name, data.getvalue())

@@ -20,7 +20,7 @@ from hotfolder.bench.denoisers import DESIGNS, Denoiser
 from hotfolder.bench.document import EXPLAINED, BenchAll, Measurement, Problem, Status, correct, limited, reasons
 from hotfolder.bench.everything import PARTS, PartSpec, _Ran, _run, bench_all
 from hotfolder.bench.part import measure
-from hotfolder.cli.bench_all import _rows
+from hotfolder.cli.bench_all import _rows, run_bench_all
 from hotfolder.errors import UsageError
 from hotfolder.types import RunnerSettings
 
@@ -192,6 +192,8 @@ def test_bad_usage_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no part is called 'sd3'"):
         bench_all(SETTINGS, tmp_path / "a.json", quick=True, only=["sd3"], tell=quiet, run=lambda *_: ran())
     (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is there already, and is no document"):
+        run_bench_all(None, quick=True, only=[], out=tmp_path / "file", minutes=1, as_json=True)
     with pytest.raises(UsageError, match="cannot be written"):
         bench_all(SETTINGS, tmp_path / "file" / "a.json", quick=True, tell=quiet, run=lambda *_: ran())
 

@@ -164,6 +164,12 @@ def test_metrics_are_written_whole_or_not_at_all(layout: Layout, tmp_path: Path)
     assert target.stat().st_ino != inode  # another file, in its place
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["hotfolder.prom"]
     assert "hotfolder_up" in write("-").stdout
+    target.write_text("")  # made by who keeps the folder
+    assert write(str(target)).exit_code == 0
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    assert "is there already" in str(write(str(tmp_path / "photo.jpg")).exception)
+    assert (tmp_path / "photo.jpg").read_bytes() == b"\xff\xd8\xff"
+    (tmp_path / "photo.jpg").unlink()
     (tmp_path / "link.prom").symlink_to(target)
     assert "it is no regular file" in str(write(str(tmp_path / "link.prom")).exception)  # nor is a device replaced
     refused = write("/proc/none/x.prom")

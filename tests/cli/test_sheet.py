@@ -87,6 +87,8 @@ def test_no_other_file_is_overwritten(worked: Layout, capsys: pytest.CaptureFixt
     if not os.access(closed, os.W_OK):  # root may
         with pytest.raises(UsageError, match="cannot be written"):
             told(worked, capsys, out=closed / "sheet.png")
+    with pytest.raises(UsageError, match=r"sheet\.jpg would be a PNG"):  # and not what its name says
+        told(worked, capsys, out=tmp_path / "sheet.jpg")
 
 
 def test_it_is_opened_if_asked_for(

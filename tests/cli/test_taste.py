@@ -51,6 +51,15 @@ def test_status_says_what_is_known_and_draws_it(culled: Layout, tmp_path: Path) 
     )
     with Image.open(tmp_path / "spread.png") as image:
         assert image.size[0] > 400 and len(image.getcolors(10**6) or []) > 5
+    png = ("taste", "status", "score", "--root", culled.root, "--png")
+    assert hotfolder(*png, tmp_path / "spread.png").returncode == 0  # again, in the place of the older one
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine.png")
+    before = (tmp_path / "mine.png").read_bytes()
+    assert (
+        "mine.png is there already, and is no picture of a taste" in hotfolder(*png, tmp_path / "mine.png").stderr
+    )
+    assert (tmp_path / "mine.png").read_bytes() == before
+    assert "would be a PNG" in hotfolder(*png, tmp_path / "spread.jpg").stderr
 
 
 def test_nothing_is_known_of_a_new_root(layout: Layout) -> None:
