@@ -50,6 +50,8 @@ def find_images(
     """
     files: dict[Path, None] = {}
     passed_over = 0
+    if "" in given:  # what a shell makes of "$folder" where that is not set: not the folder that one stands in
+        raise UsageError("one of the names is empty", "name files or folders; . is the folder that you are in")
     for text in given:
         for path in _expand(text):
             if not os.path.isdir(path):  # noqa: PTH112 - False where Path.is_dir would raise

@@ -348,3 +348,14 @@ def test_stars_beside_photographs_and_in_them(nowhere: Path) -> None:
     with Image.open("1.jpg") as image:
         assert stars_in(image.info["xmp"]) == rows_[0]["stars"]
     assert hotfolder("score", "1.jpg", "--in-file").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["score", "upscale"])
+def test_an_empty_name_is_not_the_folder_that_one_stands_in(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
+    done = hotfolder(command, "")
+    assert (done.returncode, [each.name for each in tmp_path.glob("a*")]) == (2, ["a.png"])
+    assert "one of the names is empty" in done.stderr
