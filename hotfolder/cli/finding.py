@@ -14,6 +14,8 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 
 GONE = "its file is gone: deleted, changed, or taken out of the root"
+#: In the place of a dropped file, of results from before the database was made anew.
+NOT_KNOWN = "a file that is not known"
 #: Results that are named where several have the name.
 _MOST = 10
 

@@ -140,7 +140,9 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
         if not drops and not jobs and any((layout.root / name).is_dir() for name in names):
             raise UsageError(f"{file} is a folder", "name the files of it that you mean")
         if not drops and not jobs:
-            raise UsageError(f"nothing is waited for of {file}", "name a file of an inbox; see: hotfolder status")
+            raise UsageError(
+                f"nothing waits to be done for {file}", "name a file of an inbox; see: hotfolder status"
+            )
         meant.drops.extend(sorted(drops))
         meant.jobs.extend(jobs)
     return meant

@@ -12,7 +12,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
-from hotfolder.cli.finding import find_result
+from hotfolder.cli.finding import NOT_KNOWN, find_result
 from hotfolder.cli.queue import ask_or_do, later, relative_names
 from hotfolder.core.companions import pairs, renamed
 from hotfolder.errors import ExitCode, UsageError
@@ -60,9 +60,13 @@ def _drop_of(reader: Reader, layout: Layout, file: Path) -> int:
         if drop is not None:
             return _checked(reader, drop["id"], file)
     row = find_result(reader, layout, file)
-    if row["role"] != "dropped" or row["drop_id"] is None:
+    if row["role"] != "dropped":
+        made_from = row["source_file"] or NOT_KNOWN
+        raise UsageError(f"{file} was not dropped but made here, from {made_from}", "name a file that was dropped")
+    if row["drop_id"] is None:
         raise UsageError(
-            f"{file} was not dropped but made here, from {row['source_file']}", "name a file that was dropped"
+            f"where {file} was dropped is not known: it is from before the database was made anew",
+            "move it where you want it",
         )
     return _checked(reader, row["drop_id"], file)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
-from hotfolder.cli.finding import find_image
+from hotfolder.cli.finding import NOT_KNOWN, find_image
 from hotfolder.config.root import find_root
 from hotfolder.documents.image import image_document
 from hotfolder.folders.layout import Layout
@@ -39,7 +39,7 @@ def _text(answer: dict[str, Any]) -> str:
     if answer["note"]:
         lines.append(f"  {printable(answer['note'])}")
     lines.append("")
-    source = printable(answer["source_file"] or "a file that is not known")
+    source = printable(answer["source_file"] or NOT_KNOWN)
     lines.append(source)
     if answer["prompt"]:
         lines.append(f"  “{printable(answer['prompt'])}”")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.cli import table
-from hotfolder.cli.finding import GONE, find_image
+from hotfolder.cli.finding import GONE, NOT_KNOWN, find_image
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
@@ -296,7 +296,7 @@ def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: 
     by = " by you" if image["verdict_by"] == "person" else ""
     verdict = f", {image['verdict']}{by}" if image["verdict"] else ""
     notes = json.loads(image["settings"]).get("notes", [])
-    told = f"{image['role']} from {image['source_file']}, {score}{verdict}"
+    told = f"{image['role']} from {image['source_file'] or NOT_KNOWN}, {score}{verdict}"
     if not cancelled:
         return _answer(path, "done", _join(told, *notes, note))
     what = " and ".join(dict.fromkeys(_DOING[kind] for kind in cancelled))

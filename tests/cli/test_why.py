@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli.restore import run_restore
 from hotfolder.cli.show import run_show
 from hotfolder.cli.top import show_top
 from hotfolder.cli.verdicts import run_verdict
@@ -80,6 +81,15 @@ def test_a_result_under_a_name_that_is_not_utf_8_is_to_be_renamed(worked: Layout
     (worked.root / name).rename(worked.root / "keep/ae.png")
     daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
     assert reason(worked, "keep/ae.png").startswith("done: dropped from inbox/score/a.png")
+
+
+def test_where_an_image_came_from_may_not_be_known(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(layout.root / "keep/a.png", 1)  # before there was a database
+    daemon(layout, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    monkeypatch.chdir(layout.root)
+    assert "dropped from a file that is not known, not scored yet" in reason(layout, "keep/a.png")
+    with pytest.raises(UsageError, match=r"where keep/a\.png was dropped is not known"):
+        run_restore(layout.root, [Path("keep/a.png")], everything=False, to=None, dry_run=False, as_json=False)
 
 
 @pytest.mark.parametrize("name", ["keep", "keep/holiday", "holiday"])
