@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from hotfolder.daemon.rebuild import open_or_rebuild
 from hotfolder.daemon.reloading import Reloading, tidy
 from hotfolder.daemon.reporter import Report, Reporter
 from hotfolder.daemon.scans import Scans
+from hotfolder.daemon.wake import Wake
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.executors.base import Executor
 from hotfolder.folders.guard import check_folders, try_moves
@@ -57,9 +57,7 @@ class Daemon:
         self._executor = executor
         self._clock = clock
         self._reporter = Reporter(self._layout, settings, show)
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._to_reload = threading.Event()
+        self._wake, self._stopping, self._to_reload = Wake(), Wake(), Wake()  # by signals, too
         self._reloading = Reloading(load, self._layout, self._settings, self._reporter)
         self._started_at = clock()
         self._last_turn = 0.0
