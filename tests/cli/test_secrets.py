@@ -11,7 +11,7 @@ import pytest
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.support import forks
-from tests.support.live import LiveDaemon, wait_for
+from tests.support.live import LiveDaemon
 from tests.support.roots import picture
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_reload_tells_no_secret(layout: Layout) -> None:
 
         def reload(says: str) -> None:
             daemon.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: says in daemon.text(), 20, f"{says}\n{daemon.text()}")
+            daemon.says(says)
 
         configure(layout, _URLS, keep=6.6)
         reload("gate.keep: 6.5 -> 6.6")

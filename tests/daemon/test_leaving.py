@@ -174,7 +174,7 @@ def test_a_daemon_whose_root_is_mounted_anew_takes_nothing_from_the_next_one(tmp
             again = tmp_path / "again.img"
             shutil.copyfile(image, again)
             assert run("umount", "-l", str(place))
-            wait_for(lambda: "paused: " in first.text(), 30, "it waits for the disk")
+            first.says("paused: ")  # it waits for the disk
             with mounted(place, "-o", "loop", str(again)):
                 told = sentence_of(first)
                 assert "mounted anew" in told

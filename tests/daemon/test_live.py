@@ -106,7 +106,7 @@ def test_a_worker_that_is_stopped_is_replaced(layout: Layout, landscape: Path) -
         (first,) = daemon.workers()
         config.write_text(usual.replace("# load_seconds = 1800.0", "load_seconds = 10"))
         daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "executor.load_seconds: 1800.0 -> 10.0" in daemon.text(), 20, "it has little patience")
+        daemon.says("executor.load_seconds: 1800.0 -> 10.0")
         first.suspend()
         drop(landscape, layout.inbox(Kind.SCORE), "b.png")
         wait_for(lambda: rows(layout, "SELECT 1 FROM jobs WHERE state = 'running'") != [], 20, "it is in work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -72,6 +73,12 @@ class LiveDaemon:
     def watching(self) -> None:
         """Waits until it watches."""
         wait_for(self.layout.live_status.exists, 120, f"a daemon that watches\n{self.text()}")
+
+    def says(self, text: str, seconds: float = 20) -> None:
+        """Waits until it has written this."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: text in self.text() or self.process.poll() is not None, seconds, text)
+        assert text in self.text(), f"it ended with {self.process.poll()}, and did not say '{text}'\n{self.text()}"
 
     def text(self) -> str:
         return self.log.read_text()
