@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.beside import picture_of, went_along
 from hotfolder.cli.finding import GONE, NOT_KNOWN, find_image
 from hotfolder.config import loading
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
-from hotfolder.core.companions import may_be_one, pairs
 from hotfolder.core.litter import ignored
 from hotfolder.core.settle import Observation, Writers, settle
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
@@ -103,7 +103,9 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
         try:
             found = find_image(reader, layout, file)
         except UsageError as error:
-            picture = _picture_of(layout, path) if there is not None else None
+            if there is None and kind is not None and (lies := went_along(reader, layout, path)) is not None:
+                return _answer(path, "done", f"it went along with its picture: it is {lies} now")
+            picture = picture_of(layout, path) if there is not None else None
             row = reader.image_by_path(str(PurePosixPath(path).with_name(picture))) if picture else None
             if row is not None and row["gone_at"] is None:
                 return _answer(path, "done", f"it belongs to {picture}, and goes where that goes")
@@ -176,15 +178,6 @@ def _sight(layout: Layout, path: str) -> Sighting | None:
         ) from None
 
 
-def _picture_of(layout: Layout, path: str) -> str | None:
-    """The name of the picture beside it that a file belongs to."""
-    folder, _, name = path.rpartition("/")
-    if may_be_one(name):
-        with contextlib.suppress(OSError):
-            return pairs(other.name for other in (layout.root / folder).iterdir()).get(name)
-    return None
-
-
 def _is_irregular(layout: Layout, path: str) -> bool:
     with Beneath(layout.root) as beneath:
         return irregular_part(beneath, path) is not None
@@ -217,7 +210,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         return found.reason, found.fix
     if there is None:
         return "there is no such file", "check the name"
-    if kind is not Kind.GENERATE and (picture := _picture_of(layout, path)) is not None:
+    if kind is not Kind.GENERATE and (picture := picture_of(layout, path)) is not None:
         return f"it belongs to {picture}, and goes where that goes", ""
     with Beneath(layout.root) as beneath, contextlib.suppress(OSError):
         none = no_picture(beneath, path, kind)

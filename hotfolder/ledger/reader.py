@@ -41,6 +41,11 @@ class Reader:
             for row in self._connection.execute(queries()[name], values):
                 yield dict(row)
 
+    def placed(self, beginning: str) -> list[tuple[str, str]]:
+        """(path in the inbox, path now) of files that left an inbox, newest first; of paths that begin so, some."""
+        rows = self._all("placed_lately", first=beginning, last=f"{beginning}\U0010ffff", since=0.0)
+        return [(row["dropped"], row["path"]) for row in rows]
+
     def counts(self) -> dict[str, dict[str, int]]:
         """kind -> state -> jobs."""
         found: dict[str, dict[str, int]] = {}

@@ -73,6 +73,15 @@ def test_what_belongs_to_a_result_is_told_with_it(worked: Layout) -> None:
     assert "which never saw it" in reason(worked, "keep/stranger.txt")  # nor its picture
 
 
+def test_where_a_caption_went_with_its_picture_is_told(worked: Layout) -> None:
+    picture(worked.inbox(Kind.SCORE) / "d.png", 7)
+    (worked.inbox(Kind.SCORE) / "d.txt").write_text("a dog")
+    daemon(worked, ScriptedExecutor(lambda *_: 6.6)).run(once=True)
+    assert reason(worked, "inbox/score/d.txt") == "done: it went along with its picture: it is keep/d.txt now | "
+    (worked.root / "keep/d.txt").unlink()
+    assert "there is no such file" in reason(worked, "inbox/score/d.txt")
+
+
 def test_a_result_under_a_name_that_is_not_utf_8_is_to_be_renamed(worked: Layout) -> None:
     name = os.fsdecode(b"keep/\xe4.png")
     (worked.root / "keep/a.png").rename(worked.root / name)
