@@ -150,6 +150,8 @@ def size_of(file: BinaryIO) -> tuple[int, int]:
             raise ValueError(f"it has more than {most:,} bytes")
         with Image.open(file, formats=_OPENED) as image:
             return image.size
+    except UnidentifiedImageError:  # whose words name an object of Python's
+        raise NotAnImage("it is no image that can be read", REMEDY) from None
     except (OSError, SyntaxError, ValueError, struct.error, IndexError, EOFError, MemoryError) as error:
         raise NotAnImage(f"it cannot be read: {error}", REMEDY) from None
 

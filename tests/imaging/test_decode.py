@@ -28,7 +28,7 @@ from hotfolder.errors import (
     Vanished,
 )
 from hotfolder.imaging.carried import Carried
-from hotfolder.imaging.decode import MAX_METADATA, decode
+from hotfolder.imaging.decode import MAX_METADATA, decode, size_of
 from hotfolder.imaging.encode import ENDINGS, stage
 from hotfolder.imaging.modes import to_rgb
 from hotfolder.imaging.png import png_chunk
@@ -530,3 +530,10 @@ def test_a_kind_of_bmp_that_is_not_read_is_told_to_be_that(tmp_path: Path) -> No
     (tmp_path / "a.bmp").write_bytes(data)
     with pytest.raises(UnsupportedImage, match="pixel depth"):
         decode(tmp_path / "a.bmp", LIMIT)
+
+
+def test_a_size_is_asked_of_what_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red star")
+    with (tmp_path / "prompts.txt").open("rb") as file, pytest.raises(NotAnImage) as caught:
+        size_of(file)
+    assert caught.value.message == "it is no image that can be read"  # and no object of Python's
