@@ -1,34 +1,36 @@
-"""An event that a signal handler may set, also in the thread that just looks at it."""
+"""An event that a signal handler may set, also in the thread that just waits for it, or is about to."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import threading
+import weakref
 
 
 class Wake(threading.Event):
-    """As `threading.Event`, whose lock is not to be had by a handler that interrupts its own thread between taking and
-    giving it back: it would wait for itself, for ever.
+    """As `threading.Event`, but without a lock: whether it is set, the kernel knows.
 
-    A handler that interrupts just before the wait begins does not end that wait; what it has set is there afterwards.
+    A handler that interrupts its own thread while that holds the lock would wait for itself, for ever.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._is_set = False
-        self._changed = threading.Condition(threading.RLock())
+        self._handle = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, self._handle).atexit = False
 
     def is_set(self) -> bool:
-        return self._is_set
+        return self.wait(0)
 
     def set(self) -> None:
-        with self._changed:
-            self._is_set = True
-            self._changed.notify_all()
+        os.eventfd_write(self._handle, 1)
 
     def clear(self) -> None:
-        with self._changed:
-            self._is_set = False
+        with contextlib.suppress(BlockingIOError):  # it is not set
+            os.eventfd_read(self._handle)
 
     def wait(self, timeout: float | None = None) -> bool:
-        with self._changed:
-            return self._changed.wait_for(self.is_set, timeout)
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))

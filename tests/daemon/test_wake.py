@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -57,11 +59,21 @@ def test_it_is_set_by_a_signal_that_comes_at_any_moment() -> None:
 
 def test_it_is_what_an_event_is() -> None:
     wake = Wake()
-    assert not wake.wait(0.001)
+    wake.clear()
+    assert not wake.wait(0.001) and not wake.wait(-1)
     threading.Timer(0.01, wake.set).start()
     assert wake.wait() and wake.wait(0) and wake.is_set()
+    wake.set()
     wake.clear()
     assert not wake.is_set()
+
+
+def test_it_leaves_no_handle() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(50):
+        Wake().set()
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 5
 
 
 def test_all_that_signals_set_in_a_daemon_is_such_a_one(layout: Layout) -> None:
