@@ -25,9 +25,9 @@ def bench_all(
         float, typer.Option(min=0.1, max=1440, help="How long all of it may take; parts get more time with it.")
     ] = 9.0,
     only: Annotated[list[str] | None, typer.Option(help="This part alone; may be given again.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the document lies; it is written anew after each part.")] = Path(
-        "hotfolder-bench.json"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Where the document lies; it is written anew after each part.", readable=False)
+    ] = Path("hotfolder-bench.json"),
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -63,7 +63,7 @@ def bench_generate(
 @bench.command("line")
 def bench_line(
     folder: Annotated[
-        Path, typer.Argument(help="On whose disk: a new folder is made in it, and removed.")
+        Path, typer.Argument(help="On whose disk: a new folder is made in it, and removed.", readable=False)
     ] = Path(),
     files: Annotated[
         list[int] | None,

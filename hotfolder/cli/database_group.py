@@ -15,7 +15,9 @@ database = typer.Typer(rich_markup_mode=None)
 @database.command()
 def datasette(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="The file; else datasette.json in the root.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file; else datasette.json in the root.", readable=False)
+    ] = None,
     as_json: Json = False,
     root: Root = None,
 ) -> None:
@@ -28,7 +30,7 @@ def datasette(
 @database.command()
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.")],
+    file: Annotated[Path, typer.Argument(help="The copy to make; nothing is overwritten.", readable=False)],
     as_json: Json = False,
     root: Root = None,
 ) -> None:

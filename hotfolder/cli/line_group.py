@@ -15,7 +15,9 @@ line = typer.Typer(rich_markup_mode=None)
 @line.command()
 def init(
     context: typer.Context,
-    folder: Annotated[Path | None, typer.Argument(help="The new root; else as for --root.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="The new root; else as for --root.", readable=False)
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -37,7 +39,9 @@ def init(
 
 @line.command()
 def demo(
-    folder: Annotated[Path | None, typer.Argument(help="Where; else a new temporary folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where; else a new temporary folder.", readable=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the whole line on the built-in models: offline, on the CPU, in a minute or two."""
@@ -104,7 +108,9 @@ def doctor(context: typer.Context, as_json: Json = False, root: Root = None) -> 
 @line.command()
 def why(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A file that was dropped, or an image that came of it.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file that was dropped, or an image that came of it.", readable=False)
+    ],
     as_json: Json = False,
     root: Root = None,
 ) -> None:

@@ -59,7 +59,10 @@ def models_rm(
 def models_link(
     context: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(help="The models folder of ComfyUI, A1111 or any other program; or one file.")
+        Path,
+        typer.Argument(
+            help="The models folder of ComfyUI, A1111 or any other program; or one file.", readable=False
+        ),
     ],
     kind: Annotated[
         str | None,

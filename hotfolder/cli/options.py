@@ -10,7 +10,9 @@ import typer
 Root = Annotated[
     Path | None,
     typer.Option(
-        "--root", help="The root to work on; else $HOTFOLDER_ROOT, the one around this folder, ~/hotfolder."
+        "--root",
+        help="The root to work on; else $HOTFOLDER_ROOT, the one around this folder, ~/hotfolder.",
+        readable=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]

@@ -36,7 +36,7 @@ def generate(
     keep: Annotated[int | None, typer.Option(help="How many of --best-of are.")] = None,
     upscale: Annotated[str | None, typer.Option(help="yes, no, or how many times larger.")] = None,
     wildcards: Annotated[str | None, typer.Option(help="sample, all or off.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for the images.", readable=False)] = Path(),
     picture_format: Annotated[str | None, typer.Option("--format", help="png, webp or jpeg.")] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="What is not said is the model's own, whatever [generate] says.")
@@ -141,7 +141,9 @@ def upscale(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A name from the registry, or the path of a file.")] = None,
     denoise: Annotated[float | None, typer.Option(help="0 to 1, for models that come as a pair.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; else beside each image.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; else beside each image.", readable=False)
+    ] = None,
     picture_format: Annotated[str | None, typer.Option("--format", help="png, webp, jpeg, tiff or avif.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles, in input pixels; 0: by the memory.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also sub-folders.")] = False,

@@ -67,13 +67,17 @@ def sheet(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(help="What came of this dropped file, or the tries of this image; else the best."),
+        typer.Argument(
+            help="What came of this dropped file, or the tries of this image; else the best.", readable=False
+        ),
     ] = None,
     most: Annotated[int | None, typer.Option("--top", min=1, max=2000, help="So many, 40 without it.")] = None,
     since: Since = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The PNG to draw; else contact-sheet.png in the root. Replaces an older sheet."),
+        typer.Option(
+            help="The PNG to draw; else contact-sheet.png in the root. Replaces an older sheet.", readable=False
+        ),
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Show it.")] = False,
     as_json: Json = False,
@@ -88,7 +92,9 @@ def sheet(
 @questions.command()
 def show(
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="An image of keep/, reject/, upscaled/ or archive/.")],
+    image: Annotated[
+        Path, typer.Argument(help="An image of keep/, reject/, upscaled/ or archive/.", readable=False)
+    ],
     as_json: Json = False,
     root: Root = None,
 ) -> None:

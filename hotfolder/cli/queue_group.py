@@ -15,7 +15,9 @@ queue = typer.Typer(rich_markup_mode=None)
 @queue.command()
 def retry(
     context: typer.Context,
-    files: Annotated[list[Path] | None, typer.Argument(help="Files in failed/, or as they were dropped.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files in failed/, or as they were dropped.", readable=False)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Whatever has failed.")] = False,
     as_json: Json = False,
     root: Root = None,
@@ -74,7 +76,8 @@ def stop(
 def cancel(
     context: typer.Context,
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Dropped files, or results, that something still waits for.")
+        list[Path] | None,
+        typer.Argument(help="Dropped files, or results, that something still waits for.", readable=False),
     ] = None,
     line: Annotated[
         int | None,
@@ -94,7 +97,8 @@ def cancel(
 def first(
     context: typer.Context,
     files: Annotated[
-        list[Path], typer.Argument(help="Dropped files, or results, that something still waits for.")
+        list[Path],
+        typer.Argument(help="Dropped files, or results, that something still waits for.", readable=False),
     ],
     as_json: Json = False,
     root: Root = None,

@@ -25,7 +25,8 @@ def taste_status(
     context: typer.Context,
     inbox: Every = None,
     png: Annotated[
-        Path | None, typer.Option(help="Draw scores by verdict into this PNG; replaces an older one.")
+        Path | None,
+        typer.Option(help="Draw scores by verdict into this PNG; replaces an older one.", readable=False),
     ] = None,
     as_json: Json = False,
     root: Root = None,
@@ -92,7 +93,8 @@ def taste_export(context: typer.Context, inbox: Every = None, as_json: Json = Fa
 def taste_import(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="CSV as export writes it: sha256 and verdict, or path and verdict.")
+        Path,
+        typer.Argument(help="CSV as export writes it: sha256 and verdict, or path and verdict.", readable=False),
     ],
     inbox: Annotated[str | None, typer.Option(help="For this inbox, whatever the file says.")] = None,
     as_json: Json = False,

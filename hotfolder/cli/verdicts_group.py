@@ -11,7 +11,9 @@ from hotfolder.cli.options import Json, Root
 
 verdicts = typer.Typer(rich_markup_mode=None)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")]
-Results = Annotated[list[Path], typer.Argument(help="Images of keep/, reject/, upscaled/ or archive/.")]
+Results = Annotated[
+    list[Path], typer.Argument(help="Images of keep/, reject/, upscaled/ or archive/.", readable=False)
+]
 
 
 @verdicts.command()
@@ -90,9 +92,9 @@ def undo(
 @verdicts.command()
 def restore(
     context: typer.Context,
-    files: Annotated[list[Path] | None, typer.Argument(help="Files that were dropped.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Files that were dropped.", readable=False)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every image that was dropped.")] = False,
-    to: Annotated[Path | None, typer.Option(help="Copy them below this folder instead.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Copy them below this folder instead.", readable=False)] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     root: Root = None,
@@ -114,7 +116,9 @@ def gallery(
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0: a free one; else gallery.port.")] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="Only who has the token in this file is let in; made if it is not there."),
+        typer.Option(
+            help="Only who has the token in this file is let in; made if it is not there.", readable=False
+        ),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Nothing can be changed.")] = False,
     with_daemon: Annotated[bool, typer.Option("--with-daemon", help="Run the daemon, too.")] = False,

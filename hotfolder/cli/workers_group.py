@@ -69,7 +69,8 @@ def up(
     cpus: Annotated[int | None, typer.Option(min=0, help="Cores to offer; 0: no work on the CPU.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="Cards to offer; else all.")] = None,
     spill: Annotated[
-        Path | None, typer.Option(help="Folder for what does not fit into memory; for the first machine.")
+        Path | None,
+        typer.Option(help="Folder for what does not fit into memory; for the first machine.", readable=False),
     ] = None,
     own_address: Annotated[
         str | None, typer.Option("--own-address", help="By which others reach this machine, where it has several.")

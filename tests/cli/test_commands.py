@@ -210,3 +210,20 @@ def test_wrong_settings_end_with_2(layout: Layout, variable: str, value: str, sa
 def test_an_unknown_command_ends_with_2() -> None:
     assert hotfolder("frobnicate").returncode == 2
     assert hotfolder("--version").stdout.startswith("hotfolder ")
+
+
+def test_no_path_is_refused_by_the_parser_of_the_command_line() -> None:
+    """It knows neither JSON nor a remedy, nor the exit codes of a check: what may not be read, each command says."""
+    from typer.main import get_command
+
+    from hotfolder.cli.app import app
+
+    waiting, strict = [("hotfolder", get_command(app))], []
+    while waiting:
+        name, command = waiting.pop()
+        for parameter in command.params:
+            told = parameter.type_descriptor  # type: ignore[attr-defined]
+            if "Path" in str(told.annotation) and told.parameter_info.readable:
+                strict.append(f"{name} {parameter.name}")
+        waiting += [(f"{name} {each}", sub) for each, sub in getattr(command, "commands", {}).items()]
+    assert strict == []

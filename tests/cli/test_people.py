@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hotfolder.cli.app import app
 from hotfolder.documents.status import gather
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock, holder
@@ -141,6 +143,25 @@ def test_whether_a_daemon_runs_is_known_or_said_not_to_be(layout: Layout) -> Non
     # A start makes it readable for those who may read the database.
     daemon(layout, ScriptedExecutor(always(6.6)), OUTPUT__UMASK="027").run(once=True)
     assert in_child(MEMBER, lambda: gather(layout)["daemon"]["running"]) is False
+
+
+def test_a_root_that_may_not_be_read_is_told_of_as_any_other_trouble(layout: Layout) -> None:
+    """By the program itself, and not by the parser of its command line: for a check, and as JSON."""
+
+    def ask(*words: str) -> tuple[int, str]:
+        told = CliRunner().invoke(app, [*words, "--root", str(layout.root)])
+        return told.exit_code, told.stdout or repr(told.exception)
+
+    Ledger.open(layout.database).close()
+    layout.database.chmod(0o644)
+    layout.root.chmod(0o700)
+    code, said = in_child(STRANGER, lambda: ask("status", "--check"))
+    assert code == 3 and said.startswith("HOTFOLDER UNKNOWN: ") and "cannot be looked into" in said
+    code, said = in_child(STRANGER, lambda: ask("status", "--json"))
+    assert "UsageError" in said and "cannot be looked into" in said
+    layout.root.chmod(0o711)  # to enter its folders is enough
+    layout.lock.touch()
+    assert in_child(STRANGER, lambda: ask("status", "--check"))[0] == 2  # no daemon runs
 
 
 def test_what_is_made_in_a_shared_folder_is_its_groups(layout: Layout) -> None:
