@@ -88,8 +88,10 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     lines = [f"root     {found['root']}"]
     if not daemon["running"]:
         lines.append("daemon   not running (start it with: hotfolder run)")
+    elif live is None or daemon["stage"] is None:
+        lines.append(f"daemon   process {daemon['pid']}, {_why_untold(found)}")
     else:
-        since = f" for {span(time.time() - live.started_at)}" if live else ""
+        since = f" for {span(time.time() - live.started_at)}"
         lines.append(f"daemon   running, process {daemon['pid']}{since}, watching by {daemon['watcher']}")
         if daemon["version"] not in (None, __version__):
             lines.append(f"version  the daemon is of {daemon['version']}, this is {__version__}: start it anew")
@@ -147,6 +149,14 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             if failure["error"]["fix"]:
                 lines.append(f"    fix: {printable(failure['error']['fix'])}")
     return "\n".join(lines) + "\n"
+
+
+def _why_untold(found: Mapping[str, Any]) -> str:
+    """Why a daemon that runs has not told what it does."""
+    if not found["status_is_readable"]:
+        return "running; its .hotfolder/status.json may not be read by this user"
+    since = found["starting_seconds"]
+    return "starting" if since is None else f"starting for {span(since)}"
 
 
 def left_alone_text(counts: Mapping[str, int]) -> str:

@@ -130,6 +130,7 @@ class Daemon:
         ended_in_order = lock.acquire()
         orderly = False
         try:
+            self._reporter.begin()
             self._open(thoroughly=not ended_in_order)
             yield
             orderly = True

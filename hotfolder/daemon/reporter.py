@@ -63,6 +63,10 @@ class Reporter:
         self._notifications.change(settings.hooks, settings.notify)
         self._metrics.change(settings.metrics.textfile)
 
+    def begin(self) -> None:
+        """The root is this daemon's from now on."""
+        self._live.begin()
+
     def starting(self) -> None:
         """A long step of the start is going on."""
         self._notifier.alive()

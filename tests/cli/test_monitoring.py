@@ -17,7 +17,7 @@ from hotfolder import __version__
 from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
 from hotfolder.cli.status import show_status
-from hotfolder.daemon import metrics
+from hotfolder.daemon import loop, metrics
 from hotfolder.documents.status import gather
 from hotfolder.errors import BadInput, ConfigError
 from hotfolder.folders.layout import Layout
@@ -205,6 +205,29 @@ def test_a_daemon_with_nothing_to_do_still_says_that_it_lives(tmp_path: Path) ->
     for odd in ("[]", "{}", '"x"', ""):
         (tmp_path / "status.json").write_text(odd)
         assert read(tmp_path / "status.json") is None
+
+
+def test_what_a_killed_daemon_said_last_is_not_said_of_the_one_that_starts(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = moment(paused="no space", taking=False, updated_at=time.time() - 9999)
+    layout.live_status.write_text(json.dumps(asdict(killed)))
+    during: list[tuple[Any, str, int]] = []
+    opened = loop.open_or_rebuild
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        show_status(layout.root, as_json=False, watch=False)
+        found = check(gather(layout), time.time(), 0)
+        during.append((found, capsys.readouterr().out, layout.live_status.stat().st_size))
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(loop, "open_or_rebuild", slow)
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    ((checked, shown, size),) = during
+    assert (checked.state, checked.text) == (State.OK, "starting; 0 jobs open")
+    assert "starting for 0 s" in shown
+    assert "None" not in shown
+    assert size > 10_000  # a full disk takes no new file
 
 
 def test_a_daemon_of_another_version_and_refused_settings_are_shown(
