@@ -23,6 +23,7 @@ from hotfolder.system.units import (
     drop_in,
     drop_in_path,
     is_ours,
+    is_same,
     other_instances,
     root_in,
     system_unit,
@@ -54,8 +55,16 @@ class Manager:
 
     def __init__(self, *, system: bool, user: str | None, name: str) -> None:
         self.system = system
+        self._name = name
+        self._user = (user or account(None).name) if system else None
         self._scope = [] if system else ["--user"]
-        self.unit = f"{name}@{user or account(None).name}.service" if system else f"{name}.service"
+        self.unit = f"{name}@{self._user}.service" if system else f"{name}.service"
+
+    def typed(self, command: str) -> str:
+        """`hotfolder service COMMAND`, as a person has to type it for this service and no other."""
+        scope = f" --system --user {self._user}" if self.system else ""
+        name = "" if self._name == "hotfolder" else f" --name {self._name}"
+        return f"hotfolder service {command}{scope}{name}"
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Raises HotfolderError where there is no systemd."""
@@ -98,7 +107,7 @@ def run_install(
     if whose is not None:
         _check_account(whose, root, command)
         texts = {
-            path: system_unit(command, gallery=gallery),
+            path: system_unit(command, gallery=gallery, name=name),
             drop_in_path(manager.unit): drop_in(manager.unit, str(root)),
         }
     else:
@@ -106,7 +115,7 @@ def run_install(
             raise UsageError(
                 f"this user may not write to {root}", "as the one who may, or with --system --user NAME"
             )
-        texts = {path: user_unit(command, str(root), gallery=gallery)}
+        texts = {path: user_unit(command, str(root), gallery=gallery, name=name)}
     for each in texts:
         _check_free(each, root)
     for each, text in texts.items():
@@ -127,8 +136,7 @@ def run_install(
             sys.stderr.write(f"{'' if system else '--user '}enable --now {manager.unit}\n")
         else:
             sys.stdout.write(
-                f"{manager.unit} is {'running' if start else 'enabled'}; see: hotfolder service status"
-                f"{f' --name {name}' if gallery else ''}\n"
+                f"{manager.unit} is {'running' if start else 'enabled'}; see: {manager.typed('status')}\n"
             )
     return ExitCode.FAILURE if trouble or problems else ExitCode.DONE
 
@@ -156,7 +164,7 @@ def _check_free(path: Path, root: Path) -> None:
     except OSError as error:
         raise HotfolderError(f"{path} cannot be read: {error.strerror}", "may you read it?") from None
     named = root_in(text)
-    if named is not None and not _is_same(named, root):
+    if named is not None and not is_same(named, root):
         raise UsageError(
             f"{path} is there already, for the root {named}",
             "give this one another name: --name NAME; or first: hotfolder service uninstall",
@@ -166,14 +174,6 @@ def _check_free(path: Path, root: Path) -> None:
             f"{path} is there already, and not by hotfolder",
             "move it away, or give this one another name: --name NAME",
         )
-
-
-def _is_same(named: str, root: Path) -> bool:
-    """Whether it is the root, perhaps by another way to it."""
-    try:
-        return Path(named) == root or os.path.samefile(named, root)  # noqa: PTH121 - not there is not the same
-    except OSError:
-        return False
 
 
 def _write(path: Path, text: str, *, system: bool) -> None:
@@ -211,7 +211,7 @@ def _comes_up(manager: Manager) -> str:
         if state == "active":
             return ""
         if state == "failed":
-            return f"{manager.unit} does not start; see: hotfolder service logs"
+            return f"{manager.unit} does not start; see: {manager.typed('logs')}"
         time.sleep(0.5)
     return ""
 

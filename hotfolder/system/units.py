@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -142,18 +143,18 @@ SYSTEM_FOLDER = Path("/etc/systemd/system")
 _BY_US = "written by `hotfolder service install"
 
 
-def user_unit(command: str, root: str, *, gallery: bool = False) -> str:
-    """For the user's own systemd: of the daemon, or of the gallery.
+def user_unit(command: str, root: str, *, gallery: bool = False, name: str = "") -> str:
+    """For the user's own systemd: of the daemon, or of the gallery; `name` is that of the service, else the usual.
 
     `command` and `root` are absolute, or begin with %h/. Raises UsageError.
     """
     common = _common(command, gallery=gallery)
-    return _USER.format(variable=_variable(root), common=common, **_names(gallery=gallery))
+    return _USER.format(variable=_variable(root), common=common, **_names(name, gallery=gallery))
 
 
-def system_unit(command: str, *, gallery: bool = False) -> str:
+def system_unit(command: str, *, gallery: bool = False, name: str = "") -> str:
     """A template for the machine's systemd, for every user: hotfolder@USER. Raises UsageError."""
-    return _SYSTEM.format(common=_common(command, gallery=gallery), **_names(gallery=gallery))
+    return _SYSTEM.format(common=_common(command, gallery=gallery), **_names(name, gallery=gallery))
 
 
 def drop_in(unit: str, root: str) -> str:
@@ -177,6 +178,46 @@ def root_in(text: str) -> str | None:
     return (f"{home()}/{root[3:]}" if root.startswith("%h/") else root).replace("%%", "%")
 
 
+def root_of(path: Path) -> str | None:
+    """The root that a unit's file names; None where there is none, or not by `install`."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return root_in(text) if is_ours(text) else None
+
+
+def root_of_usual() -> str | None:
+    """The root that this user's service works on that is called as usual; None where there is none."""
+    try:
+        return root_of(unit_path("hotfolder", system=False))
+    except UsageError:  # without a home
+        return None
+
+
+def is_same(named: str, root: Path) -> bool:
+    """Whether a root that a unit names is this one, perhaps by another way to it."""
+    try:
+        return Path(named) == root or os.path.samefile(named, root)  # noqa: PTH121 - not there is not the same
+    except OSError:
+        return False
+
+
+def services_of(root: Path) -> list[tuple[str, str | None]]:
+    """The services that `install` wrote for a root's daemon: their names, and whose they are of the machine's."""
+    found: list[tuple[str, str | None]] = []
+    files = list(SYSTEM_FOLDER.glob("*@?*.service.d/root.conf"))
+    with contextlib.suppress(UsageError):  # without a home there is no place for units of one's own
+        files += unit_path("hotfolder", system=False).parent.glob("*.service")
+    for path in sorted(files):
+        named = root_of(path)
+        unit = path.parent.name.removesuffix(".d") if path.name == "root.conf" else path.name
+        name, _, user = unit.removesuffix(".service").partition("@")
+        if named is not None and is_same(named, root) and not name.endswith("-gallery"):
+            found.append((name, user or None))
+    return found
+
+
 def unit_path(name: str, *, system: bool) -> Path:
     """Where the unit of a service lies. Raises UsageError for what can be no name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -198,16 +239,16 @@ def other_instances(name: str, unit: str) -> list[str]:
     return sorted({path.name.removesuffix(".d") for path in found} - {unit})
 
 
-def _names(*, gallery: bool) -> dict[str, str]:
+def _names(name: str, *, gallery: bool) -> dict[str, str]:
     """What a unit is called, what it is, and how it is installed."""
     if gallery:
         return {
-            "name": "hotfolder-gallery",
+            "name": name or "hotfolder-gallery",
             "install": "service install --gallery",
             "about": "the page in the browser",
         }
     return {
-        "name": "hotfolder",
+        "name": name or "hotfolder",
         "install": "service install",
         "about": "drop prompts and pictures, get the good ones",
     }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hotfolder.cli.doctor.command import examine
+from hotfolder.cli.doctor.daemon import examine as of_daemon
 from hotfolder.folders.layout import Layout
+from hotfolder.status.live import read
 from hotfolder.types import Kind
 from tests.faults.disks import working
 from tests.support import forks
@@ -95,6 +98,18 @@ def test_what_the_daemon_does_is_seen(layout: Layout) -> None:
         assert status == "ok" and "watching by inotify" in message
         picture(layout.inbox(Kind.SCORE) / "a.png")
         wait_for((layout.root / "keep/a.png").exists, 20, "the trial files did not disturb it")
+
+
+def test_a_daemon_that_hangs_is_no_good_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    with working(daemon(layout, ScriptedExecutor(always(6.6)))):
+        wait_for(lambda: read(layout.live_status) is not None, 20, "it runs")
+        late = time.time() + 1000
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda: late)
+            check = of_daemon(layout)
+    assert check.status == "fail"
+    assert "has said nothing for 17 min" in check.message
+    assert "hotfolder stop" in check.fix
 
 
 def test_a_torch_that_cannot_be_used_is_said(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

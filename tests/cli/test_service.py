@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from hotfolder.cli import service
-from hotfolder.cli.service import run_install, run_uninstall
+from hotfolder.cli.doctor.daemon import service as of_service
+from hotfolder.cli.service import Manager, run_install, run_uninstall
 from hotfolder.cli.setup import make_root
 from hotfolder.errors import UsageError
 from hotfolder.system import units
@@ -27,7 +28,7 @@ class Machine:
         self.home = folder / "home"
         (folder / "bin").mkdir()
         for name, does in {
-            "systemctl": "case $* in *show*) echo ActiveState=active;; esac",
+            "systemctl": "case $* in *show*) echo ActiveState=active; echo LoadState=loaded;; esac",
             "hotfolder": "",
         }.items():
             tool = folder / "bin" / name
@@ -145,3 +146,33 @@ def test_the_gallery_has_a_unit_of_its_own(machine: Machine, tmp_path: Path) -> 
     machine.uninstall(None, name="hotfolder-gallery")
     assert daemon.exists()
     assert not gallery.exists()
+
+
+def test_what_is_told_of_a_service_is_told_of_that_one(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not of the usual one, which may work on another root."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    for root in (first, second, third):
+        make_root(root, "tiny")
+    run_install(first, system=False, user=None, name="hotfolder", start=True, as_json=False)
+    assert "is running; see: hotfolder service status\n" in capsys.readouterr().out
+    run_install(second, system=False, user=None, name="drawings", start=True, as_json=False)
+    assert "is running; see: hotfolder service status --name drawings\n" in capsys.readouterr().out
+    unit = (machine.home / "me/.config/systemd/user/drawings.service").read_text()
+    assert "enable --now drawings\n" in unit
+    machine.install("anna", name="drawings")
+    assert "enable --now drawings@$USER" in (machine.units / "drawings@.service").read_text()
+    anna = Manager(system=True, user="anna", name="drawings")
+    assert anna.typed("logs") == "hotfolder service logs --system --user anna --name drawings"
+
+    def doctor(root: Path) -> tuple[str, str, str]:
+        check = of_service(root)
+        return check.status, check.message, check.fix
+
+    assert doctor(first) == ("ok", "hotfolder.service is active", "hotfolder service logs")
+    assert doctor(second) == ("ok", "drawings.service is active", "hotfolder service logs --name drawings")
+    assert doctor(machine.home / "anna/hotfolder") == ("ok", "drawings@anna.service is active", anna.typed("logs"))
+    status, message, fix = doctor(third)
+    assert (status, fix) == ("warn", "hotfolder service install --name NAME")
+    assert message == f"no service is installed for this root; hotfolder.service works on {first}"

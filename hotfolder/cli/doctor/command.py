@@ -67,4 +67,4 @@ def examine(root: Path | None) -> Iterator[Check]:
         yield from models.orders(settings)
     if root is not None:
         yield daemon.examine(Layout(root))
-    yield daemon.service()
+    yield daemon.service(root)
