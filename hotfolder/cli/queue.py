@@ -167,12 +167,20 @@ def run_resume(given: Path | None, *, as_json: bool) -> None:
     layout = acting_on(given)
     answer = not_refused(ask(layout, {"do": "resume"}))
     if as_json:
-        was_paused = answer["was_paused"] if answer else None
-        table.write_json({"root": str(layout.root), "was_paused": was_paused, "waits": answer is None})
+        told = {key: answer.get(key) if answer else None for key in ("was_paused", "paused")}
+        table.write_json({"root": str(layout.root), **told, "waits": answer is None})
     elif answer is None:
         sys.stdout.write(later(layout))
     else:
-        sys.stdout.write("it goes on\n" if answer["was_paused"] else "it was not paused by you\n")
+        still = answer.get("paused")
+        what = (
+            "it was not paused by you"
+            if not answer["was_paused"]
+            else "your pause is over"
+            if still
+            else "it goes on"
+        )
+        sys.stdout.write(f"{what}; it waits: {printable(still)}\n" if still else f"{what}\n")
 
 
 def run_cancel(

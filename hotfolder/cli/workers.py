@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.acting import acting_on
 from hotfolder.config.root import find_root
 from hotfolder.core.times import span
 from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
@@ -48,7 +49,8 @@ def gather(layout: Layout) -> dict[str, Any]:
     pid = holder(layout.lock)
     live = read(layout.live_status) if pid is not None else None
     if pid is not None:
-        return {"running": True, "workers": [dict(each) for each in live.devices] if live else []}
+        workers = [dict(each) for each in live.devices] if live else []
+        return {"running": True, "paused": live.paused if live else None, "workers": workers}
     from hotfolder.cli.run import named_devices
     from hotfolder.config import loading
 
@@ -59,26 +61,29 @@ def gather(layout: Layout) -> dict[str, Any]:
     }  # fmt: skip
     settings = loading.load(layout.root)
     if settings.executor.kind == "ray":  # which nodes there are is known to who is connected
-        return {"running": False, "workers": []}
+        return {"running": False, "paused": None, "workers": []}
     devices = named_devices(settings)
     return {
         "running": False,
+        "paused": None,
         "workers": [{"device": device.id, "machine": platform.node(), **nothing} for device in devices],
     }
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    table.show(_COLUMNS, [_row(each) for each in found["workers"]])
+    table.show(_COLUMNS, [_row(each, is_paused=bool(found["paused"])) for each in found["workers"]])
     if not found["running"]:
         sys.stdout.write("no daemon runs (start it with: hotfolder run)\n")
     elif not found["workers"]:
         sys.stdout.write("the daemon has not told yet\n")
+    elif found["paused"]:
+        sys.stdout.write(f"paused: {printable(found['paused'])}\n")
 
 
-def _row(each: Mapping[str, Any]) -> Sequence[Any]:
+def _row(each: Mapping[str, Any], *, is_paused: bool = False) -> Sequence[Any]:
     return (
         each["device"], each["machine"], _doing(each), ", ".join(each["holds"]) or None, _pace(each) or None,
-        _memory(each) or None, _waits_for(each) or None,
+        _memory(each) or None, _waits_for(each, is_paused=is_paused) or None,
     )  # fmt: skip
 
 
@@ -105,8 +110,9 @@ def heat(each: Mapping[str, Any]) -> str:
     return f", {each['temperature']} °C" if each["temperature"] else ""
 
 
-def _waits_for(each: Mapping[str, Any]) -> str:
-    return "; ".join(part for part in (_waits_to_work(each), *_lacks(each)) if part)
+def _waits_for(each: Mapping[str, Any], *, is_paused: bool = False) -> str:
+    work = "the end of the pause" if is_paused else "work"
+    return "; ".join(part for part in (_waits_to_work(each, work), *_lacks(each)) if part)
 
 
 def _lacks(each: Mapping[str, Any]) -> Sequence[str]:
@@ -114,7 +120,7 @@ def _lacks(each: Mapping[str, Any]) -> Sequence[str]:
     return [f"no jobs of {printable(lack['model'])}: {printable(lack['why'])}" for lack in each["lacks"]]
 
 
-def _waits_to_work(each: Mapping[str, Any]) -> str:
+def _waits_to_work(each: Mapping[str, Any], work: str) -> str:
     match each["state"]:
         case "unfit":
             return printable(each["reason"])
@@ -126,7 +132,7 @@ def _waits_to_work(each: Mapping[str, Any]) -> str:
         case "leaving":
             return "its worker, to leave what was taken back from it"
         case "idle" | "unloaded":
-            return "work"
+            return work
     return f"trial, after: {printable(each['reason'])}" if each["reason"] else ""
 
 
@@ -155,13 +161,13 @@ def run_undrain(given: Path | None, device: str, *, as_json: bool) -> None:
 def _ask(given: Path | None, do: str, device: str, *, as_json: bool) -> None:
     from hotfolder.cli.queue import ask, later, not_refused
 
-    layout = Layout(find_root(given))
+    layout = acting_on(given)
     known = [each["device"] for each in gather(layout)["workers"]]
     if known and device not in known:
         raise UsageError(f"there is no device '{device}'", f"known here: {', '.join(known)}")
     answer = not_refused(ask(layout, {"do": do, "device": device}))
     if as_json:
-        table.write_json({"device": device, "asked": do, "answer": answer})
+        table.write_json({"root": str(layout.root), "device": device, "asked": do, "answer": answer})
     elif answer is None:
         sys.stdout.write(later(layout))
     elif do == "undrain":

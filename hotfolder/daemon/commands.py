@@ -148,7 +148,7 @@ class Commands:
         seconds, now = command.get("seconds"), self._clock()
         until = now + seconds if isinstance(seconds, int | float) and 0 < seconds <= _LONGEST else None
         self._pauses.ask(until)
-        log.info("paused: %s", self._pauses.reason(self._clock()))
+        log.info("paused: %s", self._pauses.asked_reason(self._clock()))
         return {"until": until}
 
     def _resume(self, _: dict[str, Any], asked: str) -> Steps:
@@ -157,7 +157,8 @@ class Commands:
         self._pauses.go_on()
         if was_paused:
             log.info("going on, as you asked for")
-        return {"was_paused": was_paused}
+        still = self._pauses.reason(self._clock()) or self._dispatcher.devices.why_none
+        return {"was_paused": was_paused, "paused": still}
 
     def _drain(self, command: dict[str, Any], asked: str) -> Steps:
         """A device is given nothing more."""
@@ -177,7 +178,8 @@ class Commands:
             return {"error": f"the name of a device is wanted, not {device}"}
         was_out = self._dispatcher.devices.go_on(device)
         self._pauses.try_now()  # the trouble may have been its own
-        log.info("%s is given work again, as you asked for", device)
+        if was_out:
+            log.info("%s is given work again, as you asked for", device)
         return {"device": device, "was_out": was_out}
 
     def _reroute(self, command: dict[str, Any], asked: str) -> Steps:

@@ -112,8 +112,10 @@ class Pauses:
 
     def reason(self, now: float) -> str | None:
         """Why nothing is begun, in words; None when nothing stands against it."""
-        if self._trouble:
-            return self._trouble[1].message
+        return self._trouble[1].message if self._trouble else self.asked_reason(now)
+
+    def asked_reason(self, now: float) -> str | None:
+        """A person's pause, in words; None where there is none."""
         until = self.asked_until(now)
         if until is None:
             return None

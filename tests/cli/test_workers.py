@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -70,7 +71,10 @@ def test_what_is_asked_wrongly_is_said(layout: Layout) -> None:
 
 
 @pytest.mark.slow
-def test_it_waits_for_a_daemon_and_is_carried_out_by_one(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_waits_for_a_daemon_and_is_carried_out_by_one(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setenv("HOTFOLDER_EXECUTOR__DEVICES", '["cpu", "cpu"]')
     code, told = run(layout, "drain", "cpu-2")
     assert (code, "no daemon runs" in told) == (0, True)
@@ -104,11 +108,22 @@ def test_it_waits_for_a_daemon_and_is_carried_out_by_one(layout: Layout, monkeyp
         shown = panel(layout, _Nothing())["daemon"]["devices"]  # type: ignore[arg-type]
         assert [each["device"] for each in shown] == ["cpu-1", "cpu-2"]
         assert not {"pid", "machine", "reason"} & shown[0].keys()
-        code, told = run(layout, "resume", "cpu-2", "--json")
-        assert json.loads(told)["answer"] == {"device": "cpu-2", "was_out": True}
+        asked = json.loads(hotfolder("--root", layout.root, "workers", "resume", "cpu-2", "--json").stdout)
+        assert (asked["root"], asked["answer"]) == (str(layout.root), {"device": "cpu-2", "was_out": True})
         assert "was given work all the time" in run(layout, "resume", "cpu-2")[1]
+        assert caplog.text.count("cpu-2 is given work again") == 1
+        hotfolder("--root", layout.root, "pause")
+        wait_for(lambda: "the end of the pause" in run(layout)[1], 10, "it is not said to want work")
+        assert run(layout)[1].endswith("paused: you asked for it; go on with: hotfolder resume\n")
         code, told = run(layout, "drain", "cpu-1")
         assert "is given nothing more" in told
+        assert told.endswith(f"root: {layout.root}\n")
+        run(layout, "drain", "cpu-2")
+        drained = "it waits: every device is drained; go on with: hotfolder workers resume DEVICE\n"
+        for what in ("your pause is over", "it was not paused by you"):
+            assert hotfolder("--root", layout.root, "resume").stdout == f"{what}; {drained}"
+        run(layout, "resume", "cpu-1")
+        assert hotfolder("--root", layout.root, "resume").stdout == "it was not paused by you\n"
 
 
 class _Nothing:
