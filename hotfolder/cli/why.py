@@ -28,10 +28,12 @@ from hotfolder.folders.admission import RESTORED, Refused, irregular_part, no_pi
 from hotfolder.folders.layout import INBOX, KEEP, REJECT, UPSCALED, Layout
 from hotfolder.folders.lease import writers
 from hotfolder.folders.lock import holder
+from hotfolder.folders.rights import of_other_daemon
 from hotfolder.folders.scan import scan, sight
+from hotfolder.home import user_name
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
-from hotfolder.status.live import read
+from hotfolder.status.live import Snapshot, read
 from hotfolder.status.mailbox import waiting
 from hotfolder.types import Kind, Sighting
 
@@ -204,8 +206,14 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
                 "rename it, or change watch.ignore",
             )
     there = _sight(layout, path)
+    pid, other = holder(layout.lock), of_other_daemon(layout)
     with Beneath(layout.root) as beneath:
-        found = refused(beneath, path) if there is not None else irregular_part(beneath, path)
+        if there is None:
+            found = irregular_part(beneath, path)
+        elif pid is None and layout.private.stat().st_uid != os.geteuid():
+            found = None  # who looks is not who will run the daemon
+        else:
+            found = refused(beneath, path, other)
     if found is not None:
         return found.reason, found.fix
     if there is None:
@@ -220,7 +228,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         FolderSettings(layout.root, settings).of(path)
     except ConfigError as error:
         return f"the settings of its folder were not understood: {error.message}", error.fix
-    if holder(layout.lock) is None:
+    if pid is None:
         return "no daemon runs on this root", "start it with: hotfolder run"
     live = read(layout.live_status)
     if live and live.paused and not live.taking:
@@ -234,8 +242,12 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
         hint = "close it there" if held is Writers.SOME else ""
         return decision.reason, hint
     try:
-        with Beneath(layout.root) as beneath, beneath.open(path) as file:
-            file.read(1)
+        if other is None:  # what this user may read says nothing of another one
+            with Beneath(layout.root) as beneath, beneath.open(path) as file:
+                file.read(1)
+        elif not other.may(str(layout.root / path), os.R_OK):
+            name = user_name(other.uid)
+            return f"it may not be read by {name}, who runs the daemon", f"let {name} read it: chmod or chown it"
     except OSError as error:
         trouble = explain_read(error, path)
         return (trouble.message, trouble.fix) if trouble else (f"it cannot be read: {error.strerror}", "")
@@ -256,8 +268,7 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
         if holder(layout.lock) is None:
             return _answer(path, "waiting", "no daemon runs on this root", "start it with: hotfolder run")
         if job["state"] == "running":
-            step = f", step {live.step} of {live.steps}" if live and live.steps else ""
-            return _answer(path, "running", _join(f"{job['kind']} is in work{step}", ended))
+            return _answer(path, "running", _join(f"{job['kind']} is in work{_step(live, job['kind'])}", ended))
         wait = job["not_before"] - time.time()
         if wait > 0:
             return _answer(path, "waiting", f"tried again in {wait:.0f} s: {job['error']}", job["fix"] or "")
@@ -281,6 +292,14 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
         return _answer(path, "cancelled", f"{_cancelled(jobs)}{where}", _AGAIN)
     notes = [job["error"] for job in jobs if job["state"] == "done" and job["error"]]
     return _answer(path, "done", _join(where, ended, *notes))
+
+
+def _step(live: Snapshot | None, kind: str) -> str:
+    """How far a job of this kind is, where only one device is at such."""
+    at_it = [each for each in live.devices if each["kind"] == kind] if live else []
+    if len(at_it) != 1 or not at_it[0]["steps"]:
+        return ""
+    return f", step {at_it[0]['step']} of {at_it[0]['steps']}"
 
 
 def _of_image(path: str, image: dict[str, Any], cancelled: Sequence[str], note: str = "") -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 from hotfolder.core import companions, pictures
 from hotfolder.files.beneath import Beneath
+from hotfolder.folders.rights import Rights
+from hotfolder.home import user_name
 from hotfolder.types import Kind
 
 _OTHERS = 0o022  # group and everybody may write
@@ -82,19 +84,19 @@ def no_picture(beneath: Beneath, path: str, kind: Kind) -> Refused | None:
     return Refused(f"{by}, by its content", fix, "no_pictures")
 
 
-def refused(beneath: Beneath, path: str) -> Refused | None:
+def refused(beneath: Beneath, path: str, other: Rights | None = None) -> Refused | None:
     """Why the file is left where it is; None for one that may be taken. Raises OSError.
+
+    `other`: a daemon of another user than this one is to take it.
 
     A file of several names (hard links) may be anybody's: who may write to a folder, may link to files that he may
     not read (link(2); proc_sys_fs(5), protected_hardlinks). It is taken only from a folder that none but the file's
     owner, or root, may write to.
     """
     folder = str(PurePosixPath(path).parent)
-    if not os.access(beneath.full(folder), os.W_OK | os.X_OK):
-        return Refused(
-            "its folder may not be written by this user, so it could not be moved",
-            f"chmod u+wx {beneath.full(folder)}",
-        )
+    shut = _shut(beneath, folder) if other is None else _shut_to(other, beneath, folder)
+    if shut is not None:
+        return shut
     file = beneath.lstat(path)
     if file.st_nlink > 1:
         place = beneath.lstat_folder(folder)
@@ -105,3 +107,33 @@ def refused(beneath: Beneath, path: str) -> Refused | None:
                 "copy it instead of linking it",
             )
     return None
+
+
+def _shut(beneath: Beneath, folder: str) -> Refused | None:
+    """Why nothing can be moved out of a folder by this process."""
+    full = beneath.full(folder)
+    if os.access(full, os.W_OK | os.X_OK):
+        return None
+    is_own = beneath.lstat_folder(folder).st_uid == os.geteuid()
+    return Refused(
+        "its folder may not be written by this user, so it could not be moved",
+        f"chmod u+wx {full}" if is_own else f"let this user write to {full}: chown it, or chmod it for a group",
+    )
+
+
+def _shut_to(other: Rights, beneath: Beneath, folder: str) -> Refused | None:
+    """Why nothing can be found in a folder, or be moved out of it, by the daemon of another user."""
+    name, parts, full = user_name(other.uid), folder.split("/"), beneath.full(folder)
+    for end in range(2, len(parts) + 1):
+        part = "/".join(parts[:end])
+        if not other.may(beneath.full(part), os.R_OK | os.X_OK):
+            return Refused(
+                f"its folder {part} may not be read by {name}, who runs the daemon",
+                f"let {name} read and write it: chown it, or chmod it for a group", "unreadable",
+            )  # fmt: skip
+    if other.may(full, os.W_OK | os.X_OK):
+        return None
+    return Refused(
+        f"its folder may not be written by {name}, who runs the daemon, so it could not be moved",
+        f"let {name} write to {full}: chown it, or chmod it for a group",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hotfolder.cli.app import app
+from hotfolder.cli.doctor.folders import left_alone
+from hotfolder.cli.why import explain
+from hotfolder.config import loading
+from hotfolder.config.root import FILE_NAME
 from hotfolder.documents.status import gather
+from hotfolder.folders import rights
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock, holder
 from hotfolder.ledger import health
@@ -162,6 +168,78 @@ def test_a_root_that_may_not_be_read_is_told_of_as_any_other_trouble(layout: Lay
     layout.root.chmod(0o711)  # to enter its folders is enough
     layout.lock.touch()
     assert in_child(STRANGER, lambda: ask("status", "--check"))[0] == 2  # no daemon runs
+
+
+@pytest.fixture
+def owners_process() -> Iterator[int]:
+    """The pid of a process of the owner's."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups(OWNER.groups)
+        os.setresgid(OWNER.groups[0], OWNER.groups[0], OWNER.groups[0])
+        os.setresuid(OWNER.uid, OWNER.uid, OWNER.uid)
+        os.write(writer, b"x")
+        while True:
+            signal.pause()
+    os.read(reader, 1)
+    yield child
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_why_tells_what_the_daemons_user_may_do_not_who_asks(
+    layout: Layout, owners_process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights, "holder", lambda _: owners_process)
+    lock = RootLock(layout.lock)
+    lock.acquire()
+    share(layout)
+    inbox = layout.inbox(Kind.SCORE)
+    for folder, mode in {"closed": 0o700, "kept": 0o2750, "open": 0o2770}.items():
+        picture(inbox / folder / "a.png")
+        os.chown(inbox / folder, MEMBER.uid, GROUP)
+        (inbox / folder).chmod(mode)
+    os.chown(inbox, OWNER.uid, GROUP)
+    for file in (layout.lock, layout.root / FILE_NAME):
+        file.chmod(0o640)
+
+    def told() -> list[tuple[str, str]]:
+        answers = (explain(layout, inbox / folder / "a.png") for folder in ("closed", "kept", "open"))
+        return [(answer["reason"], answer["fix"]) for answer in answers]
+
+    of_root = told()
+    assert of_root[0] == (
+        "its folder inbox/score/closed may not be read by user 43210, who runs the daemon",
+        "let user 43210 read and write it: chown it, or chmod it for a group",
+    )
+    assert of_root[1][0] == (
+        "its folder may not be written by user 43210, who runs the daemon, so it could not be moved"
+    )
+    assert "may not" not in of_root[2][0]
+    assert in_child(MEMBER, told)[:2] == [list(each) for each in of_root[:2]]
+    for path, mode in {"private.png": 0o600, "shared.png": 0o640}.items():
+        picture(inbox / path)
+        os.chown(inbox / path, MEMBER.uid, GROUP)
+        (inbox / path).chmod(mode)
+        os.utime(inbox / path, (0, 0))
+    reasons = [explain(layout, inbox / name)["reason"] for name in ("private.png", "shared.png")]
+    assert reasons == [
+        "it may not be read by user 43210, who runs the daemon",
+        "it is complete; the daemon takes it within moments",
+    ]
+    os.chown(inbox / "shared.png", OWNER.uid, OWNER.groups[0])
+    (inbox / "shared.png").chmod(0o600)
+    assert in_child(MEMBER, lambda: explain(layout, inbox / "shared.png")["reason"]) == reasons[1]
+    lock.release()  # nobody runs it: who asks may do nothing, and need not
+    inbox.chmod(0o2750)
+    picture(inbox / "b.png")
+    said = in_child(MEMBER, lambda: explain(layout, inbox / "b.png")["reason"])
+    assert said == "no daemon runs on this root"
+    warned = [f"{check.message} {check.fix}" for check in left_alone(layout, loading.load(layout.root, {}))]
+    assert any("may not be read by user 43210" in each for each in warned)
 
 
 def test_what_is_made_in_a_shared_folder_is_its_groups(layout: Layout) -> None:

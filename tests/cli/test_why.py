@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli import why
 from hotfolder.cli.restore import run_restore
 from hotfolder.cli.show import run_show
 from hotfolder.cli.top import show_top
@@ -16,7 +17,8 @@ from hotfolder.cli.why import explain, show_why
 from hotfolder.errors import BadInput, DiskFull, HotfolderError, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
-from hotfolder.types import Item, Kind, Verdict
+from hotfolder.status.live import snapshot
+from hotfolder.types import Item, Kind, Progress, Verdict
 from tests.support.roots import daemon, picture, rows
 from tests.support.scripted import ScriptedExecutor
 
@@ -171,3 +173,21 @@ def test_documents_name_the_root_that_they_are_about(worked: Layout, capsys: pyt
     assert {document["schema_version"] for document in documents} == {1}
     assert (documents[0]["file"], documents[1]["path"]) == ("keep/a.png", "keep/a.png")
     assert documents[2]["top"][0]["score"] == 6.6
+
+
+def test_a_step_is_told_only_where_it_is_surely_of_that_work() -> None:
+    """What a daemon told last may be of another device, and of another kind of work."""
+
+    def told(*kinds: str | None) -> str:
+        devices = [{"kind": kind, "step": 3, "steps": 8} for kind in kinds]
+        snap = snapshot(
+            started_at=0.0, now=1.0, watcher="inotify", progress=Progress(1, "upscaling", 1, 2), since=0.0, done=0,
+            failed=0, open_jobs=2, unsettled=0, paused=None, unplaced=0, taking=True, left_alone={}, expected=0.0,
+            left_seconds=None, devices=devices,
+        )  # fmt: skip
+        return why._step(snap, "generate")
+
+    assert told("upscale", "generate") == ", step 3 of 8"
+    assert told("upscale", None) == ""
+    assert told("generate", "generate") == ""
+    assert why._step(None, "generate") == ""

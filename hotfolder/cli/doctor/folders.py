@@ -20,6 +20,7 @@ from hotfolder.folders.admission import UNREADABLE, Refused, refused
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
+from hotfolder.folders.rights import Rights, of_other_daemon
 from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
 
@@ -60,12 +61,15 @@ def examine(layout: Layout, settings: Settings) -> Iterator[Check]:
 def left_alone(layout: Layout, settings: Settings) -> Iterator[Check]:
     """What is not taken, as it lies there now; of what a daemon found by content, it tells itself."""
     passed_over: dict[str, Refused] = {}
+    other: Rights | None = None
+    with suppress(HotfolderError):  # whether a daemon runs is not known
+        other = of_other_daemon(layout)
     for name in settings.inboxes:
         with suppress(OSError):
             unread: list[str] = []
             with Beneath(layout.root) as beneath:
                 for seen in scan(layout.root, f"{INBOX}/{name}", settings.watch.ignore, unread, passed_over):
-                    why = refused(beneath, seen.path)
+                    why = refused(beneath, seen.path, other)
                     if why is not None:
                         passed_over[seen.path] = why
             passed_over.update(dict.fromkeys(unread, UNREADABLE))
