@@ -117,15 +117,23 @@ def _has_port(name: str) -> bool:
 
 
 def read_token(path: Path) -> str:
-    """The token in a file, which is made where it is not there; only its owner may read it. Raises UsageError."""
+    """The token in a file, which is made where it is not there, with its folder; only its owner may read it.
+
+    Raises UsageError.
+    """
     try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_char_device() or path.is_block_device():  # whose mode nobody is to be told to change
+            raise UsageError(f"{path} is a device and holds no token", "name a file of your own")
         with contextlib.suppress(FileExistsError):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123
                 file.write(f"{secrets.token_urlsafe(32)}\n")
         mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a token: {error}", "name a file of your own") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(f"{path} cannot be read as a token: {reason}", "name a file of your own") from None
     if mode & 0o077:
         raise UsageError(f"others may read {path}, which holds the token", f"chmod 600 {path}")
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or any(c in token for c in ' \t\n";,\\'):

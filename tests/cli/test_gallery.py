@@ -50,8 +50,13 @@ def test_a_token_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
         path.write_text(bad)
         with pytest.raises(UsageError, match="no token"):
             read_token(path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_token(tmp_path / "none/token")
+    with pytest.raises(UsageError, match="cannot be read as a token: Not a directory"):
+        read_token(path / "token")
+    with pytest.raises(UsageError, match="is a device"):
+        read_token(Path("/dev/null"))
+    config = tmp_path / "new/.config/hotfolder"  # as the documents name it, for who has no such folder yet
+    assert len(read_token(config / "token")) >= 40
+    assert stat.S_IMODE(config.stat().st_mode) == 0o700
 
 
 def test_it_answers_to_its_own_names_only() -> None:
