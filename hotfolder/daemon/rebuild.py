@@ -14,6 +14,7 @@ from typing import Any
 
 from hotfolder.core import naming
 from hotfolder.core.companions import pairs
+from hotfolder.core.prompts import ENDINGS
 from hotfolder.daemon.last_read import LastRead
 from hotfolder.errors import NotAnImage
 from hotfolder.files.beneath import Beneath, open_below
@@ -175,6 +176,8 @@ def _results(layout: Layout) -> Iterator[Sighting]:
         names: dict[str, list[str]] = {}
         for path in (sighting.path for sighting in found):
             names.setdefault(path.rpartition("/")[0], []).append(path.rpartition("/")[2])
+        if folder == ARCHIVE:  # prompts that were done lie there, too
+            found = [sighting for sighting in found if not sighting.path.lower().endswith(ENDINGS)]
         belongs = {f"{place}/{name}" for place, there in names.items() for name in pairs(there)}
         yield from (sighting for sighting in found if sighting.path not in belongs)  # the RAW half is no result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -76,6 +77,22 @@ def test_a_database_that_knows_of_nothing_while_the_folders_hold_images(
     check_consistent(worked)
     work(worked)
     assert len(aside(worked)) == 1
+
+
+def test_prompts_in_the_archive_are_no_images_that_are_missing(
+    worked: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (worked.inbox(Kind.GENERATE) / "p.txt").write_text("a --seed 1")
+    work(worked)
+    assert (worked.root / "archive/p.txt").exists()
+    (worked.root / "keep/notes.txt").write_text("of somebody")
+    before = rows(worked, PATHS)
+    worked.database.unlink()
+    work(worked)
+    assert rows(worked, PATHS) == before
+    left_out = [record.message for record in caplog.records if "left out" in record.message]
+    assert left_out == ["keep/notes.txt is left out: it is no image that can be read"]
 
 
 def test_a_database_of_the_future_is_not_made_anew(worked: Layout) -> None:
