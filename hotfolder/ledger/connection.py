@@ -72,7 +72,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
             "start the daemon: hotfolder run; or set TMPDIR to a folder with space",
         ) from None
     except sqlite3.Error as error:
-        fix = "is it a hotfolder database? If its first start was cut short, start again: hotfolder run"
+        fix = "start the daemon, which mends it, or makes a new one of what lies in the folders: hotfolder run"
         raise LedgerError(f"{path} cannot be read: {error}", fix) from None
     return connection
 

@@ -54,7 +54,7 @@ def _look_at(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
 def _problem(connection: sqlite3.Connection, *, thoroughly: bool) -> str | None:
     check = "integrity_check" if thoroughly else "quick_check"
     found = str(connection.execute(f"PRAGMA main.{check}(1)").fetchone()[0])
-    return None if found == "ok" else found
+    return None if found == "ok" else found.splitlines()[-1]  # before it a title
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -254,7 +254,10 @@ def copy(source: Path, target: Path, report: Callable[[int, int], None]) -> int:
             writer.execute("PRAGMA journal_mode = DELETE")
         wrong = problem(partial)
         if wrong is not None:
-            raise LedgerError(f"the copy is damaged: {wrong}", "is the database? See: hotfolder run")
+            fix = (
+                "so is the database, or the disk of the copy: see hotfolder doctor; a start of the daemon mends it"
+            )
+            raise LedgerError(f"the copy is damaged, and was not kept: {wrong}", fix)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         _name(partial, target)

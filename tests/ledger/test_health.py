@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.errors import LedgerError
 from hotfolder.ledger import connection, health
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.ledger.reader import Reader
@@ -120,6 +121,20 @@ def test_what_is_more_than_damaged_indexes_is_left_as_it_is(path: Path, tmp_path
     assert not health.mend_indexes(path)
     assert not health.copy_rows(path, tmp_path / "new.db")
     assert path.read_bytes() == damaged
+
+
+def test_damage_is_told_in_one_line_with_what_to_do(path: Path, tmp_path: Path) -> None:
+    overwrite(path, TABLE_LEAF)
+    wrong = health.problem(path)
+    assert wrong is not None and "\n" not in wrong and "***" not in wrong
+    with pytest.raises(LedgerError, match="the copy is damaged, and was not kept") as caught:
+        health.copy(path, tmp_path / "copy.db", lambda *_: None)
+    assert "a start of the daemon mends it" in caught.value.fix
+    assert not list(tmp_path.glob("*copy*"))
+    path.write_bytes(path.read_bytes()[:100] + bytes([9]) * 8000)
+    with pytest.raises(LedgerError, match="cannot be read") as caught:
+        Reader(path)
+    assert "start the daemon" in caught.value.fix
 
 
 def test_what_cannot_be_copied_for_any_reason_is_made_from_the_folders(path: Path, tmp_path: Path) -> None:
