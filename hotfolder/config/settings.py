@@ -225,15 +225,20 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 ARRAYS: Mapping[str, type[Section] | type[ModelEntry]] = {"inbox": InboxSettings, "model": ModelEntry}
 
 
+#: What a daemon that runs goes on without: it looks at these when it starts.
+_AT_THE_START = {"executor": ("kind", "devices", "address"), "output": ("umask",)}
+
+
 def differences(before: Settings, after: Settings) -> list[str]:
-    """What has changed, a line for each key: 'gate.keep: 6.5 -> 7.0'."""
+    """What has changed, a line for each key: 'gate.keep: 6.5 -> 7.0', and when that holds where not at once."""
     found = []
     for name, section in sections():
         old, new = getattr(before, name), getattr(after, name)
         for key, field in section.model_fields.items():
             was, is_ = getattr(old, key), getattr(new, key)
             if was != is_:
-                found.append(f"{name}.{key}: {was!r} -> {is_!r}" if field.repr else f"{name}.{key}: changed")
+                what = f"{was!r} -> {is_!r}" if field.repr else "changed"
+                found.append(f"{name}.{key}: {what}{_when(name, key)}")
     for name in ARRAYS:
         there = {each.name: each for each in getattr(before, name)}
         now = {each.name: each for each in getattr(after, name)}
@@ -241,3 +246,9 @@ def differences(before: Settings, after: Settings) -> list[str]:
         found += [f"[[{name}]] {each}: gone" for each in there.keys() - now.keys()]
         found += [f"[[{name}]] {each}: changed" for each in now.keys() & there.keys() if now[each] != there[each]]
     return found
+
+
+def _when(section: str, key: str) -> str:
+    if section == "gallery":
+        return " (when the gallery starts next)"
+    return " (when the daemon starts next)" if key in _AT_THE_START.get(section, ()) else ""

@@ -156,9 +156,6 @@ class Dispatcher:
             for work in self.devices.all:
                 work.over()
                 work.worker_ended()
-        for name in ("kind", "devices", "address"):
-            if getattr(now.executor, name) != getattr(before.executor, name):
-                log.warning("executor.%s takes effect at the next start", name)
 
     def feed(self, now: float) -> None:
         """Claims batches and submits them, one to each device that is free. Raises EnvironmentTrouble when that cannot

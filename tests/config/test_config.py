@@ -242,3 +242,12 @@ def test_what_changed_is_told_key_by_key(tmp_path: Path) -> None:
     after = load(write(tmp_path, "[gate]\nkeep = 6.0\n[[inbox]]\nname = 'new'\nkind = 'upscale'\n"), {})
     assert differences(before, after) == ["gate.keep: 6.5 -> 6.0", "[[inbox]] new: new", "[[inbox]] old: gone"]
     assert differences(after, after) == []
+    later = load(
+        write(tmp_path, "[executor]\ndevices = ['cpu']\n[output]\numask = '027'\n[gallery]\nport = 1\n"), {}
+    )
+    told = [line.partition(": ")[::2] for line in differences(load(write(tmp_path, ""), {}), later)]
+    assert dict(told) == {
+        "executor.devices": "'auto' -> ('cpu',) (when the daemon starts next)",
+        "output.umask": "'' -> '027' (when the daemon starts next)",
+        "gallery.port": "8642 -> 1 (when the gallery starts next)",
+    }
