@@ -51,23 +51,24 @@ def gather(layout: Layout) -> dict[str, Any]:
     if pid is not None:
         workers = [dict(each) for each in live.devices] if live else []
         return {"running": True, "paused": live.paused if live else None, "workers": workers}
-    from hotfolder.cli.run import named_devices
-    from hotfolder.config import loading
-
     nothing: dict[str, Any] = {
         "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
         "pace": {}, "memory_used": None, "memory_total": None, "temperature": None, "reason": None, "lacks": [],
         "back_in_seconds": None,
     }  # fmt: skip
+    workers = [{"device": device, "machine": platform.node(), **nothing} for device in _configured(layout)]
+    return {"running": False, "paused": None, "workers": workers}
+
+
+def _configured(layout: Layout) -> Sequence[str]:
+    """The devices of this machine that a daemon would work on."""
+    from hotfolder.cli.run import named_devices
+    from hotfolder.config import loading
+
     settings = loading.load(layout.root)
     if settings.executor.kind == "ray":  # which nodes there are is known to who is connected
-        return {"running": False, "paused": None, "workers": []}
-    devices = named_devices(settings)
-    return {
-        "running": False,
-        "paused": None,
-        "workers": [{"device": device.id, "machine": platform.node(), **nothing} for device in devices],
-    }
+        return []
+    return [device.id for device in named_devices(settings)]
 
 
 def _show(found: Mapping[str, Any]) -> None:
@@ -162,7 +163,9 @@ def _ask(given: Path | None, do: str, device: str, *, as_json: bool) -> None:
     from hotfolder.cli.queue import ask, later, not_refused
 
     layout = acting_on(given)
-    known = [each["device"] for each in gather(layout)["workers"]]
+    known = [each["device"] for each in gather(layout)["workers"]] or _configured(
+        layout
+    )  # it may only be starting
     if known and device not in known:
         raise UsageError(f"there is no device '{device}'", f"known here: {', '.join(known)}")
     answer = not_refused(ask(layout, {"do": do, "device": device}))

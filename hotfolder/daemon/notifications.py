@@ -117,7 +117,7 @@ class Notifications:
                     command, stdin=told, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
                 )
             except (OSError, ValueError) as error:
-                log.warning("hook %s cannot be run: %s", command[0], error)
+                log.warning("hook %s cannot be run: %s", command[0], getattr(error, "strerror", None) or error)
                 return
             self._process = process
             try:
@@ -131,7 +131,7 @@ class Notifications:
             if code and not self._over.is_set():
                 said.seek(max(0, said.seek(0, os.SEEK_END) - 2000))
                 lines = said.read().decode(errors="replace").strip().splitlines()
-                log.warning("hook %s ended with %d: %s", command[0], code, lines[-1] if lines else "")
+                log.warning("hook %s ended with %d%s", command[0], code, f": {lines[-1]}" if lines else "")
 
     def _send(self) -> None:
         untold, self._untold = self._untold, []

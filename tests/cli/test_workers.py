@@ -19,6 +19,7 @@ from hotfolder.errors import EnvironmentTrouble
 from hotfolder.executors import local
 from hotfolder.executors.base import DeviceId
 from hotfolder.folders.layout import Layout
+from hotfolder.folders.lock import RootLock
 from hotfolder.gallery.panel import panel
 from hotfolder.status.prometheus import exposition
 from hotfolder.types import Batch, Kind
@@ -68,6 +69,11 @@ def test_what_is_asked_wrongly_is_said(layout: Layout) -> None:
         code, told = run(layout, *words)
         assert code == 2
         assert "there is no device 'cuda:7'" in told
+    lock = RootLock(layout.lock)
+    lock.acquire()  # a daemon that has not told yet which it has
+    code, told = run(layout, "drain", "cuda:7")
+    lock.release()
+    assert (code, "there is no device 'cuda:7'" in told) == (2, True)
 
 
 @pytest.mark.slow
