@@ -129,7 +129,8 @@ class Line:
     def finish(self, *, orderly: bool) -> None:
         """What is in work, and then the executor."""
         if orderly:
-            self._reporter.finishing(self._parts.dispatcher.in_work, self._ledger.jobs.open_count())
+            open_jobs, untaken = self._ledger.jobs.open_count(), self._parts.intake.unsettled
+            self._reporter.finishing(self._parts.dispatcher.in_work, open_jobs, untaken)
         try:
             self._parts.dispatcher.interrupt()
             deadline = time.monotonic() + (self._settings.of_root.executor.stop_grace_seconds if orderly else 0)

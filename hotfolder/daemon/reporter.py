@@ -80,10 +80,11 @@ class Reporter:
     def stopping(self) -> None:
         self._notifier.stopping()
 
-    def finishing(self, in_work: Sequence[Job], open_jobs: int) -> None:
-        """What a stop waits for, and what it leaves to the next start."""
-        left = open_jobs - len(in_work)
-        waits = f"{left} jobs wait for the next start" if left else "nothing else waits"
+    def finishing(self, in_work: Sequence[Job], open_jobs: int, untaken: int) -> None:
+        """What a stop waits for, and what it leaves to the next start: jobs, and files that are not taken yet."""
+        counts = {"jobs": open_jobs - len(in_work), "files that are not taken yet": untaken}
+        left = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+        waits = f"{left} wait for the next start" if left else "nothing else waits"
         if in_work:
             doing, file = _DOING[in_work[0].kind], in_work[0].source or in_work[0].source_file
             now = f"the image in work is finished first ({doing}, {printable(file)}), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,21 @@ def test_a_stop_says_what_it_finishes_and_waits_for_the_end(
     assert rows(layout, "SELECT count(*) FROM queue WHERE state = 'running'") == [(0,)]
     run_stop(layout.root, timeout=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["was_running"] is False
+
+
+def test_a_stop_says_that_files_wait_that_are_not_taken_yet(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    executor = ScriptedExecutor(always(6.6))
+    daemon(layout, executor).run(once=True)
+    assert "stopping: nothing else waits" in caplog.text
+    caplog.clear()
+    picture(layout.inbox(Kind.SCORE) / "a.png")
+    line = daemon(layout, executor, SETTLE__QUIET_SECONDS="60", SETTLE__QUIET_SECONDS_WITHOUT_LEASE="60")
+    with working(line):
+        wait_for(lambda: (live := read(layout.live_status)) is not None and live.unsettled, 20, "it is seen")
+    assert "stopping: 1 files that are not taken yet wait for the next start" in caplog.text
 
 
 def test_what_is_asked_of_no_daemon_is_asked_of_no_later_one(
