@@ -17,7 +17,7 @@ from hotfolder.cli.times import seconds_of
 from hotfolder.core.times import utc
 from hotfolder.errors import AlreadyRunning, HotfolderError, UsageError
 from hotfolder.files.trouble import refused
-from hotfolder.folders.layout import Layout
+from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lock import holder
 from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
@@ -140,6 +140,11 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
         if not drops and not jobs and any((layout.root / name).is_dir() for name in names):
             raise UsageError(f"{file} is a folder", "name the files of it that you mean")
         if not drops and not jobs:
+            if any(name.startswith(f"{INBOX}/") and (layout.root / name).is_file() for name in names):
+                raise UsageError(
+                    f"{file} is not taken yet, so no job of it waits",
+                    f"to have it left, take it out of the inbox; why it waits: hotfolder why {file}",
+                )
             raise UsageError(
                 f"nothing waits to be done for {file}", "name a file of an inbox; see: hotfolder status"
             )

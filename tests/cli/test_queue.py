@@ -185,6 +185,10 @@ def test_cancel_everything_and_nothing(layout: Layout) -> None:
     assert hotfolder(layout, "cancel").returncode == 2
     for number in range(3):
         picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    for command in ("cancel", "first"):  # no daemon has taken it yet
+        told = hotfolder(layout, command, "inbox/score/0.png")
+        assert (told.returncode, "is not taken yet" in told.stderr) == (2, True)
+        assert "hotfolder why inbox/score/0.png" in told.stderr
     with working(daemon(layout, ScriptedExecutor(always(6.6)))):
         wait_for(layout.live_status.exists, 20, "it runs")
     assert len(files_in(layout, "keep", "archive", "inbox")) == 3
