@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from hotfolder.errors import EnvironmentTrouble, ExitCode, HotfolderError
+from hotfolder.errors import EnvironmentTrouble, ExitCode, HotfolderError, UsageError
 from hotfolder.files.trouble import explain, is_full
 from hotfolder.printable import SafeFormatter
 
@@ -21,15 +21,25 @@ def main() -> NoReturn:
     _speak_utf8()
     if logging.lastResort is not None:  # of commands that keep no log
         logging.lastResort.setFormatter(SafeFormatter("%(message)s"))
+    from typer.exceptions import TyperException
+
     from hotfolder.cli.app import app
 
-    try:
-        app(prog_name="hotfolder")  # also for python -m hotfolder
+    code: int | None = None
+    try:  # by its name also for python -m hotfolder; what is not understood it tells itself, unless that is to be JSON
+        code = app(prog_name="hotfolder", standalone_mode=not _wants_json())
+    except TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "hotfolder")
+        sys.exit(_tell(UsageError(error.format_message(), f"see: {command} --help")))
     except HotfolderError as error:
         sys.exit(_tell(error))
     except OSError as error:
         sys.exit(_tell(_explain(error)))
-    sys.exit(ExitCode.DONE)
+    sys.exit(code or ExitCode.DONE)
+
+
+def _wants_json() -> bool:
+    return "--json" in sys.argv
 
 
 def _have_streams() -> None:
@@ -80,7 +90,7 @@ def _is_nowhere() -> bool:
 
 def _tell(error: HotfolderError) -> ExitCode:
     """An error for a person on stderr, and for a script on stdout."""
-    if "--json" in sys.argv:
+    if _wants_json():
         told = {"kind": error.kind, "message": error.message, "fix": error.fix}
         sys.stdout.write(json.dumps({"schema_version": 1, "error": told}) + "\n")
     sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.fix}\n" if error.fix else ""))

@@ -13,7 +13,7 @@ import pytest
 
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
-from tests.support import forks
+from tests.support import forks, in_process
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
 
@@ -227,3 +227,24 @@ def test_no_path_is_refused_by_the_parser_of_the_command_line() -> None:
                 strict.append(f"{name} {parameter.name}")
         waiting += [(f"{name} {each}", sub) for each, sub in getattr(command, "commands", {}).items()]
     assert strict == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "fix"),
+    [
+        (("reroute", "--keep", "60"), "'--keep'", "see: hotfolder reroute --help"),
+        (("workers", "resume"), "'device'", "see: hotfolder workers resume --help"),
+        (("nope",), "'nope'", "see: hotfolder --help"),
+    ],
+)
+def test_a_command_line_that_is_not_understood_is_told_as_json_too(
+    words: tuple[str, ...], message: str, fix: str
+) -> None:
+    told = in_process.hotfolder(*words, "--json")
+    error = json.loads(told.stdout)["error"]
+    assert (told.returncode, error["kind"], error["fix"]) == (2, "usage", fix)
+    assert message in error["message"]
+    assert told.stderr == f"error: {error['message']}\n  fix: {fix}\n"
+    plain = in_process.hotfolder(*words)
+    assert (plain.returncode, plain.stdout) == (2, "")
+    assert plain.stderr.startswith("Usage: hotfolder")
