@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -92,6 +93,8 @@ def _tell(error: HotfolderError) -> ExitCode:
     """An error for a person on stderr, and for a script on stdout."""
     if _wants_json():
         told = {"kind": error.kind, "message": error.message, "fix": error.fix}
-        sys.stdout.write(json.dumps({"schema_version": 1, "error": told}) + "\n")
-    sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.fix}\n" if error.fix else ""))
+        with contextlib.suppress(OSError):  # it may be the very stream that is full, or closed
+            sys.stdout.write(json.dumps({"schema_version": 1, "error": told}) + "\n")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.fix}\n" if error.fix else ""))
     return error.exit_code

@@ -101,6 +101,10 @@ def test_streams_that_are_closed_or_full_are_no_traceback(layout: Layout, stream
         assert done.returncode == (1 if streams == "> /dev/full" else 0), done
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
+    if streams == "> /dev/full":  # nor where the error would be told there
+        script = f"{sys.executable} -m hotfolder status --json --root {layout.root} {streams}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+        assert (done.returncode, done.stderr.startswith("error: no space left")) == (1, True), done.stderr
     # What is opened does not get the number of a stream, so that nothing is written to it.
     assert layout.database.exists() is False
 
