@@ -114,6 +114,8 @@ def explain(layout: Layout, file: Path) -> dict[str, Any]:
             if there is not None and path.split("/")[0] in (KEEP, REJECT, UPSCALED):
                 reason = "it is none of the line's results, which never saw it: it is left alone"
                 return _answer(path, "unknown", reason, _TO_HAVE_IT_JUDGED)
+            if there is not None and path.split("/")[0] == INBOX:
+                return _answer(path, "unknown", *_arriving(layout, path, None))
             place = "there is no such file" if there is None else "it lies in no inbox"
             return _answer(path, "unknown", f"{place}; {error.message}", error.fix)
         cancelled = reader.cancelled_of_image(found.row["id"])

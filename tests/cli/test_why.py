@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from hotfolder.cli import why
+from hotfolder.cli.doctor.folders import left_alone
 from hotfolder.cli.restore import run_restore
 from hotfolder.cli.show import run_show
 from hotfolder.cli.top import show_top
 from hotfolder.cli.verdicts import run_verdict
 from hotfolder.cli.why import explain, show_why
+from hotfolder.config import loading
 from hotfolder.errors import BadInput, DiskFull, HotfolderError, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.status import mailbox
@@ -191,3 +193,16 @@ def test_a_step_is_told_only_where_it_is_surely_of_that_work() -> None:
     assert told("upscale", None) == ""
     assert told("generate", "generate") == ""
     assert why._step(None, "generate") == ""
+
+
+def test_what_lies_in_no_inbox_is_told_where_it_should(worked: Layout) -> None:
+    """Also by doctor: nothing else would ever speak of it."""
+    (worked.root / "inbox/empty").mkdir()
+    stray = [picture(worked.root / path) for path in ("inbox/stray.png", "inbox/typo/a.png")]
+    for file in stray:
+        answer = explain(worked, file)
+        assert (answer["state"], answer["reason"]) == ("unknown", "it lies in no inbox")
+        assert answer["fix"].startswith("drop it into inbox/generate")
+    (check,) = left_alone(worked, loading.load(worked.root, {}))
+    assert check.message == "inbox/stray.png, and 1 more: it lies in no inbox, and is never taken"
+    assert check.fix == "move it into one of inbox/generate, inbox/score, inbox/upscale"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hotfolder.cli.doctor.check import Check
 from hotfolder.config.settings import Settings
+from hotfolder.core.litter import ignored
 from hotfolder.core.settle import Writers
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath
@@ -73,12 +74,30 @@ def left_alone(layout: Layout, settings: Settings) -> Iterator[Check]:
                     if why is not None:
                         passed_over[seen.path] = why
             passed_over.update(dict.fromkeys(unread, UNREADABLE))
+    passed_over |= _in_no_inbox(layout, settings)
     by_reason: dict[str, list[str]] = {}
     for path, why in sorted(passed_over.items()):
         by_reason.setdefault(why.reason, []).append(path)
     for reason, paths in by_reason.items():
         many = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
         yield Check("inbox", "warn", f"{paths[0]}{many}: {reason}", passed_over[paths[0]].fix)
+
+
+def _in_no_inbox(layout: Layout, settings: Settings) -> dict[str, Refused]:
+    """What lies in inbox/ itself, or in a folder there that is no inbox, or none any more."""
+    fix = f"move it into one of {', '.join(f'{INBOX}/{name}' for name in settings.inboxes)}"
+    why = Refused("it lies in no inbox, and is never taken", fix)
+    try:
+        there = sorted(os.scandir(layout.root / INBOX), key=lambda entry: entry.name)
+    except OSError:
+        return {}
+    return {
+        f"{INBOX}/{entry.name}": why
+        for entry in there
+        if entry.name not in settings.inboxes
+        and not ignored(entry.name, settings.watch.ignore)
+        and (entry.is_file() or any(Path(entry.path).rglob("*.*")))
+    }
 
 
 def _inbox(folder: Path, settings: Settings) -> Check:
