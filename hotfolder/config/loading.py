@@ -35,6 +35,7 @@ _PLAIN = {
     "valid array": "list, such as [\"a\", \"b\"]", "valid string": "text in quotation marks",
     "valid boolean": "true or false, without quotation marks", "valid number": "number, without quotation marks",
     "valid integer": "whole number, without quotation marks", "an object": "a table",
+    "Tuple should": "should", " after validation": "",
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         # As JSON, because only there are lists tuples and yet "7" no number.
         settings = Settings.model_validate_json(as_json(document), strict=True)
     except ValidationError as error:
-        raise _explain(error.errors(include_url=False)[0], str(path), overridden) from None
+        raise _explain(_first(error), str(path), overridden) from None
     except ValueError as error:  # a number with thousands of digits
         raise ConfigError(f"{path}: not valid: {_short(error)}", "write a smaller number") from None
     learn_addresses(settings.notify.urls)
@@ -132,7 +133,7 @@ def overridden(
     try:
         return settings.overridden(document)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problem = _first(error)
         section = next(name for name, kind in sections() if kind.__name__ == error.title)
         named = _line(where, file, section, *map(str, problem["loc"][:1]))
         raise _explain({**problem, "loc": (*at, section, *problem["loc"])}, named, {}) from None
@@ -212,10 +213,23 @@ def _short(error: Exception) -> str:
     return text if len(text) < 200 else f"{text[:200]}…"
 
 
+def _first(error: ValidationError) -> ErrorDetails:
+    """The first problem; where a value may have several forms, that of the form that was meant: a list is no word."""
+    problems = error.errors(include_url=False)
+    place = _named(problems[0]["loc"])
+    same = [each for each in problems if _named(each["loc"])[: len(place)] == place]
+    is_list = isinstance(problems[0]["input"], (list, tuple))
+    return max(same, key=lambda each: (len(_named(each["loc"])), is_list and each["type"] != "literal_error"))
+
+
+def _named(loc: Loc) -> Loc:
+    """Without the names that pydantic gives to the members of a union."""
+    return tuple(p for p in loc if not (isinstance(p, str) and ("[" in p or p in _OF_UNIONS)))
+
+
 def _explain(problem: ErrorDetails, path: str, overridden: Mapping[str, str]) -> ConfigError:
     """A problem in words a person can act on."""
-    # Without the names that pydantic gives to the members of a union.
-    loc = tuple(p for p in problem["loc"] if not (isinstance(p, str) and ("[" in p or p in _OF_UNIONS)))
+    loc = _named(problem["loc"])
     key = dotted(loc)
     where = _source(loc, problem["type"], overridden) or path
     if problem["type"] == "extra_forbidden":

@@ -237,6 +237,20 @@ def test_the_published_schema_is_that_of_the_settings() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        ("['cpu', 'gpu']", r"devices\[1\] is 'gpu': should match pattern"),
+        ("[]", r"devices is \[\]: should have at least 1 item, not 0"),
+        ("'all'", "devices is 'all': should be 'auto'"),
+    ],
+)
+def test_of_a_list_that_is_wrong_the_list_is_told(tmp_path: Path, devices: str, told: str) -> None:
+    """Not that the word which may stand in its place was wanted."""
+    with pytest.raises(ConfigError, match=told):
+        load(write(tmp_path, f"[executor]\ndevices = {devices}\n"), {})
+
+
 def test_what_changed_is_told_key_by_key(tmp_path: Path) -> None:
     before = load(write(tmp_path, "[[inbox]]\nname = 'old'\nkind = 'score'\n"), {})
     after = load(write(tmp_path, "[gate]\nkeep = 6.0\n[[inbox]]\nname = 'new'\nkind = 'upscale'\n"), {})
