@@ -133,7 +133,7 @@ class Reporter:
         self._told_idle_at = done + failed
 
     def close(self, *, orderly: bool) -> None:
-        if orderly:  # else it may be another daemon's by now
+        self._notifications.close(_END_SECONDS if orderly else 0)
+        if orderly:  # else it may be another daemon's by now. Last: without it, it would seem to be starting
             self._live.clear()
             self._metrics.close(time.time())
-        self._notifications.close(_END_SECONDS if orderly else 0)

@@ -18,6 +18,7 @@ from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
 from hotfolder.cli.status import show_status
 from hotfolder.daemon import loop, metrics
+from hotfolder.daemon.notifications import Notifications
 from hotfolder.documents.status import gather
 from hotfolder.errors import BadInput, ConfigError
 from hotfolder.folders.layout import Layout
@@ -228,6 +229,17 @@ def test_what_a_killed_daemon_said_last_is_not_said_of_the_one_that_starts(
     assert "starting for 0 s" in shown
     assert "None" not in shown
     assert size > 10_000  # a full disk takes no new file
+
+
+def test_a_daemon_that_waits_for_its_hooks_at_the_end_does_not_seem_to_start(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Snapshot | None] = []
+    monkeypatch.setattr(Notifications, "close", lambda *_: told.append(read(layout.live_status)))
+    daemon(layout, ScriptedExecutor(always(6.6))).run(once=True)
+    (last,) = told
+    assert last is not None and last.stage == "idle"
+    assert not layout.live_status.exists()
 
 
 def test_a_daemon_of_another_version_and_refused_settings_are_shown(
