@@ -1,7 +1,7 @@
 // One picture, large: at first the preview that fits, beyond that the original in a viewer that zooms and pans.
 /* global OpenSeadragon */
 
-const PREVIEW = 1600;
+const PREVIEW = 1600, SAME = 1e-9;
 
 export class Pane {
   constructor(store, moved) {
@@ -22,6 +22,7 @@ export class Pane {
     this.box.append(this.picture, this.stage, this.note);
     this.viewer = null;
     this.offset = {x: 0, y: 0};
+    this.led = null;  // where it was moved in step with another one
     this.picture.addEventListener("error", () => { this.note.textContent = "This picture cannot be shown."; });
     this.picture.addEventListener("load", () => { this.note.textContent = ""; });
   }
@@ -51,6 +52,7 @@ export class Pane {
   zoom(at) {
     if (this.viewer || this.id === null) return;
     this.stage.hidden = false;
+    this.led = null;
     this.viewer = OpenSeadragon({
       element: this.stage, tileSources: {type: "image", url: this.store.original(this.id)}, drawer: "canvas",
       showNavigationControl: false, animationTime: 0.15, maxZoomPixelRatio: 16, minZoomImageRatio: 0.5, visibilityRatio: 0.4,
@@ -65,7 +67,12 @@ export class Pane {
       this.aspect = size.y / size.x;
       viewer.viewport.zoomTo(viewer.viewport.imageToViewportZoom(1 / devicePixelRatio), undefined, true);
       viewer.viewport.panTo(new OpenSeadragon.Point(at.x, at.y * this.aspect), true);
-      viewer.addHandler("viewport-change", () => this.moved(this));
+      // It is told of in the next frame, when the other one may be somewhere else already: that is no move of its own.
+      viewer.addHandler("viewport-change", () => {
+        if (this.led && ["x", "y", "zoom"].every((name) => Math.abs(this.led[name] - this.where()[name]) < SAME)) return;
+        this.led = null;
+        this.moved(this);
+      });
     });
     viewer.addOnceHandler("open-failed", () => { this.note.textContent = "The original cannot be shown."; this.fit(); });
   }
@@ -85,6 +92,12 @@ export class Pane {
     const theirs = other.viewer.viewport, mine = this.viewer.viewport, centre = theirs.getCenter(true);
     mine.zoomTo(theirs.getZoom(true), undefined, true);
     mine.panTo(new OpenSeadragon.Point(centre.x + this.offset.x - other.offset.x, centre.y + this.offset.y - other.offset.y), true);
+    this.led = this.where();
+  }
+
+  where() {
+    const {viewport} = this.viewer, {x, y} = viewport.getCenter(true);
+    return {x, y, zoom: viewport.getZoom(true)};
   }
 
   // After it was moved alone: how far it is off the other one from now on.
