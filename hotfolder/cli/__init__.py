@@ -22,10 +22,12 @@ def main() -> NoReturn:
     _speak_utf8()
     if logging.lastResort is not None:  # of commands that keep no log
         logging.lastResort.setFormatter(SafeFormatter("%(message)s"))
-    from typer.exceptions import TyperException
+    try:
+        from typer.exceptions import TyperException
 
-    from hotfolder.cli.app import app
-
+        from hotfolder.cli.app import app
+    except KeyboardInterrupt:  # nothing was begun; later a command says itself what becomes of what it has begun
+        sys.exit(ExitCode.INTERRUPTED)
     code: int | None = None
     try:  # by its name also for python -m hotfolder; what is not understood it tells itself, unless that is to be JSON
         code = app(prog_name="hotfolder", standalone_mode=not _wants_json())

@@ -71,6 +71,19 @@ def test_questions_import_no_model_library(worked: Layout, arguments: list[str])
     assert done.returncode == 0, done.stderr
 
 
+def test_an_interrupt_while_a_command_is_loaded_is_no_traceback() -> None:
+    program = (
+        "import sys; from hotfolder.cli import main\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'hotfolder.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "status"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.alone
 def test_help_and_status_answer_at_once(worked: Layout) -> None:
     # The promise is 0.4 s on a machine that does nothing else; the fastest of five comes near to that. A slower
