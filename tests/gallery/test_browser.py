@@ -200,7 +200,7 @@ def test_a_threshold_shows_exactly_what_reroute_would_move(page: Browser, root: 
         "(document.getElementById('threshold'))"
     )
     before = files_in(root, "keep", "reject")
-    page.click("#apply")
+    page.run("void [1, 2].forEach(() => document.getElementById('apply').click())")  # impatient
     wait_for(lambda: len(asked(root)) == 1, SECONDS, "a command")
     work(root)
     page.until("gallery.grid.flipped.size === 0", "nothing left to move")
@@ -209,6 +209,18 @@ def test_a_threshold_shows_exactly_what_reroute_would_move(page: Browser, root: 
     wait_for(lambda: len(asked(root)) == 1, SECONDS, "a command to undo")
     work(root)
     assert files_in(root, "keep", "reject") == before
+
+
+def test_a_threshold_keeps_up_with_pictures_that_come_all_the_time(page: Browser) -> None:
+    page.press("t")
+    page.run(
+        "void (gallery.changes = 0, gallery.ticking = setInterval(() => {"
+        " gallery.changes += 1; gallery.store.apply([], [], gallery.store.changed); }, 50),"
+        " gallery.threshold.told.textContent = '')"
+    )
+    page.until("gallery.threshold.told.textContent !== ''", "it is counted anew")
+    page.until("gallery.changes > 4", "several changes")
+    page.run("void clearInterval(gallery.ticking)")
 
 
 def test_stars_by_keys(page: Browser, root: Layout) -> None:

@@ -11,6 +11,8 @@ export class Threshold {
     this.alsoMine = false;
     this.filter = filter;  // shows just these ids, or all again
     this.isShown = false;
+    this.timer = 0;
+    this.busy = false;
     store.addEventListener("change", () => { if (this.isShown) this.later(); });
   }
 
@@ -56,9 +58,12 @@ export class Threshold {
     if (this.isOnly) this.toggleOnly();
   }
 
+  // Soon, and not once for each of many changes.
   later() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => { if (this.isShown) this.preview(); }, 300);
+    this.timer ||= setTimeout(() => {
+      this.timer = 0;
+      if (this.isShown) this.preview();
+    }, 300);
   }
 
   preview() {
@@ -81,8 +86,12 @@ export class Threshold {
   }
 
   async run() {
-    const ids = [...this.grid.flipped.keys()];
-    await this.actions.perform("/api/reroute", {keep: this.keep, also_mine: this.alsoMine}, `${many(ids.length)} sorted anew at ${this.keep}`);
+    if (this.busy) return;
+    this.busy = true;
+    const count = this.grid.flipped.size;
+    try {
+      await this.actions.perform("/api/reroute", {keep: this.keep, also_mine: this.alsoMine}, `${many(count)} sorted anew at ${this.keep}`);
+    } finally { this.busy = false; }
   }
 
   draw() {
