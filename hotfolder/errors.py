@@ -107,7 +107,7 @@ class BadInput(HotfolderError):
 #: So many mistakes of one file are told; and so many are looked for.
 _TOLD, MOST_MISTAKES = 10, 100
 #: Where in a file a mistake is, as its message begins.
-_PLACE = re.compile(r".+?:(?P<line>\d+):|.+?: (?P<prompt>prompt \d+)\b")
+_PLACE = re.compile(r"(?:(?!: ).)+?:(?:(?P<line>\d+):| (?P<prompt>prompt \d+)\b)")
 
 
 def together(mistakes: Sequence[PromptSyntax]) -> PromptSyntax:

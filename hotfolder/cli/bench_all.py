@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotfolder.cli.display import Display
+from hotfolder.cli.files import check_place
 from hotfolder.config import loading
 from hotfolder.config.root import find_root_if_any
-from hotfolder.errors import ExitCode, UsageError
+from hotfolder.errors import ExitCode
 
 if TYPE_CHECKING:
     from hotfolder.bench.document import BenchAll, Correctness, Measurement
@@ -19,16 +20,12 @@ if TYPE_CHECKING:
 _COLUMNS = ("part", "measured", "a second", "limit", "share", "goal", "times plain", "card MB", "off float32")
 
 
-def _check_place(out: Path) -> None:
-    """Raises UsageError, before anything is measured, where the document would take the place of another file."""
+def _is_ours(out: Path) -> bool:
+    """Whether it is a document that was written here."""
     try:
-        is_ours = json.loads(out.read_text(encoding="utf-8"))["kind"] == "bench-all"
-    except FileNotFoundError:
-        return
+        return bool(json.loads(out.read_text(encoding="utf-8"))["kind"] == "bench-all")
     except (OSError, ValueError, KeyError, TypeError):
-        is_ours = False
-    if not is_ours:
-        raise UsageError(f"{out} is there already, and is no document of bench all", "name another with --out")
+        return False
 
 
 def run_bench_all(
@@ -36,7 +33,7 @@ def run_bench_all(
 ) -> ExitCode:
     """0 when every part was measured, 3 when some were, 1 when none was."""
     settings = loading.load(find_root_if_any(given))
-    _check_place(out)
+    check_place(out, "--out", _is_ours, "document of bench all")
     from hotfolder.bench.document import Status
     from hotfolder.bench.everything import bench_all
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,17 +24,24 @@ class Found:
     passed_over: int
 
 
-def check_drawn(place: Path, option: str, is_older: Callable[[Path], bool], what: str) -> None:
-    """Raises UsageError unless a PNG can be drawn there: it may take the place of an older one of its kind alone.
+def check_place(place: Path, option: str, is_older: Callable[[Path], bool], what: str) -> None:
+    """Raises UsageError where a file that is to be written would take the place of anything but an older one of its
+    kind, or an empty file.
 
-    `is_older` knows those; `what` and `option` are for messages.
+    `is_older` knows those, and is asked of regular files; `what` and `option` are for messages.
     """
     if place.is_dir():
         raise UsageError(f"{place} is a folder", f"name a file with {option}")
-    if ending_of(place.name) in PLAIN - {".png"}:
-        raise UsageError(f"{place.name} would be a PNG", f"let the name end in .png: {option} {place.stem}.png")
-    if os.path.lexists(place) and not is_older(place):
+    if os.path.lexists(place) and not (place.is_file() and (place.stat().st_size == 0 or is_older(place))):
         raise UsageError(f"{place} is there already, and is no {what}", f"name another file with {option}")
+
+
+def check_drawn(place: Path, option: str, is_older: Callable[[Path], bool], what: str) -> None:
+    """The same of a PNG."""
+    if ending_of(place.name) in PLAIN - {".png"}:
+        better = shlex.quote(str(place.with_suffix(".png")))
+        raise UsageError(f"{place.name} would be a PNG", f"let the name end in .png: {option} {better}")
+    check_place(place, option, is_older, what)
 
 
 def find_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
             if any(name.startswith(f"{INBOX}/") and (layout.root / name).is_file() for name in names):
                 raise UsageError(
                     f"{file} is not taken yet, so no job of it waits",
-                    f"to have it left, take it out of the inbox; why it waits: hotfolder why {file}",
+                    f"to have it left, take it out of the inbox; why it waits: hotfolder why {shlex.quote(str(file))}",
                 )
             raise UsageError(
                 f"nothing waits to be done for {file}", "name a file of an inbox; see: hotfolder status"

@@ -163,9 +163,8 @@ def _ask(given: Path | None, do: str, device: str, *, as_json: bool) -> None:
     from hotfolder.cli.queue import ask, later, not_refused
 
     layout = acting_on(given)
-    known = [each["device"] for each in gather(layout)["workers"]] or _configured(
-        layout
-    )  # it may only be starting
+    told = [each["device"] for each in gather(layout)["workers"]]
+    known = told or _configured(layout)  # the daemon may only be starting
     if known and device not in known:
         raise UsageError(f"there is no device '{device}'", f"known here: {', '.join(known)}")
     answer = not_refused(ask(layout, {"do": do, "device": device}))

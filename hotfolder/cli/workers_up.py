@@ -20,6 +20,8 @@ _OWN_PORTS = (
     "node-manager-port", "object-manager-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port",
     "runtime-env-agent-port", "metrics-export-port",
 )  # fmt: skip
+#: Those of a first machine, which Ray keeps back on all: its dashboard's and its client's, too.
+_KEPT_BACK = (PORT, 8265, 10001)
 #: Each core may have a worker that listens, and so have each device and each program.
 _PORTS_BESIDE_CORES = 50
 
@@ -58,11 +60,10 @@ def _listening(ports: str, cores: int) -> list[str]:
     """Options that keep a node to these ports, for a firewall. Raises UsageError."""
     found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", ports)
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1024 <= first <= last <= 65535 or first <= PORT <= last:
-        raise UsageError(
-            f"--ports {ports} is no range of ports",
-            f"such as 20000-20199, within 1024 and 65535 and without {PORT}",
-        )
+    if not 1024 <= first <= last <= 65535:
+        raise UsageError(f"--ports {ports} is no range of ports", "such as 20000-20199, within 1024 and 65535")
+    if in_the_way := [port for port in _KEPT_BACK if first <= port <= last]:
+        raise UsageError(f"--ports {ports} holds {in_the_way[0]}, which Ray keeps back", "such as 20000-20199")
     needed = cores + _PORTS_BESIDE_CORES
     if last - first + 1 < needed:
         raise UsageError(f"--ports {ports} are too few", f"give at least {needed}: {first}-{first + needed - 1}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.lock import holder
+from hotfolder.folders.lock import holder, is_held_by
 
 _ACCESS_LIST = "system.posix_acl_access"
 
@@ -50,5 +50,5 @@ def of_process(pid: int) -> Rights | None:
 def of_other_daemon(layout: Layout) -> Rights | None:
     """Of the daemon that works a root now, where it is not this user's. Raises UsageError."""
     pid = holder(layout.lock)
-    found = of_process(pid) if pid else None
+    found = of_process(pid) if pid and is_held_by(layout.lock, pid) else None
     return found if found is not None and found.uid != os.geteuid() else None

@@ -213,9 +213,19 @@ def services_of(root: Path) -> list[tuple[str, str | None]]:
         named = root_of(path)
         unit = path.parent.name.removesuffix(".d") if path.name == "root.conf" else path.name
         name, _, user = unit.removesuffix(".service").partition("@")
-        if named is not None and is_same(named, root) and not name.endswith("-gallery"):
+        if named is not None and is_same(named, root) and not _is_of_gallery(path, name):
             found.append((name, user or None))
     return found
+
+
+def _is_of_gallery(path: Path, name: str) -> bool:
+    """By what is run: in the unit itself, or in the template that the root of an instance is for."""
+    unit = path if path.suffix == ".service" else unit_path(name, system=True)
+    try:
+        text = unit.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^ExecStart=.* gallery\b", text, re.MULTILINE) is not None
 
 
 def unit_path(name: str, *, system: bool) -> Path:

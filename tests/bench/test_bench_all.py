@@ -191,9 +191,11 @@ def test_what_a_measurement_does_not_have_it_says_why() -> None:
 def test_bad_usage_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no part is called 'sd3'"):
         bench_all(SETTINGS, tmp_path / "a.json", quick=True, only=["sd3"], tell=quiet, run=lambda *_: ran())
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="is there already, and is no document"):
-        run_bench_all(None, quick=True, only=[], out=tmp_path / "file", minutes=1, as_json=True)
+    (tmp_path / "file").write_text("of somebody")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    for name in ("file", "pipe"):
+        with pytest.raises(UsageError, match="is there already, and is no document"):
+            run_bench_all(None, quick=True, only=[], out=tmp_path / name, minutes=1, as_json=True)
     with pytest.raises(UsageError, match="cannot be written"):
         bench_all(SETTINGS, tmp_path / "file" / "a.json", quick=True, tell=quiet, run=lambda *_: ran())
 

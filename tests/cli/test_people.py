@@ -194,6 +194,8 @@ def test_why_tells_what_the_daemons_user_may_do_not_who_asks(
     layout: Layout, owners_process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rights, "holder", lambda _: owners_process)
+    assert rights.of_other_daemon(layout) is None  # the kernel does not know it so: it may be of another machine
+    monkeypatch.setattr(rights, "is_held_by", lambda *_: True)
     lock = RootLock(layout.lock)
     lock.acquire()
     share(layout)

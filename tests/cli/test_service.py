@@ -172,6 +172,10 @@ def test_what_is_told_of_a_service_is_told_of_that_one(
 
     assert doctor(first) == ("ok", "hotfolder.service is active", "hotfolder service logs")
     assert doctor(second) == ("ok", "drawings.service is active", "hotfolder service logs --name drawings")
+    run_install(third, system=False, user=None, name="pictures", start=True, as_json=True, gallery=True)
+    machine.install(None, second, name="my-gallery")
+    assert [name for name, _ in units.services_of(second)] == ["drawings", "my-gallery"]
+    assert units.services_of(third) == []  # that is no daemon's, whatever it is called
     assert doctor(machine.home / "anna/hotfolder") == ("ok", "drawings@anna.service is active", anna.typed("logs"))
     status, message, fix = doctor(third)
     assert (status, fix) == ("warn", "hotfolder service install --name NAME")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ def test_status_says_what_is_known_and_draws_it(culled: Layout, tmp_path: Path) 
         "mine.png is there already, and is no picture of a taste" in hotfolder(*png, tmp_path / "mine.png").stderr
     )
     assert (tmp_path / "mine.png").read_bytes() == before
-    assert "would be a PNG" in hotfolder(*png, tmp_path / "spread.jpg").stderr
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    assert "pipe is there already" in hotfolder(*png, tmp_path / "pipe").stderr
+    (tmp_path / "empty.png").touch()
+    assert hotfolder(*png, tmp_path / "empty.png").returncode == 0
+    refused = hotfolder(*png, tmp_path / "my spread.jpg").stderr
+    assert f"let the name end in .png: --png '{tmp_path / 'my spread.png'}'" in refused
 
 
 def test_nothing_is_known_of_a_new_root(layout: Layout) -> None:

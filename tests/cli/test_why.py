@@ -205,4 +205,8 @@ def test_what_lies_in_no_inbox_is_told_where_it_should(worked: Layout) -> None:
         assert answer["fix"].startswith("drop it into inbox/generate")
     (check,) = left_alone(worked, loading.load(worked.root, {}))
     assert check.message == "inbox/stray.png, and 1 more: it lies in no inbox, and is never taken"
+    for name, target in {"loop": "loop", "away": "/usr"}.items():  # links are not followed
+        (worked.root / "inbox" / name).symlink_to(target)
+    (check,) = left_alone(worked, loading.load(worked.root, {}))
+    assert check.message.startswith("inbox/away, and 3 more: ")
     assert check.fix == "move it into one of inbox/generate, inbox/score, inbox/upscale"

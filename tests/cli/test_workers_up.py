@@ -60,7 +60,8 @@ def test_it_keeps_to_the_ports_that_a_firewall_lets_through(started: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "ports", ["", "20000", "20100-20000", "80-200", "6000-7000", "60000-70000", "20000-20052"]
+    "ports",
+    ["", "20000", "20100-20000", "80-200", "6000-7000", "8200-8400", "10000-10199", "60000-70000", "20000-20052"],
 )
 def test_ports_that_will_not_do_are_refused(started: dict[str, Any], ports: str) -> None:
     with pytest.raises(UsageError, match="ports"):

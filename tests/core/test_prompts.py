@@ -767,5 +767,8 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
             '[{"prompt": "a", "steps": 0}, {"prompt": "b", "seed": "x", "guidance": 1, "cfg_scale": 2}]', "p.json"
         )
     with pytest.raises(PromptSyntax) as caught:
+        specs('[{"prompt": "a", "steps": "q:7:1"}, {"prompt": "b", "count": "x"}]', "p.json")
+    assert [fix.partition(": ")[0] for fix in caught.value.fix.split("; ")] == ["prompt 1", "prompt 2"]
+    with pytest.raises(PromptSyntax) as caught:
         specs("a --stesp 3\n" * 50_000)
     assert caught.value.message.endswith("; and 90 more mistakes")

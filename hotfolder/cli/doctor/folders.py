@@ -96,7 +96,7 @@ def _in_no_inbox(layout: Layout, settings: Settings) -> dict[str, Refused]:
         for entry in there
         if entry.name not in settings.inboxes
         and not ignored(entry.name, settings.watch.ignore)
-        and (entry.is_file() or any(Path(entry.path).rglob("*.*")))
+        and (not entry.is_dir(follow_symlinks=False) or any(Path(entry.path).rglob("*.*")))
     }
 
 

@@ -99,6 +99,7 @@ export class Actions {
   // The last one, or the one that is told of: others may have been done since.
   undo(step = this.done.at(-1)) {
     if (this.readOnly || (step && !this.done.includes(step))) return Promise.resolve();
+    const at = this.done.indexOf(step);
     drop(this.done, step);
     // At once, so that a redo that is pressed next is about this one.
     if (step) this.undone.push(step);
@@ -118,7 +119,7 @@ export class Actions {
         if (first !== undefined) this.onUndone?.(first);
       } catch (error) {
         drop(this.undone, step);
-        if (step && !step.isRedone) this.done.push(step);  // it can be undone still
+        if (step && !step.isRedone) this.done.splice(at, 0, step);  // it can be undone still, after what came later
         failed(error);
       }
     });

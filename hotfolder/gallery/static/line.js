@@ -13,7 +13,7 @@ export class Line {
     this.busy = false;
     this.box = make("div", "", {class: "work"});
     // What is told just now does not take a button away from below a finger.
-    this.isPressed = false;
+    this.isPressed = this.isLate = false;
     this.box.addEventListener("pointerdown", () => { this.isPressed = true; });
     for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => this.released()));
     this.mark = document.getElementById("line-mark");
@@ -30,12 +30,15 @@ export class Line {
     this.told = told;
     const open = Object.values(told.queue).reduce((sum, states) => sum + states.queued + states.running, 0);
     this.mark.textContent = !told.daemon.running ? "stopped" : told.daemon.paused ? "paused" : open ? String(open) : "";
-    if (sideShows() === "line" && !this.isPressed) this.draw();
+    if (sideShows() !== "line") return;
+    if (this.isPressed) this.isLate = true;
+    else this.draw();
   }
 
   released() {
-    if (!this.isPressed) return;
     this.isPressed = false;
+    if (!this.isLate) return;  // what was marked with the mouse stays marked
+    this.isLate = false;
     this.draw();
   }
 

@@ -31,7 +31,12 @@ export class Store extends EventTarget {
   async load() {
     this.loads += 1;
     this.meanwhile = [];
-    const number = this.loads, data = await getBytes("/api/columns");
+    const number = this.loads;
+    let data;
+    try { data = await getBytes("/api/columns"); } catch (error) {
+      if (number === this.loads) this.meanwhile = null;
+      throw error;
+    }
     if (number !== this.loads) return;  // a later one knows more
     const {meanwhile} = this;
     this.meanwhile = null;
