@@ -11,7 +11,7 @@ import pytest
 from hotfolder.folders.layout import Layout
 from hotfolder.types import Kind
 from tests.support import forks
-from tests.support.live import LiveDaemon
+from tests.support.live import LiveDaemon, wait_for
 from tests.support.roots import picture
 
 pytestmark = pytest.mark.slow
@@ -101,6 +101,7 @@ def test_a_reload_tells_no_secret(layout: Layout) -> None:
         reload("gate.keep: 6.5 -> 6.6")
         configure(layout, _URLS[:2], keep=6.7)
         reload("gate.keep: 6.6 -> 6.7")
+        wait_for(lambda: daemon.text().count("configuration read anew: ") == 2, 20, "all that changed is told")
         assert daemon.text().count("notify.urls: changed") == 2
         assert daemon.text().count("hooks.on_idle: changed") == 2
         configure(layout, _URLS[4])
