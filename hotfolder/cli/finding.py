@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,18 @@ def find_image(reader: Reader, layout: Layout, image: Path) -> FoundImage:
         return moved
     if gone is not None:
         return FoundImage(gone, GONE)
-    if any(place.is_dir() for place in places):
-        raise UsageError(f"{image} is a folder", "name the files of it that you mean")
+    check_no_folder(image, places)
     if image.name == str(image):
         return _by_name(reader, layout, image)
     if paths := reader.images_called(image.name, _MOST):
         raise UsageError(f"{image} is no result", f"results of that name: {printable(', '.join(sorted(paths)))}")
     raise _none(layout, image)
+
+
+def check_no_folder(named: Path, places: Iterable[Path], more: str = "") -> None:
+    """Raises UsageError where a folder is named and files are meant; `more` is what could be said instead."""
+    if any(place.is_dir() for place in places):
+        raise UsageError(f"{named} is a folder", f"name the files of it that you mean{more}")
 
 
 def find_result(reader: Reader, layout: Layout, image: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
+from hotfolder.cli.finding import check_no_folder
 from hotfolder.cli.times import seconds_of
 from hotfolder.core.times import utc
 from hotfolder.errors import AlreadyRunning, HotfolderError, UsageError
@@ -138,9 +139,8 @@ def waited_for(reader: Reader, layout: Layout, files: Sequence[Path]) -> Meant:
             drops = {drop_id for drop_id in placed if reader.open_jobs_of_drop(drop_id)}
         images = [image["image_id"] for name in names if (image := reader.image_by_path(name)) is not None]
         jobs = [] if drops else [job for image_id in images for job in reader.open_jobs_of_image(image_id)]
-        if not drops and not jobs and any((layout.root / name).is_dir() for name in names):
-            raise UsageError(f"{file} is a folder", "name the files of it that you mean")
         if not drops and not jobs:
+            check_no_folder(file, (layout.root / name for name in names))
             if any(name.startswith(f"{INBOX}/") and (layout.root / name).is_file() for name in names):
                 raise UsageError(
                     f"{file} is not taken yet, so no job of it waits",

@@ -9,6 +9,7 @@ from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
+from hotfolder.cli.finding import check_no_folder
 from hotfolder.cli.queue import ask, later, not_refused, relative_names
 from hotfolder.core import naming
 from hotfolder.errors import ExitCode, UsageError
@@ -65,9 +66,8 @@ def _meant(layout: Layout, files: Sequence[Path], failed: Sequence[dict[str, Any
             for name in relative_names(layout, file)
             for drop_id, jobs in by_name.get(name, {}).items()
         }
-        if not drops and any((layout.root / name).is_dir() for name in relative_names(layout, file)):
-            raise UsageError(f"{file} is a folder", "name the files of it that you mean, or say --all")
         if not drops:
+            check_no_folder(file, (layout.root / name for name in relative_names(layout, file)), ", or say --all")
             raise UsageError(
                 f"nothing that failed is called {file}", "name a file of failed/; see: hotfolder status"
             )

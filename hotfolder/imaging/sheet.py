@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from hotfolder.errors import HotfolderError, Vanished
 from hotfolder.files.regular import Opens, open_regular
+from hotfolder.files.signed_png import is_signed, signed
 from hotfolder.imaging.decode import decode
 from hotfolder.imaging.lettering import font_for, plain, shortened
 from hotfolder.printable import printable
@@ -115,20 +115,12 @@ def draw_sheet(
 
 def as_png(sheet: Image.Image) -> bytes:
     """The file, which says that it is a sheet."""
-    said = PngImagePlugin.PngInfo()
-    said.add_text("Software", SOFTWARE)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=said)
-    return buffer.getvalue()
+    return signed(sheet, SOFTWARE)
 
 
 def is_sheet(path: Path) -> bool:
     """Whether a file is a sheet that was drawn here."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return bool(image.info.get("Software") == SOFTWARE)
-    except (OSError, ValueError, SyntaxError):
-        return False
+    return is_signed(path, SOFTWARE)
 
 
 def _height_of(section: Section, columns: int, row: int) -> int:

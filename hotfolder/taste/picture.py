@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
 
 from hotfolder.files.beneath import Beneath
+from hotfolder.files.signed_png import is_signed, signed
 from hotfolder.taste.learning import Threshold
 from hotfolder.taste.training import Trained
 
@@ -82,11 +82,7 @@ def lines(spread: Spread) -> list[str]:
 
 def is_drawn(path: Path) -> bool:
     """Whether a file is a picture that was drawn here."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return bool(image.info.get("Software") == _SOFTWARE)
-    except (OSError, ValueError, SyntaxError):
-        return False
+    return is_signed(path, _SOFTWARE)
 
 
 def draw(spread: Spread, path: Path) -> None:
@@ -121,8 +117,5 @@ def draw(spread: Spread, path: Path) -> None:
         told += f", you from {spread.own.at:.2f} (blue; 90 %: {spread.own.lowest:.2f} to {spread.own.highest:.2f})"
     pen.text((_MARGIN, 12), told, fill=_INK, font=font if len(told) < 90 else small)
     pen.text((_MARGIN, _HEIGHT - 26), "kept: green; rejected: red", fill=_FAINT, font=small)
-    data, said = io.BytesIO(), PngImagePlugin.PngInfo()
-    said.add_text("Software", _SOFTWARE)
-    image.save(data, "PNG", pnginfo=said)
     with Beneath(path.absolute().parent) as folder:
-        folder.write(path.name, data.getvalue())
+        folder.write(path.name, signed(image, _SOFTWARE))
