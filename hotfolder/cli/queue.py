@@ -179,13 +179,8 @@ def run_resume(given: Path | None, *, as_json: bool) -> None:
         sys.stdout.write(later(layout))
     else:
         still = answer.get("paused")
-        what = (
-            "it was not paused by you"
-            if not answer["was_paused"]
-            else "your pause is over"
-            if still
-            else "it goes on"
-        )
+        over = "your pause is over" if still else "it goes on"
+        what = over if answer["was_paused"] else "it was not paused by you"
         sys.stdout.write(f"{what}; it waits: {printable(still)}\n" if still else f"{what}\n")
 
 
