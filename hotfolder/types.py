@@ -435,12 +435,6 @@ class Outcome:
     error: ErrorInfo | None = None
 
     @property
-    def megapixels(self) -> float:
-        """Of the picture that was read, or drawn; 0: not known."""
-        picture = self.source or self.staged
-        return picture.width * picture.height / 1e6 if picture else 0.0
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know though all went well."""
         return (self.source.notes if self.source else ()) + (self.staged.notes if self.staged else ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hotfolder.core.drawing import Drawing
 from hotfolder.core.pace import Pace
 from hotfolder.types import Kind
 
@@ -27,6 +28,9 @@ class OpenJobs:
     try_number: int = 1
     sized: int = 0  # of how many of them the picture's size is known
     megapixels: float = 0.0  # of the pictures of those
+    drawing: Drawing | None = None  # what their prompts say of it, of those that are drawn, or were
+    usual_megapixels: float | None = None  # of one whose prompt leaves it to the model, as far as that is known
+    steps: float | None = 1.0  # how often each of them is gone through when it is drawn; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Expected:
     """Jobs of a kind that wait, and that will follow."""
 
     jobs: float = 0.0
-    megapixels: float = 0.0  # of those whose size is known, or foreseen
+    megapixels: float = 0.0  # of those whose size is known, or foreseen; drawn ones once for each step
     unsized: float = 0.0  # how many of the jobs are not among those
 
     def add(self, jobs: float, each: float | None) -> None:
@@ -69,7 +73,7 @@ class Expected:
             self.megapixels += jobs * each
 
     def seconds(self, pace: Pace) -> float:
-        """Where a size is not known, it is taken to be as it was lately."""
+        """Where a size, or the number of steps, is not known, the work is taken to be as it was lately."""
         work = pace.seconds(self.jobs, self.megapixels + self.unsized * pace.megapixels)
         return work + pace.load_seconds * min(1.0, self.jobs)
 
@@ -126,7 +130,8 @@ def expected_jobs(waiting: Iterable[OpenJobs], shares: Shares, max_attempts: int
             further = 0.0
         judged = jobs.count + further
         enlarged = judged * (shares.enlarged_drawn if is_drawn else shares.enlarged_dropped)
-        found[Kind.GENERATE].add(further + (jobs.count if jobs.kind is Kind.GENERATE else 0), each)
+        drawn = None if each is None or jobs.steps is None else each * jobs.steps
+        found[Kind.GENERATE].add(further + (jobs.count if jobs.kind is Kind.GENERATE else 0), drawn)
         found[Kind.SCORE].add(judged, each)
         found[Kind.SCORE].add(enlarged, larger)
         found[Kind.UPSCALE].add(enlarged, each)
@@ -142,6 +147,8 @@ def _size(jobs: OpenJobs, shares: Shares) -> float | None:
     usual = shares.drawn if _is_drawn(jobs) else shares.dropped
     if jobs.kind is Kind.UPSCALE:  # dropped to be enlarged: others than those dropped to be judged
         usual = None
+    if usual is None:
+        usual = jobs.usual_megapixels
     if jobs.sized and usual is None:
         usual = jobs.megapixels / jobs.sized
     return None if usual is None else (jobs.megapixels + (jobs.count - jobs.sized) * usual) / jobs.count

@@ -70,6 +70,7 @@ class Family:
     grid: int = 16  # both sides are multiples of it
     bins: bool = False  # draws the nearest size that it was trained at, and resizes
     fixed_area: bool = False  # draws about its default number of pixels, whatever is asked
+    fixed_steps: bool = False  # draws in its default number of steps, whatever is asked
     together: Together = Together.ANY
     samplers: bool = False  # whether others than its own may be used
     picture: Picture = Picture.NO
@@ -163,6 +164,7 @@ _EVERY = (
         "qwen-image-2.1-turbo", "Qwen-Image-2.1-Turbo", "QwenImage21Pipeline", "Qwen/Qwen-Image-2.1-Turbo",
         _size(1024, 8, 1.0), (Mark(_INDEX, "sample_sigmas", ...),), argument="true_cfg_scale", no_negative=" ",
         grid=32, together=Together.EQUAL_LENGTH, picture=Picture.REFERENCE, tokenizer="processor",
+        fixed_steps=True,
     ),
     Family(
         "qwen-image-2.1", "Qwen-Image-2.1", "QwenImage21Pipeline", "Qwen/Qwen-Image-2.1", _size(1024, 40, 1.0),

@@ -1,8 +1,8 @@
-"""How long work takes, learned while it is done: seconds for each job, and for each megapixel of its picture.
+"""How long work takes, learned while it is done: seconds for each job, and for each megapixel that is worked.
 
 A large photograph takes a hundred times as long to enlarge as a small drawing, and with a small model nothing but the
 pixels counts; with a large one that looks at 224 pixels whatever the picture, nothing but the number of jobs. Which it
-is, is learned, too.
+is, is learned, too. A picture that is drawn is gone through in each step: its megapixels count once for each of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _ONE_BY_ONE = 0.1
 #: What passes between two batches belongs to the first, whose results are put into their places; but no more seconds
 #: than that: then the line was paused.
 _LONGEST_GAP = 10.0
-#: As long as so many megapixels takes a job beside its own: a guess, until pictures of other sizes tell better.
+#: As long as so many megapixels takes a job beside its own: a guess, until pictures of other sizes tell better, or
+#: other numbers of steps.
 _BESIDE = {Kind.GENERATE: 0.05, Kind.SCORE: 1.0, Kind.UPSCALE: 0.005}
 #: What that can come to: beyond it, only the jobs count, or only the megapixels.
 _LEAST_BESIDE, _MOST_BESIDE = 1e-3, 1e3
@@ -32,7 +33,7 @@ _ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long jobs of a kind take."""
+    """How long jobs of a kind take. Megapixels of what is drawn count once for each step."""
 
     per_job: float  # seconds, whatever the size of its picture
     load_seconds: float = 0.0  # that its model still takes before the first of them
@@ -54,7 +55,7 @@ class Work:
     """What was done, and how long it took."""
 
     jobs: float = 0.0  # that have ended
-    megapixels: float = 0.0  # of their pictures
+    megapixels: float = 0.0  # of their pictures; of those that were drawn, once for each step
     seconds: float = 0.0
 
     def add(self, jobs: float, megapixels: float, seconds: float) -> None:
@@ -163,12 +164,14 @@ class Rates:
         self._since = 0.0  # the last event
         self._is_loading = False
         self._left = 0  # jobs of the batch in work that have not ended
+        self._megapixels_left: float | None = None  # of those, where it is known
 
-    def begin(self, kind: Kind, jobs: int, now: float) -> None:
-        """A batch goes to the executor."""
+    def begin(self, kind: Kind, jobs: int, now: float, megapixels: float | None = None) -> None:
+        """A batch goes to the executor, whose pictures have so many megapixels together; None: not known."""
         if self._kind is not None and now - self._since <= _LONGEST_GAP:
             self._spend(now)
-        self._kind, self._since, self._left, self._is_over = kind, now, jobs, False
+        self._kind, self._since, self._is_over = kind, now, False
+        self._left, self._megapixels_left = jobs, megapixels
         self._is_loading = self._is_first = kind not in self._loaded
         if self._is_first:
             self._first[kind] = _First()
@@ -192,6 +195,8 @@ class Rates:
                 self._loaded.add(self._kind)
             work = self._work(self._kind)
             self._spend(now, 1, megapixels or (work.megapixels / work.jobs if work.jobs else 0.0))
+            if self._megapixels_left is not None:  # as if those of a batch were alike
+                self._megapixels_left -= self._megapixels_left / max(1, self._left)
             self._left = max(0, self._left - 1)
 
     def over(self, now: float) -> None:
@@ -270,5 +275,10 @@ class Rates:
         pace = paces.get(self._kind) if self._kind is not None and not self._is_over else None
         if pace is None:
             return 0.0
-        most = pace.load_seconds if self._is_loading else self._left * pace.seconds_per_job
+        if self._is_loading:
+            most = pace.load_seconds
+        elif self._megapixels_left is None:
+            most = self._left * pace.seconds_per_job
+        else:
+            most = pace.seconds(self._left, self._megapixels_left)
         return min(now - self._since, most)

@@ -67,11 +67,11 @@ class DeviceWork:
         self.unwanted_at = None
         self.turns.begin(group, now, goes_first=goes_first)
 
-    def submitted(self) -> None:
-        """The executor has taken it."""
+    def submitted(self, megapixels: float | None) -> None:
+        """The executor has taken it, with so many megapixels to be worked; None: not known."""
         assert self.group is not None
         now = time.monotonic()
-        self.rates.begin(self.group[0], len(self.jobs), now)
+        self.rates.begin(self.group[0], len(self.jobs), now, megapixels)
         self.heartbeat.begin(self.group, now)
 
     def is_further(self, done: Done) -> bool:
@@ -99,8 +99,8 @@ class DeviceWork:
                 self.holds[self.group[0]] = self.group[1]
 
     def ended(self, *, counts: bool, megapixels: float = 0.0) -> None:
-        """A job of the batch has ended; `counts`: its time tells how fast the device is with a picture of so many
-        `megapixels` (0: not known)."""
+        """A job of the batch has ended; `counts`: its time tells how fast the device is with so many `megapixels` (0:
+        not known)."""
         self._moved_at = time.monotonic()
         if counts:
             self.rates.ended(self._moved_at, megapixels)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.settings import Settings
+from hotfolder.core.drawing import megapixels_worked
 from hotfolder.daemon.blame import Blame, Lost
 from hotfolder.daemon.choice import Choice, Chosen
 from hotfolder.daemon.device_work import DeviceWork
 from hotfolder.daemon.devices import Devices
+from hotfolder.daemon.drawings import Drawings
 from hotfolder.daemon.items import item_of
 from hotfolder.daemon.sources import Sources
 from hotfolder.daemon.taking_back import TakenBack, to_take_back
@@ -63,6 +65,7 @@ class Dispatcher:
         executor: Executor,
         guard: Guard,
         sources: Sources,
+        drawings: Drawings,
     ) -> None:
         self._layout = layout
         self._settings = settings
@@ -70,6 +73,7 @@ class Dispatcher:
         self._executor = executor
         self._guard = guard
         self._sources = sources
+        self._drawings = drawings
         self.devices = Devices(executor, settings, layout.drained)
         self._blame = Blame(settings, self.devices)
         self._choice = Choice(settings, ledger, self.devices)
@@ -216,7 +220,7 @@ class Dispatcher:
                 raise
             self.devices.set_aside(work, error.message)
         else:
-            work.submitted()
+            work.submitted(self._drawings.megapixels(jobs))
 
     def _is_wanted(self, job: Job, drop: Drop | None, now: float) -> bool:
         """Whether the dropped file that asks for the job is still what was taken."""
@@ -326,7 +330,7 @@ class Dispatcher:
     def _come_to(self, work: DeviceWork, job: Job, outcome: Outcome) -> None:
         """What a job has come to; where that is the device's fault, and there are others, it goes back."""
         error = outcome.error
-        work.ended(counts=not self._blame.is_of_device(error), megapixels=outcome.megapixels)
+        work.ended(counts=not self._blame.is_of_device(error), megapixels=megapixels_worked(outcome))
         if error is None:
             self.devices.worked(work)
         elif error.kind == DeviceLost.kind:

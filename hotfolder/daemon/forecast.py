@@ -10,6 +10,7 @@ from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.estimate import Judged, Shares, expected_jobs, seconds_left, shares
 from hotfolder.core.pace import Pace, pace_of_batches
 from hotfolder.daemon.devices import Devices
+from hotfolder.daemon.drawings import Drawings
 from hotfolder.ledger.lately import JudgedLately
 from hotfolder.ledger.ledger import Ledger
 from hotfolder.types import Kind, Role
@@ -31,11 +32,14 @@ class Left:
 class Forecast:
     """Of the jobs that the ledger has. Files that are not taken yet are not foreseen."""
 
-    def __init__(self, settings: FolderSettings, ledger: Ledger, devices: Devices, started_at: float) -> None:
+    def __init__(
+        self, settings: FolderSettings, ledger: Ledger, devices: Devices, drawings: Drawings, started_at: float
+    ) -> None:
         """`started_at` is when this run began, in seconds since the epoch."""
         self._settings = settings
         self._ledger = ledger
         self._devices = devices
+        self._drawings = drawings
         self._started_at = started_at
         self._earlier: Mapping[Kind, Pace] | None = None
         self._found, self._found_at, self._next = Left(), 0.0, float("-inf")
@@ -61,15 +65,18 @@ class Forecast:
         if self._earlier is None:
             paces = {kind: pace_of_batches(kind, lately.batches(kind)) for kind in Kind}
             self._earlier = {kind: pace for kind, pace in paces.items() if pace is not None}
-        expected = expected_jobs(lately.waiting(), self._shares(), gate.max_attempts)
+        judged = lately.judged()
+        self._drawings.learn(judged)
+        waiting = map(self._drawings.known, lately.waiting())
+        expected = expected_jobs(waiting, self._shares(judged), gate.max_attempts)
         known = self._devices.paces(self._earlier)
         seconds = seconds_left(expected, known)
         if seconds is not None:
             seconds = max(0.0, seconds - self._devices.spent(known, now))
         self._found, self._found_at = Left(sum(each.jobs for each in expected.values()), seconds), now
 
-    def _shares(self) -> Shares:
-        judged, found = self._ledger.lately.judged(), []
+    def _shares(self, judged: Sequence[JudgedLately]) -> Shares:
+        found = []
         drawn = [each for each in judged if each.role is Role.GENERATED]
         dropped = [each for each in judged if each.role is not Role.GENERATED]
         for each in (*self._of_this_run(drawn), *self._of_this_run(dropped)):

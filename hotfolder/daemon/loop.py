@@ -151,7 +151,8 @@ class Daemon:
         layout, settings = self._layout, self._settings
         tidy(layout, settings.of_root)
         self._parts = parts = Parts.made(layout, settings, ledger, self._executor, self._clock)
-        self._forecast = Forecast(settings, ledger, parts.dispatcher.devices, self._started_at)
+        devices = parts.dispatcher.devices
+        self._forecast = Forecast(settings, ledger, devices, parts.drawings, self._started_at)
         self._scans = scans = Scans(layout, settings, ledger, parts, self._wake)
         self._line = Line(settings, ledger, parts, scans, self._reporter, self._wake, self._stopping)
         self._is_open = True

@@ -10,6 +10,7 @@ from hotfolder.daemon.commands import Commands
 from hotfolder.daemon.companions import Companions
 from hotfolder.daemon.completion import Completion
 from hotfolder.daemon.dispatcher import Dispatcher
+from hotfolder.daemon.drawings import Drawings
 from hotfolder.daemon.enlarging import Enlarging
 from hotfolder.daemon.given_stars import GivenStars
 from hotfolder.daemon.intake import Intake
@@ -39,6 +40,7 @@ class Parts:
     pauses: Pauses
     intake: Intake
     dispatcher: Dispatcher
+    drawings: Drawings
     outbox: Outbox
     completion: Completion
     results: Results
@@ -60,7 +62,8 @@ class Parts:
         guard = Guard(layout, [layout.lock, *database_files(layout.database)])
         sources, companions = Sources(layout, ledger), Companions(layout, ledger)
         pauses = Pauses(layout.hold, settings, clock)
-        dispatcher = Dispatcher(layout, settings, ledger, executor, guard, sources)
+        drawings = Drawings(settings)
+        dispatcher = Dispatcher(layout, settings, ledger, executor, guard, sources, drawings)
         outbox = Outbox(layout, settings, ledger, guard, sources, companions, clock)
         results = Results(layout, settings, ledger, outbox, sources)
         completion = Completion(layout, settings, ledger, router, guard, sources, outbox, results, clock)
@@ -77,6 +80,7 @@ class Parts:
             pauses=pauses,
             intake=Intake(layout, settings, ledger, router, guard, sources, companions),
             dispatcher=dispatcher,
+            drawings=drawings,
             outbox=outbox,
             completion=completion,
             results=results,

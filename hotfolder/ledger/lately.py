@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 
+from hotfolder.core.drawing import Drawing
 from hotfolder.core.estimate import OpenJobs
 from hotfolder.core.pace import Work
 from hotfolder.ledger.database import Database
@@ -23,6 +25,8 @@ class JudgedLately:
     at: float  # seconds since the epoch
     megapixels: float
     enlarged_megapixels: float | None  # of what was made of it last
+    model: str | None  # that drew it
+    steps: float | None  # in which it was drawn; None: it was not, or that is not known
 
 
 class Lately:
@@ -42,6 +46,7 @@ class Lately:
                 try_number=row["try_number"],
                 sized=row["sized"],
                 megapixels=row["megapixels"],
+                drawing=_drawing(row),
             )
             for row in self._database.run("open_sorts").rows
         ]
@@ -52,6 +57,7 @@ class Lately:
             JudgedLately(
                 row["source_file"], Role(row["role"]), row["score"], row["try_number"], bool(row["is_of_set"]),
                 bool(row["is_enlarged"]), row["finished_at"], row["megapixels"], row["enlarged_megapixels"],
+                row["model"], row["steps"],
             )
             for row in self._database.run("judged_lately").rows
         ]  # fmt: skip
@@ -60,3 +66,9 @@ class Lately:
         """The last batches of a kind that ended well."""
         rows = self._database.run("batches_lately", kind=kind).rows
         return [Work(row["jobs"], row["megapixels"], row["seconds"]) for row in rows]
+
+
+def _drawing(row: sqlite3.Row) -> Drawing | None:
+    if row["model"] is None:
+        return None
+    return Drawing(row["model"], row["steps"], row["strength"], bool(row["has_init_image"]))

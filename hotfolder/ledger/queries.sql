@@ -538,15 +538,20 @@ FROM (SELECT kind, count(*) AS jobs, max(finished_at) - started_at AS seconds FR
 GROUP BY kind;
 
 -- name: open_sorts
--- What waits or is in work, by what may follow from it; and how large the pictures are, where that is known.
-SELECT kind, is_measure, has_params, is_of_set, is_of_image, try_number, count(*) AS jobs,
-    count(pixels) AS sized, coalesce(sum(pixels), 0) / 1e6 AS megapixels
+-- What waits or is in work, by what may follow from it, and by how it is drawn, or was; and how large the pictures are,
+-- where that is known.
+SELECT kind, is_measure, has_params, is_of_set, is_of_image, try_number, model, steps, strength, has_init_image,
+    count(*) AS jobs, count(pixels) AS sized, coalesce(sum(pixels), 0) / 1e6 AS megapixels
 FROM (SELECT jobs.kind, coalesce(jobs.purpose = 'measure', 0) AS is_measure, jobs.params != '{}' AS has_params,
           jobs.set_number IS NOT NULL AS is_of_set, jobs.image_id IS NOT NULL AS is_of_image, jobs.try_number,
+          CASE WHEN jobs.kind = 'generate' THEN jobs.model
+              WHEN jobs.kind = 'score' AND jobs.params != '{}' THEN images.model END AS model,
+          jobs.params ->> 'steps' AS steps, jobs.params ->> 'strength' AS strength,
+          jobs.params ->> 'init_image' IS NOT NULL AS has_init_image,
           CASE jobs.kind WHEN 'generate' THEN jobs.params ->> 'width' * (jobs.params ->> 'height')
               ELSE images.width * images.height END AS pixels
       FROM jobs LEFT JOIN images ON images.id = jobs.image_id WHERE jobs.state IN ('queued', 'running'))
-GROUP BY 1, 2, 3, 4, 5, 6;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 
 -- name: judged_lately
 -- Images that the gate has judged, the newest first, and whether they were enlarged, or are to be: so many that were drawn,
@@ -554,12 +559,14 @@ GROUP BY 1, 2, 3, 4, 5, 6;
 -- the image that it made.
 WITH last AS (
     SELECT jobs.id AS job_id, jobs.source_file, jobs.try_number, jobs.set_number IS NOT NULL AS is_of_set,
-        jobs.finished_at, images.id, images.role, images.score, images.width * images.height / 1e6 AS megapixels
+        jobs.finished_at, images.id, images.role, images.score, images.width * images.height / 1e6 AS megapixels,
+        images.model, images.settings
     FROM jobs JOIN images ON images.id = jobs.image_id
     WHERE jobs.kind = 'score' AND jobs.state = 'done' AND jobs.purpose = 'judge' AND images.score IS NOT NULL
     ORDER BY jobs.id DESC LIMIT 2000),
 counted AS (SELECT *, row_number() OVER (PARTITION BY role ORDER BY job_id DESC) AS number FROM last)
-SELECT source_file, try_number, is_of_set, finished_at, role, score, megapixels,
+SELECT source_file, try_number, is_of_set, finished_at, role, score, megapixels, model,
+    CASE role WHEN 'generated' THEN settings ->> 'steps' * coalesce(settings ->> 'strength', 1) END AS steps,
     EXISTS (SELECT 1 FROM jobs AS next WHERE next.image_id = counted.id AND next.kind = 'upscale')
         OR EXISTS (SELECT 1 FROM images AS larger WHERE larger.parent_id = counted.id) AS is_enlarged,
     (SELECT larger.width * larger.height / 1e6 FROM images AS larger WHERE larger.parent_id = counted.id
@@ -568,10 +575,11 @@ FROM counted WHERE number <= 200 ORDER BY job_id DESC;
 
 -- name: batches_lately
 -- The last batches of a kind that ended well: what was claimed together has the same start. The picture is the one that
--- was drawn, judged or enlarged.
+-- was drawn, judged or enlarged; one that was drawn counts once for each step.
 SELECT count(*) AS jobs, coalesce(sum(pixels), 0) / 1e6 AS megapixels, max(finished_at) - started_at AS seconds
 FROM (SELECT jobs.started_at, jobs.finished_at,
-          coalesce(originals.width * originals.height, images.width * images.height) AS pixels
+          coalesce(originals.width * originals.height, images.width * images.height) * CASE jobs.kind WHEN 'generate'
+              THEN images.settings ->> 'steps' * coalesce(images.settings ->> 'strength', 1) ELSE 1 END AS pixels
       FROM jobs LEFT JOIN images ON images.id = jobs.image_id
       LEFT JOIN images AS originals ON originals.id = images.parent_id AND jobs.kind = 'upscale'
       WHERE jobs.kind = :kind AND jobs.state = 'done' AND jobs.started_at IS NOT NULL

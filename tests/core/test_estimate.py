@@ -90,6 +90,23 @@ def test_sizes_are_known_learned_or_open() -> None:
     assert Expected(10, 40, 0).seconds(Pace(0.5, 3.0, 2.0, megapixels=1.5)) == pytest.approx(5 + 80 + 3)
 
 
+def test_steps_count_for_what_is_drawn_and_drawn_again_and_for_nothing_else() -> None:
+    told = Shares(1.0, 0.0, 0.0, drawn=1.0)
+
+    def of(*waiting: OpenJobs) -> dict[Kind, tuple[float, float, float]]:
+        found = expected_jobs(waiting, told, 2)
+        return {kind: (each.jobs, each.megapixels, each.unsized) for kind, each in found.items() if each.jobs}
+
+    assert of(OpenJobs(DRAW, 10, steps=50.0)) == {DRAW: (20, 20 * 50, 0), JUDGE: (20, 20, 0)}
+    assert of(OpenJobs(JUDGE, 3, is_drawn=True, steps=4.0)) == {DRAW: (3, 3 * 4, 0), JUDGE: (6, 6, 0)}
+    # What was drawn lately tells more of sizes than what the model would draw by itself.
+    assert of(OpenJobs(DRAW, 1, usual_megapixels=9.0, steps=4.0))[DRAW] == (2, 2 * 4, 0)
+    few = expected_jobs([OpenJobs(DRAW, 3, sized=1, megapixels=1.0, usual_megapixels=2.0, steps=4.0)], Shares(), 1)
+    assert (few[DRAW].megapixels, few[DRAW].unsized) == ((1 + 2 * 2) * 4, 0)
+    # Nobody knows how many: as they were lately.
+    assert of(OpenJobs(DRAW, 10, steps=None)) == {DRAW: (20, 0, 20), JUDGE: (20, 20, 0)}
+
+
 def test_what_is_left_is_the_work_and_the_loading_of_models() -> None:
     paces = {DRAW: Pace(2.0), JUDGE: Pace(0.5, load_seconds=10.0)}
     known = {DRAW: Expected(10.0), JUDGE: Expected(4.0), ENLARGE: Expected()}

@@ -167,6 +167,40 @@ def test_the_first_job_that_warms_the_model_up_is_left_out_with_its_picture() ->
     assert (pace.seconds_per_job, pace.megapixels) == (pytest.approx(1.0), pytest.approx(1.0))
 
 
+def _draw(rates: Rates, now: float, megapixels: float, jobs: int = 4) -> float:
+    """Half a second for each picture, and a tenth for each megapixel in each step."""
+    rates.begin(DRAW, jobs, now, jobs * megapixels)
+    rates.working(now)
+    for _ in range(jobs):
+        now += 0.5 + 0.1 * megapixels
+        rates.ended(now, megapixels)
+    rates.over(now)
+    return now
+
+
+def test_what_is_drawn_in_many_steps_is_foreseen_by_what_was_drawn_in_few() -> None:
+    rates = Rates()
+    now = _draw(rates, 0.0, 4.0)
+    for steps in (4.0, 50.0) * 10:
+        now = _draw(rates, now, steps)
+        pace = rates.paces({})[DRAW]
+    assert pace.seconds(1, 4.0) == pytest.approx(0.9, rel=0.15)
+    assert pace.seconds(1, 50.0) == pytest.approx(5.5, rel=0.05)
+
+
+def test_of_a_long_batch_in_work_more_has_been_had_already() -> None:
+    rates = Rates()
+    now = _draw(rates, _draw(rates, 0.0, 4.0), 4.0)
+    paces = {DRAW: Pace(0.5, 0.0, 0.1, 4.0)}
+    rates.begin(DRAW, 4, now, 4 * 50.0)
+    assert rates.spent(paces, now + 10.0) == pytest.approx(10.0)
+    rates.ended(now + 12.0, 50.0)
+    assert rates.spent(paces, now + 100.0) == pytest.approx(3 * 5.5)  # no more than what is left of it
+    rates.over(now + 100.0)
+    rates.begin(DRAW, 4, now + 100.0)  # nobody knows how many steps
+    assert rates.spent(paces, now + 200.0) == pytest.approx(4 * 0.9)
+
+
 def test_a_job_of_which_no_size_is_known_is_taken_for_one_like_the_others() -> None:
     rates = Rates()
     now = _enlarge(rates, 0.0, 0.08, 0.1)

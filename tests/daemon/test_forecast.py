@@ -66,6 +66,37 @@ def test_it_reckons_with_scores_new_tries_and_enlargements(
     check_consistent(layout)
 
 
+def test_it_knows_of_many_steps_while_few_were_all_that_was_asked_for(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the prompt, the model and the folder: most of the time is for what has the most steps, which comes last."""
+    own_time = OwnTime(monkeypatch)
+
+    def work(kind: Kind, item: Item) -> float:
+        seconds = 0.2 + 0.1 * (item.params.get("steps") or 8) if kind is Kind.GENERATE else 0.001
+        own_time.sleep(seconds)
+        return 6.6
+
+    inbox = layout.inbox(Kind.GENERATE)
+    (inbox / "a.txt").write_text("\n".join(f"a cat --seed {n} --steps 2" for n in range(16)))
+    (inbox / "b.txt").write_text("\n".join(f"a dog --seed {n}" for n in range(8)))  # 8 steps, as the model has it
+    (inbox / "slow").mkdir()
+    (inbox / "slow" / "hotfolder.toml").write_text("[generate]\nsteps = 60\n")
+    (inbox / "slow" / "c.txt").write_text("\n".join(f"a fox --seed {n}" for n in range(8)))
+    said: list[tuple[float, Snapshot]] = []
+    wanted = settings(
+        layout, GENERATE__BATCH_SIZE="4", GATE__UPSCALE="never", GENERATE__WIDTH="128", GENERATE__HEIGHT="128"
+    )
+    show = lambda snapshot: said.append((own_time.now, snapshot))  # noqa: E731
+    Daemon(layout.root, wanted, ScriptedExecutor(work), clock=own_time.wall, show=show).run(once=True)
+    ended = said[-1][0]
+    known = [(at, told.left_seconds) for at, told in said if told.left_seconds is not None]
+    early = [(left, ended - at) for at, left in known if ended - at > 50]
+    assert len(early) >= 3
+    for left, true in early:
+        assert 0.7 <= left / true <= 1.4, (left, true)
+
+
 def test_where_nothing_waits_nothing_is_foretold(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[Snapshot] = []
     working_daemon(layout, said.append, OwnTime(monkeypatch)).run(once=True)

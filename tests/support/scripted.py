@@ -66,8 +66,9 @@ class ScriptedExecutor(StandInExecutor):
             return Outcome(item.job_id, item.claim, error=answer.info())
         if kind is Kind.GENERATE:
             seed = item.params["seed"]
-            image = Image.new("RGB", (8, 8), (seed % 256, seed // 256 % 256, seed // 65536 % 256))
-            settings = {**item.params, "sampler": "none"}
+            size = item.params.get("width") or 8, item.params.get("height") or 8
+            image = Image.new("RGB", size, (seed % 256, seed // 256 % 256, seed // 65536 % 256))
+            settings = {"steps": 8, **item.params, "sampler": "none"}
             staged = stage(image, Path(item.staging), "output", "png", settings=settings)
             return Outcome(item.job_id, item.claim, staged=staged)
         assert item.source is not None

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hotfolder.core.drawing import strength_of
 from hotfolder.core.families import Family, Picture
 from hotfolder.engines.generation.picture import init_image
 from hotfolder.engines.sources import opener_below
 from hotfolder.errors import BadInput
 from hotfolder.types import RunnerSettings
-
-#: How much of an init-image is drawn anew unless it is said: what the Stable Diffusion web UI begins with.
-_STRENGTH = 0.75
 
 
 def asked_of(
@@ -45,7 +43,7 @@ def asked_of(
         )
     asked["picture"], (asked["width"], asked["height"]) = picture, picture.size
     if family.picture is not Picture.REFERENCE:
-        strength = float(params.get("strength") or defaults.get("strength") or _STRENGTH)
+        strength = strength_of(params.get("strength"), defaults)
         _check_strength(family, asked["steps"], strength)
         asked["strength"] = strength
     return asked
