@@ -1,4 +1,15 @@
--- Every query of the ledger. Each is found by its name; times are seconds since the epoch.
+-- Every query of the ledger. Each is found by its name; times are seconds since the epoch. A part stands in the queries in
+-- which its name is, in braces: so a rule that several need is written once.
+
+-- part: is_of_best
+-- Whether a row of `images` is of a set of which the best are kept.
+(images.role = 'generated' AND EXISTS (
+    SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
+      AND json_extract(jobs.params, '$.best_of') IS NOT NULL))
+
+-- part: stars_of_person
+-- Those that a person gave a row of `images`; null where nobody did.
+CASE WHEN substr(images.rated, 1, 1) = '*' THEN CAST(substr(images.rated, 2) AS INTEGER) END
 
 -- name: add_drop
 -- A file that is taken now.
@@ -766,9 +777,7 @@ WHERE id > :after AND role IN ('generated', 'dropped') AND gone_at IS NULL
   AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
-  AND NOT (role = 'generated' AND EXISTS (
-      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
-        AND json_extract(jobs.params, '$.best_of') IS NOT NULL))
+  AND NOT {is_of_best}
 ORDER BY id LIMIT :most;
 
 -- name: misplaced_counts
@@ -776,9 +785,7 @@ SELECT verdict, count(*) AS images FROM images
 WHERE role IN ('generated', 'dropped') AND gone_at IS NULL AND (:also_mine OR verdict_by IS NOT 'person')
   AND ((verdict = 'keep' AND score < :keep AND path LIKE 'keep/%')
     OR (verdict = 'reject' AND score >= :keep AND path LIKE 'reject/%'))
-  AND NOT (role = 'generated' AND EXISTS (
-      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
-        AND json_extract(jobs.params, '$.best_of') IS NOT NULL))
+  AND NOT {is_of_best}
 GROUP BY verdict;
 
 -- name: add_action
@@ -935,20 +942,16 @@ SELECT coalesce(max(changed), 0) AS changed FROM images WHERE changed > 0;
 -- Every image that is there, with what a grid has to know of it; `stars` are those that a person gave, `is_of_best`
 -- says that it is of a set of which the best are kept.
 SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder, substr(sha256, 1, 8) AS version,
-    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars,
-    role = 'generated' AND EXISTS (
-      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
-        AND json_extract(jobs.params, '$.best_of') IS NOT NULL) AS is_of_best
+    {stars_of_person} AS stars,
+    {is_of_best} AS is_of_best
 FROM images WHERE gone_at IS NULL ORDER BY id;
 
 -- name: changed_images
 -- The same of those that have changed since, also of what is gone.
 SELECT id, score, verdict, verdict_by, role, substr(path, 1, instr(path, '/') - 1) AS folder,
     substr(sha256, 1, 8) AS version,
-    CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER) END AS stars,
-    role = 'generated' AND EXISTS (
-      SELECT 1 FROM jobs WHERE jobs.id = images.job_id AND jobs.set_number IS NOT NULL
-        AND json_extract(jobs.params, '$.best_of') IS NOT NULL) AS is_of_best,
+    {stars_of_person} AS stars,
+    {is_of_best} AS is_of_best,
     gone_at IS NOT NULL AS is_gone, changed
 FROM images WHERE changed > 0 AND changed > :after ORDER BY changed LIMIT :most;
 
@@ -962,8 +965,8 @@ WHERE gone_at IS NULL
   AND (:by IS NULL OR verdict_by = :by)
   AND (:role IS NULL OR role = :role)
   AND (:lowest IS NULL OR score >= :lowest) AND (:highest IS NULL OR score <= :highest)
-  AND (:stars IS NULL OR CASE WHEN substr(rated, 1, 1) = '*' THEN CAST(substr(rated, 2) AS INTEGER)
-      WHEN score IS NOT NULL AND verdict = 'reject' THEN -1 ELSE CAST(score / 2 + 0.5 AS INTEGER) END = :stars)
+  AND (:stars IS NULL OR coalesce({stars_of_person}, CASE
+      WHEN score IS NOT NULL AND verdict = 'reject' THEN -1 ELSE CAST(score / 2 + 0.5 AS INTEGER) END) = :stars)
   AND (:model IS NULL OR model = :model) AND (:seed IS NULL OR seed = :seed)
   AND (:source IS NULL OR source_file = :source)
   AND (:below IS NULL OR substr(path, instr(path, '/') + 1, length(:below)) = :below)

@@ -7,7 +7,7 @@ import pytest
 
 from hotfolder.ledger.drops import Taken
 from hotfolder.ledger.ledger import Ledger
-from hotfolder.ledger.queries import queries
+from hotfolder.ledger.queries import queries, read
 from hotfolder.types import GenerateParams, Kind, NewJob, PromptSpec, Sighting
 
 #: Asked at the start, at a scan of the inboxes, or by a person: these may look through a table.
@@ -41,6 +41,22 @@ def test_looks_things_up(name, tmp_path):
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     scans = [step for step in plan if (found := re.match(r"SCAN (\w+)", step)) and found[1] in TABLES]
     assert not scans
+
+
+def test_a_part_stands_where_its_name_is_and_nowhere_by_itself():
+    text = """-- Of all.
+-- part: is_new
+-- A sentence with {braces}.
+(age < 3 AND kind != '{}')
+-- name: new
+-- Those.
+SELECT 1 FROM t WHERE {is_new} AND NOT {is_new};
+"""
+    rule = "(age < 3 AND kind != '{}')"
+    assert read(text) == {"new": f"\n-- Those.\nSELECT 1 FROM t WHERE {rule} AND NOT {rule};\n"}
+    with pytest.raises(KeyError, match="is_old"):
+        read(text.replace("NOT {is_new}", "{is_old}"))
+    assert not any(re.search(r"\{\w", sql) for sql in queries().values())
 
 
 def test_whose_turn_it_is_takes_no_longer_the_more_wait(tmp_path):
