@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
 
 from hotfolder.masking import masked
 from hotfolder.printable import printable
-from hotfolder.types import ErrorInfo, FailureClass
+from hotfolder.types import ErrorInfo, FailureClass, Place
 
 
 class ExitCode(IntEnum):
@@ -104,34 +103,6 @@ class BadInput(HotfolderError):
     failure = FailureClass.BAD_INPUT
 
 
-#: So many mistakes of one file are told; and so many are looked for.
-_TOLD, MOST_MISTAKES = 10, 100
-#: Where in a file a mistake is, as its message begins.
-_PLACE = re.compile(r"(?:(?!: ).)+?:(?:(?P<line>\d+):| (?P<prompt>prompt \d+)\b)")
-
-
-def together(mistakes: Sequence[PromptSyntax]) -> PromptSyntax:
-    """All mistakes of a file as one error; there is at least one."""
-    if len(mistakes) == 1:
-        return mistakes[0]
-    told = mistakes[:_TOLD]
-    more = f"; and {len(mistakes) - _TOLD} more mistakes" if len(mistakes) > _TOLD else ""
-    fixes = list(dict.fromkeys(mistake.fix for mistake in told))
-    if len(fixes) > 1:  # which of them mends what
-        fixes = list(dict.fromkeys(map(_fix_with_place, told)))
-    return PromptSyntax("; ".join(mistake.message for mistake in told) + more, "; ".join(fixes))
-
-
-def _fix_with_place(mistake: PromptSyntax) -> str:
-    """Of a mistake whose message begins with `name:line:` or `name: prompt 1`; without one, the fix alone."""
-    place = _PLACE.match(mistake.message)
-    if place is None:
-        return mistake.fix
-    at = f"line {place['line']}" if place["line"] else place["prompt"]
-    # Several of one line were put together before.
-    return mistake.fix if mistake.fix.startswith(f"{at}: ") else f"{at}: {mistake.fix}"
-
-
 class NotAnImage(BadInput):
     """No decoder recognises the file."""
 
@@ -175,9 +146,38 @@ class UnsupportedImage(BadInput):
 
 
 class PromptSyntax(BadInput):
-    """A prompt file was not understood."""
+    """A prompt file was not understood. The message begins with the place, where that is known."""
 
     kind = "prompt_syntax"
+
+    def __init__(self, message: str, fix: str = "", at: Place | None = None) -> None:
+        super().__init__(message if at is None else f"{at} {message}", fix)
+        self.at = at
+        self.mistakes: tuple[PromptSyntax, ...] = (self,)  # where it is several together: each of them
+
+
+#: So many mistakes of one file are told; and so many are looked for.
+_TOLD, MOST_MISTAKES = 10, 100
+
+
+def together(errors: Sequence[PromptSyntax]) -> PromptSyntax:
+    """All mistakes of a file as one error; there is at least one. Each fix says what it is of, where they differ."""
+    if len(errors) == 1:
+        return errors[0]
+    mistakes = tuple(mistake for error in errors for mistake in error.mistakes)
+    told = mistakes[:_TOLD]
+    more = f"; and {len(mistakes) - _TOLD} more mistakes" if len(mistakes) > _TOLD else ""
+    fixes = list(dict.fromkeys(mistake.fix for mistake in told))
+    if len(fixes) > 1:
+        fixes = list(dict.fromkeys(map(_fix_with_place, told)))
+    found = PromptSyntax("; ".join(mistake.message for mistake in told) + more, "; ".join(fixes))
+    found.mistakes = mistakes
+    return found
+
+
+def _fix_with_place(mistake: PromptSyntax) -> str:
+    where = mistake.at.in_file if mistake.at is not None else ""
+    return f"{where}: {mistake.fix}" if where else mistake.fix
 
 
 class Vanished(BadInput):

@@ -101,6 +101,27 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a prompt file something is; as a text, what a message about it begins with: 'p.txt:3:14:'."""
+
+    name: str  # the file's, or what else the prompt is called
+    line: int | None = None  # from 1
+    column: int | None = None  # from 1
+    prompt: int | None = None  # from 1, where prompts are told by their number
+
+    def __str__(self) -> str:
+        where = ":".join(str(each) for each in (self.name, self.line, self.column) if each is not None)
+        return f"{where}:" if self.prompt is None else f"{where}: prompt {self.prompt}:"
+
+    @property
+    def in_file(self) -> str:
+        """'line 3', or 'prompt 2'; empty for a file as a whole."""
+        if self.prompt is not None:
+            return f"prompt {self.prompt}"
+        return "" if self.line is None else f"line {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One look at one file in an inbox."""
 
@@ -142,7 +163,7 @@ class PromptSpec:
     prompt: str
     negative_prompt: str
     seed: int
-    line: int | None = None  # of the prompt file, counted from 1; None when it has a single prompt
+    line: int | None = None  # of the prompt file, or its number there, from 1; None when it has a single prompt
     model: str | None = None
     width: int | None = None  # pixels
     height: int | None = None

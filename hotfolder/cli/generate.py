@@ -24,7 +24,7 @@ from hotfolder.core import naming
 from hotfolder.core.batch_key import batch_key
 from hotfolder.core.best_of import best
 from hotfolder.core.gate import ALL_PRECISE
-from hotfolder.core.prompts import images_of, of_prompt, options_of, said
+from hotfolder.core.prompts import images_of, of_prompt, options_of, place_of, said
 from hotfolder.errors import ExitCode, HotfolderError, PromptSyntax, UsageError
 from hotfolder.executors.base import Executor
 from hotfolder.files.moves import fsync_folder
@@ -35,7 +35,7 @@ from hotfolder.printable import printable
 from hotfolder.prompt_files.checking import PromptCheck
 from hotfolder.prompt_files.reading import asks_for_images, draw_seed, read_specs, says_itself
 from hotfolder.prompt_files.wildcards import WildcardLists
-from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Progress, PromptSpec, Staged
+from hotfolder.types import ErrorInfo, Item, Kind, Outcome, Place, Progress, PromptSpec, Staged
 
 #: Characters of a prompt that its images are named by.
 _NAME = 40
@@ -121,9 +121,7 @@ def _wanted(root: Path | None, settings: Settings, prompts: Sequence[str], optio
     images: list[_Image] = []
     for text in prompts:
         is_file, specs = _specs_of(text, asked, lists, adapt=settings.generate.adapt)
-        placed = (
-            (f"{Path(text).name}:{spec.line}:" if is_file and spec.line else "the prompt:", spec) for spec in specs
-        )
+        placed = ((place_of(Path(text).name, spec) if is_file else Place("the prompt"), spec) for spec in specs)
         exact = ((where, replace(spec, exact=spec.exact or options.exact)) for where, spec in placed)
         for spec in check.all_completed(exact):
             if spec.until_kept is not None:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hotfolder.config.folder_settings import FolderSettings
+from hotfolder.core.prompts import place_of
 from hotfolder.daemon.last_read import LastRead
 from hotfolder.errors import EnvironmentTrouble, HotfolderError, PromptSyntax
 from hotfolder.files.beneath import open_below
@@ -60,7 +61,4 @@ class DropJobs:
             opens=partial(open_below, self._layout.root),
             adapt=settings.generate.adapt,
         )
-        several = len(specs) > 1
-        return check.all_completed(
-            (f"{name}:{spec.line or 1}:" if several else f"{name}:", spec) for spec in specs
-        )
+        return check.all_completed((place_of(name, spec), spec) for spec in specs)

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from hotfolder.core import naming
 from hotfolder.core.litter import ignored
 from hotfolder.core.pictures import PLAIN, RAW, ending_of
-from hotfolder.core.prompts import ENDINGS, parse
+from hotfolder.core.prompts import ENDINGS, parse, place_of
 from hotfolder.errors import HotfolderError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import is_full
@@ -66,7 +66,7 @@ async def prompt(request: Request) -> Response:
     def understood() -> int:
         specs = parse(_SHOWN_AS, text, draw_seed, WildcardLists(site.layout))
         check = PromptCheck(site.layout, site.settings.catalogue(), site.settings)
-        return len(check.all_completed((f"{_SHOWN_AS}:{spec.line or 1}:", spec) for spec in specs))
+        return len(check.all_completed((place_of(_SHOWN_AS, spec), spec) for spec in specs))
 
     try:
         count = await anyio.to_thread.run_sync(understood)

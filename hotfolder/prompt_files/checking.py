@@ -24,7 +24,7 @@ from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.models.entry import slug
 from hotfolder.models.registry import EMBEDDING, LORA, Catalogue, ModelSpec
 from hotfolder.prompt_files.adapting import Lookup, with_what_is_here, without_unused
-from hotfolder.types import Kind, PromptSpec
+from hotfolder.types import Kind, Place, PromptSpec
 
 
 class PromptCheck:
@@ -41,7 +41,7 @@ class PromptCheck:
         self._added: set[tuple[str, str]] = set()
         self._images: dict[str, str] = {}
 
-    def all_completed(self, specs: Iterable[tuple[str, PromptSpec]]) -> list[PromptSpec]:
+    def all_completed(self, specs: Iterable[tuple[Place, PromptSpec]]) -> list[PromptSpec]:
         """Each with its place, as `completed`. Raises PromptSyntax for all mistakes together."""
         found: list[PromptSpec] = []
         mistakes: list[PromptSyntax] = []
@@ -56,8 +56,8 @@ class PromptCheck:
             raise together(mistakes)
         return found
 
-    def completed(self, place: str, spec: PromptSpec) -> PromptSpec:
-        """The prompt with the configuration's defaults. Raises PromptSyntax, which begins with `place`."""
+    def completed(self, place: Place, spec: PromptSpec) -> PromptSpec:
+        """The prompt with the configuration's defaults. Raises PromptSyntax, which tells its `place`."""
         defaults = self._settings.generate
         try:
             spec = self._adapted(self._known(spec))
@@ -76,7 +76,7 @@ class PromptCheck:
         except HotfolderError as error:
             if self._layout is None and isinstance(error, ModelMissing):
                 raise
-            raise PromptSyntax(f"{place} {error.message}", error.fix) from None
+            raise PromptSyntax(error.message, error.fix, at=place) from None
         if spec.is_plain_cfg:
             cfg = spec.guidance
             guidance = None if cfg is None else family.from_plain_cfg(cfg)
@@ -115,7 +115,7 @@ class PromptCheck:
         )
         return with_what_is_here(spec, lookup, self._settings.generate.model)
 
-    def _fitting(self, place: str, spec: PromptSpec, model: ModelSpec) -> PromptSpec:
+    def _fitting(self, place: Place, spec: PromptSpec, model: ModelSpec) -> PromptSpec:
         """Without what this model would leave out: an error, or a note. Raises PromptSyntax.
 
         A negative prompt that had no effect on a picture has none on the same picture.
@@ -204,43 +204,47 @@ def _is_guided(guidance: float | None, model: ModelSpec | None) -> bool:
     return family_called(model.family if model else "").is_guided(usual if guidance is None else guidance)
 
 
-def _check_fits(place: str, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
+def _check_fits(place: Place, spec: PromptSpec, model: ModelSpec, guidance: float | None) -> None:
     """What this model would take and leave out is an error."""
     family = family_called(model.family)
     kind = f"{model.name} is a {family.title} model"
     if spec.sampler and not family.samplers:
-        raise PromptSyntax(f"{place} {kind}, which has one sampler", "leave the sampler out")
+        raise PromptSyntax(f"{kind}, which has one sampler", "leave the sampler out", at=place)
     if spec.negative_prompt and not family.negative:
-        raise PromptSyntax(f"{place} {kind}, which takes no negative prompt", "leave the negative prompt out")
+        raise PromptSyntax(f"{kind}, which takes no negative prompt", "leave the negative prompt out", at=place)
     if spec.guidance is not None and not family.takes_guidance(spec.guidance):
-        raise PromptSyntax(f"{place} {kind} of the sort that takes no guidance", "leave the guidance out")
+        raise PromptSyntax(f"{kind} of the sort that takes no guidance", "leave the guidance out", at=place)
     if spec.init_image is not None and family.picture is Picture.NO:
-        raise PromptSyntax(f"{place} {kind}, which cannot begin from a picture", "leave the init-image out")
+        raise PromptSyntax(f"{kind}, which cannot begin from a picture", "leave the init-image out", at=place)
     if spec.strength is not None and family.picture is Picture.REFERENCE:
         raise PromptSyntax(
-            f"{place} {kind}, which looks at the init-image and draws from noise: there is no strength",
+            f"{kind}, which looks at the init-image and draws from noise: there is no strength",
             "leave the strength out",
+            at=place,
         )
     editing = editing_in(spec.prompt) or editing_in(spec.negative_prompt) if family.reads_weights else None
     if editing:
         raise PromptSyntax(
-            f"{place} {editing[:60]} would change the prompt while the picture is drawn, which is not done here",
+            f"{editing[:60]} would change the prompt while the picture is drawn, which is not done here",
             "write \\[ for the bracket itself, or leave it out",
+            at=place,
         )
     if spec.negative_prompt and not _is_guided(guidance if spec.guidance is None else spec.guidance, model):
         raise PromptSyntax(
-            f"{place} a negative prompt has no effect on {model.name} with a guidance of {family.off:g} or less",
+            f"a negative prompt has no effect on {model.name} with a guidance of {family.off:g} or less",
             "leave it out, or raise the guidance",
+            at=place,
         )
 
 
-def _check_size(place: str, spec: PromptSpec, model: ModelSpec) -> None:
+def _check_size(place: Place, spec: PromptSpec, model: ModelSpec) -> None:
     family = family_called(model.family)
     for what, side in (("width", spec.width), ("height", spec.height)):
         if side is not None and side % family.grid:
             raise PromptSyntax(
-                f"{place} {model.name} is a {family.title} model, whose {what} is a multiple of {family.grid}",
+                f"{model.name} is a {family.title} model, whose {what} is a multiple of {family.grid}",
                 f"use {family.near(side)}",
+                at=place,
             )
 
 

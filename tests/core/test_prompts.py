@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotfolder.core.batch_key import batch_key
-from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, of_prompt, options_of, parse, render
+from hotfolder.core.prompts import ALIASES, MAX_SEED, VALUES, of_prompt, options_of, parse, place_of, render
 from hotfolder.core.prompts.fields import FIELDS
 from hotfolder.core.prompts.metadata import from_metadata
 from hotfolder.core.prompts.schema import KEYS, schema
 from hotfolder.core.prompts.values import key_of
 from hotfolder.core.samplers import SAMPLERS, name_of
 from hotfolder.errors import PromptSyntax
-from hotfolder.types import PromptSpec
+from hotfolder.types import Place, PromptSpec
 
 
 def specs(text: str, name: str = "p.txt") -> list[PromptSpec]:
@@ -745,6 +745,47 @@ def test_mistakes_of_a_table_are_named_by_line(text: str, says: str) -> None:
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["p:12:3.txt", "a: prompt 7: b.txt", ": .txt"])
+def test_where_a_mistake_is_does_not_depend_on_what_the_file_is_called(name: str) -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        specs("a\nb --stesp 3\nc --seed x", name)
+    assert [mistake.at for mistake in caught.value.mistakes] == [Place(name, 2, 3), Place(name, 3, 3)]
+    assert [fix.partition(": ")[0] for fix in caught.value.fix.split("; ")] == ["line 2", "line 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "places", "begins"),
+    [
+        (
+            '[{"prompt": "a", "steps": 0}, 4]',
+            "p.json",
+            [(None, None, 1), (None, None, 2)],
+            "p.json: prompt 1: steps",
+        ),
+        ("prompt,steps\na,0\nb,0", "p.csv", [(2, None, None), (3, None, None)], "p.csv:2: steps"),
+        ("a --steps 0", "p.txt", [(1, 3, None)], "p.txt:1:3: --steps"),
+        ("{", "p.json", [(None, None, None)], "p.json: not valid JSON"),
+    ],
+)
+def test_a_mistake_carries_its_place(
+    text: str, name: str, places: list[tuple[int | None, ...]], begins: str
+) -> None:
+    with pytest.raises(PromptSyntax) as caught:
+        specs(text, name)
+    found = [mistake.at for mistake in caught.value.mistakes]
+    assert [(at.line, at.column, at.prompt) for at in found if at is not None] == places
+    assert caught.value.message.startswith(begins)
+
+
+def test_where_a_prompt_of_a_file_stands() -> None:
+    one, third = PromptSpec("a", "", 1), PromptSpec("a", "", 1, line=3)
+    assert [str(place_of(name, third)) for name in ("p.txt", "p.JSON", "p.toml", "p.csv")] == [
+        "p.txt:3:", "p.JSON: prompt 3:", "p.toml: prompt 3:", "p.csv:3:",
+    ]  # fmt: skip
+    assert [str(place_of(name, one)) for name in ("p.txt", "p.json")] == ["p.txt:", "p.json:"]
+    assert [place_of(name, third).in_file for name in ("p.txt", "p.json")] == ["line 3", "prompt 3"]
+
+
 def test_all_mistakes_of_a_file_are_told_at_once() -> None:
     with pytest.raises(PromptSyntax) as caught:
         drawn("a --stesp 3 --seed x\nb\nc __nothing__\nd --count 0\n--seed 3")
@@ -769,6 +810,9 @@ def test_all_mistakes_of_a_file_are_told_at_once() -> None:
     with pytest.raises(PromptSyntax) as caught:
         specs('[{"prompt": "a", "steps": "q:7:1"}, {"prompt": "b", "count": "x"}]', "p.json")
     assert [fix.partition(": ")[0] for fix in caught.value.fix.split("; ")] == ["prompt 1", "prompt 2"]
+    with pytest.raises(PromptSyntax) as caught:
+        drawn("a --stesp 3 --seed x\nb --count 0\n" + "c --stesp 4\n" * 10)
+    assert caught.value.message.endswith("; and 3 more mistakes")  # of single ones, also where a line has several
     with pytest.raises(PromptSyntax) as caught:
         specs("a --stesp 3\n" * 50_000)
     assert caught.value.message.endswith("; and 90 more mistakes")

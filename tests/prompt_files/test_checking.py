@@ -13,7 +13,7 @@ from hotfolder.config.settings import Settings
 from hotfolder.errors import PromptSyntax
 from hotfolder.folders.layout import Layout
 from hotfolder.prompt_files.checking import PromptCheck
-from hotfolder.types import PromptSpec
+from hotfolder.types import Place, PromptSpec
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def check(layout: Layout) -> PromptCheck:
 
 def test_all_that_is_missing_is_told_at_once(check: PromptCheck) -> None:
     wanted = [
-        ("p.txt:1:", PromptSpec("a", "", 1, model="shapes")),
-        ("p.txt:2:", PromptSpec("a", "", 1, model="no-such-model")),
-        ("p.txt:3:", PromptSpec("a", "", 1, model="shapes", lora=(("no-such-lora", 1.0),))),
+        (Place("p.txt", 1), PromptSpec("a", "", 1, model="shapes")),
+        (Place("p.txt", 2), PromptSpec("a", "", 1, model="no-such-model")),
+        (Place("p.txt", 3), PromptSpec("a", "", 1, model="shapes", lora=(("no-such-lora", 1.0),))),
     ]
     with pytest.raises(PromptSyntax) as caught:
         check.all_completed(wanted)
@@ -38,9 +38,9 @@ def test_all_that_is_missing_is_told_at_once(check: PromptCheck) -> None:
 
 def test_another_programs_name_of_a_model_is_the_one_here(check: PromptCheck) -> None:
     asked = PromptSpec("a", "", 1, model="Shapes", exact=True)
-    assert check.completed("a.png:", asked).model == "shapes"
+    assert check.completed(Place("a.png"), asked).model == "shapes"
     with pytest.raises(PromptSyntax, match="no model is called 'Shapes'"):
-        check.completed("p.txt:", PromptSpec("a", "", 1, model="Shapes"))
+        check.completed(Place("p.txt"), PromptSpec("a", "", 1, model="Shapes"))
 
 
 def exact(**more: Any) -> PromptSpec:
@@ -64,8 +64,8 @@ def test_a_picture_gets_what_is_here_in_the_place_of_what_is_not_where_that_is_w
         prompt="a cat by <embedding:nobody>",
     )
     with pytest.raises(PromptSyntax, match="no model is called 'gone'"):
-        checking(layout).completed("a.png:", asked)
-    found = checking(layout, adapt=True).completed("a.png:", asked)
+        checking(layout).completed(Place("a.png"), asked)
+    found = checking(layout, adapt=True).completed(Place("a.png"), asked)
     assert (found.model, found.model_sha256, found.lora, found.init_image, found.strength) == (
         None,
         None,
@@ -76,11 +76,13 @@ def test_a_picture_gets_what_is_here_in_the_place_of_what_is_not_where_that_is_w
     assert found.prompt == "a cat by nobody"
     assert len(found.notes) == 4
     assert found.notes[0].endswith("shapes is taken")
-    named = checking(layout, adapt=True).completed("a.png:", exact(model="shapes", model_sha256="12ab34cd56"))
+    named = checking(layout, adapt=True).completed(
+        Place("a.png"), exact(model="shapes", model_sha256="12ab34cd56")
+    )
     assert (named.model, named.model_sha256) == ("shapes", None)
     assert "taken by its name" in named.notes[0]
     with pytest.raises(PromptSyntax, match="no model is called 'gone'"):  # of a prompt file
-        checking(layout, adapt=True).completed("p.txt:", replace(asked, exact=False))
+        checking(layout, adapt=True).completed(Place("p.txt"), replace(asked, exact=False))
 
 
 @pytest.fixture
@@ -96,8 +98,8 @@ def flux(layout: Layout) -> dict[str, Any]:
 def test_options_that_a_model_cannot_use_are_an_error_or_a_note(layout: Layout, flux: dict[str, Any]) -> None:
     asked = PromptSpec("a cat", "gray", 1, sampler="Heun", guidance=3.0)
     with pytest.raises(PromptSyntax, match="which has one sampler"):
-        checking(layout, **flux).completed("p.txt:", asked)
-    found = checking(layout, **flux, unused_options="ignore").completed("p.txt:", asked)
+        checking(layout, **flux).completed(Place("p.txt"), asked)
+    found = checking(layout, **flux, unused_options="ignore").completed(Place("p.txt"), asked)
     assert (found.sampler, found.negative_prompt, found.guidance) == (None, "", None)
     assert [note.partition(" (")[0] for note in found.notes] == [
         "its sampler",
@@ -107,27 +109,27 @@ def test_options_that_a_model_cannot_use_are_an_error_or_a_note(layout: Layout, 
     with pytest.raises(
         PromptSyntax, match="whose width is a multiple of 16"
     ):  # that is no option that is not used
-        checking(layout, **flux, unused_options="ignore").completed("p.txt:", replace(asked, width=1000))
+        checking(layout, **flux, unused_options="ignore").completed(Place("p.txt"), replace(asked, width=1000))
 
 
 def test_a_picture_by_the_only_sampler_of_its_model_is_no_mistake(layout: Layout, flux: dict[str, Any]) -> None:
     check = checking(layout, **flux)
-    found = check.completed("a.png:", exact(sampler="Euler"))
+    found = check.completed(Place("a.png"), exact(sampler="Euler"))
     assert (found.sampler, found.notes) == (None, ())
     with pytest.raises(PromptSyntax, match="which has one sampler"):
-        check.completed("a.png:", exact(sampler="Heun"))
-    assert checking(layout, **flux, adapt=True).completed("a.png:", exact(sampler="Heun")).sampler is None
+        check.completed(Place("a.png"), exact(sampler="Heun"))
+    assert checking(layout, **flux, adapt=True).completed(Place("a.png"), exact(sampler="Heun")).sampler is None
 
 
 def test_a_negative_prompt_that_had_no_effect_is_kept(layout: Layout) -> None:
     asked = replace(exact(model="shapes", guidance=1.0), negative_prompt="gray")
-    assert checking(layout).completed("a.png:", asked) == asked
+    assert checking(layout).completed(Place("a.png"), asked) == asked
 
 
 def test_what_would_change_the_prompt_meanwhile_is_refused(check: PromptCheck) -> None:
     with pytest.raises(PromptSyntax, match=r"^p\.txt: \[cat:dog:0\.5\] would change the prompt"):
-        check.completed("p.txt:", PromptSpec("a [cat:dog:0.5]", "", 1, model="shapes"))
-    assert check.completed("p.txt:", PromptSpec("a [cat] (dog:1.2)", "", 1, model="shapes"))
+        check.completed(Place("p.txt"), PromptSpec("a [cat:dog:0.5]", "", 1, model="shapes"))
+    assert check.completed(Place("p.txt"), PromptSpec("a [cat] (dog:1.2)", "", 1, model="shapes"))
 
 
 #: Of a folder: its class and what else its files say.
@@ -154,7 +156,7 @@ def _checked(models: Path, name: str, generate: dict[str, Any] | None = None, **
     settings = Settings(generate=generate or {})
     check = PromptCheck(None, settings.catalogue(), settings)
     asked = {"negative_prompt": "", **asked}
-    return check.completed("p.txt:1:", PromptSpec("a", seed=1, model=str(models / name), **asked))
+    return check.completed(Place("p.txt", 1), PromptSpec("a", seed=1, model=str(models / name), **asked))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from hotfolder.core.prompts.values import option
 from hotfolder.core.prompts.wildcard_syntax import WildcardError
 from hotfolder.core.until import USUAL_FACTOR, at_first
 from hotfolder.errors import MOST_MISTAKES, PromptSyntax, together
-from hotfolder.types import PromptSpec
+from hotfolder.types import Place, PromptSpec
 
 __all__ = [
     "ALIASES",
@@ -37,12 +37,15 @@ __all__ = [
     "of_prompt",
     "options_of",
     "parse",
+    "place_of",
     "render",
     "said",
     "unsaid",
 ]
 _FIELDS = tuple(each.name for each in dataclasses.fields(PromptSpec))
 ENDINGS = (".txt", ".toml", ".json", ".csv")
+#: Those whose prompts are told by their number, not by a line.
+_COUNTED = (".toml", ".json")
 #: Characters of all images' prompts together: each of them is a row with its own.
 _MOST_TOGETHER = 10_000_000
 #: Keys that say which seeds: a line that has one of them has none of the file's.
@@ -68,7 +71,7 @@ def parse(
     ending = PurePosixPath(name).suffix.lower()
     if ending not in ENDINGS:
         raise PromptSyntax(
-            f"{name}: '{ending or 'no ending'}' is not a prompt file", f"use one of {', '.join(ENDINGS)}"
+            f"'{ending or 'no ending'}' is not a prompt file", f"use one of {', '.join(ENDINGS)}", at=Place(name)
         )
     if ending == ".txt" and web_ui.is_written_in(text):
         if defaults:
@@ -83,7 +86,7 @@ def parse(
         )
     specs = _specs(requests, draw_seed, lists)
     if not specs:
-        raise PromptSyntax(f"{name}: there is no prompt in it", "write one prompt a line")
+        raise PromptSyntax("there is no prompt in it", "write one prompt a line", at=Place(name))
     return specs
 
 
@@ -96,13 +99,20 @@ def of_prompt(
     """The images that a single prompt asks for; `options` as `options_of` gives them. Raises PromptSyntax."""
     if not prompt.strip():
         raise PromptSyntax("the prompt has no words", "say what is to be drawn")
-    return _specs([Request(prompt.strip(), options, 1, "the prompt:", frozenset(options))], draw_seed, lists)
+    return _specs([Request(prompt.strip(), options, 1, Place("the prompt"), frozenset(options))], draw_seed, lists)
+
+
+def place_of(name: str, spec: PromptSpec) -> Place:
+    """Where in the file of this name a prompt of it stands."""
+    if PurePosixPath(name).suffix.lower() in _COUNTED:
+        return Place(name, prompt=spec.line)
+    return Place(name, spec.line)
 
 
 def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as a command line has them: those that are None left out, the others checked. Raises PromptSyntax."""
     asked = {key: value for key, value in given.items() if value is not None}
-    return dict(option("", f"--{key.replace('_', '-')}", value, "--") for key, value in asked.items())
+    return dict(option(None, f"--{key.replace('_', '-')}", value, "--") for key, value in asked.items())
 
 
 def _specs(
@@ -130,15 +140,16 @@ def _specs(
                 images += spec.best_of or most_of(spec)
                 if images > MAX_IMAGES:
                     raise PromptSyntax(
-                        f"{request.place} the file asks for more than {MAX_IMAGES:,} images",
+                        f"the file asks for more than {MAX_IMAGES:,} images",
                         "split it, or lower --count",
+                        at=request.place,
                     )
                 characters += sum(map(len, (spec.prompt, spec.negative_prompt, spec.template or "")))
                 if characters > _MOST_TOGETHER:
                     raise PromptSyntax(
-                        f"{request.place} the prompts of the file's images have more than {_MOST_TOGETHER:,} "
-                        "characters",
+                        f"the prompts of the file's images have more than {_MOST_TOGETHER:,} characters",
                         "split it, shorten them, or lower --count",
+                        at=request.place,
                     )
         except PromptSyntax as error:
             mistakes.append(error)
@@ -197,14 +208,15 @@ def _check_text(request: Request) -> None:
     for text in (request.prompt, *(v for v in request.options.values() if isinstance(v, str))):
         if len(text) > MOST_CHARACTERS:
             raise PromptSyntax(
-                f"{request.place} a text of {len(text):,} characters: {MOST_CHARACTERS:,} are the most",
+                f"a text of {len(text):,} characters: {MOST_CHARACTERS:,} are the most",
                 "shorten it",
+                at=request.place,
             )
         try:
             text.encode()
         except UnicodeEncodeError:
             raise PromptSyntax(
-                f"{request.place} half of a surrogate pair is no text", "write the character itself"
+                "half of a surrogate pair is no text", "write the character itself", at=request.place
             ) from None
 
 
@@ -241,12 +253,14 @@ def _expand(
                 yield _resolved(request, spec, template.sample(rng, seed), unwanted.sample(rng, seed), seed)
     except WildcardError as error:
         place = request.at(error.at) if request.at and error.text == request.prompt else request.place
-        raise PromptSyntax(f"{place} {error}", error.fix) from None
+        raise PromptSyntax(str(error), error.fix, at=place) from None
 
 
 def _resolved(request: Request, spec: PromptSpec, prompt: str, negative: str, seed: int) -> PromptSpec:
     if not prompt:
-        raise PromptSyntax(f"{request.place} with seed {seed} its wildcards leave no prompt", "give it some words")
+        raise PromptSyntax(
+            f"with seed {seed} its wildcards leave no prompt", "give it some words", at=request.place
+        )
     found = replace(spec, prompt=prompt, negative_prompt=negative, seed=seed, template=request.prompt)
     return _tagged(request, found)
 
@@ -257,15 +271,15 @@ def _tagged(request: Request, spec: PromptSpec) -> PromptSpec:
         prompt, lora = take_loras(spec.prompt)
     except ValueError as wanted:
         raise PromptSyntax(
-            f"{request.place} a <lora:…> of the prompt is not understood", f"write {wanted}"
+            "a <lora:…> of the prompt is not understood", f"write {wanted}", at=request.place
         ) from None
     if not lora:
         return spec
     if not prompt:
-        raise PromptSyntax(f"{request.place} besides <lora:…> there is no prompt", "give it some words")
+        raise PromptSyntax("besides <lora:…> there is no prompt", "give it some words", at=request.place)
     names = [name for name, _ in (*spec.lora, *lora)]
     if len(set(names)) < len(names):
-        raise PromptSyntax(f"{request.place} a LoRA is named twice", "name each once")
+        raise PromptSyntax("a LoRA is named twice", "name each once", at=request.place)
     return replace(spec, prompt=prompt, lora=(*spec.lora, *lora))
 
 
@@ -273,31 +287,31 @@ def _check_together(request: Request, options: Mapping[str, Any]) -> None:
     """What makes sense only beside something else."""
     if options.get("strength") is not None and options.get("init_image") is None:
         raise PromptSyntax(
-            f"{request.place} strength without init_image", "name the picture to begin from: --init-image"
+            "strength without init_image", "name the picture to begin from: --init-image", at=request.place
         )
     keep, best_of = options.get("keep"), options.get("best_of")
     if keep is not None and best_of is None:
-        raise PromptSyntax(f"{request.place} keep without best_of", "say of how many: --best-of 8 --keep 2")
+        raise PromptSyntax("keep without best_of", "say of how many: --best-of 8 --keep 2", at=request.place)
     if keep is not None and best_of is not None and keep > best_of:
         raise PromptSyntax(
-            f"{request.place} {keep} of {best_of} cannot be kept", "lower --keep, or raise --best-of"
+            f"{keep} of {best_of} cannot be kept", "lower --keep, or raise --best-of", at=request.place
         )
     until, most = options.get("until_kept"), options.get("at_most")
     if most is not None and until is None:
         raise PromptSyntax(
-            f"{request.place} at_most without until_kept", "say of what: --until-kept 5 --at-most 60"
+            "at_most without until_kept", "say of what: --until-kept 5 --at-most 60", at=request.place
         )
     if until is not None and most is not None and most < until:
         raise PromptSyntax(
-            f"{request.place} of {most} seeds {until} cannot be kept", "raise --at-most, or lower --until-kept"
+            f"of {most} seeds {until} cannot be kept", "raise --at-most, or lower --until-kept", at=request.place
         )
     if until is not None and best_of is not None:
         raise PromptSyntax(
-            f"{request.place} until_kept beside best_of", "the gate decides, or the comparison: leave one out"
+            "until_kept beside best_of", "the gate decides, or the comparison: leave one out", at=request.place
         )
     names = [name for name, _ in options.get("lora", ())]
     if len(set(names)) < len(names):
-        raise PromptSyntax(f"{request.place} a LoRA is named twice", "name each once")
+        raise PromptSyntax("a LoRA is named twice", "name each once", at=request.place)
 
 
 def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[], int]) -> Sequence[int]:
@@ -312,29 +326,32 @@ def _seeds_of(request: Request, options: dict[str, Any], draw_seed: Callable[[],
     if listed is not None:
         if count is not None or seed is not None or times is not None:
             raise PromptSyntax(
-                f"{request.place} seeds beside seed or count (or batch_size)",
+                "seeds beside seed or count (or batch_size)",
                 "--seeds says them all: leave the other out",
+                at=request.place,
             )
         ordered = sorted(listed)
         if any(b - a < step for a, b in itertools.pairwise(ordered)) or ordered[-1] + step - 1 > MAX_SEED:
             raise PromptSyntax(
-                f"{request.place} with --{'until-kept' if until else f'best-of {step}'} each seed stands for "
+                f"with --{'until-kept' if until else f'best-of {step}'} each seed stands for "
                 f"{step} in a row, and these overlap",
                 f"put them {step} apart",
+                at=request.place,
             )
         return tuple(listed)
     count = (count or 1) * (times or 1)
     if count > MAX_IMAGES:
         raise PromptSyntax(
-            f"{request.place} the file asks for more than {MAX_IMAGES:,} images", "lower count or batch_size"
+            f"the file asks for more than {MAX_IMAGES:,} images", "lower count or batch_size", at=request.place
         )
     first = draw_seed() if seed is None else seed
     last = first + count * step - 1
     if last > MAX_SEED:
         if seed is not None:
             raise PromptSyntax(
-                f"{request.place} the seeds go past {MAX_SEED}",
+                f"the seeds go past {MAX_SEED}",
                 f"the last seed is --seed + --count - 1 and may be at most {MAX_SEED}",
+                at=request.place,
             )
         first -= last - MAX_SEED
     return range(first, first + count * step, step)

@@ -13,7 +13,7 @@ from hotfolder.core.prompts.recipe import exact_spec, spec_of
 from hotfolder.core.prompts.values import shown
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
-from hotfolder.types import PromptSpec
+from hotfolder.types import Place, PromptSpec
 
 #: The keys of our settings that are asked for again; all else in them is how it went.
 _RECORDED = {field.name for field in FIELDS if field.is_recorded}
@@ -67,7 +67,9 @@ def _ours(name: str, text: str) -> dict[str, Any]:
         if not isinstance(settings, dict):
             raise ValueError("it is no table")
     except (ValueError, RecursionError) as error:
-        raise PromptSyntax(f"{name}: its settings cannot be read: {error}", "write a prompt file") from None
+        raise PromptSyntax(
+            f"its settings cannot be read: {error}", "write a prompt file", at=Place(name)
+        ) from None
     return settings
 
 

@@ -6,6 +6,7 @@ import re
 
 from hotfolder.core.samplers import sampler_called
 from hotfolder.errors import PromptSyntax
+from hotfolder.types import Place
 
 #: The web UI's 'Prompts from file' (scripts/prompts_from_file.py): where and what it saves is not asked of us.
 _PASSED_OVER = {
@@ -36,14 +37,14 @@ def says_nothing(key: str) -> bool:
     return key in _PASSED_OVER
 
 
-def check_nothing(place: str, key: str, value: str) -> None:
+def check_nothing(place: Place, key: str, value: str) -> None:
     """Raises PromptSyntax where such a flag asks for something."""
     if key == "sampler_index":
         raise PromptSyntax(
-            f"{place} --sampler_index counts in the web UI's list", "name it: --sampler_name 'Euler a'"
+            "--sampler_index counts in the web UI's list", "name it: --sampler_name 'Euler a'", at=place
         )
     if key in _NOTHING and value.lower() not in _NOTHING[key]:
-        raise PromptSyntax(f"{place} --{key} {value[:60]} is not done here", f"leave --{key} out")
+        raise PromptSyntax(f"--{key} {value[:60]} is not done here", f"leave --{key} out", at=place)
 
 
 def short_flags(text: str) -> tuple[int, list[tuple[str, str, int]]]:
@@ -77,11 +78,12 @@ def _fits(letter: str, value: str) -> bool:
     return letter in _SHORT and re.fullmatch(r"\d+" if letter != "C" else r"\d+(\.\d+)?", value) is not None
 
 
-def long_name(place: str, letter: str) -> str:
+def long_name(place: Place, letter: str) -> str:
     """Raises PromptSyntax for one that is not done here."""
     if letter not in _SHORT:
         raise PromptSyntax(
-            f"{place} -{letter} is a flag of InvokeAI that is not done here",
+            f"-{letter} is a flag of InvokeAI that is not done here",
             f"leave it out, or -{letter} is a word",
+            at=place,
         )
     return f"--{_SHORT[letter]}"

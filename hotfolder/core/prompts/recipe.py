@@ -11,7 +11,7 @@ from hotfolder.core.prompts.fields import VALUES
 from hotfolder.core.prompts.nearest import nearest
 from hotfolder.core.prompts.values import option, shown
 from hotfolder.errors import PromptSyntax, together
-from hotfolder.types import PromptSpec
+from hotfolder.types import Place, PromptSpec
 
 #: Gaps that an error, or an image's notes, name one by one.
 _MOST_NAMED = 20
@@ -70,24 +70,24 @@ def _shortened(notes: Sequence[str]) -> tuple[str, ...]:
 def exact_spec(name: str, prompt: Any, asked: Mapping[str, Any]) -> PromptSpec:
     """`asked` has no key without a value. Raises PromptSyntax, which begins with `name`."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise PromptSyntax(f"{name}: its settings hold no prompt ({shown(prompt)})", "write a prompt file")
+        raise PromptSyntax(f"its settings hold no prompt ({shown(prompt)})", "write a prompt file", at=Place(name))
     if "seed" not in asked:
-        raise PromptSyntax(f"{name}: its settings hold no seed", "write a prompt file")
+        raise PromptSyntax("its settings hold no seed", "write a prompt file", at=Place(name))
     converted: dict[str, Any] = {}
     mistakes = []
     for key, value in asked.items():
         try:
-            converted |= [option(f"{name}:", key, value, "")] if key in VALUES else []
+            converted |= [option(Place(name), key, value, "")] if key in VALUES else []
         except PromptSyntax as error:
             mistakes.append(error)
     if mistakes:
         raise together(mistakes)
     if converted["seed"] is None:
-        raise PromptSyntax(f"{name}: its seed is -1, which is none", "write a prompt file")
+        raise PromptSyntax("its seed is -1, which is none", "write a prompt file", at=Place(name))
     for what in (prompt, converted.get("negative_prompt", "")):
         if len(what) > MOST_CHARACTERS:
             raise PromptSyntax(
-                f"{name}: its prompt is longer than {MOST_CHARACTERS:,} characters", "write a prompt file"
+                f"its prompt is longer than {MOST_CHARACTERS:,} characters", "write a prompt file", at=Place(name)
             )
     return PromptSpec(prompt=prompt.strip(), exact=True, **{"negative_prompt": "", **converted})
 

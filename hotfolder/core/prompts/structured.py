@@ -11,6 +11,7 @@ from hotfolder.core.prompts.fields import ALIASES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import option
 from hotfolder.errors import PromptSyntax, together
+from hotfolder.types import Place
 
 
 def read_toml(name: str, text: str) -> Iterator[Request | PromptSyntax]:
@@ -27,7 +28,7 @@ def _read(
     try:
         document = read(text)
     except (ValueError, RecursionError) as error:
-        raise PromptSyntax(f"{name}: not valid {syntax}: {error}", fix) from None
+        raise PromptSyntax(f"not valid {syntax}: {error}", fix, at=Place(name)) from None
     yield from _read_document(name, document)
 
 
@@ -36,41 +37,41 @@ def _read_document(name: str, document: Any) -> Iterator[Request | PromptSyntax]
     if isinstance(document, list):
         document = {"prompts": document}
     if not isinstance(document, dict):
-        raise PromptSyntax(f"{name}: it holds no table", 'write {"prompt": "…"}')
+        raise PromptSyntax("it holds no table", 'write {"prompt": "…"}', at=Place(name))
     shared = {key: value for key, value in document.items() if key != "$schema"}
     entries = shared.pop("prompts", None)
     if entries is None:
         entries, shared = [shared], {}
     if not isinstance(entries, list):
-        raise PromptSyntax(f"{name}: 'prompts' is not a list", 'write prompts = ["…", "…"]')
+        raise PromptSyntax("'prompts' is not a list", 'write prompts = ["…", "…"]', at=Place(name))
     if "prompt" in shared:
-        raise PromptSyntax(f"{name}: both 'prompt' and 'prompts' are given", "use one of them")
+        raise PromptSyntax("both 'prompt' and 'prompts' are given", "use one of them", at=Place(name))
     for number, entry in enumerate(entries, 1):
         try:
-            yield _read_entry(f"{name}: prompt {number}", number, entry, shared)
+            yield _read_entry(Place(name, prompt=number), number, entry, shared)
         except PromptSyntax as error:
             yield error
 
 
-def _read_entry(place: str, number: int, entry: Any, shared: Mapping[str, Any]) -> Request:
+def _read_entry(place: Place, number: int, entry: Any, shared: Mapping[str, Any]) -> Request:
     table = {"prompt": entry} if isinstance(entry, str) else entry
     if not isinstance(table, dict):
-        raise PromptSyntax(f"{place} is neither a text nor a table", 'write "a red circle"')
+        raise PromptSyntax("it is neither a text nor a table", 'write "a red circle"', at=place)
     own = frozenset(ALIASES.get(key, key) for key in map(str, table))
     table = {**shared, **table}
     prompt = table.pop("prompt", None)
     if not isinstance(prompt, str) or not prompt.strip():
-        raise PromptSyntax(f"{place} has no text", 'give it as prompt = "…"')
+        raise PromptSyntax("it has no text", 'give it as prompt = "…"', at=place)
     options: dict[str, Any] = {}
     mistakes = []
     for written, value in table.items():
         try:
-            key, converted = option(f"{place}:", str(written), value, "")
+            key, converted = option(place, str(written), value, "")
             if key in options:
-                raise PromptSyntax(f"{place} gives {key} twice, once as '{written}'", "give it once")
+                raise PromptSyntax(f"{key} is given twice, once as '{written}'", "give it once", at=place)
             options[key] = converted
         except PromptSyntax as error:
             mistakes.append(error)
     if mistakes:
         raise together(mistakes)
-    return Request(prompt.strip(), options, number, f"{place}:", own)
+    return Request(prompt.strip(), options, number, place, own)

@@ -10,6 +10,7 @@ from hotfolder.core.prompts.fields import ALIASES
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import option
 from hotfolder.errors import PromptSyntax
+from hotfolder.types import Place
 
 
 def read_csv(name: str, text: str) -> Iterator[Request | PromptSyntax]:
@@ -19,7 +20,9 @@ def read_csv(name: str, text: str) -> Iterator[Request | PromptSyntax]:
     delimiter = next((sign for sign in ",;\t" if "prompt" in _columns(first, sign)), None)
     if delimiter is None:
         raise PromptSyntax(
-            f"{name}:1: no column is called 'prompt'", "name the columns in the first line, one of them 'prompt'"
+            "no column is called 'prompt'",
+            "name the columns in the first line, one of them 'prompt'",
+            at=Place(name, 1),
         )
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     columns: list[str] = []
@@ -30,9 +33,9 @@ def read_csv(name: str, text: str) -> Iterator[Request | PromptSyntax]:
             if not columns:
                 columns = _columns(first, delimiter)
                 continue
-            yield _request(f"{name}:{rows.line_num}:", rows.line_num, columns, row)
+            yield _request(Place(name, rows.line_num), rows.line_num, columns, row)
     except csv.Error as error:
-        raise PromptSyntax(f"{name}:{rows.line_num}: not valid CSV: {error}", "mend the line") from None
+        raise PromptSyntax(f"not valid CSV: {error}", "mend the line", at=Place(name, rows.line_num)) from None
 
 
 def _columns(line: str, delimiter: str) -> list[str]:
@@ -42,21 +45,21 @@ def _columns(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _request(place: str, number: int, columns: list[str], row: list[str]) -> Request | PromptSyntax:
+def _request(place: Place, number: int, columns: list[str], row: list[str]) -> Request | PromptSyntax:
     try:
         if len(row) > len(columns):
             raise PromptSyntax(
-                f"{place} the row has more cells than there are columns", 'put texts with commas in "…"'
+                "the row has more cells than there are columns", 'put texts with commas in "…"', at=place
             )
         cells = {column: cell.strip() for column, cell in zip(columns, row, strict=False) if cell.strip()}
         prompt = cells.pop("prompt", "")
         if not prompt:
-            raise PromptSyntax(f"{place} the row has no prompt", "fill the column 'prompt'")
+            raise PromptSyntax("the row has no prompt", "fill the column 'prompt'", at=place)
         options: dict[str, Any] = {}
         for column, cell in cells.items():
             key, value = option(place, column, cell, "")
             if key in options:
-                raise PromptSyntax(f"{place} {key} is given twice, once as '{column}'", "give it once")
+                raise PromptSyntax(f"{key} is given twice, once as '{column}'", "give it once", at=place)
             options[key] = value
         own = frozenset(ALIASES.get(key, key) for key in cells)
         return Request(prompt, options, number, place, own)

@@ -23,6 +23,7 @@ from hotfolder.core.prompts.options_elsewhere import (
 from hotfolder.core.prompts.request import Request
 from hotfolder.core.prompts.values import key_of, option, shown
 from hotfolder.errors import PromptSyntax, together
+from hotfolder.types import Place
 
 #: Characters of one line, with those that continue it: all that a prompt may have, and more.
 _LONGEST_LINE = 100_000
@@ -49,11 +50,11 @@ class _Line:
         moved = [(index - width, line, at) for index, line, at in others]
         return _Line(self.text[width:], ((0, number, column + width), *moved))
 
-    def place(self, name: str, index: int) -> str:
-        """'p.txt:3:14:' for the character at this index."""
+    def place(self, name: str, index: int) -> Place:
+        """Of the character at this index, in the file of this name."""
         piece = bisect.bisect_right(self.pieces, index, key=lambda piece: piece[0]) - 1
         start, line, column = self.pieces[piece]
-        return f"{name}:{line}:{column + index - start}:"
+        return Place(name, line, column + index - start)
 
 
 def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Line]:
@@ -74,7 +75,9 @@ def _logical_lines(name: str, lines: Sequence[str], first: int) -> Iterator[_Lin
             text += stripped
         if len(text) > _LONGEST_LINE:
             raise PromptSyntax(
-                f"{name}:{pieces[0][1]}: the line goes on for more than {_LONGEST_LINE:,} characters", "shorten it"
+                f"the line goes on for more than {_LONGEST_LINE:,} characters",
+                "shorten it",
+                at=Place(name, pieces[0][1]),
             )
         if goes_on:
             text += " " if stripped else ""
@@ -95,7 +98,7 @@ def read_text(name: str, text: str) -> Iterator[Request | PromptSyntax]:
     if split == "file":
         whole = " ".join(line.strip() for line in lines if line.strip())
         if whole:
-            yield Request(whole, shared, first, f"{name}:{first}:1:")
+            yield Request(whole, shared, first, Place(name, first, 1))
         return
     for line in _without_marks(name, list(_logical_lines(name, lines, first))):
         yield line if isinstance(line, PromptSyntax) else _read_line(name, line, shared)
@@ -107,8 +110,9 @@ def _without_marks(name: str, lines: Sequence[_Line]) -> Sequence[_Line | Prompt
         if None in widths:
             return [
                 PromptSyntax(
-                    f"{line.place(name, 0)} the other lines begin with the mark of a list (1. - >), not this one",
+                    "the other lines begin with the mark of a list (1. - >), not this one",
                     "take this line out, or the marks",
+                    at=line.place(name, 0),
                 )
                 for line, width in zip(lines, widths, strict=True)
                 if width is None
@@ -122,23 +126,27 @@ def _front_matter(name: str, lines: Sequence[str]) -> tuple[dict[str, Any], str,
     end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
         raise PromptSyntax(
-            f"{name}:1:1: the settings that begin with {_FENCE} do not end", f"end them with {_FENCE}, too"
+            f"the settings that begin with {_FENCE} do not end",
+            f"end them with {_FENCE}, too",
+            at=Place(name, 1, 1),
         )
     try:
         document = toml.loads("\n".join(["", *lines[1:end]]))
     except ValueError as error:
         raise PromptSyntax(
-            f"{name}: the settings at the top are not valid TOML: {error}", "mend the line it names"
+            f"the settings at the top are not valid TOML: {error}", "mend the line it names", at=Place(name)
         ) from None
     split = document.pop("split", "line")
     if split not in ("line", "file"):
-        raise PromptSyntax(f"{name}:2: split is {shown(split)}", "it takes one of line, file")
+        raise PromptSyntax(f"split is {shown(split)}", "it takes one of line, file", at=Place(name, 2))
     shared: dict[str, Any] = {}
     for written, value in document.items():
         number = next((n for n, line in enumerate(lines, 1) if line.lstrip().startswith(written)), 2)
-        key, converted = option(f"{name}:{number}:", str(written), value, "")
+        key, converted = option(Place(name, number), str(written), value, "")
         if key in shared:
-            raise PromptSyntax(f"{name}:{number}: {key} is given twice, once as '{written}'", "give it once")
+            raise PromptSyntax(
+                f"{key} is given twice, once as '{written}'", "give it once", at=Place(name, number)
+            )
         shared[key] = converted
     return shared, str(split), end + 2
 
@@ -173,14 +181,15 @@ def _words_of(name: str, line: _Line, start: int) -> Iterator[tuple[str, int]]:
         end = found.end() if found else at
         if found is None or (end < len(line.text) and not line.text[end].isspace()):
             raise PromptSyntax(
-                f"{line.place(name, end)} the flags cannot be read: a quotation mark is never closed",
+                "the flags cannot be read: a quotation mark is never closed",
                 "close the quotation marks",
+                at=line.place(name, end),
             )
         try:
             yield found[0][1:-1] if found[0][0] in "“„" else "".join(shlex.split(found[0])), at
         except ValueError as error:
             raise PromptSyntax(
-                f"{line.place(name, at)} the flags cannot be read ({error})", "close the quotation marks"
+                f"the flags cannot be read ({error})", "close the quotation marks", at=line.place(name, at)
             ) from None
         at = end
 
@@ -207,8 +216,9 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | P
             position += 1
             if not flag.startswith("--"):
                 raise PromptSyntax(
-                    f"{place} '{flag}' follows a flag that takes one value",
+                    f"'{flag}' follows a flag that takes one value",
                     'put a value of several words in quotation marks, as in --model "my model"',
+                    at=place,
                 )
             key = key_of(flag)
             given: Any = value
@@ -216,7 +226,7 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | P
                 follows = words[position][0] if position < len(words) else None
                 if follows is None or _is_flag(line, *words[position]):
                     if key not in ALONE and not says_nothing(key):
-                        told = PromptSyntax(f"{place} {flag} has no value", f"write {flag} VALUE")
+                        told = PromptSyntax(f"{flag} has no value", f"write {flag} VALUE", at=place)
                         flags.mistakes.append(told)
                         continue
                     given = ALONE.get(key, "")
@@ -231,7 +241,7 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | P
             if key == "prompt":
                 if prompt:
                     raise PromptSyntax(
-                        f"{place} two prompts on one line", "give it before the flags or as --prompt"
+                        "two prompts on one line", "give it before the flags or as --prompt", at=place
                     )
                 prompt, begins = given.strip(), at
             elif is_web_uis(key):
@@ -242,7 +252,9 @@ def _read_line(name: str, line: _Line, shared: Mapping[str, Any]) -> Request | P
         flags.mistakes.append(error)
     place = line.place(name, 0)
     if not prompt and not flags.mistakes:
-        flags.mistakes.append(PromptSyntax(f"{place} the line has no prompt", "write the prompt before the flags"))
+        flags.mistakes.append(
+            PromptSyntax("the line has no prompt", "write the prompt before the flags", at=place)
+        )
     if flags.mistakes:
         return together(flags.mistakes)
     # Of a prompt in quotation marks, only where it begins.
@@ -265,13 +277,13 @@ class _Flags:
         except PromptSyntax as error:
             self.mistakes.append(error)
 
-    def add(self, place: str, flag: str, given: Any) -> None:
+    def add(self, place: Place, flag: str, given: Any) -> None:
         """Raises PromptSyntax."""
         key, converted = option(place, flag, given, "--")
         if key in self.options and key not in AGAIN:
-            raise PromptSyntax(f"{place} {flag} is given twice", "give it once")
+            raise PromptSyntax(f"{flag} is given twice", "give it once", at=place)
         self.options[key] = (*self.options.get(key, ()), *converted) if key in AGAIN else converted
 
-    def add_short(self, place: str, letter: str, given: str) -> None:
+    def add_short(self, place: Place, letter: str, given: str) -> None:
         """One of InvokeAI's. Raises PromptSyntax."""
         self.add(place, long_name(place, letter), given)

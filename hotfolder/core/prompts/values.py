@@ -7,6 +7,7 @@ from typing import Any
 
 from hotfolder.core.prompts.fields import ALIASES, VALUES
 from hotfolder.errors import PromptSyntax
+from hotfolder.types import Place
 
 
 def key_of(flag: str) -> str:
@@ -15,20 +16,21 @@ def key_of(flag: str) -> str:
     return ALIASES.get(key, key)
 
 
-def option(place: str, written: str, value: Any, prefix: str) -> tuple[str, Any]:
+def option(place: Place | None, written: str, value: Any, prefix: str) -> tuple[str, Any]:
     key = key_of(written) if prefix else ALIASES.get(name := written.replace("-", "_"), name)
     if key not in VALUES:
         known = sorted({*VALUES, *ALIASES, "prompt"})
         near = difflib.get_close_matches(key, known, n=1)
         what = "flag" if prefix else "key"
         raise PromptSyntax(
-            f"{place} unknown {what} {shown(written)}",
+            f"unknown {what} {shown(written)}",
             f"did you mean '{prefix}{near[0]}'?" if near else f"known are {', '.join(prefix + k for k in known)}",
+            at=place,
         )
     try:
         return key, VALUES[key](value)
     except ValueError as wanted:
-        raise PromptSyntax(f"{place} {written} is {shown(value)}".lstrip(), f"it takes {wanted}") from None
+        raise PromptSyntax(f"{written} is {shown(value)}", f"it takes {wanted}", at=place) from None
 
 
 def shown(value: Any) -> str:

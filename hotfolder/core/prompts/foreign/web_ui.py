@@ -17,6 +17,7 @@ from hotfolder.core.prompts.foreign.settings import with_guidance, with_schedule
 from hotfolder.core.prompts.recipe import Gap, Recipe
 from hotfolder.core.prompts.tags import take_loras
 from hotfolder.errors import PromptSyntax
+from hotfolder.types import Place
 
 _KEY = re.compile(r"\s*(\w[\w \-/]{0,60}): *")
 _QUOTED = re.compile(r'"(?:\\.|[^\\"])+"')
@@ -54,21 +55,28 @@ def is_written_in(text: str) -> bool:
 def read(name: str, text: str) -> Recipe:
     """What it says. Raises PromptSyntax for what is not in its layout, and for LoRA that are not understood."""
     if len(text) > _MOST:
-        raise PromptSyntax(f"{name}: its 'parameters' are longer than {_MOST:,} characters", "write a prompt file")
+        raise PromptSyntax(
+            f"its 'parameters' are longer than {_MOST:,} characters", "write a prompt file", at=Place(name)
+        )
     lines = text.strip().split("\n")
     found = [(number, pairs) for number, line in enumerate(lines) if (pairs := _pairs_of(line))]
     if not found:
-        raise PromptSyntax(f"{name}: its 'parameters' are not in the web UI's layout", "write a prompt file")
+        raise PromptSyntax(
+            "its 'parameters' are not in the web UI's layout", "write a prompt file", at=Place(name)
+        )
     if len(found) > 1 and name.lower().endswith(".txt"):
         raise PromptSyntax(
-            f"{name}:{found[1][0] + 1}: a second recipe of the web UI begins here",
+            "a second recipe of the web UI begins here",
             "put each into a file of its own",
+            at=Place(name, found[1][0] + 1),
         )
     number, pairs = found[-1]
     behind = lines[number + 1] if number + 1 < len(lines) else ""
     if behind.strip() and not _TEMPLATE.match(behind):
         raise PromptSyntax(
-            f"{name}: behind its settings stands {behind[:60]!r}, which is not understood", "write a prompt file"
+            f"behind its settings stands {behind[:60]!r}, which is not understood",
+            "write a prompt file",
+            at=Place(name),
         )
     lines = lines[:number]
     at = next((n for n, line in enumerate(lines) if line.startswith(_NEGATIVE)), len(lines))
@@ -89,9 +97,11 @@ def read(name: str, text: str) -> Recipe:
     try:
         prompt, tags = take_loras(prompt)
     except ValueError as wanted:
-        raise PromptSyntax(f"{name}: a <lora:…> of its prompt is not understood", f"it takes {wanted}") from None
+        raise PromptSyntax(
+            "a <lora:…> of its prompt is not understood", f"it takes {wanted}", at=Place(name)
+        ) from None
     if len(dict(tags)) < len(tags):
-        raise PromptSyntax(f"{name}: its prompt names a LoRA twice", "write a prompt file")
+        raise PromptSyntax("its prompt names a LoRA twice", "write a prompt file", at=Place(name))
     prompt, negative = _with_inversions(pairs, gaps, prompt, negative)
     asked |= with_guidance(pairs.get("CFG scale"), pairs.get(_DISTILLED), negative, "CFG scale", gaps)
     asked["model"] = pairs.get("Model") or _checkpoint(pairs)
@@ -163,7 +173,7 @@ def _check_resources(name: str, pairs: Mapping[str, str], loras: Sequence[str], 
     gaps += [Gap(f"the LoRA '{lora}', which its prompt does not name") for lora in strange]
     told = pairs.get("Model hash") or next((str(value) for key, value in tables if key == "model"), "")
     if told and not re.fullmatch(r"[0-9a-fA-F]{8,64}", told):
-        raise PromptSyntax(f"{name}: its 'Model hash' is no hash: {told[:60]!r}", "write a prompt file")
+        raise PromptSyntax(f"its 'Model hash' is no hash: {told[:60]!r}", "write a prompt file", at=Place(name))
     return told.lower() or None
 
 
