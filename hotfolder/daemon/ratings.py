@@ -1,4 +1,4 @@
-"""Scores as stars: xmp:Rating in a sidecar, or in the images that are of our own making.
+"""Scores as stars: xmp:Rating in a sidecar, or in the images that are of our own making. A person's stars stand.
 
 Nothing depends on it, and it can be done again at any time: what was rated stands in the ledger, and a crash between
 a file and its row leaves both for the next look.
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hotfolder.core.pictures import PLAIN
 from hotfolder.core.stars import Rated, stars_for
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.beneath import Beneath
@@ -69,7 +70,7 @@ class Ratings:
             # Of those that it has by its score nothing is known where none are written.
             self._ledger.images.given_stars(image_id, str(rated) if is_mine else None)
         else:
-            self._written(row, rated, mode)
+            self._written(row, rated, mode, over=True)
 
     def _rate(self, row: Mapping[str, Any], mode: str) -> None:
         path, known = row["path"], Rated.of(row["rated"])
@@ -79,25 +80,36 @@ class Ratings:
             stars = Rated(stars_for(row["score"], row["verdict"]), path)
         self._written(row, stars, mode, known)
 
-    def _written(self, row: Mapping[str, Any], stars: Rated, mode: str, known: Rated | None = None) -> None:
-        """Writes stars and records them; others of a person that lie there stay, if it is `known` what was written."""
+    def _written(
+        self, row: Mapping[str, Any], stars: Rated, mode: str, known: Rated | None = None, *, over: bool = False
+    ) -> None:
+        """Writes stars and records them. Others of a person that lie there stay, unless they are to be written `over`.
+
+        `known` are those that were written, or seen, before.
+        """
         path, sha256, identity = row["path"], row["sha256"], None
         with Beneath(self._layout.root) as beneath:
             try:
                 if known is not None and known.path != path:
                     self._remove_sidecars(beneath, known.path)
-                if known is not None and self._is_a_persons(beneath, known, path):
-                    # Whether they are a verdict is for GivenStars to say.
-                    rated = str(replace(known, path=path))
-                    self._ledger.images.rated(row["id"], rated, sha256, sha256)
+                names = _names(beneath, path)
+                others = sidecars.others_of(found := sidecars.packets_of(beneath, names))
+                if not over and (standing := _standing(found, stars, known)) is not None:
+                    if known is None:  # they stand in another program's
+                        self._remove_sidecars(beneath, path, beside_others=True)
+                    self._ledger.images.rated(row["id"], str(standing), sha256, sha256)
                     return
+                if not over and known is None and others:  # after a crash they are known as ours
+                    self._ledger.images.given_stars(row["id"], str(stars))
                 if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars.stars)):
                     sha256, identity = new, beneath.identity(path)
-                    has_sidecar = bool(sidecars.others_of(sidecars.packets_of(beneath, sidecar_names(path))))
+                    has_sidecar = bool(others)
                 else:
                     has_sidecar = beneath.identity(path) is not None
                 if has_sidecar:
-                    self._sidecar(beneath, path, stars.stars, lightroom=mode == "lightroom")
+                    self._sidecar(
+                        beneath, path, names[-1] if mode == "lightroom" else names[0], found, stars.stars
+                    )
             except (EnvironmentTrouble, LedgerError):
                 raise
             except (ValueError, OSError) as error:
@@ -105,11 +117,6 @@ class Ratings:
             except Exception as error:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
         self._ledger.images.rated(row["id"], str(stars), row["sha256"], sha256, identity)
-
-    def _is_a_persons(self, beneath: Beneath, known: Rated, path: str) -> bool:
-        """Whether the stars beside an image are not those that we wrote. Raises OSError."""
-        there = sidecars.rating_beside(beneath, path)
-        return there is not None and (known.is_mine or there != known.stars)
 
     def _in_place(self, beneath: Beneath, row: Mapping[str, Any], stars: int) -> str | None:
         """Writes the stars into the file; gives its new sha256, None when it has no place for them."""
@@ -147,15 +154,11 @@ class Ratings:
                 staged.unlink(missing_ok=True)
         return digest
 
-    def _sidecar(self, beneath: Beneath, path: str, stars: int, *, lightroom: bool) -> None:
-        """`a.png.xmp` as digiKam and darktable look for it, or `a.xmp`.
-
-        Another program's gets the stars, all else in it stays, and none of ours is laid beside it: a program reads
-        one of them.
+    def _sidecar(self, beneath: Beneath, path: str, ours: str, found: Mapping[str, bytes], stars: int) -> None:
+        """Another program's, of those that were `found`, gets the stars, all else in it stays, and none of `ours` is
+        laid beside it: a program reads one of them.
         """
-        names = sidecar_names(path)
-        found = sidecars.packets_of(beneath, names)
-        for name, packet in sidecars.rated(found, [names[lightroom]], stars).items():
+        for name, packet in sidecars.rated(found, [ours], stars).items():
             with self._of_the_disk(path):
                 beneath.write(name, packet, like=name in found)
         if sidecars.others_of(found):
@@ -182,6 +185,35 @@ class Ratings:
                     and not _shared(self._layout.root, target, path)
                 ):
                     beneath.unlink(target)
+
+
+def _names(beneath: Beneath, path: str) -> tuple[str, ...]:
+    """`a.png.xmp` as digiKam and darktable look for it, and `a.xmp`, where no other program wrote that for a.jpg.
+
+    Raises OSError.
+    """
+    names = sidecar_names(path)
+    packet = sidecars.packet_at(beneath, names[1])
+    if packet is None or xmp.is_ours(packet):
+        return names
+    stem, own = PurePosixPath(path).with_suffix(""), PurePosixPath(path).name
+    endings = (each for ending in PLAIN for each in (ending, ending.upper()))
+    pictures = [f"{stem.name}{each}" for each in endings if beneath.exists(f"{stem}{each}")]
+    return names if own <= min(pictures, default=own) else names[:1]
+
+
+def _standing(found: Mapping[str, bytes], stars: Rated, known: Rated | None) -> Rated | None:
+    """The stars that an image has and keeps: those that were found in its sidecars, and are not ours."""
+    if known is None:
+        try:
+            given = sidecars.given_in(found, stars.stars)
+        except ValueError:
+            return None
+        return None if given is None else Rated(given, stars.path, is_mine=True)
+    there = sidecars.rating_of_any(found)
+    if there is None or (not known.is_mine and there in (known.stars, stars.stars)):
+        return None
+    return replace(known, path=stars.path)  # whether what is there is a verdict is for GivenStars to say
 
 
 def _shared(root: Path, sidecar: str, path: str) -> bool:

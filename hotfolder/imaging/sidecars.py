@@ -60,9 +60,17 @@ def rating_in(packet: bytes) -> int | None:
     return stars if stars is not None and -1 <= stars <= 5 else None
 
 
-def rating_beside(beneath: Beneath, path: str) -> int | None:
-    """The stars that the sidecars of a picture have; another program's come first. Raises OSError."""
-    found = packets_of(beneath, sidecar_names(path))
+def given_in(found: Mapping[str, bytes], stars: int) -> int | None:
+    """The stars, but none of 0, that a person gave in another program's sidecar; None where there are none.
+
+    As many as `stars` may be those that we wrote there. Raises ValueError for a sidecar that is not understood.
+    """
+    given = [rating for name in others_of(found) if (rating := xmp.rating_of(found[name]))]
+    return given[0] if given and given != [stars] * len(given) else None
+
+
+def rating_of_any(found: Mapping[str, bytes]) -> int | None:
+    """The stars that the sidecars of a picture have; another program's come first."""
     others = others_of(found)
     ratings = [rating_in(found[name]) for name in sorted(found, key=lambda name: name not in others)]
     return next((rating for rating in ratings if rating is not None), None)

@@ -69,9 +69,8 @@ def _beside(file: Path, stars: int, *, overwrite: bool) -> Rated:
         found = sidecars.packets_of(folder, names)
         others = sidecars.others_of(found)
         try:
-            given = [rating for name in others if (rating := xmp.rating_of(found[name]))]
-            if _is_kept(given, stars, overwrite=overwrite):
-                return Rated(kept=given[0])
+            if (given := sidecars.given_in(found, stars)) is not None and not overwrite:
+                return Rated(kept=given)
             # Lightroom looks for the one beside a RAW file, digiKam and darktable for the other.
             ours = names if is_raw(file) else names[:1]
             for name, packet in sidecars.rated(found, ours, stars).items():
@@ -90,11 +89,9 @@ def _inside(file: Path, stars: int, sha256: str, *, overwrite: bool) -> Rated:
     def change(packet: bytes | None) -> bytes:
         if packet is not None and len(packet) > sidecars.MOST_BYTES:
             raise ValueError("its XMP is too large")
-        given = xmp.rating_of(packet)
-        if given and packet is not None and not xmp.is_ours(packet):
+        if packet is not None and (given := sidecars.given_in({"": packet}, stars)) is not None and not overwrite:
             kept.append(given)
-            if _is_kept(kept, stars, overwrite=overwrite):
-                raise _Kept
+            raise _Kept
         return xmp.rated(packet, stars, sidecars.MOST_BYTES)
 
     with Beneath(file.parent) as folder:
@@ -118,10 +115,6 @@ def _inside(file: Path, stars: int, sha256: str, *, overwrite: bool) -> Rated:
 
 class _Kept(Exception):
     """A person's stars are left as they are."""
-
-
-def _is_kept(given: list[int], stars: int, *, overwrite: bool) -> bool:
-    return bool(given) and given != [stars] * len(given) and not overwrite
 
 
 def _check(data: bytes, stars: int) -> None:

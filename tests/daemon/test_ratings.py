@@ -44,6 +44,10 @@ FOREIGN = (
 )
 
 
+#: The same of a program in which nobody gave any.
+UNRATED = FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='0'")
+
+
 class _Dies(BaseException):
     """The power is cut."""
 
@@ -241,7 +245,7 @@ def test_an_image_that_has_no_place_for_it_gets_a_sidecar(layout: Layout, monkey
 @pytest.mark.parametrize("name", ["a.png.xmp", "a.xmp"])
 def test_a_persons_sidecar_gets_the_stars_and_none_is_laid_beside_it(layout: Layout, mode: str, name: str) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
-    (layout.inbox(Kind.SCORE) / name).write_text(FOREIGN)
+    (layout.inbox(Kind.SCORE) / name).write_text(UNRATED)
     (layout.inbox(Kind.SCORE) / name).chmod(0o640)
     assert work(layout, mode).paused is None
     assert (layout.root / "keep" / name).read_text() == FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='4'")
@@ -251,6 +255,66 @@ def test_a_persons_sidecar_gets_the_stars_and_none_is_laid_beside_it(layout: Lay
     work(layout, mode)
     assert (layout.root / "reject" / name).read_text() == FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='-1'")
     assert sidecars(layout) == {f"reject/{name}": -1}
+
+
+@pytest.mark.parametrize("mode", ["sidecar", "lightroom", "in-place"])
+@pytest.mark.parametrize("name", ["a.png.xmp", "a.xmp"])
+def test_a_persons_stars_that_come_with_a_picture_stand_and_are_no_verdict(
+    layout: Layout, mode: str, name: str
+) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    (layout.inbox(Kind.SCORE) / name).write_text(FOREIGN)
+    work(layout, mode, 4.0)
+    assert files_in(layout, "reject") == ["reject/a.png", f"reject/{name}"]  # as the gate says
+    for keep, folder in ((3, "keep"), (9, "reject")):
+        mailbox.ask(layout, {"do": "reroute", "keep": keep})
+        work(layout, mode)
+        assert files_in(layout, "keep", "reject") == [f"{folder}/a.png", f"{folder}/{name}"]
+        assert (layout.root / folder / name).read_text() == FOREIGN
+    assert rows(layout, "SELECT rated FROM images") == [("*1:reject/a.png",)]
+    assert rows(layout, "SELECT count(*) FROM verdicts WHERE by = 'person'") == [(0,)]
+    check_true(layout)
+    (layout.root / "reject" / name).write_text(FOREIGN.replace("xmp:Rating='1'", "xmp:Rating='5'"))
+    work(layout, mode, WATCH__MODE="polling")  # now it is one
+    assert sidecars(layout) == {f"keep/{name}": 5}
+    assert rows(layout, "SELECT verdict, how FROM verdicts WHERE by = 'person'") == [("keep", "stars")]
+
+
+def test_stars_of_a_person_are_those_of_the_picture_that_the_sidecar_is_of(layout: Layout) -> None:
+    """`a.xmp` is of a.jpg, where that lies beside a.png: by the first name, as for all that goes along."""
+    for number, ending in enumerate(("jpg", "png")):
+        picture(layout.inbox(Kind.SCORE) / f"a.{ending}", number)
+    (layout.inbox(Kind.SCORE) / "a.xmp").write_text(FOREIGN)
+    for mode in ("sidecar", "lightroom"):
+        work(layout, mode)
+        assert sidecars(layout) == {"keep/a.png.xmp": 4, "keep/a.xmp": 1}
+        assert (layout.root / "keep/a.xmp").read_text() == FOREIGN
+        connection = sqlite3.connect(layout.database)
+        with connection:
+            connection.execute("UPDATE images SET unrated = 1")
+        connection.close()
+    assert rows(layout, "SELECT rated FROM images ORDER BY path") == [("*1:keep/a.jpg",), ("4:keep/a.png",)]
+
+
+def test_a_crash_after_our_stars_were_written_into_a_persons_sidecar_makes_them_nobodys(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    (layout.inbox(Kind.SCORE) / "a.png.xmp").write_text(UNRATED)
+
+    def dies(*_: object) -> None:
+        raise _Dies
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Images, "rated", dies)
+        with pytest.raises(_Dies):
+            work(layout, "sidecar", 7.0)
+    assert sidecars(layout) == {"keep/a.png.xmp": 4}
+    mailbox.ask(layout, {"do": "reroute", "keep": 8})
+    work(layout, "sidecar")
+    assert sidecars(layout) == {"reject/a.png.xmp": -1}
+    assert rows(layout, "SELECT rated FROM images") == [("-1:reject/a.png",)]
+    assert rows(layout, "SELECT count(*) FROM verdicts WHERE by = 'person'") == [(0,)]
 
 
 def test_all_of_a_persons_sidecar_stays_as_it_was(layout: Layout) -> None:
@@ -277,15 +341,19 @@ def test_a_sidecar_that_cannot_be_understood_is_left_as_it_is(layout: Layout) ->
 
 
 @pytest.mark.parametrize("name", ["a.png.xmp", "a.xmp"])
-def test_a_persons_sidecar_that_comes_later_takes_the_place_of_ours(layout: Layout, name: str) -> None:
+@pytest.mark.parametrize(("theirs", "stars"), [(UNRATED, 4), (FOREIGN, 1)])
+def test_a_persons_sidecar_that_comes_later_takes_the_place_of_ours(
+    layout: Layout, name: str, theirs: str, stars: int
+) -> None:
     picture(layout.inbox(Kind.SCORE) / "a.png", 1)
     work(layout, "sidecar")
     assert sidecars(layout) == {"keep/a.png.xmp": 4}
-    (layout.inbox(Kind.SCORE) / name).write_text(FOREIGN)
+    (layout.inbox(Kind.SCORE) / name).write_text(theirs)
     work(layout, "sidecar")
     assert files_in(layout, "inbox") == []
-    assert sidecars(layout) == {f"keep/{name}": 4}
+    assert sidecars(layout) == {f"keep/{name}": stars}
     assert "xmp:Label='Red'" in (layout.root / "keep" / name).read_text()
+    assert rows(layout, "SELECT count(*) FROM verdicts WHERE by = 'person'") == [(0,)]
 
 
 def a_folder(path: Path) -> None:
