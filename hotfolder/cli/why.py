@@ -208,7 +208,8 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
                 "rename it, or change watch.ignore",
             )
     there = _sight(layout, path)
-    pid, other = holder(layout.lock), of_other_daemon(layout)
+    pid = holder(layout.lock)
+    other = of_other_daemon(layout, pid)
     with Beneath(layout.root) as beneath:
         if there is None:
             found = irregular_part(beneath, path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotfolder.folders.layout import Layout
-from hotfolder.folders.lock import holder, is_held_by
+from hotfolder.folders.lock import is_held_by
 
 _ACCESS_LIST = "system.posix_acl_access"
 
@@ -47,8 +47,7 @@ def of_process(pid: int) -> Rights | None:
         return None
 
 
-def of_other_daemon(layout: Layout) -> Rights | None:
-    """Of the daemon that works a root now, where it is not this user's. Raises UsageError."""
-    pid = holder(layout.lock)
+def of_other_daemon(layout: Layout, pid: int | None) -> Rights | None:
+    """Of the daemon that works a root now, where it is not this user's; `pid` is what holds the lock, if anything."""
     found = of_process(pid) if pid and is_held_by(layout.lock, pid) else None
     return found if found is not None and found.uid != os.geteuid() else None

@@ -193,8 +193,11 @@ def owners_process() -> Iterator[int]:
 def test_why_tells_what_the_daemons_user_may_do_not_who_asks(
     layout: Layout, owners_process: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rights, "holder", lambda _: owners_process)
-    assert rights.of_other_daemon(layout) is None  # the kernel does not know it so: it may be of another machine
+    for asks in ("why", "doctor.folders"):
+        monkeypatch.setattr(f"hotfolder.cli.{asks}.holder", lambda _: owners_process)
+    assert (
+        rights.of_other_daemon(layout, owners_process) is None
+    )  # the kernel does not know it so: it may be of another machine
     monkeypatch.setattr(rights, "is_held_by", lambda *_: True)
     lock = RootLock(layout.lock)
     lock.acquire()
@@ -236,6 +239,7 @@ def test_why_tells_what_the_daemons_user_may_do_not_who_asks(
     (inbox / "shared.png").chmod(0o600)
     assert in_child(MEMBER, lambda: explain(layout, inbox / "shared.png")["reason"]) == reasons[1]
     lock.release()  # nobody runs it: who asks may do nothing, and need not
+    monkeypatch.setattr("hotfolder.cli.why.holder", lambda _: None)
     inbox.chmod(0o2750)
     picture(inbox / "b.png")
     said = in_child(MEMBER, lambda: explain(layout, inbox / "b.png")["reason"])

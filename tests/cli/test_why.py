@@ -166,6 +166,15 @@ def test_a_command_that_waits_is_known(layout: Layout, monkeypatch: pytest.Monke
     assert "it is cancelled as soon as a daemon runs" in reason(layout, "inbox/score/a.png")
 
 
+def test_who_works_the_root_is_asked_once_for_an_answer(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that ends just then is there for all of the answer, or for none of it."""
+    file = picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    answers: list[int | None] = [os.getpid()]  # and no second one
+    monkeypatch.setattr(why, "holder", lambda _: answers.pop())
+    assert "no daemon runs" not in explain(layout, file)["reason"]
+    assert answers == []
+
+
 def test_documents_name_the_root_that_they_are_about(worked: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     show_why(worked.root, Path("keep/a.png"), as_json=True)
     run_show(worked.root, Path("keep/a.png"), as_json=True)

@@ -21,6 +21,7 @@ from hotfolder.folders.admission import UNREADABLE, Refused, refused
 from hotfolder.folders.guard import check_folders
 from hotfolder.folders.layout import INBOX, Layout
 from hotfolder.folders.lease import writers
+from hotfolder.folders.lock import holder
 from hotfolder.folders.rights import Rights, of_other_daemon
 from hotfolder.folders.scan import scan
 from hotfolder.folders.watch import Watcher
@@ -64,7 +65,7 @@ def left_alone(layout: Layout, settings: Settings) -> Iterator[Check]:
     passed_over: dict[str, Refused] = {}
     other: Rights | None = None
     with suppress(HotfolderError):  # whether a daemon runs is not known
-        other = of_other_daemon(layout)
+        other = of_other_daemon(layout, holder(layout.lock))
     for name in settings.inboxes:
         with suppress(OSError):
             unread: list[str] = []
