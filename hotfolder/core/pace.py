@@ -163,7 +163,8 @@ class Rates:
         self._is_over = True
         self._since = 0.0  # the last event
         self._is_loading = False
-        self._left = 0  # jobs of the batch in work that have not ended
+        self._left = self._ended = 0  # jobs of the batch in work that have not ended, and that have
+        self._one = 0.0  # seconds until the first of those had
         self._megapixels_left: float | None = None  # of those, where it is known
 
     def begin(self, kind: Kind, jobs: int, now: float, megapixels: float | None = None) -> None:
@@ -171,7 +172,7 @@ class Rates:
         if self._kind is not None and now - self._since <= _LONGEST_GAP:
             self._spend(now)
         self._kind, self._since, self._is_over = kind, now, False
-        self._left, self._megapixels_left = jobs, megapixels
+        self._left, self._megapixels_left, self._ended = jobs, megapixels, 0
         self._is_loading = self._is_first = kind not in self._loaded
         if self._is_first:
             self._first[kind] = _First()
@@ -194,6 +195,8 @@ class Rates:
                 self._is_loading = False
                 self._loaded.add(self._kind)
             work = self._work(self._kind)
+            self._one = self._one if self._ended else now - self._since
+            self._ended += 1
             self._spend(now, 1, megapixels or (work.megapixels / work.jobs if work.jobs else 0.0))
             if self._megapixels_left is not None:  # as if those of a batch were alike
                 self._megapixels_left -= self._megapixels_left / max(1, self._left)
@@ -249,7 +252,17 @@ class Rates:
     def _work(self, kind: Kind) -> Work:
         """What was done of a kind in this run, without the first batch as soon as there is another."""
         work = self._works.get(kind)
+        if work is not None and not self._tells(kind):
+            own = self._batches[kind][-1]
+            work = Work(work.jobs - own.jobs, work.megapixels - own.megapixels, work.seconds - own.seconds)
         return work if work is not None and work.jobs else self._first.get(kind, _First()).usual()
+
+    def _tells(self, kind: Kind) -> bool:
+        """Whether the batch in work tells the pace: not while only a part of what is worked together has ended."""
+        if kind is not self._kind or self._is_over or self._is_first or self._left == 0:
+            return True
+        others = self._batches[kind][-1].seconds - self._one
+        return self._ended > 1 and others / (self._ended - 1) > _ONE_BY_ONE * self._one
 
     def _beside_of(self, kind: Kind, before: Pace | None) -> float:
         """Found out anew as soon as another batch has begun."""

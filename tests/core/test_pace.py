@@ -52,6 +52,27 @@ def test_of_a_first_batch_that_is_worked_together_each_job_has_its_part() -> Non
     assert rates.paces({})[DRAW].seconds_per_job == pytest.approx(0.5)  # the first batch had warmed the model up
 
 
+def test_while_what_is_worked_together_ends_one_after_the_other_the_pace_stays() -> None:
+    rates = Rates()
+    for start in (0.0, 4.0):
+        rates.begin(DRAW, 4, start)
+        rates.working(start)
+        for _ in range(4):
+            rates.ended(start + 4.0)
+        rates.over(start + 4.0)
+    rates.begin(DRAW, 4, 8.0)
+    told = []
+    for end in (12.0, 12.1, 12.2, 12.3):  # in between the pictures are encoded
+        rates.ended(end)
+        told.append(rates.paces({})[DRAW].seconds_per_job)
+    assert told == [pytest.approx(1.0, abs=0.05)] * 4
+    rates.over(12.3)
+    rates.begin(DRAW, 4, 12.3)
+    for end in (15.3, 18.3):  # now one by one, and slower
+        rates.ended(end)
+    assert rates.paces({})[DRAW].seconds_per_job > 1.3
+
+
 def test_the_pace_of_earlier_batches_is_the_usual_one_and_the_slowest_one_loaded_the_model() -> None:
     pace = pace_of_batches(ENLARGE, [Work(4, 0, seconds) for seconds in (18.0, 8.0, 8.2, 7.8)])
     assert pace == Pace(pytest.approx(2.0, abs=1e-6), pytest.approx(10.0))  # type: ignore[arg-type]
