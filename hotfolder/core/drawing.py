@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,4 +64,4 @@ def default_megapixels(defaults: Mapping[str, Any]) -> float | None:
 
 def _positive(value: object) -> float | None:
     """None for what is no such number: defaults are what a person wrote of a model."""
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.core.companions import pairs
 from hotfolder.core.places import why_not_judged
-from hotfolder.core.stars import Rated, verdict_of
+from hotfolder.core.stars import Rated, stars_for, verdict_of
 from hotfolder.daemon.ratings import Ratings
 from hotfolder.daemon.results import Results
 from hotfolder.daemon.verdicts import Told, Verdicts
@@ -157,8 +157,8 @@ class GivenStars:
                     log.debug("%s cannot be read: %s", path, error)
                     continue
                 stars = rating_in(packet) if packet is not None else None
-                if stars is not None and stars != known.stars:
-                    image = stored[0]
+                image = stored[0]
+                if stars is not None and stars != known.stars and not _is_by_score(stars, image, known):
                     keep = self._settings.keep_at(image.source_file)
                     yield _Given(image, stars, verdict_of(stars, keep))
 
@@ -177,6 +177,11 @@ class GivenStars:
             rated = str(Rated(each.stars, each.image.path, is_mine=True))
             self._ledger.images.given_stars(each.image.id, rated, is_written=True)
             yield
+
+
+def _is_by_score(stars: int, image: StoredImage, known: Rated) -> bool:
+    """Whether we have written them, and a crash kept that from being recorded."""
+    return not known.is_mine and image.score is not None and stars == stars_for(image.score, image.verdict)
 
 
 def _pictures(sidecars: Iterable[str], found: Mapping[str, Sighting]) -> dict[str, str]:

@@ -103,7 +103,8 @@ class Ratings:
                     self._ledger.images.given_stars(row["id"], str(stars))
                 if mode == "in-place" and row["is_ours"] and (new := self._in_place(beneath, row, stars.stars)):
                     sha256, identity = new, beneath.identity(path)
-                    has_sidecar = bool(others)
+                    found = sidecars.packets_of(beneath, names)  # that took its time
+                    has_sidecar = bool(sidecars.others_of(found))
                 else:
                     has_sidecar = beneath.identity(path) is not None
                 if has_sidecar:
@@ -114,8 +115,10 @@ class Ratings:
                 raise
             except (ValueError, OSError) as error:
                 log.info("%s is not rated: %s", path, error)
+                stars = _as_before(stars, known)
             except Exception as error:
                 log.warning("%s is not rated: unexpected %s", path, type(error).__name__, exc_info=error)
+                stars = _as_before(stars, known)
         self._ledger.images.rated(row["id"], str(stars), row["sha256"], sha256, identity)
 
     def _in_place(self, beneath: Beneath, row: Mapping[str, Any], stars: int) -> str | None:
@@ -200,6 +203,11 @@ def _names(beneath: Beneath, path: str) -> tuple[str, ...]:
     endings = (each for ending in PLAIN for each in (ending, ending.upper()))
     pictures = [f"{stem.name}{each}" for each in endings if beneath.exists(f"{stem}{each}")]
     return names if own <= min(pictures, default=own) else names[:1]
+
+
+def _as_before(stars: Rated, known: Rated | None) -> Rated:
+    """What is recorded where these could not be written: those that lie there still, which are not a person's."""
+    return stars if known is None else replace(known, path=stars.path)
 
 
 def _standing(found: Mapping[str, bytes], stars: Rated, known: Rated | None) -> Rated | None:

@@ -19,6 +19,8 @@ from hotfolder.types import Outcome, SourceFacts, Staged
         (Drawing("m"), {}, "", None),
         (Drawing("m"), {"steps": "many"}, "", None),
         (Drawing("m"), {"steps": -1}, "", None),
+        (Drawing("m"), {"steps": float("inf")}, "", None),
+        (Drawing("m"), {"steps": float("nan")}, "", None),
         (Drawing("m", 30, 0.5, has_init_image=True), {}, "sdxl", 15),
         (Drawing("m", 30, has_init_image=True), {}, "sdxl", 22.5),
         (Drawing("m", 30, has_init_image=True), {"strength": 0.2}, "", 6),

@@ -208,6 +208,40 @@ def test_stars_by_a_key_go_into_the_sidecar_of_another_program(judged: Layout) -
     assert stars(judged) == {"reject/a": -1, "reject/b": -1, "reject/c": -1, "keep/d": 3}
 
 
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_crash_between_our_stars_and_their_row_makes_no_verdict(
+    judged: Layout, monkeypatch: pytest.MonkeyPatch, theirs: bool
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    if theirs:  # the same stars, as another program writes the file anew
+        give(judged, "keep/c", 3)
+        look(judged)
+    mailbox.ask(judged, {"do": "reroute", "keep": 6.8})
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Images, "rated", killed)
+        look(judged)
+    assert stars(judged)["reject/c"] == -1
+    look(judged)
+    assert verdicts(judged) == []
+    assert stars(judged) == {"reject/a": -1, "reject/b": -1, "reject/c": -1, "keep/d": 3}
+
+
+def test_stars_that_could_not_be_written_make_no_verdict(judged: Layout) -> None:
+    """Those before them stay beside the picture, and are still ours."""
+    (judged.root / "keep/c.xmp").write_text("<c/>")
+    mailbox.ask(judged, {"do": "reroute", "keep": 6.8})
+    look(judged)
+    look(judged)
+    assert verdicts(judged) == []
+    assert stars(judged)["reject/c"] == 3
+    assert rows(judged, "SELECT rated FROM images WHERE path LIKE '%c.png'") == [("3:reject/c.png",)]
+
+
 def test_a_crash_between_a_star_and_its_row_loses_none(judged: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
