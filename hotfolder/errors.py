@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hotfolder.masking import masked
 from hotfolder.printable import printable
@@ -22,6 +23,9 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_Error = TypeVar("_Error", bound="HotfolderError")
+
+
 class HotfolderError(Exception):
     """Something a person should be told: what happened, and how to mend it."""
 
@@ -33,6 +37,24 @@ class HotfolderError(Exception):
         super().__init__(masked(message))
         self.message = printable(masked(message))  # it may quote a file, its name, or an address
         self.fix = printable(masked(fix))
+        self.others: tuple[HotfolderError, ...] = ()  # found in the same go
+
+    @property
+    def each(self) -> tuple[HotfolderError, ...]:
+        """This error alone, and the others that were found with it."""
+        alone = copy(self)
+        alone.others = ()
+        return (alone, *self.others)
+
+    @property
+    def summary(self) -> str:
+        """What happened, and how many others there are."""
+        more = "1 more mistake" if len(self.others) == 1 else f"{len(self.others)} more mistakes"
+        return f"{self.message} (and {more})" if self.others else self.message
+
+    def told(self) -> dict[str, Any]:
+        """For JSON, without the others."""
+        return {"kind": self.kind, "message": self.message, "fix": self.fix}
 
     def info(self) -> ErrorInfo:
         """The same error as a plain record that crosses processes."""
@@ -46,6 +68,19 @@ class UsageError(HotfolderError):
     exit_code = ExitCode.USAGE
 
 
+def gathered(found: Sequence[_Error]) -> _Error:
+    """The first of several errors, of which there is at least one, with all others beside it."""
+    first = copy(found[0])  # it may be kept, and be gathered again
+    first.others = tuple(each for error in found for each in error.each)[1:]
+    return first
+
+
+def raise_all(found: Sequence[HotfolderError]) -> None:
+    """Raises them as one, as `gathered` puts them together; nothing where there is none."""
+    if found:
+        raise gathered(found)
+
+
 class Interrupted(HotfolderError):
     """A person stopped it before its end."""
 
@@ -54,9 +89,22 @@ class Interrupted(HotfolderError):
 
 
 class ConfigError(UsageError):
-    """The configuration was not understood."""
+    """The configuration was not understood.
+
+    `where` is the file, or the variable of the environment; `line` and `key` are there where they are known.
+    """
 
     kind = "config"
+
+    def __init__(
+        self, message: str, fix: str = "", *, where: str = "", line: int | None = None, key: str = ""
+    ) -> None:
+        super().__init__(message, fix)
+        self.where, self.line, self.key = printable(where), line, printable(key)
+
+    def told(self) -> dict[str, Any]:
+        """With its place, as far as that is known."""
+        return {**super().told(), "where": self.where or None, "line": self.line, "key": self.key or None}
 
 
 class AlreadyRunning(HotfolderError):

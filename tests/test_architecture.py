@@ -91,6 +91,7 @@ PURE = {
     "base64",
     "bisect",
     "collections",
+    "copy",
     "csv",
     "dataclasses",
     "datetime",

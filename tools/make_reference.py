@@ -46,7 +46,12 @@ def commands() -> str:
     lines += [
         "[codes of its own](../administration.md#watching), as monitoring wants them. With `--json` stdout is one"
     ]
-    lines += ["document with `schema_version`; an error in it has a stable `kind`, a `message` and a `fix`.\n"]
+    lines += [
+        "document with `schema_version`; an error in it has a stable `kind`, a `message` and a `fix`, one of the"
+    ]
+    lines += [
+        "configuration `where`, `line` and `key`, too. `mistakes` has all that were found, where it is several.\n"
+    ]
     for path, command in _walk(get_command(app), "hotfolder"):
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         usage = " ".join([path, "[OPTIONS]", *(_metavar(p) for p in arguments)])

@@ -94,9 +94,12 @@ def _is_nowhere() -> bool:
 def _tell(error: HotfolderError) -> ExitCode:
     """An error for a person on stderr, and for a script on stdout."""
     if _wants_json():
-        told = {"kind": error.kind, "message": error.message, "fix": error.fix}
+        told = error.told()
+        if error.others:
+            told["mistakes"] = [each.told() for each in error.each]
         with contextlib.suppress(OSError):  # it may be the very stream that is full, or closed
             sys.stdout.write(json.dumps({"schema_version": 1, "error": told}) + "\n")
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"error: {error.message}\n" + (f"  fix: {error.fix}\n" if error.fix else ""))
+        for each in error.each:
+            sys.stderr.write(f"error: {each.message}\n" + (f"  fix: {each.fix}\n" if each.fix else ""))
     return error.exit_code

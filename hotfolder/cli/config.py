@@ -36,7 +36,7 @@ def run_check(given: Path | None, *, as_json: bool) -> ExitCode:
         only_models = all(isinstance(problem, ModelMissing) for problem in problems)
         code = ExitCode.MODEL_MISSING if only_models else ExitCode.USAGE
     if as_json:
-        told = [{"kind": each.kind, "message": each.message, "fix": each.fix} for each in problems]
+        told = [{"where": None, "line": None, "key": None, **each.told()} for each in problems]
         table.write_json({"root": str(root), "good": not problems, "problems": told})
         return code
     for each in problems:
@@ -47,30 +47,34 @@ def run_check(given: Path | None, *, as_json: bool) -> ExitCode:
 
 
 def _problems(root: Path) -> Iterator[HotfolderError]:
+    """Of all that can be looked at: where something in the root's file is wrong, the rest of it still says a lot."""
     from hotfolder.cli.run import check_models
 
     try:
-        settings = loading.load(root)
+        found = loading.examine(root)
     except HotfolderError as error:
         yield error
         return
+    yield from found.mistakes
     layout = Layout(root)
     try:
-        check_folders(layout, settings.inboxes)
+        check_folders(layout, found.settings.inboxes)
     except HotfolderError as error:
-        yield error
+        yield from error.each
     except OSError:  # a folder that is not there yet is made at the start
         pass
     try:
-        check_models(settings)
+        check_models(found.settings)
     except HotfolderError as error:
-        yield error
-    folders = FolderSettings(root, settings)
+        yield from error.each
+    folders = FolderSettings(root, found.settings, found.doubtful)
+    told: set[str] = set()  # what holds in a folder holds in those below it
     for folder in _with_settings(root):
         try:
             folders.of(f"{folder}/x")
         except HotfolderError as error:
-            yield error
+            yield from (each for each in error.each if each.message not in told)
+            told |= {each.message for each in error.each}
 
 
 def _with_settings(root: Path) -> Iterator[str]:

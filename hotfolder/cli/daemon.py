@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.queue import ask
-from hotfolder.errors import ConfigError, HotfolderError, Interrupted, ModelMissing, UsageError
+from hotfolder.errors import ConfigError, HotfolderError, Interrupted, ModelMissing, UsageError, raise_all
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder, is_held_by
 from hotfolder.printable import printable
@@ -48,8 +49,9 @@ def run_reload(given: Path | None, *, as_json: bool) -> None:
     if answer.get("kind") == NotRunning.kind:
         raise not_running  # a command that works without a daemon had the lock, and has ended
     if "error" in answer:
-        refusal = ModelMissing if answer.get("kind") == ModelMissing.kind else ConfigError
-        raise refusal(f"refused, the daemon goes on as before: {answer['error']}", answer.get("fix", ""))
+        first, *others = answer.get("mistakes") or [{**answer, "message": answer["error"]}]
+        first = {**first, "message": f"refused, the daemon goes on as before: {first['message']}"}
+        raise_all([_refusal(each) for each in (first, *others)])
     changes, waits = answer.get("changes", []), bool(answer.get("waits_for_work")) and bool(answer.get("changes"))
     if as_json:
         table.write_json({"root": str(layout.root), "changes": changes, "waits_for_work": waits})
@@ -57,6 +59,16 @@ def run_reload(given: Path | None, *, as_json: bool) -> None:
     sys.stdout.write(f"read anew: {len(changes)} changes\n" if changes else "read anew: nothing has changed\n")
     sys.stdout.writelines(f"  {printable(line)}\n" for line in changes)
     sys.stdout.write("they hold when what is in work is done\n" if waits else "")
+
+
+def _refusal(told: Mapping[str, Any]) -> HotfolderError:
+    """What a daemon has against its settings."""
+    message, fix = str(told["message"]), str(told.get("fix") or "")
+    if told.get("kind") == ModelMissing.kind:
+        return ModelMissing(message, fix)
+    return ConfigError(
+        message, fix, where=told.get("where") or "", line=told.get("line"), key=told.get("key") or ""
+    )
 
 
 def run_stop(given: Path | None, *, timeout: float, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from hotfolder.cli.display import Display
 from hotfolder.config import loading
 from hotfolder.config.root import find_root
 from hotfolder.config.settings import Settings
-from hotfolder.errors import ExitCode, Interrupted, UsageError
+from hotfolder.errors import ExitCode, HotfolderError, Interrupted, UsageError, raise_all
 from hotfolder.executors.base import Executor
 from hotfolder.folders.layout import Layout
 from hotfolder.models.registry import ModelSpec
@@ -93,13 +93,19 @@ def load_checked(root: Path, *, pull: bool = False) -> Settings:
 
 
 def check_models(settings: Settings) -> None:
-    """Whether every model that work may ask for is there. Raises ModelMissing or UsageError."""
+    """Whether every model that work may ask for is there. Raises ModelMissing or UsageError, for all that are not."""
     catalogue = settings.catalogue()
+    found: dict[str, HotfolderError] = {}
     for each in (settings, *(settings.overridden(inbox.changes) for inbox in settings.inbox)):
         for kind, name in each.models_needed():
-            if kind is not Kind.UPSCALE:
-                catalogue.resolve(name, kind)
-        resolve_upscaler(each)
+            try:
+                if kind is Kind.UPSCALE:
+                    resolve_upscaler(each)
+                else:
+                    catalogue.resolve(name, kind)
+            except HotfolderError as error:
+                found.setdefault(error.message, error)
+    raise_all(list(found.values()))
 
 
 def make_daemon(root: Path, settings: Settings, show: Callable[[Snapshot], None] | None) -> Daemon:

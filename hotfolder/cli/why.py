@@ -230,7 +230,7 @@ def _arriving(layout: Layout, path: str, kind: Kind | None) -> tuple[str, str]:
     try:
         FolderSettings(layout.root, settings).of(path)
     except ConfigError as error:
-        return f"the settings of its folder were not understood: {error.message}", error.fix
+        return f"the settings of its folder were not understood: {error.summary}", error.fix
     if pid is None:
         return "no daemon runs on this root", "start it with: hotfolder run"
     live = read(layout.live_status)

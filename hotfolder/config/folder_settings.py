@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hotfolder.config import loading
+from hotfolder.config.lines import Lines
 from hotfolder.config.root import FILE_NAME
+from hotfolder.config.sections.inboxes import OVERRIDES
 from hotfolder.config.settings import Settings
 from hotfolder.core.routing_policy import RoutingPolicy
 from hotfolder.core.tastes import has_head
-from hotfolder.errors import ConfigError, HotfolderError
+from hotfolder.errors import ConfigError, HotfolderError, gathered, raise_all
 from hotfolder.files.beneath import open_below
 from hotfolder.folders.layout import INBOX
 from hotfolder.models.registry import Catalogue
@@ -59,10 +61,14 @@ def _merge(settings: Settings, priority: int = 0, head: str | None = None) -> _M
 
 
 class FolderSettings:
-    """`of_root` are the root's; they can be changed while it works. Files in sub-folders are read as they are met."""
+    """`of_root` are the root's; they can be changed while it works. Files in sub-folders are read as they are met.
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    `doubtful` are sections of the root's that are wrong: see `loading.overridden`.
+    """
+
+    def __init__(self, root: Path, settings: Settings, doubtful: Collection[str] = ()) -> None:
         self._root = root
+        self._doubtful = doubtful
         self._files: dict[str, _Read] = {}
         self.tastes = InUse(root)
         self.change(settings)
@@ -77,7 +83,10 @@ class FolderSettings:
         self._failed: dict[tuple[str, ...], tuple[float, ConfigError]] = {}
 
     def of(self, source_file: str) -> Settings:
-        """The settings for a file, by its path relative to the root. Raises ConfigError, naming file and key."""
+        """The settings for a file, by its path relative to the root.
+
+        Raises ConfigError, naming file and key, with all that is wrong in the files that hold for it.
+        """
         try:
             return self._merged(source_file, lenient=False).settings
         except HotfolderError:
@@ -128,27 +137,37 @@ class FolderSettings:
         own = self._own.get(parts[1])
         if own is not None:
             settings = settings.overridden(own.changes)
+        wrong: list[ConfigError] = []
+        doubtful = self._doubtful
         for folder, read in found.items():
             try:
                 if read.problem is not None and not lenient:
                     raise read.problem
-                settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}")
+                settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}", doubtful)
             except ConfigError as error:
-                if not lenient:
-                    self._failed[key] = (time.monotonic(), error)
-                    raise
+                wrong.append(error)
+                doubtful = tuple(OVERRIDES)  # of what lies deeper, nobody knows what it goes with
+        if wrong and not lenient:
+            failure = gathered(wrong)
+            self._failed[key] = (time.monotonic(), failure)
+            raise failure
         self._made[key, lenient] = merged = _merge(settings, own.priority if own is not None else 0, head)
         return merged
 
-    def _with(self, settings: Settings, document: Mapping[str, Any], where: str) -> Settings:
+    def _with(
+        self, settings: Settings, document: Mapping[str, Any], where: str, doubtful: Collection[str]
+    ) -> Settings:
         """Raises ConfigError; what was dropped may name no model outside of the folders for models."""
-        changed = loading.overridden(settings, document, where, file=self._root / where)
-        for kind, name in set(changed.models_needed()) - set(settings.models_needed()):
+        lines = Lines(where, self._root / where, partial(open_below, self._root))
+        changed = loading.overridden(settings, document, lines, doubtful=doubtful)
+        wrong = []
+        for kind, name in sorted(set(changed.models_needed()) - set(settings.models_needed())):
             try:
                 self.catalogue.check_confined(name)
                 self.catalogue.resolve(name, kind)
             except HotfolderError as error:
-                raise ConfigError(f"{where}: {error.message}", error.fix) from None
+                wrong.append(ConfigError(f"{where}: {error.message}", error.fix, where=where))
+        raise_all(wrong)
         return changed
 
     def _read(self, path: str) -> _Read:
@@ -158,12 +177,12 @@ class FolderSettings:
         if before is not None and before.stamp == stamp:
             return before
         try:
-            found = _Read(stamp, loading.read(self._root / path, partial(open_below, self._root)) if stamp else {})
+            opens = partial(open_below, self._root)
+            found = _Read(stamp, loading.read(self._root / path, opens, path) if stamp else {})
         except FileNotFoundError:
             found = _Read(None, {})
         except ConfigError as error:
-            named = ConfigError(error.message.replace(str(self._root / path), path), error.fix)
-            found = _Read(stamp, before.document if before else {}, named)
+            found = _Read(stamp, before.document if before else {}, error)
         if found.stamp is None:
             self._files.pop(path, None)
         else:

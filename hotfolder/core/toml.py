@@ -23,9 +23,14 @@ _TEXT = re.compile(
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
 
 
+def bare(text: str) -> str:
+    """TOML on as many lines, without comments, and with a `_` for each text in it."""
+    return _TEXT.sub(lambda found: "" if found[0].startswith("#") else "_" + "\n" * found[0].count("\n"), text)
+
+
 def loads(text: str) -> dict[str, Any]:
-    """Raises ValueError for what is no TOML, or too much of it."""
-    structure = _TEXT.sub(lambda found: "" if found[0].startswith("#") else "_", text)
+    """Raises ValueError for what is no TOML, or too much of it; with a `lineno` where that is known."""
+    structure = bare(text)
     if sum(map(structure.count, ".[{")) > _MOST_TABLES:
         raise ValueError(f"it has more than {_MOST_TABLES:,} dots, brackets and braces: split it")
     if _LONG_KEY.search(structure):

@@ -303,7 +303,8 @@ class Intake:
             self._held.add(path)
             if error.message not in self._said:
                 self._said.add(error.message)
-                log.error("what lies beside it waits: %s (%s)", error.message, error.fix)
+                for each in error.each:
+                    log.error("what lies beside it waits: %s (%s)", each.message, each.fix)
             return False
         self._held.discard(path)
         return True

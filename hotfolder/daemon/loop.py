@@ -285,7 +285,7 @@ class Daemon:
             unplaced=self._parts.outbox.unplaced,
             taking=not self._parts.pauses.in_trouble,
             left_alone=self._parts.intake.left_alone,
-            refused=self._reloading.refused.message if self._reloading.refused else None,
+            refused=self._reloading.refused.summary if self._reloading.refused else None,
             expected=left.jobs,
             left_seconds=left.seconds,
             devices=devices.told(),

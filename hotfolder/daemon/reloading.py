@@ -46,7 +46,7 @@ class Reloading:
         return self._read is not None
 
     def read(self) -> dict[str, Any]:
-        """Reads them, and makes their folders. Gives what is told of it: `changes`, or the `error` against them.
+        """Reads them, and makes their folders. Gives what is told of it: `changes`, or an `error`, and all `mistakes`.
 
         They are in force when nothing is in work any more: see `apply`.
         """
@@ -64,9 +64,11 @@ class Reloading:
         except Interrupted:
             raise
         except HotfolderError as error:
-            log.error("the configuration stays as it was: %s (%s)", error.message, error.fix, extra=ALWAYS)
+            for each in error.each:
+                log.error("the configuration stays as it was: %s (%s)", each.message, each.fix, extra=ALWAYS)
             self._read, self.refused = None, error
-            return {"error": error.message, "kind": error.kind, "fix": error.fix}
+            mistakes = [each.told() for each in error.each]
+            return {"error": error.message, "kind": error.kind, "fix": error.fix, "mistakes": mistakes}
         self.refused = None
         return {"changes": differences(self._settings.of_root, self._read)}
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from hotfolder.errors import DiskFull, EnvironmentTrouble, LedgerError, UsageError
+from hotfolder.errors import DiskFull, EnvironmentTrouble, LedgerError, UsageError, raise_all
 from hotfolder.files.filesystem import free_bytes
 from hotfolder.files.moves import rename_noreplace
 from hotfolder.folders.layout import ARCHIVE, FAILED, KEEP, REJECT, UPSCALED, Layout
@@ -22,24 +22,28 @@ _OUTPUTS = (KEEP, REJECT, UPSCALED, FAILED, ARCHIVE)
 
 
 def check_folders(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:
-    """Raises UsageError, naming both paths, when results would land in an inbox or on another file system."""
+    """Raises UsageError, naming both paths, for all folders whose results would land in an inbox or on another disk.
+
+    OSError where one is not there.
+    """
+    wrong = []
     folders = [layout.inbox(name) for name in inboxes]
     outputs = [layout.root / name for name in _OUTPUTS]
     home = layout.private.stat().st_dev
     for folder in (*folders, *outputs):
         if folder.stat().st_dev != home:
-            raise UsageError(
-                f"{folder} is on another file system than {layout.private}",
-                "keep all folders of a root on one file system; make another root on the other one",
-            )
+            told = f"{folder} is on another file system than {layout.private}"
+            fix = "keep all folders of a root on one file system; make another root on the other one"
+            wrong.append(UsageError(told, fix))
     for index, inbox in enumerate(folders):
         for other in (*outputs, layout.private, *folders[index + 1 :]):
             if _overlap(inbox, other):
-                raise UsageError(
+                told = (
                     f"{inbox} and {other} are the same folder, or one lies in the other ({os.path.realpath(inbox)}, "
-                    f"{os.path.realpath(other)}): results would be taken for new files",
-                    "point the links apart, or remove them",
+                    f"{os.path.realpath(other)}): results would be taken for new files"
                 )
+                wrong.append(UsageError(told, "point the links apart, or remove them"))
+    raise_all(wrong)
 
 
 def try_moves(layout: Layout, inboxes: Iterable[str] = tuple(Kind)) -> None:

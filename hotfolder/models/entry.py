@@ -119,27 +119,28 @@ class ModelEntry(BaseModel):
 
     @model_validator(mode="after")
     def _sound(self) -> ModelEntry:
+        wrong: list[str] = []
         known = _LOADERS[self.kind]
         if self.loader and self.loader not in known:
-            raise ValueError(f"loader '{self.loader}' does not {self.kind}: use {' or '.join(known)}")
+            wrong.append(f"loader '{self.loader}' does not {self.kind}: use {' or '.join(known)}")
         if self.repo and not self.revision:
-            raise ValueError(f"'{self.name}' has a repo, so it needs a revision (40 hex digits, or 'first'), too")
+            wrong.append(f"'{self.name}' has a repo, so it needs a revision (40 hex digits, or 'first'), too")
         if self.revision == FIRST and not self.is_folder:
-            raise ValueError(f"'{self.name}' has files with a sha256, so its revision has to be a commit")
+            wrong.append(f"'{self.name}' has files with a sha256, so its revision has to be a commit")
         if self.repo and not self.include and any(file.sha256 is None for file in self.files):
-            raise ValueError(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
+            wrong.append(f"'{self.name}' has a repo, so its files need a sha256: nothing unchecked is fetched")
         if not self.files and not self.builtin and not self.encoder:
             what = "model_index.json, or its one file" if self.kind == "generate" else "its weights"
-            raise ValueError(f"'{self.name}' needs files: the path of {what}")
+            wrong.append(f"'{self.name}' needs files: the path of {what}")
         if (ignored := self._ignored) is not None:
             besides = ", and text encoders in .gguf" if self.kind == "generate" else ""
-            raise ValueError(
-                f"of '{self.name}' only {self.files[0].path} would be read{besides}: leave {ignored} out"
-            )
+            wrong.append(f"of '{self.name}' only {self.files[0].path} would be read{besides}: leave {ignored} out")
         if self.base and self.kind != "generate":
-            raise ValueError(f"'{self.name}' is for '{self.kind}', and only generators have a base")
+            wrong.append(f"'{self.name}' is for '{self.kind}', and only generators have a base")
         if self.encoder and self.kind != "score":
-            raise ValueError(f"'{self.name}' is for '{self.kind}', and only scorers have an encoder")
+            wrong.append(f"'{self.name}' is for '{self.kind}', and only scorers have an encoder")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     @property

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from hotfolder.cli import _tell
 from hotfolder.cli.config import run_check, run_show
+from hotfolder.cli.doctor.command import examine
 from hotfolder.errors import ConfigError, ExitCode
 from hotfolder.folders.layout import Layout
 
@@ -107,3 +110,121 @@ def test_a_check_finds_what_would_be_refused(layout: Layout, capsys: pytest.Capt
     assert run_check(layout.root, as_json=False) is ExitCode.DONE
     assert "nothing to object" in capsys.readouterr().out
     assert [path for path in sorted(layout.root.rglob("*")) if path in before] == before
+
+
+#: A mistake on each of some lines, and what is said of it; line 0: it is no matter of a line.
+WRONG = """
+gaet.keep = 6
+[gate]
+kep = 7
+regenerate_below = 6
+keep = 5
+upscale = 4
+[score]
+scorer = [3, 4]
+batch_size = 0
+[generate]
+model = "sdxl-turbo"
+steps = "4"
+[[inbox]]
+name = "portraits"
+kind = "score"
+gate = { keep = 11, upscale = "x" }
+[[inbox]]
+name = "Portraits"
+kind = "judge"
+[inbox.upscale]
+text = '''
+keep = [
+'''
+tile = 64
+[[model]]
+name = "mine"
+kind = "upscale"
+"""
+TOLD = [
+    (3, "gate.kep", "unknown key"), (12, "generate.steps", "is '4'"), (8, "score.scorer[0]", "is 3"),
+    (8, "score.scorer[1]", "is 4"), (9, "score.batch_size", "is 0"), (19, "inbox[1].kind", "is 'judge'"),
+    (25, "model[0]", "needs files"), (1, "gaet", "unknown section"),
+    (2, "gate", "upscale (4) must not be below keep (5); regenerate_below (6) must not be above keep (5)"),
+    (16, "inbox[0].gate.keep", "is 11"), (16, "inbox[0].gate.upscale", "is 'x'"),
+    (18, "inbox[1].name", "two inboxes are called 'Portraits'"),
+    (24, "inbox[1].upscale.tile", "cannot differ"), (21, "inbox[1].upscale.text", "unknown key"),
+]  # fmt: skip
+
+
+def test_a_check_names_all_mistakes_in_one_go_each_with_its_place(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTFOLDER_GATE_KEEP", "7")
+    monkeypatch.setenv("HOTFOLDER_INBOX__NAME", "x")
+    monkeypatch.setenv("HOTFOLDER_RETRY__MAX_ATTEMPTS", "0")
+    configure(layout, WRONG.removeprefix("\n"))
+    configure(layout, "[gate]\nkeep = 0\n[hooks]\n[output]\n", "inbox/score/a/hotfolder.toml")
+    configure(layout, "[gate]\nkeep = 9\n[upscale]\nmodel='none'\n", "inbox/score/a/b/hotfolder.toml")
+    configure(layout, "[gate]\n[", "inbox/score/a/b/c/hotfolder.toml")
+    assert run_check(layout.root, as_json=True) is ExitCode.USAGE
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert all(each["fix"] for each in problems)
+    file = str(layout.root / "hotfolder.toml")
+    of_file = [each for each in problems if each["where"] == file]
+    assert [(each["line"], each["key"]) for each in of_file] == [(line, key) for line, key, _ in TOLD]
+    for each, (line, _, says) in zip(of_file, TOLD, strict=True):
+        assert each["message"].startswith(f"{file}:{line}: ")
+        assert says in each["message"]
+    others = [(each["where"], each["line"], each["key"]) for each in problems if each["where"] != file]
+    below = "inbox/score/a"
+    assert sorted(others, key=str) == sorted([
+        ("HOTFOLDER_GATE_KEEP", None, None), ("HOTFOLDER_INBOX__NAME", None, "inbox"),
+        ("HOTFOLDER_RETRY__MAX_ATTEMPTS", None, "retry.max_attempts"),
+        (None, None, None),  # sdxl-turbo is not on this machine
+        (f"{below}/hotfolder.toml", 2, "gate.keep"), (f"{below}/hotfolder.toml", 3, "hooks"),
+        (f"{below}/hotfolder.toml", 4, "output"), (f"{below}/b/hotfolder.toml", None, None),
+        (f"{below}/b/c/hotfolder.toml", 2, None),
+    ], key=str)  # fmt: skip
+    with pytest.raises(ConfigError) as caught:  # as it always was: the first is the error
+        run_show(layout.root, changed=False, as_json=True)
+    assert [each.message for each in caught.value.each] == [each["message"] for each in problems[: 3 + len(TOLD)]]
+    run_check(layout.root, as_json=False)
+    assert capsys.readouterr().out.count("fix: ") == len(problems)
+    checks = [each.message for each in examine(layout.root) if each.name == "configuration"]
+    assert checks == [each.message for each in caught.value.each]
+    monkeypatch.setattr("sys.argv", ["hotfolder", "config", "show", "--json"])
+    assert _tell(caught.value) is ExitCode.USAGE  # of any other command that reads it
+    told = capsys.readouterr()
+    error = json.loads(told.out)["error"]
+    assert error["message"] == error["mistakes"][0]["message"]
+    assert error["mistakes"] == problems[: len(checks)]
+    assert {key: error[key] for key in ("where", "line", "key")} == {
+        key: problems[0][key] for key in ("where", "line", "key")
+    }
+    assert told.err.count("error: ") == told.err.count("fix: ") == len(checks)
+
+
+def test_of_a_file_that_is_no_toml_the_environment_is_still_looked_at(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(layout, "[gate]\nkeep = 7\nupscale = 9 9\n")
+    monkeypatch.setenv("HOTFOLDER_GATE__KEEP", "8")  # goes with the 9 that could not be read
+    monkeypatch.setenv("HOTFOLDER_RETRY__MAX_ATTEMPTS", "0")
+    run_check(layout.root, as_json=True)
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [(each["where"], each["line"]) for each in problems] == [
+        (str(layout.root / "hotfolder.toml"), 3),
+        ("HOTFOLDER_RETRY__MAX_ATTEMPTS", None),
+    ]
+
+
+def test_any_number_of_mistakes_is_told_in_short(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may drop files may write them."""
+    configure(layout, "".join(f"key{number} = 1\n" for number in range(5_000)), "inbox/score/hotfolder.toml")
+    configure(layout, "[gate]\n" + "".join(f"k{n} = 1\n" for n in range(5_000)), "inbox/upscale/hotfolder.toml")
+    began = time.monotonic()
+    run_check(layout.root, as_json=True)
+    assert time.monotonic() - began < 10
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert len(problems) == 202
+    assert [each["message"] for each in problems if "and more mistakes" in each["message"]] == [
+        "inbox/score/hotfolder.toml: and more mistakes than are told",
+        "inbox/upscale/hotfolder.toml: and more mistakes than are told",
+    ]

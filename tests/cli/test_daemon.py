@@ -52,16 +52,20 @@ def test_a_reload_says_what_changed_and_a_refusal_stands_in_the_status(
     run_reload(layout.root, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document == {"schema_version": 1, "root": str(layout.root), "changes": [], "waits_for_work": False}
-    configure(layout, "[gate]\nkep = 6.0\n")
+    configure(layout, "[gate]\nkep = 6.0\n[retry]\nmax_attempts = 0\n")
     with pytest.raises(ConfigError, match=r"goes on as before: .*unknown key 'gate.kep'") as caught:
         run_reload(layout.root, as_json=False)
     assert (caught.value.exit_code, caught.value.fix) == (ExitCode.USAGE, "did you mean 'keep'?")
+    (other,) = caught.value.others
+    assert ":4: retry.max_attempts is 0" in other.message
+    assert (other.told()["line"], other.told()["key"]) == (4, "retry.max_attempts")
+    assert other.fix
 
     def refused() -> str:
         snapshot = read(layout.live_status)
         return (snapshot.refused or "") if snapshot else "no status"
 
-    wait_for(lambda: "unknown key 'gate.kep'" in refused(), 5, "status says so")
+    wait_for(lambda: refused().endswith("unknown key 'gate.kep' (and 1 more mistake)"), 5, "status says so")
     configure(layout, "")
     run_reload(layout.root, as_json=False)
     wait_for(lambda: refused() == "", 5, "it is mended")

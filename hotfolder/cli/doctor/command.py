@@ -56,7 +56,8 @@ def examine(root: Path | None) -> Iterator[Check]:
             settings = loading.load(root)
             yield from own_files.configuration(root / FILE_NAME, settings)
         except HotfolderError as error:
-            yield Check("configuration", "fail", error.message, error.fix)
+            for each in error.each:
+                yield Check("configuration", "fail", each.message, each.fix)
     yield from devices.examine(settings or Settings())
     if root is not None:
         yield from folders.examine(Layout(root), settings or Settings())

@@ -97,12 +97,13 @@ class GateSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> GateSettings:
+        wrong = []
         if self.upscale != "never" and self.upscale < self.keep:
-            raise ValueError(f"upscale ({self.upscale:g}) must not be below keep ({self.keep:g})")
+            wrong.append(f"upscale ({self.upscale:g}) must not be below keep ({self.keep:g})")
         if self.regenerate_below > self.keep:
-            raise ValueError(
-                f"regenerate_below ({self.regenerate_below:g}) must not be above keep ({self.keep:g})"
-            )
+            wrong.append(f"regenerate_below ({self.regenerate_below:g}) must not be above keep ({self.keep:g})")
         if self.score and not formula.reachable(formula.parse(self.score), self.keep):
-            raise ValueError(f"no image can reach keep ({self.keep:g}) with the score {self.score}")
+            wrong.append(f"no image can reach keep ({self.keep:g}) with the score {self.score}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
