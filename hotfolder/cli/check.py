@@ -67,7 +67,9 @@ def check(found: Mapping[str, Any], now: float, most_failures: int) -> Checked:
 def _of_the_daemon(found: Mapping[str, Any], open_jobs: int) -> list[tuple[State, str]]:
     daemon, silent, unchanged = found["daemon"], found["heartbeat_seconds"], found["unchanged_seconds"]
     if not daemon["running"]:
-        return [(State.CRITICAL, f"no daemon works on {found['root']}")]
+        jobs = found["interrupted"]
+        left = f"; jobs in work when the last one ended: {jobs}" if jobs else ""
+        return [(State.CRITICAL, f"no daemon works on {found['root']}{left}")]
     if not found["status_is_readable"]:
         return [
             (

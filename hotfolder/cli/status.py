@@ -88,8 +88,10 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
     lines = [f"root     {found['root']}"]
     if not daemon["running"]:
         lines.append("daemon   not running (start it with: hotfolder run)")
+        lines += _interrupted(found)
     elif live is None or daemon["stage"] is None:
         lines.append(f"daemon   process {daemon['pid']}, {_why_untold(found)}")
+        lines += _interrupted(found)
     else:
         since = f" for {span(time.time() - live.started_at)}"
         lines.append(f"daemon   running, process {daemon['pid']}{since}, watching by {daemon['watcher']}")
@@ -149,6 +151,14 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
             if failure["error"]["fix"]:
                 lines.append(f"    fix: {printable(failure['error']['fix'])}")
     return "\n".join(lines) + "\n"
+
+
+def _interrupted(found: Mapping[str, Any]) -> list[str]:
+    """What a daemon that was killed has left."""
+    jobs = found["interrupted"]
+    what, are = ("1 job was", "is") if jobs == 1 else (f"{jobs} jobs were", "are")
+    told = f"begun    {what} in work when the last daemon ended, and {are} taken up again at the start"
+    return [told] if jobs else []
 
 
 def _why_untold(found: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from hotfolder.config.root import FILE_NAME, find_root
 from hotfolder.core import naming
 from hotfolder.core.litter import ignored
 from hotfolder.core.settle import Observation, Writers, settle
+from hotfolder.documents.status import is_at_work
 from hotfolder.errors import CannotPlace, ConfigError, UsageError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.trouble import explain_read
@@ -267,9 +268,15 @@ def _of_drop(reader: Reader, layout: Layout, path: str, drop: dict[str, Any]) ->
         job = next((job for job in open_jobs if job["state"] == "running"), open_jobs[0])
         if job["error_kind"] == CannotPlace.kind:
             return _answer(path, "waiting", job["error"], job["fix"] or "")
-        live = read(layout.live_status)
-        if holder(layout.lock) is None:
-            return _answer(path, "waiting", "no daemon runs on this root", "start it with: hotfolder run")
+        live, pid = read(layout.live_status), holder(layout.lock)
+        is_working = is_at_work(layout, pid, live)
+        is_left = job["state"] == "running" and not is_working
+        left = f"{job['kind']} was in work when the last one ended, and is taken up again" if is_left else ""
+        if pid is None:
+            reason = _join("no daemon runs on this root", left)
+            return _answer(path, "waiting", reason, "start it with: hotfolder run")
+        if is_left:
+            return _answer(path, "waiting", _join("the daemon is starting", left, ended))
         if job["state"] == "running":
             return _answer(path, "running", _join(f"{job['kind']} is in work{_step(live, job['kind'])}", ended))
         wait = job["not_before"] - time.time()

@@ -15,6 +15,7 @@ from hotfolder.ledger.reader import Reader
 from hotfolder.printable import printable
 from hotfolder.status import prometheus
 from hotfolder.status.live import Snapshot
+from hotfolder.status.queue import at_rest
 from hotfolder.types import Kind, State
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Metrics:
         """The daemon ends: nobody is to wait for the file to grow old to see that."""
         if self._target and self._last:
             self._last["daemon"]["running"] = False
+            self._last["queue"] = {kind: at_rest(states) for kind, states in self._last["queue"].items()}
             self._write(now)
 
     def _write(self, now: float) -> None:

@@ -16,6 +16,7 @@ from hotfolder.folders.lock import holder, taken_at
 from hotfolder.ledger.reader import Reader
 from hotfolder.status import mailbox
 from hotfolder.status.live import Snapshot, read
+from hotfolder.status.queue import at_rest
 
 _KINDS = ("generate", "score", "upscale")
 STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -28,6 +29,7 @@ def gather(layout: Layout) -> dict[str, Any]:
     """Everything that `status` tells, as JSON: times in UTC."""
     pid, now = holder(layout.lock), time.time()
     live = read(layout.live_status) if pid is not None else None
+    is_working = is_at_work(layout, pid, live)
     queue: dict[str, dict[str, int]] = {}
     images = today = {"keep": 0, "reject": 0, "upscaled": 0}
     pace: dict[str, float] = {}
@@ -46,10 +48,11 @@ def gather(layout: Layout) -> dict[str, Any]:
         "daemon": of_daemon(pid, live),
         "heartbeat_seconds": _since(live.updated_at, now) if live else None,
         "unchanged_seconds": _since(live.changed_at, now) if live and live.changed_at else None,
-        "status_is_readable": not os.path.lexists(layout.live_status) or os.access(layout.live_status, os.R_OK),
+        "status_is_readable": _is_readable(layout),
         "starting_seconds": _since(taken_at(layout.lock), now) if pid is not None and live is None else None,
         "commands": [as_document(layout, each) for each in _commands(layout)],
-        "queue": of_queue(queue),
+        "queue": of_queue(queue, is_at_work=is_working),
+        "interrupted": 0 if is_working else sum(states.get("running", 0) for states in queue.values()),
         "images": images,
         "today": today,
         "jobs_per_second": {kind: round(rate, 4) for kind, rate in pace.items()},
@@ -59,7 +62,7 @@ def gather(layout: Layout) -> dict[str, Any]:
                 "job_id": row["id"], "kind": row["kind"], "source_file": row["source_file"],
                 "attempt": row["attempt"], "started_at": utc(row["started_at"]),
             }
-            for row in running
+            for row in (running if is_working else ())
         ],
         "failures_last_hour": failed_lately,
         "recent_failures": [
@@ -71,6 +74,22 @@ def gather(layout: Layout) -> dict[str, Any]:
             for row in failures
         ],
     }  # fmt: skip
+
+
+def is_at_work(layout: Layout, pid: int | None, live: Snapshot | None) -> bool:
+    """Whether what the ledger has as running is in work: else it is what a daemon left that was killed."""
+    return pid is not None and (live is not None or not _is_readable(layout))
+
+
+def works_on(layout: Layout) -> bool:
+    """The same, where nothing else of the daemon is asked for. Raises UsageError as `holder` does."""
+    pid = holder(layout.lock)
+    return is_at_work(layout, pid, read(layout.live_status) if pid is not None else None)
+
+
+def _is_readable(layout: Layout) -> bool:
+    """Whether a daemon that has told something would be heard; where it has not yet, it is starting."""
+    return not os.path.lexists(layout.live_status) or os.access(layout.live_status, os.R_OK)
 
 
 def of_daemon(pid: int | None, live: Snapshot | None) -> dict[str, Any]:
@@ -98,9 +117,10 @@ def of_daemon(pid: int | None, live: Snapshot | None) -> dict[str, Any]:
     }
 
 
-def of_queue(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+def of_queue(counts: Mapping[str, Mapping[str, int]], *, is_at_work: bool) -> dict[str, dict[str, int]]:
     """Every kind and state, also those of which there is no job."""
-    return {kind: {state: counts.get(kind, {}).get(state, 0) for state in STATES} for kind in _KINDS}
+    found = {kind: {state: counts.get(kind, {}).get(state, 0) for state in STATES} for kind in _KINDS}
+    return found if is_at_work else {kind: at_rest(states) for kind, states in found.items()}
 
 
 def _since(moment: float | None, now: float) -> float | None:

@@ -9,6 +9,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hotfolder.documents.status import works_on
 from hotfolder.folders.layout import INBOX
 from hotfolder.gallery.site import ids_of, site_of
 
@@ -18,14 +19,17 @@ async def files(request: Request) -> Response:
     site, ids = site_of(request), ids_of(request)
 
     def found() -> list[dict[str, Any]]:
+        is_working = works_on(site.layout)
         with site.reading() as reader:
-            return [_told(row) for row in reader.files_by_id(ids)]
+            return [_told(row, is_working=is_working) for row in reader.files_by_id(ids)]
 
     return JSONResponse({"schema_version": 1, "files": await anyio.to_thread.run_sync(found)})
 
 
-def _told(row: Mapping[str, Any]) -> dict[str, Any]:
-    counts = {"running": row["running"], "waiting": row["waits"], "failed": row["failed"]}
+def _told(row: Mapping[str, Any], *, is_working: bool) -> dict[str, Any]:
+    """Without a daemon that works, what was in work when it was killed waits."""
+    running = row["running"] if is_working else 0
+    counts = {"running": running, "waiting": row["waits"] + row["running"] - running, "failed": row["failed"]}
     return {
         "id": row["id"], "name": row["path"].removeprefix(f"{INBOX}/"), "lies": row["placed_path"] or row["path"],
         "state": next((name for name, count in counts.items() if count), "done"), "work": row["work"],

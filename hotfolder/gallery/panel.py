@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hotfolder.core.times import utc
-from hotfolder.documents.status import left, midnight, of_daemon, of_queue
+from hotfolder.documents.status import is_at_work, left, midnight, of_daemon, of_queue
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import holder
 from hotfolder.gallery.asking import Asking
@@ -23,6 +23,7 @@ def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
     """JSON, without any absolute path: what the page shows of `status`, and no more. Raises HotfolderError."""
     pid = holder(layout.lock)
     live = read(layout.live_status) if pid is not None else None
+    is_working = is_at_work(layout, pid, live)
     counts: dict[str, dict[str, int]] = {}
     today = {"keep": 0, "reject": 0, "upscaled": 0}
     jobs: list[dict[str, Any]] = []
@@ -41,10 +42,10 @@ def panel(layout: Layout, asking: Asking) -> dict[str, Any]:
     daemon["devices"] = [{key: each[key] for key in _OF_A_DEVICE} for each in daemon["devices"]]
     return {
         "daemon": daemon,
-        "queue": of_queue(counts),
+        "queue": of_queue(counts, is_at_work=is_working),
         "today": today,
         "eta_seconds": left(live),
-        "jobs": jobs,
+        "jobs": jobs if is_working else [{**job, "state": "queued"} for job in jobs],
         "failures": [{**row, "finished_at": utc(row["finished_at"])} for row in failures],
         "pending": list(pending["verdict"].items()),
         "pending_stars": list(pending["stars"].items()),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -17,16 +19,21 @@ from hotfolder import __version__
 from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
 from hotfolder.cli.status import show_status
+from hotfolder.cli.why import explain
 from hotfolder.daemon import loop, metrics
 from hotfolder.daemon.notifications import Notifications
 from hotfolder.documents.status import gather
 from hotfolder.errors import BadInput, ConfigError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
+from hotfolder.gallery.asking import Asking
+from hotfolder.gallery.panel import panel
+from hotfolder.ledger.reader import Reader
 from hotfolder.status.live import HEARTBEAT_EVERY, Live, Snapshot, read, snapshot
 from hotfolder.status.prometheus import exposition
 from hotfolder.types import Kind
 from tests.faults.disks import working
+from tests.support.gallery import serving
 from tests.support.live import wait_for
 from tests.support.roots import daemon, picture
 from tests.support.scripted import ScriptedExecutor, always
@@ -293,3 +300,58 @@ def test_metrics_that_cannot_be_written_hinder_nothing(
     assert caplog.text.count("no metrics") == 1
     with pytest.raises(ConfigError, match="textfile"):
         daemon(layout, ScriptedExecutor(always(6.6)), METRICS__TEXTFILE="metrics.txt")
+
+
+def test_after_a_kill_nothing_is_said_to_be_in_work(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = Layout(tmp_path / "killed")
+
+    def left(source: str, target: str) -> None:
+        """As a kill leaves it just now; what was dropped is the very file."""
+        (os.link if "/inbox/" in source else shutil.copy2)(source, target)
+
+    def script(*_: Any) -> float:
+        if not killed.root.exists():
+            shutil.copytree(layout.root, killed.root, copy_function=left)
+        return 6.6
+
+    for number in range(3):
+        picture(layout.inbox(Kind.SCORE) / f"{number}.png", number)
+    daemon(layout, ScriptedExecutor(script), SCORE__BATCH_SIZE="2").run(once=True)
+    with Reader(killed.database) as reader:
+        in_work = [row["source_file"] for row in reader.running()]
+    assert len(in_work) == 2
+
+    def shown() -> str:
+        show_status(killed.root, as_json=False, watch=False)
+        return capsys.readouterr().out
+
+    found = gather(killed)
+    assert (found["queue"]["score"]["queued"], found["queue"]["score"]["running"]) == (3, 0)
+    assert (found["interrupted"], found["running"], found["daemon"]["running"]) == (2, [], False)
+    assert "not running (start it with: hotfolder run)\nbegun    2 jobs were in work when the last" in shown()
+    checked = check(found, time.time(), 0)
+    assert (checked.state, checked.text.partition("; ")[2]) == (
+        State.CRITICAL, "jobs in work when the last one ended: 2",
+    )  # fmt: skip
+    assert " running=0;" in checked.values
+    assert re.search(r'hotfolder_jobs\{.*kind="score",state="running"\} 0\n', exposition(found, NOW))
+    why = explain(killed, killed.root / in_work[0])
+    assert (why["state"], why["reason"]) == (
+        "waiting", "no daemon runs on this root; score was in work when the last one ended, and is taken up again",
+    )  # fmt: skip
+    with serving(killed) as client:
+        told = client.get(f"/api/files?ids={','.join(map(str, range(1, 4)))}").json["files"]
+        assert {(each["state"], each["running"], each["waiting"]) for each in told} == {("waiting", 0, 1)}
+    asked = panel(killed, Asking(killed))
+    assert {job["state"] for job in asked["jobs"]} == {"queued"}
+    assert asked["queue"]["score"]["running"] == 0
+    # The next one takes them up, and while it starts says so.
+    during: list[str] = []
+    opened = loop.open_or_rebuild
+    monkeypatch.setattr(loop, "open_or_rebuild", lambda *a, **k: (during.append(shown()), opened(*a, **k))[1])
+    assert daemon(killed, ScriptedExecutor(always(6.6))).run(once=True).done == 3
+    assert "starting for 0 s\nbegun    2 jobs were in work when the last daemon ended" in during[0]
+    assert gather(killed)["interrupted"] == 0
+    assert "begun" not in shown()
