@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hotfolder.cli import table
+from hotfolder.cli.workers import long_out
 from hotfolder.errors import HotfolderError
 from hotfolder.files.trouble import explain
 from hotfolder.masking import masked
@@ -96,6 +97,7 @@ def _of_the_work(daemon: Mapping[str, Any], failures: int, most_failures: int) -
         problems.append(f"{failures} jobs failed in the last hour")
     if daemon["refused_configuration"]:
         problems.append(f"the configuration is refused: {daemon['refused_configuration']}")
+    problems += long_out(daemon["devices"])
     if daemon["unplaced"]:
         problems.append(f"{daemon['unplaced']} results wait, because their files cannot be moved")
     to_mend = sum(count for kind, count in (daemon["left_alone"] or {}).items() if kind in _TO_MEND)

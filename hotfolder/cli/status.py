@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hotfolder import __version__
-from hotfolder.cli.workers import heat, one_line
+from hotfolder.cli.workers import heat, is_long_out, one_line
 from hotfolder.config.root import find_root
 from hotfolder.core.times import span
 from hotfolder.documents.status import STATES, gather
@@ -100,7 +100,7 @@ def _text(found: dict[str, Any], live: Snapshot | None) -> str:
         step = f" {daemon['step']}/{daemon['steps']}" if daemon["steps"] else ""
         left = f", {span(daemon['eta_seconds'])} left" if daemon["eta_seconds"] else ""
         lines.append(f"now      {daemon['stage']}{step}{left}")
-        if len(daemon["devices"]) > 1:
+        if len(daemon["devices"]) > 1 or any(map(is_long_out, daemon["devices"])):
             lines += [
                 f"{'devices' if not number else '':<9}{one_line(each)}"
                 for number, each in enumerate(daemon["devices"])

@@ -7,13 +7,14 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.config.root import find_root
+from hotfolder.core.health import LONGEST
 from hotfolder.core.times import span
 from hotfolder.errors import EnvironmentTrouble, ExitCode, UsageError
 from hotfolder.folders.layout import Layout
@@ -21,6 +22,8 @@ from hotfolder.folders.lock import holder
 from hotfolder.printable import printable
 from hotfolder.status.live import read
 
+#: What a device is that is set aside: `loading` and `working` are a trial, while nothing was done since.
+_OUT = ("set aside", "unfit", "loading", "working", "leaving")
 #: Seconds between two looks.
 _WATCH_EVERY = 1.0
 _WAIT = 0.2
@@ -54,7 +57,7 @@ def gather(layout: Layout) -> dict[str, Any]:
     nothing: dict[str, Any] = {
         "pid": None, "state": "no daemon", "holds": [], "kind": None, "jobs": 0, "stage": None, "step": 0, "steps": 0,
         "pace": {}, "memory_used": None, "memory_total": None, "temperature": None, "reason": None, "lacks": [],
-        "back_in_seconds": None,
+        "back_in_seconds": None, "out_seconds": None,
     }  # fmt: skip
     workers = [{"device": device, "machine": platform.node(), **nothing} for device in _configured(layout)]
     return {"running": False, "paused": None, "workers": workers}
@@ -124,17 +127,37 @@ def _lacks(each: Mapping[str, Any]) -> Sequence[str]:
 def _waits_to_work(each: Mapping[str, Any], work: str) -> str:
     match each["state"]:
         case "unfit":
-            return printable(each["reason"])
+            return f"{printable(each['reason'])}{_so_far(each)}"
         case "set aside":
             wait = each["back_in_seconds"]
-            return f"{printable(each['reason'])}; tried again in {span(wait or 0)}"
+            return f"{printable(each['reason'])}{_so_far(each)}; tried again in {span(wait or 0)}"
         case "drained" | "draining":
             return f"you: hotfolder workers resume {each['device']}"
         case "leaving":
             return "its worker, to leave what was taken back from it"
         case "idle" | "unloaded":
             return work
-    return f"trial, after: {printable(each['reason'])}" if each["reason"] else ""
+    return f"trial, after: {printable(each['reason'])}{_so_far(each)}" if each["reason"] else ""
+
+
+def _so_far(each: Mapping[str, Any]) -> str:
+    """Behind why a device gets no work: ', for 2 h' where that is long."""
+    return f", for {span(each['out_seconds'])}" if is_long_out(each) else ""
+
+
+def is_long_out(each: Mapping[str, Any]) -> bool:
+    """Whether a device gets no work for longer than any wait between two trials, but for a trial now and then."""
+    out = each.get("out_seconds")  # a daemon of an older version does not tell it
+    return out is not None and out > LONGEST and each["state"] in _OUT
+
+
+def long_out(devices: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence on each of those."""
+    return [
+        f"{each['device']} gets no work for {span(each['out_seconds'])}: {each['reason']}"
+        for each in devices
+        if is_long_out(each)
+    ]
 
 
 def one_line(each: Mapping[str, Any]) -> str:
@@ -142,6 +165,8 @@ def one_line(each: Mapping[str, Any]) -> str:
     facts = [f"{each['device']:<8} {_doing(each)}", ", ".join(each["holds"]), _pace(each), _memory(each)]
     if each["state"] == "unfit":
         return f"{each['device']}  {_waits_for(each)}"
+    if is_long_out(each) and each["state"] != "set aside":
+        facts.append(_waits_to_work(each, "work"))  # its trial
     if each["state"] in ("set aside", "drained", "draining"):
         facts.insert(1, each["state"] if each["state"] != "set aside" else f"set aside: {_waits_for(each)}")
         facts[0] = str(each["device"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: Seconds that a device is set aside for at most.
-_LONGEST = 1800.0
+#: Seconds that a device is set aside for at most. One that has not worked for longer was tried again and again.
+LONGEST = 1800.0
 #: So many jobs in a row that run out of memory, or workers that die, and it is the device's fault.
 IN_A_ROW = 3
 
@@ -16,13 +16,17 @@ class Health:
         self.first_wait = first_wait
         self._times = 0
         self._until: float | None = None
+        self._since: float | None = None  # when it was set aside first, after it had worked
         self._in_a_row: dict[str, int] = {}
         self.reason = ""  # why it is, or was, set aside; empty once it has done something since
 
     def set_aside(self, why: str, now: float, *, grows: bool = True) -> float:
         """Gives the seconds until it is tried again; `grows`: it counts for how long it is next time."""
-        wait = min(_LONGEST, self.first_wait * 2**self._times)
+        wait = min(LONGEST, self.first_wait * 2**self._times)
         self._times += grows
+        was_long_able = self._until is not None and now - self._until > LONGEST
+        if self._since is None or was_long_able:  # nothing was asked of it meanwhile
+            self._since = now
         self._until, self.reason = now + wait, why
         self._in_a_row.clear()
         return wait
@@ -39,7 +43,7 @@ class Health:
     def worked(self) -> bool:
         """A job was done on it. Whether it comes back with that, after it was set aside."""
         is_back = bool(self.reason)
-        self._times, self._until, self.reason = 0, None, ""
+        self._times, self._until, self._since, self.reason = 0, None, None, ""
         self._in_a_row.clear()
         return is_back
 
@@ -47,6 +51,10 @@ class Health:
         """Seconds until it is tried again; None when it is not set aside."""
         return None if self._until is None or now >= self._until else self._until - now
 
+    def out_for(self, now: float) -> float | None:
+        """Seconds since it was set aside first and has done nothing, trials with it; None where it is well."""
+        return None if self._since is None else now - self._since
+
     def try_now(self) -> None:
         """A person says that it is mended."""
-        self._until = None
+        self._until = self._since = None

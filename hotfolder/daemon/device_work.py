@@ -37,6 +37,7 @@ class DeviceWork:
     unwanted_at: float | None = None  # when something of the batch was cancelled, or taken back, last
     leaving: bool = False  # its worker is being ended, or ends itself: no file is to blame
     unfit: str = ""  # why the executor cannot give it work
+    unfit_since: float | None = None
     lacks: Mapping[Group, Lack] = field(default_factory=dict)  # what it cannot do although it is able
     is_drained: bool = False  # a person wants it to be given nothing
     has_loaded: bool = False  # the batch in work waited for its model

@@ -56,8 +56,9 @@ class Devices:
             self._works[new] = work
         self._works = {id_: self._works[id_] for id_ in (*there, *(self._works.keys() - there.keys()))}
         for device in there.values():
-            self._works[device.id].unfit = device.unfit
-            self._works[device.id].lacks = device.lacks
+            work = self._works[device.id]
+            work.unfit, work.lacks = device.unfit, device.lacks
+            work.unfit_since = (work.unfit_since or time.monotonic()) if device.unfit else None
         return [self._works.pop(gone) for gone in [each for each in self._works if each not in there]]
 
     def settings_changed(self) -> None:
@@ -247,6 +248,7 @@ class Devices:
             if work is None:
                 continue
             progress, back_in = work.progress if work.jobs else None, work.health.back_in(now)
+            out = work.health.out_for(now) if work.unfit_since is None else now - work.unfit_since
             paces = {kind: work.rates.measured(kind) for kind in work.holds}
             found.append(
                 {
@@ -270,6 +272,7 @@ class Devices:
                         for (kind, model), lack in device.lacks.items()
                     ],
                     "back_in_seconds": None if back_in is None else round(back_in, 1),
+                    "out_seconds": None if out is None else round(out, 1),
                 }
             )
         return found

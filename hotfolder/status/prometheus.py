@@ -146,6 +146,10 @@ def _of_devices(devices: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str
         for kind, pace in each["pace"].items()
     ]
     yield "hotfolder_worker_jobs_per_second", "gauge", "How fast each device is lately, by kind.", paces
+    out: list[_Sample] = [
+        (label, each.get("out_seconds") or 0) for label, each in zip(labels, devices, strict=True)
+    ]
+    yield "hotfolder_worker_out_seconds", "gauge", "For how long each device is set aside, trials with it.", out
     for name in ("used", "total"):
         memory: list[_Sample] = [
             (label, each[f"memory_{name}"])

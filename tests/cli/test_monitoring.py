@@ -18,8 +18,11 @@ from typer.testing import CliRunner
 from hotfolder import __version__
 from hotfolder.cli.app import app
 from hotfolder.cli.check import SILENT, STUCK, State, check
+from hotfolder.cli.doctor.daemon import examine as of_daemon
 from hotfolder.cli.status import show_status
 from hotfolder.cli.why import explain
+from hotfolder.cli.workers import show_workers
+from hotfolder.core.health import LONGEST
 from hotfolder.daemon import loop, metrics
 from hotfolder.daemon.notifications import Notifications
 from hotfolder.documents.status import gather
@@ -100,6 +103,36 @@ def test_each_state_of_a_line_has_its_code(running: Layout, monkeypatch: pytest.
     assert found(None, starting_seconds=9.0) == (State.OK, "starting; 0 jobs open")
     assert found(None, starting_seconds=301.0)[0] is State.WARNING
     assert found(None, status_is_readable=False)[0] is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("state", "out", "is_told"),
+    [
+        ("set aside", LONGEST + 1, True), ("loading", LONGEST + 1, True), ("unfit", LONGEST + 1, True),
+        ("set aside", LONGEST - 1, False), ("idle", LONGEST + 1, False), ("drained", LONGEST + 1, False),
+        ("working", None, False),
+    ],
+)  # fmt: skip
+def test_a_device_that_is_set_aside_for_long_is_a_warning(
+    running: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str,
+    out: float | None, is_told: bool,
+) -> None:  # fmt: skip
+    each = {
+        "device": "cuda:1", "machine": "box", "pid": 1, "state": state, "holds": [], "kind": None, "jobs": 0,
+        "stage": None, "step": 0, "steps": 0, "pace": {}, "memory_used": None, "memory_total": None, "lacks": [],
+        "temperature": None, "reason": "it is gone", "back_in_seconds": 60.0, "out_seconds": out,
+    }  # fmt: skip
+    told = judged(running, monkeypatch, moment(devices=[each]))
+    text = "cuda:1 gets no work for 30 min: it is gone"
+    assert told == ((State.WARNING, text) if is_told else (State.OK, "idle; 0 jobs open"))
+    assert of_daemon(running).status == ("warn" if is_told else "ok")
+    show_status(running.root, as_json=False, watch=False)
+    show_workers(running.root, as_json=False, watch=False)
+    assert capsys.readouterr().out.count("it is gone, for 30 min") == 2 * is_told
+    metric = f'hotfolder_worker_out_seconds{{root="{running.root}",device="cuda:1",machine="box"}} {out or 0:g}\n'
+    assert metric in exposition(gather(running), NOW)
+    older = {key: value for key, value in each.items() if key != "out_seconds"}
+    assert judged(running, monkeypatch, moment(devices=[older]))[0] is State.OK
 
 
 def test_the_command_tells_by_its_exit_code(layout: Layout, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotfolder.core.health import IN_A_ROW, Health
+from hotfolder.core.health import IN_A_ROW, LONGEST, Health
 
 
 def test_waits_grow_and_a_job_that_is_done_ends_them() -> None:
@@ -37,6 +37,21 @@ def test_a_person_says_that_it_is_mended() -> None:
     health.set_aside("hot", 0.0)
     health.try_now()
     assert health.back_in(0.0) is None
+
+
+def test_it_is_out_from_the_first_time_on_until_it_works() -> None:
+    health = Health(30.0)
+    assert health.out_for(0.0) is None
+    health.set_aside("hot", 0.0)
+    health.set_aside("hot", 40.0)  # its trial failed
+    assert health.out_for(100.0) == 100.0
+    health.set_aside("hot", 100.0 + 2 * LONGEST)  # nothing was asked of it for so long
+    assert health.out_for(101.0 + 2 * LONGEST) == 1.0
+    health.try_now()
+    assert health.out_for(9e9) is None
+    health.set_aside("hot", 0.0)
+    health.worked()
+    assert health.out_for(9e9) is None
 
 
 def test_it_takes_some_in_a_row() -> None:

@@ -146,6 +146,7 @@ def test_a_device_that_fails_is_set_aside_and_comes_back(
     with working(daemon(layout, executor, **QUIET, HOOKS__ON_DEVICE=hook)):
         wait_for(lambda: len(executor.ended) > 0, 15, "it works")
         wait_for(lambda: reason in (device(layout, "b")["reason"] or ""), 15, "it is told why it is set aside")
+        wait_for(lambda: device(layout, "b")["out_seconds"] is not None, 15, "and for how long")
         wait_for(
             lambda: rows(layout, "SELECT count(*) FROM jobs WHERE state = 'done'") == [(30,)], 20, "all is done"
         )
@@ -163,6 +164,7 @@ def test_a_device_that_fails_is_set_aside_and_comes_back(
 
         wait_for(works_again, 20, "it works again")
         wait_for(lambda: '"is_back": true' in text_of(told), 10, "that is told")
+        wait_for(lambda: device(layout, "b")["out_seconds"] is None, 15, "it is well")
     assert told.read_text().index('"is_back": false') < told.read_text().index('"is_back": true')
 
 

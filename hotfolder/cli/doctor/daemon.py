@@ -10,6 +10,7 @@ from hotfolder import __version__
 from hotfolder.cli.check import SILENT
 from hotfolder.cli.doctor.check import Check
 from hotfolder.cli.service import Manager
+from hotfolder.cli.workers import long_out
 from hotfolder.core.times import span
 from hotfolder.errors import HotfolderError
 from hotfolder.folders.layout import Layout
@@ -41,6 +42,8 @@ def examine(layout: Layout) -> Check:
         return Check("daemon", "warn", f"process {pid} works by older settings: {live.refused}", fix)
     if live.paused:
         return Check("daemon", "warn", f"process {pid}, paused: {live.paused}", "see: hotfolder status")
+    if out := long_out(live.devices):
+        return Check("daemon", "warn", f"process {pid}: {'; '.join(out)}", "see: hotfolder workers")
     return Check(
         "daemon", "ok", f"process {pid}, {live.stage}, watching by {live.watcher}, heard of {late:.0f} s ago"
     )
