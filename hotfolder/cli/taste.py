@@ -252,11 +252,17 @@ def _sentences(told: Mapping[str, Any]) -> Sequence[str]:
             )
         else:
             found.append(f"  you keep from {threshold['at']:.2f} {between}, not from the gate's {keep:g}")
+    if told["draws_line"] is False:
+        found.append(
+            "  your verdicts draw no line: the score hardly separates what you keep and what you reject, so there "
+            "is no threshold of yours"
+        )
     if direction is not None and direction["auc"] is not None:
         error = f" ± {direction['auc_error']:.2f}" if direction["auc_error"] is not None else ""
+        whose = "your" if threshold else "any"
         found.append(
             f"  beyond the score: AUC {direction['auc']:.2f}{error}, by the score alone {direction['prior_auc']:.2f}, "
-            f"better than your threshold by {direction['sureness']:.1f} standard errors"
+            f"better than {whose} threshold by {direction['sureness']:.1f} standard errors"
         )
     if told["calibration"] is not None:
         found.append(f"  Brier score {told['calibration']['brier']:.3f} (0 is best, 0.25 a coin)")

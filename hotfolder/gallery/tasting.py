@@ -21,8 +21,8 @@ from hotfolder.taste.reports import last_report, offered
 
 #: What the page is told of a report.
 _TOLD = (
-    "inbox", "prior", "keep", "labels", "kept", "rejected", "pairs", "level", "offered", "threshold", "direction",
-    "why_not_more", "more", "calibration", "lately", "learnt_at", "prior_counts_least",
+    "inbox", "prior", "keep", "labels", "kept", "rejected", "pairs", "level", "offered", "threshold", "draws_line",
+    "direction", "why_not_more", "more", "calibration", "lately", "learnt_at", "prior_counts_least",
 )  # fmt: skip
 _MOST_COMPARED = 8
 

@@ -34,6 +34,8 @@ LEAST_GROUPS = 5
 #: A direction has to save logloss by so many standard errors (one-sided, 5 %), with an AUC above that, on two checks
 #: so many labels apart.
 SURE, LEAST_AUC, APART = 1.645, 0.65, 10
+#: The scale of scores.
+LOWEST, HIGHEST = 1.0, 10.0
 #: λ: from no direction to hardly any bound on it. The strongest comes first, so that each fit starts near the last.
 STRENGTHS = tuple(float(x) for x in np.logspace(3, -1, 9))
 
@@ -48,13 +50,28 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """From which score on the person keeps, with a 90 % interval. `a`, `c`: see fit."""
+    """From which score on the person keeps, with a 90 % interval. `a`, `c`: see fit. It may not be one: `is_line`."""
 
     at: float
     lowest: float
     highest: float
     a: float
     c: float
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the verdicts draw a line on the scale of scores.
+
+        They do not where they contradict each other so much that the score hardly separates what is kept and what is
+        rejected. What comes out then is a number that means nothing, mostly off the scale.
+        """
+        knows_nothing = self.lowest <= LOWEST and self.highest >= HIGHEST
+        return LOWEST <= self.at <= HIGHEST and not knows_nothing and not is_floored(np.array([self.a, self.c]))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """What of it lies on the scale: to keep from 1 on, or from less, is the same."""
+        return max(self.lowest, LOWEST), min(self.highest, HIGHEST)
 
     def excludes(self, keep: float) -> bool:
         """Whether the interval says that the person's threshold is not this one."""
@@ -133,7 +150,7 @@ def learn(evidence: Evidence, library: Space | None = None) -> Learnt:
         sure = _calibration(crossed.best[:count], rows, count)
         return Learnt(Level.DIRECTION, space, parameters, threshold, check, before, sure, "", 0)
     calibration = _calibration(crossed.plain[:count], rows, count) if crossed is not None else None
-    level = Level.THRESHOLD if threshold.excludes(evidence.keep) else Level.GATE
+    level = Level.THRESHOLD if threshold.is_line and threshold.excludes(evidence.keep) else Level.GATE
     why, more = _not_yet(check, len(evidence.labels) + len(evidence.pairs))
     parameters = np.concatenate([own, np.zeros(space.axes.shape[1])])
     return Learnt(level, space, parameters, threshold, check, before, calibration, why, more)

@@ -42,6 +42,7 @@ class Spread:
         scores = np.array([evidence.priors[places[label.content]] for label in evidence.labels])
         keep = np.array([label.keep for label in evidence.labels], bool)
         own = trained.learnt.threshold
+        own = own if own is not None and own.is_line else None
         marks = [evidence.keep, *([own.at] if own else [])]
         low = np.floor(min([*scores.tolist(), *marks]) / _STEP) * _STEP
         high = np.floor(max([*scores.tolist(), *marks]) / _STEP + 1) * _STEP
@@ -74,7 +75,8 @@ def lines(spread: Spread) -> list[str]:
         if first <= spread.keep < last:
             marks.append(f"gate {spread.keep:g}")
         if spread.own is not None and first <= spread.own.at < last:
-            marks.append(f"you {spread.own.at:.2f} ({spread.own.lowest:.2f} to {spread.own.highest:.2f})")
+            lowest, highest = spread.own.interval
+            marks.append(f"you {spread.own.at:.2f} ({lowest:.2f} to {highest:.2f})")
         mark = f"  ◀ {', '.join(marks)}" if marks else ""
         found.append(f"  {first:5.2f}   {'█' * full}{'░' * light}{mark}".rstrip())
     return found
@@ -98,7 +100,8 @@ def draw(spread: Spread, path: Path) -> None:
 
     bottom = _HEIGHT - _FOOT
     if spread.own is not None:
-        pen.rectangle((across(spread.own.lowest), _MARGIN, across(spread.own.highest), bottom), fill="#e3ecfb")
+        lowest, highest = spread.own.interval
+        pen.rectangle((across(lowest), _MARGIN, across(highest), bottom), fill="#e3ecfb")
     most = max(1, *(k + r for k, r in zip(spread.kept, spread.rejected, strict=True)))
     for first, kept, rejected in zip(spread.edges, spread.kept, spread.rejected, strict=False):
         left, right = across(first) + 1, across(first + _STEP) - 1
@@ -114,7 +117,7 @@ def draw(spread: Spread, path: Path) -> None:
     told = f"inbox/{spread.inbox}, by {spread.prior}: the gate keeps from {spread.keep:g} (black)"
     if spread.own is not None:
         pen.line((across(spread.own.at), _MARGIN - 6, across(spread.own.at), bottom), fill=_OWN, width=3)
-        told += f", you from {spread.own.at:.2f} (blue; 90 %: {spread.own.lowest:.2f} to {spread.own.highest:.2f})"
+        told += f", you from {spread.own.at:.2f} (blue; 90 %: {lowest:.2f} to {highest:.2f})"
     pen.text((_MARGIN, 12), told, fill=_INK, font=font if len(told) < 90 else small)
     pen.text((_MARGIN, _HEIGHT - 26), "kept: green; rejected: red", fill=_FAINT, font=small)
     with Beneath(path.absolute().parent) as folder:

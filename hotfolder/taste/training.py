@@ -20,7 +20,7 @@ from hotfolder.models.taste_heads import Facts, Head
 from hotfolder.taste import notes
 from hotfolder.taste.gathering import Gathered, gather
 from hotfolder.taste.in_use import InUse
-from hotfolder.taste.learning import Check, Learnt, Level, learn
+from hotfolder.taste.learning import Check, Learnt, Level, Threshold, learn
 from hotfolder.taste.reports import place, report_name
 from hotfolder.taste.subject import Subject
 from hotfolder.taste.watching import Watch, watch
@@ -28,7 +28,8 @@ from hotfolder.taste.watching import Watch, watch
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What is known of a taste. `head`: the one that is offered, by name; `fallback`: the person's threshold alone."""
+    """What is known of a taste. `head`: the one that is offered, by name; `fallback`: the person's threshold alone,
+    where the verdicts draw one."""
 
     gathered: Gathered
     learnt: Learnt
@@ -44,7 +45,8 @@ def study(layout: Layout, reader: LabelReader, subject: Subject) -> Trained:
     gathered = gather(reader, subject, notes.of_inbox(layout, subject.inbox))
     learnt = learn(gathered.evidence)
     offered = made(gathered, learnt, learnt.level) if learnt.level is not Level.GATE else None
-    fallback = made(gathered, learnt, Level.THRESHOLD) if learnt.threshold is not None else None
+    has_line = learnt.threshold is not None and learnt.threshold.is_line
+    fallback = made(gathered, learnt, Level.THRESHOLD) if has_line else None
     stored = [head for _, head in stored_heads(layout, subject.inbox)]
     own = (gathered.encoder, subject.prior)
     seen = watch(gathered.evidence, [head for head in stored if (head.facts.encoder, head.facts.prior) == own])
@@ -152,9 +154,8 @@ def report(trained: Trained, head: str | None) -> dict[str, Any]:
         "digest": evidence.digest,
         "level": learnt.level.value,
         "offered": head,
-        "threshold": None
-        if threshold is None
-        else {"at": threshold.at, "lowest": threshold.lowest, "highest": threshold.highest},
+        "threshold": _threshold(threshold),
+        "draws_line": None if threshold is None else threshold.is_line,
         "direction": _check(learnt.check),
         "direction_ten_ago": _check(learnt.check_before),
         "why_not_more": learnt.why_not_more,
@@ -173,6 +174,13 @@ def report(trained: Trained, head: str | None) -> dict[str, Any]:
         "learnt_at": _date(evidence.newest),
         "up_to": list(trained.up_to),
     }
+
+
+def _threshold(threshold: Threshold | None) -> dict[str, float] | None:
+    if threshold is None or not threshold.is_line:
+        return None
+    lowest, highest = threshold.interval
+    return {"at": threshold.at, "lowest": lowest, "highest": highest}
 
 
 def _check(check: Check | None) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hotfolder.cli.taste import run_status
 from hotfolder.config.folder_settings import FolderSettings
 from hotfolder.config.tastes import prior_of, subject
 from hotfolder.core.tastes import judging, told
@@ -23,8 +24,11 @@ from hotfolder.models import taste_heads
 from hotfolder.status import mailbox
 from hotfolder.taste import in_use, notes, training
 from hotfolder.taste.explaining import explained
-from hotfolder.taste.learning import Level
+from hotfolder.taste.fit import LEAST_PRIOR
+from hotfolder.taste.learning import HIGHEST, LOWEST, Level, Threshold
+from hotfolder.taste.picture import Spread
 from hotfolder.taste.reports import last_report
+from hotfolder.taste.training import made
 from hotfolder.types import Item, Kind, Outcome
 from tests.support.roots import daemon, rows, settings
 from tests.support.tasting import Seeing, cull, drop, images, judged_root, work
@@ -230,9 +234,49 @@ def test_scores_of_another_version_of_the_prior_are_not_compared(culled: Layout)
 
 def test_a_threshold_beside_a_direction_does_not_claim_the_directions_calibration(culled: Layout) -> None:
     trained = study(culled)
-    assert trained.learnt.level is Level.DIRECTION and trained.offered is not None and trained.fallback is not None
+    assert trained.learnt.level is Level.DIRECTION and trained.offered is not None
     assert trained.offered.facts.calibration is not None
-    assert trained.fallback.facts.calibration is None and trained.fallback.facts.brier is None
+    plain = made(trained.gathered, trained.learnt, Level.THRESHOLD)
+    assert plain.facts.calibration is None and plain.facts.brier is None
+
+
+@pytest.mark.parametrize("kept", [2, 5, 8])
+def test_verdicts_that_contradict_each_other_draw_no_line(
+    culled: Layout, capsys: pytest.CaptureFixture[str], kept: int
+) -> None:
+    """Of ten pictures with any score so many are kept: no threshold says that, and a number would mean nothing."""
+    asked(culled, {"do": "taste", "what": "forget", "inbox": "score"})
+    with LabelReader(culled.database) as reader:
+        found = [row for row in (reader.image_row(i) for i, *_ in images(culled)) if row is not None]
+    found.sort(key=lambda row: row["score"])
+    labels = [[row["sha256"], number % 10 < kept, 1.0, float(number), True] for number, row in enumerate(found)]
+    asked(culled, {"do": "taste", "what": "labels", "inbox": "score", "labels": labels})
+    trained = study(culled)
+    assert trained.learnt.threshold is not None and not trained.learnt.threshold.is_line
+    report = training.report(trained, None)
+    assert (report["threshold"], report["draws_line"], report["level"]) == (None, False, "gate")
+    assert trained.offered is None and trained.fallback is None
+    assert Spread.of(trained).own is None
+    run_status(culled.root, "score", culled.root / "taste.png", as_json=False)
+    told = capsys.readouterr().out
+    assert "your verdicts draw no line" in told and "you keep from" not in told and "◀ you" not in told
+    run_status(culled.root, "score", None, as_json=True)
+    (document,) = json.loads(capsys.readouterr().out)["tastes"]
+    assert (document["threshold"], document["draws_line"], document["offered"]) == (None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "a", "is_line"),
+    [
+        (6.0, 0.3, 1.0, True), (1.2, 0.8, 1.0, True), (9.5, 6.0, 1.0, True), (10.1, 0.3, 1.0, False),
+        (-3.0, 9.0, 1.0, False), (5.0, 9.0, 1.0, False), (6.0, 0.3, LEAST_PRIOR, False),
+    ],
+)  # fmt: skip
+def test_a_threshold_is_one_on_the_scale(at: float, error: float, a: float, is_line: bool) -> None:
+    threshold = Threshold(at, at - error, at + error, a, 0.5)
+    assert threshold.is_line is is_line
+    lowest, highest = threshold.interval
+    assert not is_line or LOWEST <= lowest <= at <= highest <= HIGHEST
 
 
 def test_pairs_and_labels_from_elsewhere_count(culled: Layout) -> None:
@@ -323,7 +367,13 @@ def test_labels_that_do_not_say_whether_they_agree_are_compared_with_the_gate(cu
     assert "corrections" in trained.learnt.why_not_more
 
 
-def test_a_direction_that_fails_is_not_looked_at_any_more(culled: Layout) -> None:
+@pytest.mark.parametrize("draws_line", [True, False])
+def test_a_direction_that_fails_is_not_looked_at_any_more(
+    culled: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, draws_line: bool
+) -> None:
+    """Then it is the threshold alone; by the score of these pictures there is none."""
+    if draws_line:
+        monkeypatch.setattr(Threshold, "is_line", True)
     name = (last_report(culled, "score") or {})["offered"]
     asked(culled, {"do": "taste", "what": "use", "inbox": "score", "head": name})
     with LabelReader(culled.database) as reader:
@@ -339,8 +389,11 @@ def test_a_direction_that_fails_is_not_looked_at_any_more(culled: Layout) -> Non
     asked(culled, {"do": "taste", "what": "labels", "inbox": "score", "labels": labels})
     work(culled)
     used = in_use.InUse(culled.root).head("score")
-    assert used is not None and used != name
-    assert taste_heads.read(culled.tastes / f"{used}.safetensors").facts.level == "threshold"
+    if draws_line:
+        assert used is not None and used != name
+        assert taste_heads.read(culled.tastes / f"{used}.safetensors").facts.level == "threshold"
+    else:
+        assert used is None and "the score alone now" in caplog.text
     assert (last_report(culled, "score") or {})["lately"]["has_failed"] is True
 
 

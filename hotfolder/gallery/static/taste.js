@@ -51,9 +51,10 @@ export class Taste {
     part.append(make("h3", `inbox/${told.inbox}`));
     part.append(make("p", `${many(told.labels, "label")} (${told.kept} kept, ${told.rejected} rejected: verdicts, and what you looked at and left), ${many(told.pairs, "pair")}.`));
     if (threshold) part.append(make("p", `You keep from ${threshold.at.toFixed(2)} (90 %: ${threshold.lowest.toFixed(2)} to ${threshold.highest.toFixed(2)}); the gate keeps from ${told.keep}.`));
+    if (told.draws_line === false) part.append(make("p", "Your verdicts draw no line: the score hardly separates what you keep and what you reject, so there is no threshold of yours."));
     if (direction && direction.auc !== null) {
       const error = direction.auc_error === null ? "" : ` ± ${direction.auc_error.toFixed(2)}`;
-      part.append(make("p", `Beyond the score: AUC ${direction.auc.toFixed(2)}${error}, by ${told.prior} alone ${direction.prior_auc.toFixed(2)}; better than your threshold by ${direction.sureness.toFixed(1)} standard errors.`));
+      part.append(make("p", `Beyond the score: AUC ${direction.auc.toFixed(2)}${error}, by ${told.prior} alone ${direction.prior_auc.toFixed(2)}; better than ${threshold ? "your" : "any"} threshold by ${direction.sureness.toFixed(1)} standard errors.`));
     }
     if (told.why_not_more) part.append(make("p", `Not yet: ${told.why_not_more}${told.more ? `; about ${told.more} more` : ""}.`, {class: "faint"}));
     part.append(make("p", told.in_use ? "The gate looks at your taste." : `The gate looks at ${told.prior} alone.`, {class: "state"}));
