@@ -15,6 +15,7 @@ from typing import Any
 from hotfolder.cli import table
 from hotfolder.cli.acting import acting_on
 from hotfolder.cli.finding import check_no_folder
+from hotfolder.cli.prompt_lines import check_line
 from hotfolder.cli.times import seconds_of
 from hotfolder.core.times import utc
 from hotfolder.errors import AlreadyRunning, HotfolderError, UsageError
@@ -187,7 +188,7 @@ def run_resume(given: Path | None, *, as_json: bool) -> None:
 def run_cancel(
     given: Path | None, files: Sequence[Path], *, line: int | None, everything: bool, as_json: bool
 ) -> None:
-    """Raises UsageError for a file that nothing is waited of."""
+    """Raises UsageError for a file, or a line of it, that is not there or that nothing is waited of."""
     layout = acting_on(given)
     if everything == bool(files):
         raise UsageError(
@@ -197,8 +198,10 @@ def run_cancel(
         raise UsageError("--line is of one prompt file", "hotfolder cancel inbox/generate/cats.txt --line 3")
     with Reader(layout.database) as reader:
         meant = Meant(reader.drops_waited_for(), []) if everything else waited_for(reader, layout, files)
-    if line is not None and meant.jobs:
-        raise UsageError(f"{files[0]} has no lines", "--line is of a prompt file in an inbox")
+        if line is not None and meant.jobs:
+            raise UsageError(f"{files[0]} has no lines", "--line is of a prompt file in an inbox")
+        if line is not None:
+            check_line(reader, files[0], meant.drops, line)
     command: dict[str, Any] = {"do": "cancel", "drops": meant.drops, "jobs": meant.jobs}
     if everything:  # whatever there is when the daemon gets to it
         command["all"] = True
@@ -206,8 +209,12 @@ def run_cancel(
         command["line"] = line
     notes = len(meant.drops) + len(meant.jobs)
     answer = not_refused(ask(layout, command, notes=notes)) if notes else {"cancelled": []}
-    nothing = "nothing is waited for" + (f" of line {line}" if line is not None else "")
-    _tell_jobs(layout, answer, "cancelled", "jobs cancelled", nothing, as_json=as_json)
+    if line is not None and answer is not None and not answer["cancelled"]:
+        raise UsageError(
+            f"nothing waits to be done for line {line} of {files[0]}",
+            f"what became of the file: hotfolder why {shlex.quote(str(files[0]))}",
+        )
+    _tell_jobs(layout, answer, "cancelled", "jobs cancelled", "nothing is waited for", as_json=as_json)
 
 
 def run_first(given: Path | None, files: Sequence[Path], *, as_json: bool) -> None:

@@ -97,6 +97,11 @@ WHERE path >= '.hotfolder/unscored/' AND path < '.hotfolder/unscored0' AND +scor
 -- name: open_jobs_of_drop
 SELECT id FROM jobs WHERE drop_id = :drop_id AND state IN ('queued', 'running');
 
+-- name: lines_of_drop
+-- On which lines of a prompt file prompts stand; in a structured one, their numbers. None where it has a single one.
+SELECT DISTINCT json_extract(params, '$.line') AS line FROM jobs
+WHERE drop_id = :drop_id AND json_extract(params, '$.line') IS NOT NULL;
+
 -- name: open_jobs_of_image
 SELECT id FROM jobs WHERE image_id = :image_id AND state IN ('queued', 'running');
 

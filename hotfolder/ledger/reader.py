@@ -106,6 +106,10 @@ class Reader:
     def open_jobs_of_drop(self, drop_id: int) -> list[int]:
         return [row["id"] for row in self._all("open_jobs_of_drop", drop_id=drop_id)]
 
+    def lines_of_drop(self, drop_id: int) -> list[int]:
+        """The lines of a prompt file that have a prompt; none of a file with a single one, or of a picture."""
+        return [row["line"] for row in self._all("lines_of_drop", drop_id=drop_id)]
+
     def open_jobs_of_image(self, image_id: int) -> list[int]:
         """What waits, or is in work, of one image."""
         return [row["id"] for row in self._all("open_jobs_of_image", image_id=image_id)]

@@ -16,7 +16,7 @@ from hotfolder.cli.app import app
 from hotfolder.cli.times import seconds_of
 from hotfolder.daemon.loop import Daemon
 from hotfolder.documents.commands import described
-from hotfolder.errors import UsageError
+from hotfolder.errors import ExitCode, UsageError
 from hotfolder.folders.layout import Layout
 from hotfolder.folders.lock import RootLock
 from hotfolder.ledger.drops import Drops
@@ -288,16 +288,35 @@ def test_every_command_that_waits_is_told_as_a_person_gave_it(layout: Layout) ->
 
 
 def test_a_line_that_nothing_is_waited_of_is_not_told_as_cancelled(layout: Layout) -> None:
-    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a\nb\n")
+    (layout.inbox(Kind.GENERATE) / "p.txt").write_text("a\n# a comment\nb\nc\n")
+    (layout.inbox(Kind.GENERATE) / "one.txt").write_text("# a comment\na\n")
+    picture(layout.inbox(Kind.SCORE) / "a.png")
     layout.hold.write_text('{"until": null}')
     with working(daemon(layout, ScriptedExecutor(always(6.6)))):
         wait_for(layout.live_status.exists, 20, "it runs")
-        wait_for(lambda: rows(layout, "SELECT 1 FROM jobs") != [], 20, "it is taken")
-        told = hotfolder(layout, "cancel", "inbox/generate/p.txt", "--line", "9").stdout
+        wait_for(lambda: rows(layout, "SELECT count(*) FROM jobs") == [(5,)], 20, "all is taken")
+
+        def cancel(name: str, line: int, *options: str) -> Any:
+            return hotfolder(layout, "cancel", f"inbox/{name}", "--line", line, *options)
+
+        for line in (2, 9, 500):
+            told = cancel("generate/p.txt", line)
+            assert (told.returncode, told.stdout) == (ExitCode.USAGE, "")
+            assert f"inbox/generate/p.txt has no prompt on line {line}\n" in told.stderr
+            assert "fix: there are: 1, 3 to 4\n" in told.stderr
+        error = json.loads(cancel("generate/p.txt", 500, "--json").stdout)["error"]
+        assert (error["kind"], error["fix"]) == ("usage", "there are: 1, 3 to 4")
+        for name in ("generate/one.txt", "score/a.png"):
+            told = cancel(name, 2)
+            assert told.returncode == ExitCode.USAGE and "has no lines to choose from" in told.stderr
+        assert cancel("generate/p.txt", 3).stdout == "inbox/generate/p.txt: 1 jobs cancelled\n"
+        told = cancel("generate/p.txt", 3)
+        assert told.returncode == ExitCode.USAGE
+        assert "nothing waits to be done for line 3 of inbox/generate/p.txt" in told.stderr
+        assert rows(layout, "SELECT count(*) FROM jobs WHERE state = 'cancelled'") == [(1,)]
         for command in ("cancel", "first"):
             assert "inbox/generate is a folder" in hotfolder(layout, command, "inbox/generate").stderr
         assert "failed is a folder" in hotfolder(layout, "retry", "failed").stderr
-    assert told == "nothing is waited for of line 9\n"
 
 
 def test_a_command_that_is_begun_cannot_be_withdrawn_and_outlives_a_crash(layout: Layout) -> None:
