@@ -25,6 +25,7 @@ from hotfolder.engines.scoring.base import Encoder
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble, Started
 from hotfolder.engines.scoring.looks import Look
 from hotfolder.engines.scoring.stream import Looker, Seen, judge_all
+from hotfolder.engines.transfer import Fetched
 from hotfolder.types import Item, RunnerSettings
 
 Tell = Callable[[str, int, int], None]
@@ -44,10 +45,12 @@ class _Blind(ScorerEnsemble):
         self.__dict__.update(vars(real))
         picture = Image.new("RGB", (64, 64))
         seen = real.start([real.look(picture, prompt=_PROMPT)])
-        self._empty = {id_: rows[0].cpu() for id_, rows in seen.fresh.items()}
+        self._empty = {id_: rows.wait()[0] for id_, rows in seen.fresh.items()}
 
     def start(self, looks: Sequence[Look]) -> Started:
-        return Started(tuple(looks), {id_: row.expand(len(looks), -1) for id_, row in self._empty.items()})
+        return Started(
+            tuple(looks), {id_: Fetched(row.expand(len(looks), -1)) for id_, row in self._empty.items()}
+        )
 
 
 def bench_score(

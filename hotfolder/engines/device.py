@@ -17,19 +17,29 @@ from hotfolder.types import RunnerSettings
 
 #: Values of ONEDNN_MAX_CPU_ISA (oneDNN's guide, 'CPU dispatcher control') below the first one with bfloat16.
 _WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+#: How torch and what it works with say that memory ran out, where that is no torch.OutOfMemoryError: the CPU's
+#: allocator; the driver, for a kernel or for pinned memory; cuBLAS and cuDNN, whose last engine had no workspace.
+_RAN_OUT = (
+    "can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED", "unable to find an engine to execute this computation",
+)  # fmt: skip
+
+# What is called float32 has to be it: with TF32, convolutions keep 10 bits of 23. Nor are the sums of long products
+# kept in half precision on their way.
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 def pick_device(wanted: str) -> torch.device:
     """'auto' takes CUDA where there is one. Raises DeviceTrouble for a device that is not there."""
     own = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(own if wanted == "auto" else wanted)
-    if device.type == "cuda":
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise DeviceTrouble(
-                f"there is no device '{wanted}' on this machine", "set executor.device to 'auto' or 'cpu'"
-            )
-        # What is called float32 has to be it: with TF32, convolutions keep 10 bits of 23.
-        torch.backends.cudnn.allow_tf32 = False
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceTrouble(
+            f"there is no device '{wanted}' on this machine", "set executor.device to 'auto' or 'cpu'"
+        )
     return device
 
 
@@ -121,7 +131,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, UnboundLocalError) and "'image'" in str(error):
         return True  # Sana's pipeline catches what its VAE raises, says so in a warning, and goes on without a picture
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT)
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -37,6 +37,10 @@ from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
 _AHEAD = 2
+#: Threads that encode, at most, and bytes of pixels of which so many pictures may wait for them at one time; of larger
+#: ones a single one may.
+_MOST_ENCODERS = 4
+_LARGE = 256 * 2**20
 #: What is said of a batch in work.
 _DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
 if TYPE_CHECKING:
@@ -75,7 +79,9 @@ class ModelRunner:
         self._models: dict[Kind, tuple[str, Any]] = {}
         self._memory_plans: dict[str, MemoryPlan] = {}  # generator -> the step on which it fitted last
         self._decoders = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        # A card enlarges faster than one thread writes PNG; the threads that decode need cores, too.
+        self._encoders = max(1, min(_MOST_ENCODERS, self._threads // 2))
+        self._encoder = ThreadPoolExecutor(self._encoders, thread_name_prefix="encode")
 
     def unload(self) -> None:
         """Drops all models."""
@@ -296,7 +302,7 @@ class ModelRunner:
                     continue
                 staged = self._encoder.submit(self._stage_enlarged, model, item, picture, answer)
                 pending.append((item, staged, picture.facts))
-                _emit_staged(pending, emit, keep=1)
+                _emit_staged(pending, emit, keep=self._encoders if answer.pixels.nbytes <= _LARGE else 1)
         except Exception as error:  # noqa: BLE001 - the device failed: every picture that it had fails
             for job_id in decoded:
                 emit(_failed(items[job_id], error))

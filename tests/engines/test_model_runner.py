@@ -51,7 +51,7 @@ def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypa
 
     monkeypatch.setattr(model_runner, "stage", stage)
     monkeypatch.setattr(model_runner, "explained", lambda _: None)
-    runner = ModelRunner(RunnerSettings(device="cpu", draw_together=4))
+    runner = ModelRunner(RunnerSettings(device="cpu", draw_together=4, decode_threads=2))
     told: list[Outcome | Progress] = []
 
     def ended() -> list[int]:
@@ -67,7 +67,7 @@ def test_the_next_drawing_begins_before_any_file_of_the_last_is_written(monkeypa
                 yield GenerationResult(order.key, Image.new("RGB", (8, 8)), {})
             assert ended() == []
             may_write.set()
-            runner._encoder.submit(int).result()  # behind all four
+            runner._encoder.submit(int).result()  # of one thread: behind all four
             self.hooks.report(orders[4].key, 1, 8)
             assert ended() == [0, 1, 2, 3]  # known at the next step, not at the end of the next drawing
             for step in range(2, 9):

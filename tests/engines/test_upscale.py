@@ -32,6 +32,7 @@ from hotfolder.imaging.colour import srgb
 from hotfolder.imaging.decode import decode
 from hotfolder.models.registry import Catalogue, ModelFile, ModelSpec
 from hotfolder.types import Kind, RunnerSettings
+from tests.support.networks import save_compact
 
 pytestmark = pytest.mark.slow
 
@@ -71,14 +72,6 @@ def known_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the probes find of RRDBNet, which takes minutes of a CPU: it reaches far beyond 64 pixels."""
     found = probes.Findings(64, exact=False, channels_last=True, bytes_per_pixel=50_000, near_float32=True)
     monkeypatch.setattr("hotfolder.engines.upscaling.upscaler.probe", lambda network: found)
-
-
-def save_compact(path: Path, seed: int = 0, convolutions: int = 2) -> Path:
-    """A small ×2 Compact network with seeded random weights: reaches 4 pixels with two convolutions inside."""
-    torch.manual_seed(seed)
-    net = Compact(num_feat=16, num_conv=convolutions, upscale=2, act_type="prelu")
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
-    return path
 
 
 # --- tiles ---------------------------------------------------------------------------------------

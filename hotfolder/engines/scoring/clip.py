@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from hotfolder.engines.device import precision_name
 from hotfolder.engines.scoring.base import Bench, View
 from hotfolder.engines.scoring.mixed import with_half_products
+from hotfolder.engines.transfer import sent_together
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.registry import ModelSpec
 
@@ -244,10 +245,7 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def _through(self, tower: Any, views: Sequence[View]) -> torch.Tensor:
-        pixels = torch.from_numpy(np.stack(views))
-        if self._device.type == "cuda":
-            # From pinned memory the copy runs beside the work on the batch before.
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        pixels = sent_together(views, self._device)
         normalised = (pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
         return F.normalize(tower(normalised), dim=-1)
 

@@ -29,6 +29,7 @@ from hotfolder.engines.scoring.looks import (
 )
 from hotfolder.engines.scoring.runner import Runner
 from hotfolder.engines.scoring.taste import TasteScorer
+from hotfolder.engines.transfer import Fetched
 from hotfolder.errors import NoPrompt, ScoreFailed
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Embedding, Kind, Precise, Remembered, RunnerSettings, Score
@@ -48,7 +49,7 @@ class Started:
     """Looks whose embeddings the device may be working on yet."""
 
     looks: tuple[Look, ...]
-    fresh: Mapping[str, torch.Tensor]  # encoder id -> (m, d), for the m looks that have a view
+    fresh: Mapping[str, Fetched]  # encoder id -> (m, d), for the m looks that have a view
 
 
 class ScorerEnsemble:
@@ -61,6 +62,8 @@ class ScorerEnsemble:
         self._prompted = [name for name, scorer in scorers.items() if isinstance(scorer, PromptedScorer)]
         self.encoders: dict[str, Encoder] = {s.encoder.id: s.encoder for s in scorers.values()}
         self.runners = {id_: Runner(encoder, device) for id_, encoder in self.encoders.items()}
+        #: Whether `start` returns while the device works: looks can be made ready meanwhile.
+        self.is_ahead = device.type == "cuda"
 
     @classmethod
     def load(cls, text: str, settings: RunnerSettings, device: torch.device) -> ScorerEnsemble:
@@ -159,7 +162,7 @@ class ScorerEnsemble:
         for id_, runner in self.runners.items():
             views = [look.views[id_] for look in looks if id_ in look.views]
             if views:
-                fresh[id_] = runner.run(views)
+                fresh[id_] = Fetched(runner.run(views))
         return Started(tuple(looks), fresh)
 
     @torch.inference_mode()
@@ -168,7 +171,7 @@ class ScorerEnsemble:
 
         Where a look asks for it, scores that decide nothing for certain are taken again in float32.
         """
-        rows = {id_: iter(found.cpu()) for id_, found in started.fresh.items()}
+        rows = {id_: iter(found.wait()) for id_, found in started.fresh.items()}
         new: list[dict[str, torch.Tensor]] = [
             {id_: next(rows[id_]) for id_ in look.views} for look in started.looks
         ]

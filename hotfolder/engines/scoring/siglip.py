@@ -19,6 +19,7 @@ from transformers import SiglipVisionModel
 from hotfolder.engines.device import precision_name
 from hotfolder.engines.scoring.base import Bench, View
 from hotfolder.engines.scoring.half_linears import with_half_linears
+from hotfolder.engines.transfer import sent_together
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.registry import ModelSpec
 
@@ -70,9 +71,7 @@ class SiglipEncoder:
 
     @torch.inference_mode()
     def _through(self, tower: Any, views: Sequence[View]) -> torch.Tensor:
-        pixels = torch.from_numpy(np.stack(views))
-        if self._device.type == "cuda":
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        pixels = sent_together(views, self._device)
         normalised = (pixels.permute(0, 3, 1, 2).float() / 255 - _MEAN) / _STD
         return F.normalize(tower(pixel_values=normalised).pooler_output.float(), dim=-1)
 

@@ -29,6 +29,9 @@ from hotfolder.types import Embedding, Item, Outcome, Remembered, RunnerSettings
 #: Decoded pixels that may be held at one time, over all threads: 4 bytes each. A larger image goes alone.
 _HELD_PIXELS = 128_000_000
 
+#: Fewer looks than this are not sent to a device before there are as many as suit it.
+_WORTH_IT = 8
+
 R = TypeVar("R")
 Emit = Callable[[Outcome], None]
 Fail = Callable[[Item, Exception], None]
@@ -194,6 +197,8 @@ def judge_all(
             break
         if is_cancelled(item.job_id):
             continue
+        if ensemble.is_ahead and len(waiting) >= _WORTH_IT and not future.done():
+            flush()  # rather than let the device wait for the picture that is decoded
         try:
             waiting.append((item, *future.result()))
         except Exception as error:  # noqa: BLE001 - the edge around one job

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from hotfolder.engines.device import precision_name
 from hotfolder.engines.scoring.base import Bench, View
 from hotfolder.engines.scoring.technical_net import VIEW_LONGEST, VIEW_SIDE, TechnicalNet
+from hotfolder.engines.transfer import sent_together
 from hotfolder.errors import ModelDamaged
 from hotfolder.models.registry import ModelSpec
 
@@ -67,7 +68,7 @@ class TechnicalEncoder:
         # Views of one size go through together.
         for shape in {v.shape for v in views}:
             which = [i for i, v in enumerate(views) if v.shape == shape]
-            pixels = torch.from_numpy(np.stack([views[i] for i in which])).to(self._device)
+            pixels = sent_together([views[i] for i in which], self._device)
             rows.update(zip(which, self._net.embed(pixels.permute(0, 3, 1, 2).float() / 255), strict=True))
         return torch.stack([rows[i] for i in range(len(views))])
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hotfolder.engines.device import is_out_of_memory
-from hotfolder.engines.upscaling.network import Network, pad
-from hotfolder.engines.upscaling.tiles import Span, Tiling, ramp
+from hotfolder.engines.upscaling.network import Network
+from hotfolder.engines.upscaling.planes import Canvas, Owner, Plane, Task, cut
+from hotfolder.engines.upscaling.tiles import Tiling
 from hotfolder.errors import GenerationFailed
 
 log = logging.getLogger(__name__)
-Pixels = NDArray[Any]
-Owner = TypeVar("Owner")
 Report = Callable[["Plane[Owner]", int, int], None]
 #: A tile is not halved below this, in input pixels.
 _SMALLEST = 16
@@ -27,42 +26,19 @@ _SMALLEST = 16
 _TOGETHER = 8
 
 
-@dataclass(slots=True)
-class _Strip:
-    """A row of tiles that is being blended."""
-
-    sums: torch.Tensor  # (c, rows, width) float32, in output pixels
-    left: int  # tiles that are not done yet
-
-
-@dataclass
-class Plane(Generic[Owner]):
-    """(h, w, c) pixels on their way, c is 1 or 3; `result` is ready when nothing is `left`."""
-
-    owner: Owner
-    pixels: Pixels  # uint8, uint16, or float32 in [0, 1]
-    dtype: type[np.generic]  # of the result: one of the three
-    precise: bool = False  # in float32, whatever the network's precision
-    result: Pixels = field(init=False)
-    left: int = field(init=False, default=1)
-    total: int = field(init=False, default=1)
-    error: Exception | None = field(init=False, default=None)
-    strips: dict[int, _Strip] = field(init=False, default_factory=dict)
-    tail: torch.Tensor | None = field(init=False, default=None)  # rows that the next strip has a part in
-
-
 @dataclass(frozen=True, slots=True)
-class _Task(Generic[Owner]):
-    plane: Plane[Owner]
-    padded: torch.Tensor  # (c, h, w), the plane's dtype, on the CPU
-    rows: Span
-    columns: Span
-    across: int  # tiles in its strip
-    blend: int  # input pixels
+class _Begun(Generic[Owner]):
+    """Tasks that the device has begun, and may still be at."""
+
+    tasks: list[Task[Owner]]
+    inputs: torch.Tensor | None = None  # (n, 3, h, w) float32
+    enlarged: torch.Tensor | None = None  # (n, 3, h·scale, w·scale) in the network's precision
+    ready: Any = None  # a card's event: it is done
+    error: Exception | None = None  # why there is nothing
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.rows.seen, self.columns.seen
+    def precise(self) -> bool:
+        return self.tasks[0].plane.precise
 
 
 class Enlarger:
@@ -75,6 +51,9 @@ class Enlarger:
         self.batch = batch
         self._precise_tile = precise_tile or tiling.tile
         self._too_much: int | None = None  # window pixels that the device had no memory for
+        self._canvas = Canvas(network.scale, network.device)
+        # A card goes on with the next batch while this stream fetches what it has done.
+        self._beside: Any = torch.cuda.Stream(network.device) if network.device.type == "cuda" else None
 
     def run(
         self, planes: Iterable[Plane[Owner]], report: Report[Owner] = lambda *_: None
@@ -83,9 +62,10 @@ class Enlarger:
 
         `report(plane, done, all)` is called after each tile.
         """
-        waiting: deque[_Task[Owner]] = deque()
+        waiting: deque[Task[Owner]] = deque()
         source = iter(planes)
         more = True
+        begun: _Begun[Owner] | None = None
         while True:
             while more and len(waiting) < self.batch:
                 plane = next(source, None)
@@ -93,24 +73,24 @@ class Enlarger:
                     more = False
                 else:
                     waiting.extend(self._tasks(plane))
-            if not waiting:
+            if not waiting and begun is None:
                 return
             tasks = self._take(waiting)
-            for task, enlarged in zip(tasks, self._windows(tasks), strict=True):
-                plane = task.plane
-                if plane.error is not None:
-                    continue
-                plane.error = enlarged if isinstance(enlarged, Exception) else self._placed(task, enlarged)
-                if plane.error is None:
-                    plane.left -= 1
-                    report(plane, plane.total - plane.left, plane.total)
-                if plane.left == 0 or plane.error is not None:
-                    plane.strips.clear()
-                    yield plane
+            after = self._begin(tasks) if tasks else None
+            was_alone = begun is None
+            if begun is not None:
+                yield from self._end(begun, report)
+                begun = None
+            if tasks and after is None:
+                after = self._begin_with_less(tasks, is_new=was_alone)
+            if after is not None and self._beside is None:
+                yield from self._end(after, report)
+            else:
+                begun = after
 
-    def _take(self, waiting: deque[_Task[Owner]]) -> list[_Task[Owner]]:
+    def _take(self, waiting: deque[Task[Owner]]) -> list[Task[Owner]]:
         """The next tasks, as long as their windows have one shape and one precision."""
-        tasks: list[_Task[Owner]] = []
+        tasks: list[Task[Owner]] = []
         owners: set[int] = set()
         while waiting and len(tasks) < self.batch:
             task = waiting[0]
@@ -123,82 +103,115 @@ class Enlarger:
                 tasks.append(task)
         return tasks
 
-    def _tasks(self, plane: Plane[Owner]) -> list[_Task[Owner]]:
-        height, width, channels = plane.pixels.shape
-        s = self._network.scale
-        plane.result = np.empty((height * s, width * s, channels), plane.dtype)
-        whole = torch.from_numpy(_for_torch(plane.pixels)).permute(2, 0, 1)
-        rows, columns = self._network.padding(height, width)
-        if rows or columns:
-            whole = pad(whole[None].float(), rows, columns)[0]
-        tiling = self.tiling.at_most(self._precise_tile) if plane.precise else self.tiling
-        across = list(tiling.spans(whole.shape[2]))
-        tasks = [
-            _Task(plane, whole, row, column, len(across), tiling.blend)
-            for row in tiling.spans(whole.shape[1])
-            for column in across
-        ]
-        plane.left = plane.total = len(tasks)
-        return tasks
+    def _tasks(self, plane: Plane[Owner]) -> list[Task[Owner]]:
+        return cut(plane, self._network, self.tiling.at_most(self._precise_tile) if plane.precise else self.tiling)
 
-    def _windows(self, tasks: list[_Task[Owner]]) -> list[torch.Tensor | Exception]:
-        """(c, h, w) float32 on the device for what each task keeps, or why there is none."""
-        if not tasks:
-            return []
+    def _begin(self, tasks: list[Task[Owner]]) -> _Begun[Owner] | None:
+        """Gives the device what it is to do, without waiting for it. None where the memory is not enough."""
+        if self._is_too_much(*tasks[0].shape):
+            return None
         try:
-            enlarged = self._enlarge(
-                torch.stack([self._seen(task) for task in tasks]), precise=tasks[0].plane.precise
-            )
+            inputs = self._inputs(tasks)
+            enlarged = self._through(inputs, precise=tasks[0].plane.precise)
         except Exception as error:  # noqa: BLE001 - the edge around these tasks
-            return [error] * len(tasks)
-        found: list[torch.Tensor | Exception] = []
-        for task, window in zip(tasks, enlarged, strict=True):
-            if not torch.isfinite(window).all():
-                found.append(
-                    GenerationFailed(
-                        f"model '{self._network.name}' gave no numbers for a tile", "use another model"
-                    )
-                )
+            return None if is_out_of_memory(error) else _Begun(tasks, error=error)
+        return _Begun(tasks, inputs, enlarged, self._now())
+
+    def _begin_with_less(self, tasks: list[Task[Owner]], *, is_new: bool) -> _Begun[Owner]:
+        """The same after that. `is_new`: nothing was in work beside, without which the memory may be enough."""
+        self._free()
+        through = self._in_smaller if is_new else self._enlarge
+        try:
+            inputs = self._inputs(tasks)
+            return _Begun(tasks, inputs, through(inputs, precise=tasks[0].plane.precise), self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            return _Begun(tasks, error=error)
+
+    def _end(self, begun: _Begun[Owner], report: Report[Owner]) -> list[Plane[Owner]]:
+        """Puts what has come of the tasks where it belongs; the planes that are done by that."""
+        done = []
+        with self._fetching(begun.ready):
+            for task, window in zip(begun.tasks, self._windows(begun), strict=True):
+                plane = task.plane
+                if plane.error is not None:
+                    continue
+                plane.error = window if isinstance(window, Exception) else self._placed(task, window)
+                if plane.error is None:
+                    plane.left -= 1
+                    report(plane, plane.total - plane.left, plane.total)
+                if plane.left == 0 or plane.error is not None:
+                    plane.strips.clear()
+                    plane.tail = None
+                    done.append(plane)
+        return done
+
+    @contextmanager
+    def _fetching(self, ready: Any) -> Iterator[None]:
+        """What is done within, a card does beside the batch that came after the one that is `ready`."""
+        if self._beside is None:
+            yield
+            return
+        if ready is not None:
+            self._beside.wait_event(ready)
+        with torch.cuda.stream(self._beside):
+            yield
+        self._beside.synchronize()  # what it has read is given to others from here on
+
+    def _now(self) -> Any:
+        if self._beside is None:
+            return None
+        event: Any = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self._network.device))
+        return event
+
+    def _windows(self, begun: _Begun[Owner]) -> list[torch.Tensor | Exception]:
+        """(3, h, w) on the device for each task, or why there is none; in float32 where it overflowed."""
+        if begun.enlarged is None or begun.inputs is None:
+            return [begun.error or GenerationFailed("nothing came of it")] * len(begun.tasks)
+        finite = _are_finite(begun.enlarged)
+        found: list[torch.Tensor | Exception] = list(begun.enlarged)
+        wrong = [index for index, is_finite in enumerate(finite) if not is_finite]
+        if wrong and not begun.precise:
+            log.warning("%s gave %d tiles without numbers: once more in float32", self._network.name, len(wrong))
+        for index in wrong:
+            found[index] = GenerationFailed(
+                f"model '{self._network.name}' gave no numbers for a tile", "use another model"
+            )
+            if begun.precise:
                 continue
-            found.append(self._kept(task, window))
+            try:
+                again = self._enlarge(begun.inputs[index : index + 1], precise=True)
+            except Exception as error:  # noqa: BLE001 - the edge around this task
+                found[index] = error
+                continue
+            if _are_finite(again)[0]:
+                found[index] = again[0]
         return found
 
-    def _seen(self, task: _Task[Owner]) -> torch.Tensor:
-        r, c = task.rows, task.columns
-        part = task.padded[:, r.window : r.window + r.seen, c.window : c.window + c.seen].to(self._network.device)
-        unit = part.float() / _top(task.plane.pixels.dtype)
-        return unit.expand(3, -1, -1)
+    def _inputs(self, tasks: list[Task[Owner]]) -> torch.Tensor:
+        return torch.stack([self._canvas.window(task) for task in tasks])
 
-    def _kept(self, task: _Task[Owner], window: torch.Tensor) -> torch.Tensor:
-        s, r, c = self._network.scale, task.rows, task.columns
-        kept = window[
-            :,
-            (r.keep_from - r.window) * s : (r.keep_to - r.window) * s,
-            (c.keep_from - c.window) * s : (c.keep_to - c.window) * s,
-        ].float()
-        return kept if task.plane.pixels.shape[2] == 3 else kept.mean(dim=0, keepdim=True)
+    def _through(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
+        return self._network.run_in_float32(inputs) if precise else self._network.run(inputs)
 
     def _enlarge(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
-        """Through the network; halved when memory runs out, in float32 where it overflows."""
-        if self._too_much is not None and inputs[0, 0].numel() >= self._too_much:
-            return torch.cat([self._in_parts(one[None], precise=precise) for one in inputs])
-        enlarged = self._try(inputs, precise=precise)
-        if enlarged is None:
+        """Through the network, in smaller parts when memory runs out."""
+        if not self._is_too_much(*inputs.shape[2:]):
+            enlarged = self._try(inputs, precise=precise)
+            if enlarged is not None:
+                return enlarged
             self._free()
+        return self._in_smaller(inputs, precise=precise)
+
+    def _in_smaller(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
+        """What is too much at once: fewer tiles at a time, then smaller tiles."""
+        if not self._is_too_much(*inputs.shape[2:]):
             if len(inputs) > 1:
                 self.batch = max(1, len(inputs) // 2)
                 log.warning("out of memory: %d tiles at a time from now on", self.batch)
                 return torch.cat([self._enlarge(part, precise=precise) for part in inputs.split(self.batch)])
             self._shrink(inputs[0, 0].numel())
-            return self._in_parts(inputs, precise=precise)
-        finite = torch.isfinite(enlarged).flatten(1).all(dim=1)
-        if not finite.all():
-            log.warning(
-                "%s gave %d tiles without numbers: once more in float32", self._network.name, int((~finite).sum())
-            )
-            enlarged = enlarged.float().clone()
-            enlarged[~finite] = self._network.run_in_float32(inputs[~finite])
-        return enlarged
+        return torch.cat([self._in_parts(one[None], precise=precise) for one in inputs])
 
     def _try(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor | None:
         """None when the memory is not enough.
@@ -206,11 +219,14 @@ class Enlarger:
         The retry has to come after this: as long as the error lives, so do the activations in its frames.
         """
         try:
-            return self._network.run_in_float32(inputs) if precise else self._network.run(inputs)
+            return self._through(inputs, precise=precise)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         return None
+
+    def _is_too_much(self, height: int, width: int) -> bool:
+        return self._too_much is not None and height * width >= self._too_much
 
     def _shrink(self, window_pixels: int) -> None:
         self._too_much = min(window_pixels, self._too_much or window_pixels)
@@ -249,57 +265,19 @@ class Enlarger:
         if self._network.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _placed(self, task: _Task[Owner], kept: torch.Tensor) -> Exception | None:
+    def _placed(self, task: Task[Owner], window: torch.Tensor) -> Exception | None:
         try:
-            self._place(task, kept)
+            self._canvas.place(task, window)
         except Exception as error:  # noqa: BLE001 - the edge around one plane
             return error
         return None
 
-    def _place(self, task: _Task[Owner], kept: torch.Tensor) -> None:
-        """Puts what a tile gave where it belongs."""
-        plane, r, c, s = task.plane, task.rows, task.columns, self._network.scale
-        height, width = task.padded.shape[1:]
-        if plane.total == 1 or not task.blend:
-            self._write(plane, kept, r.start * s, c.start * s)
-            return
-        strip = plane.strips.get(r.start)
-        if strip is None:
-            rows = (r.keep_to - r.keep_from) * s
-            strip = _Strip(torch.zeros(kept.shape[0], rows, width * s, device=kept.device), task.across)
-            plane.strips[r.start] = strip
-        down = torch.tensor(ramp(r, task.blend, height, s), device=kept.device)
-        right = torch.tensor(ramp(c, task.blend, width, s), device=kept.device)
-        strip.sums[:, :, c.keep_from * s : c.keep_to * s] += kept * down[:, None] * right
-        strip.left -= 1
-        if strip.left:
-            return
-        del plane.strips[r.start]
-        if plane.tail is not None:
-            strip.sums[:, : plane.tail.shape[1]] += plane.tail
-        # What the next strip has a part in waits for it.
-        final = (r.keep_to if r.stop == height else r.stop - task.blend) - r.keep_from
-        plane.tail = strip.sums[:, final * s :].clone()
-        self._write(plane, strip.sums[:, : final * s], r.keep_from * s, 0)
 
-    def _write(self, plane: Plane[Owner], values: torch.Tensor, top: int, left: int) -> None:
-        """(c, h, w) in [0, 1] on the device into the result; rounded there, so that little is copied back."""
-        height, width = plane.result.shape[:2]
-        values = values[:, : height - top, : width - left].clamp(0, 1).permute(1, 2, 0)
-        if plane.dtype is np.uint8:
-            # Rounded, not cut off: truncation darkens every pixel by half a level.
-            levels: Any = (values * 255).round().to(torch.uint8).cpu().numpy()
-        elif plane.dtype is np.uint16:
-            levels = (values * 65535).round().to(torch.int32).cpu().numpy()
-        else:
-            levels = values.cpu().numpy()
-        plane.result[top : top + levels.shape[0], left : left + levels.shape[1]] = levels
+def _are_finite(windows: torch.Tensor) -> list[bool]:
+    """Of each of (n, 3, h, w) whether all of it are numbers. The device is waited for once.
 
-
-def _for_torch(pixels: Pixels) -> Pixels:
-    # torch knows few operations on uint16; what it is given here is sliced and turned into float32 at once.
-    return pixels.astype(np.int32 if pixels.dtype == np.uint16 else pixels.dtype)  # a copy: torch wants to write
-
-
-def _top(dtype: Any) -> float:
-    return {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(np.dtype(dtype), 1.0)
+    The least and the greatest value say it: neither needs memory, and what is no number is both.
+    """
+    ends = torch.stack([windows.amin(dim=(1, 2, 3)), windows.amax(dim=(1, 2, 3))])
+    found: list[bool] = torch.isfinite(ends).all(dim=0).tolist()
+    return found

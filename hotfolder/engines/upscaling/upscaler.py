@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from hotfolder.core.sizes import Plan, Target, plan
 from hotfolder.engines.device import precision_name
-from hotfolder.engines.upscaling.enlarge import Enlarger, Plane
+from hotfolder.engines.upscaling.enlarge import Enlarger
 from hotfolder.engines.upscaling.network import Network
 from hotfolder.engines.upscaling.picture import Parts, is_plain, put_together, take_apart
+from hotfolder.engines.upscaling.planes import Plane
 from hotfolder.engines.upscaling.probes import Findings, probe
 from hotfolder.engines.upscaling.tiles import Tiling
 from hotfolder.errors import ImageTooLarge
