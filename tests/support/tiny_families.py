@@ -47,7 +47,7 @@ def gemma_tokenizer() -> Any:
     return transformers.GemmaTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[])
 
 
-def _awake(pipeline: Any) -> Any:
+def awake(pipeline: Any) -> Any:
     """Layers that begin at zero, as they do before training, and those that begin as anything, get values."""
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
@@ -450,7 +450,7 @@ def kolors() -> Any:
 def of_no_family() -> Any:
     """A pipeline that no entry of the table is for."""
     torch.manual_seed(0)
-    return _awake(
+    return awake(
         diffusers.AuraFlowPipeline(
             tokenizer=t5_tokenizer(), text_encoder=t5(), vae=_vae(), scheduler=_flow(),
             transformer=diffusers.AuraFlowTransformer2DModel(
@@ -475,4 +475,4 @@ TINY: Mapping[str, Callable[[], Any]] = {
 
 def made(family: str) -> Any:
     """A pipeline of this family, ready to be saved."""
-    return _awake(TINY[family]())
+    return awake(TINY[family]())

@@ -23,6 +23,7 @@ from hotfolder.engines.generation.channels_last import ChannelsLast
 from hotfolder.engines.generation.embeddings import Embeddings
 from hotfolder.engines.generation.loading import (
     denoiser_of,
+    forget_kept,
     is_quantised,
     load,
     place,
@@ -194,6 +195,7 @@ class LoadedPipeline:
         """Lets go of everything."""
         if self.pipeline is not None:
             slow_down(self.pipeline, self._settings)
+            forget_kept(self.pipeline)
         self.pipeline = self._from_image = self._own_scheduler = self._adapters = None
         self._inversions = self.words = self.embeddings = self.turns = self._meter = None
         self._channels_last = None

@@ -261,6 +261,19 @@ def is_quantised(network: Any) -> bool:
     return getattr(network, "hf_quantizer", None) is not None or is_packed(network)
 
 
+def forget_kept(pipeline: Any) -> None:
+    """Empties what classes of its parts keep of what they computed, which would keep the part as well, on the device.
+
+    Those of Qwen-Image's positions are behind a functools.lru_cache without an end, in a function around it.
+    """
+    parts = (part for part in pipeline.components.values() if isinstance(part, torch.nn.Module))
+    classes = {each for part in parts for module in part.modules() for each in type(module).__mro__}
+    for method in (method for each in classes for method in vars(each).values()):
+        for each in (method, *(cell.cell_contents for cell in getattr(method, "__closure__", None) or ())):
+            if callable(clear := getattr(each, "cache_clear", None)):
+                clear()
+
+
 def denoiser_of(pipeline: Any) -> Any:
     """The network that takes the noise away: a UNet, or a transformer."""
     found = next((part for name in _DENOISERS if (part := getattr(pipeline, name, None)) is not None), None)

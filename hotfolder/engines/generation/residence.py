@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 
 _REST = torch.device("cpu")
 #: Language models of pipelines that would write prompts anew; they are never asked.
@@ -32,7 +33,7 @@ class Turns:
         self._holds = False  # what was begun to be read, stays so until the end of `at_once`
         self._is_drawing = self._is_reading = False  # which of both all parts are placed for
         for encoder in self._encoders:
-            encoder.register_forward_pre_hook(self._bring)
+            encoder.register_forward_pre_hook(self._bring, with_kwargs=True)
         self.settle()
 
     @contextmanager
@@ -77,9 +78,12 @@ class Turns:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _bring(self, encoder: torch.nn.Module, _: object) -> None:
-        """The encoder that is asked comes, the others go."""
+    def _bring(self, encoder: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        """The encoder that is asked comes, the others go. What it is asked with comes along: pipelines put that where
+        the encoder was.
+        """
         for other in self._encoders:
             if other is not encoder:
                 other.to(_REST)
         encoder.to(self._device)
+        return send_to_device(args, self._device), send_to_device(kwargs, self._device)
