@@ -286,10 +286,12 @@ def _with_index(value: Any) -> Any:
 def _become(tensor: torch.Tensor, other: torch.Tensor) -> None:
     """The tensor is what the other was, and still itself, wherever it is held: a parameter comes to the card so."""
     more = {name: each for name, each in vars(tensor).items() if name not in ("held", "lease")}
-    wants_gradient = tensor.requires_grad
+    wants_gradient, is_parameter = tensor.requires_grad, isinstance(tensor, torch.nn.Parameter)
     tensor.__class__, other.__class__ = other.__class__, tensor.__class__
     tensor.__dict__, other.__dict__ = vars(other) | more, {}
     torch._C._swap_tensor_impl(tensor, other)  # type: ignore[attr-defined]
+    if is_parameter and type(tensor) is OnCard:
+        tensor._is_param = True  # type: ignore[attr-defined]
     tensor.requires_grad_(wants_gradient)
 
 
