@@ -26,7 +26,7 @@ def at_work(name: str, now: list[float], ids: list[int], seconds: float = 0.0) -
     for jobs in ([[100, 101], [102, 103]] if seconds else []) + ([ids] if ids else []):
         work.begin(Batch(len(jobs), Kind.SCORE, "technical", ()), [], {}, goes_first=False)
         work.jobs = dict.fromkeys(jobs)  # type: ignore[assignment]
-        work.submitted()
+        work.submitted(None)
         work.note(Progress(jobs[0], "at work"))
         if jobs is not ids:
             for _ in jobs:
