@@ -49,7 +49,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 #: Files of tests that take a minute and more, most of it waiting for a cluster.
-_LONG = ("test_contract.py", "test_nodes.py")
+_LONG = ("executors/test_contract.py", "faults/test_nodes.py")
 _TOLD = pytest.StashKey[str]()
 #: No test without the mark 'slow' may take so long; more than it should, because a machine may have other work.
 _SLOW_SECONDS = 4.0
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         folder, name = item.path.parts[-2:]
-        return 0 if item.path in lonely else 1 if folder == "bench" else 2 if name in _LONG else 3
+        return 0 if item.path in lonely else 1 if folder == "bench" else 2 if f"{folder}/{name}" in _LONG else 3
 
     items.sort(key=place)
     marked = [item for item in items if item.get_closest_marker("cuda")]

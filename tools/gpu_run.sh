@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Measures and tests hotfolder on a machine that has a card, Python 3.12, torch and torchvision, and no network.
 #
-#   tools/gpu_run.sh pack [FOLDER]          with a network: fills FOLDER (.gpu) with the wheels that go along, <= 64 MiB;
-#                                           needs uv, and pip in $PYTHON
-#   tools/gpu_run.sh bench|tests|all [FOLDER]   there, in the repository, with FOLDER beside it: no network is used
+#   tools/gpu_run.sh pack [FOLDER]          with a network: fills FOLDER (.gpu) with the wheels that go along, so that they
+#                                           and the repository are <= 64 MiB; needs uv, git, and pip in $PYTHON
+#   tools/gpu_run.sh bench|tests|all [FOLDER]   there, in the repository, with FOLDER in it: no network is used
 #
-# What comes of it lies in $OUT (gpu-out): bench-all.json (written anew after each part), bench-all.txt, cuda-tests.txt,
-# cuda-tests.xml, and the logs. $PYTHON is the interpreter that has torch (python3). $BENCH holds more options of
-# `hotfolder bench all`, such as --quick. Time limits, in seconds: $BENCH_SECONDS (560), $TESTS_SECONDS (240).
+# FOLDER is ignored by git: what copies the repository has to be told of it.
+#
+# What comes of it lies in $OUT (gpu-out): bench-all.json (written anew after each part), bench-all.txt, bench-all.log,
+# cuda-tests.txt (written as it goes, with the name of each test), cuda-failed.txt (why one failed, written at once),
+# cuda-tests.xml. $PYTHON is the interpreter that has torch (python3). $BENCH holds more options of
+# `hotfolder bench all`, such as --quick. Time limits, in seconds: $BENCH_SECONDS (450), $TESTS_SECONDS (270). Both,
+# with unpacking and the start of a machine, fit into a quarter of an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,14 +41,23 @@ pack() {
         --implementation cp --python-version 3.12 "${platforms[@]}" \
         --dest "$carried/wheels" --requirement "$carried/carried.txt"
     slim
-    local kib
-    kib=$(du --apparent-size -sk "$carried/wheels" | cut -f1)
-    echo "$(find "$carried/wheels" -name '*.whl' | wc -l) wheels, $((kib / 1024)) MiB, in $carried/wheels"
-    if ((kib > most_mib * 1024)); then
-        echo "that is more than $most_mib MiB: the largest are" >&2
+    local wheels tree
+    wheels=$(find "$carried" -type f -printf '%p\0' | kib)
+    tree=$(git ls-files -z --cached --others --exclude-standard | kib)
+    echo "$(find "$carried/wheels" -name '*.whl' | wc -l) wheels, $((wheels / 1024)) MiB, in $carried/wheels;" \
+        "with the repository's $((tree / 1024)) MiB it is $(((wheels + tree) / 1024)) MiB that travel"
+    if ((wheels + tree > most_mib * 1024)); then
+        echo "that is more than $most_mib MiB: the largest wheels are" >&2
         ls -lS "$carried/wheels" | head -6 >&2
         exit 1
     fi
+}
+
+# Of the files that are named on stdin, with a zero after each name.
+kib() {
+    "$python" -c 'import os, sys
+names = sys.stdin.buffer.read().split(b"\0")
+print(sum(os.lstat(name).st_size for name in names if os.path.lexists(name)) // 1024)'
 }
 
 # imagecodecs is half of it all, and nearly all of that is codecs that nothing here uses.
@@ -78,16 +91,28 @@ if not found:
 for wheel in found:
     zipfile.ZipFile(wheel).extractall(site)
 END
+    # Once, on all cores: else the first process of each library does it, on one. Some files of them are no Python.
+    "$python" -m compileall -qq -j 0 "$site" || true
     export PYTHONPATH="$site:$PWD" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 PYTHONUNBUFFERED=1
     unset HOTFOLDER_ROOT
     export XDG_CACHE_HOME="$site/cache"
 }
 
+# `limit SECONDS COMMAND…`: it is interrupted, as with Ctrl-C, so that it says what it has; what hangs is killed.
+limit() {
+    local seconds=$1 heard=()
+    shift
+    # Whoever started this may ignore interrupts, and Python would then, too.
+    if env --default-signal=INT true 2>/dev/null; then heard=(env --default-signal=INT); fi
+    "${heard[@]}" timeout --signal=INT --kill-after=20 "$seconds" "$@"
+}
+
 bench() {
-    local seconds=${BENCH_SECONDS:-560} code=0
-    # It ends by itself before that, with what it has; the limit is for what hangs.
+    local seconds=${BENCH_SECONDS:-450} code=0 within
+    within=$((seconds > 60 ? seconds - 15 : seconds)) # it ends by itself before the limit, with what it has
     # shellcheck disable=SC2086 # options, several
-    timeout --kill-after=5 "$seconds" "$python" -m hotfolder bench all --out "$out/bench-all.json" ${BENCH:-} \
+    limit "$seconds" "$python" -m hotfolder bench all --out "$out/bench-all.json" \
+        --minutes "$((within / 60)).$(printf %02d $((within % 60 * 100 / 60)))" ${BENCH:-} \
         >"$out/bench-all.txt" 2>"$out/bench-all.log" || code=$?
     cat "$out/bench-all.txt"
     tail -n 40 "$out/bench-all.log"
@@ -95,12 +120,19 @@ bench() {
     return "$code"
 }
 
+# Those first that tell most.
+modules='tests/cuda/test_engines.py tests/cuda/test_memory.py tests/cuda/test_contract.py'
+
 tests() {
-    local seconds=${TESTS_SECONDS:-240} code=0
-    timeout --kill-after=5 "$seconds" "$python" -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovider \
-        -m cuda --durations=10 --junitxml="$out/cuda-tests.xml" tests/cuda \
+    local seconds=${TESTS_SECONDS:-270} code=0
+    rm -f "$out/cuda-failed.txt"
+    # The machine's own plug-ins of pytest stay out of it.
+    export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TESTS_FAILED="$out/cuda-failed.txt"
+    # shellcheck disable=SC2086 # files, several
+    limit "$seconds" "$python" -m pytest -o addopts="-ra --strict-markers" -o faulthandler_timeout=90 \
+        -p no:cacheprovider -p tests.support.failures -v --tb=short -m cuda --durations=10 --junitxml="$out/cuda-tests.xml" $modules \
         >"$out/cuda-tests.txt" 2>&1 || code=$?
-    tail -n 40 "$out/cuda-tests.txt"
+    tail -n 60 "$out/cuda-tests.txt"
     echo "the tests marked cuda ended with $code after at most $seconds s"
     return "$code"
 }

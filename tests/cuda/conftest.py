@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from hotfolder.bench.pictures import write_pictures
 from hotfolder.bench.weights import save_random_clip, save_random_head, save_random_upscaler
-from hotfolder.engines.device import free_memory
+from hotfolder.engines.device import free_memory, pick_device
 from tests.support import tiny
 
+Once = Callable[..., Any]
 Ballast = Callable[[int], AbstractContextManager[None]]
 MIB = 2**20
 
 
 @pytest.fixture(scope="session")
 def card() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device())
+    """As production takes it: float32 is float32 on it."""
+    return torch.device("cuda", pick_device("cuda").index or 0)
+
+
+@pytest.fixture(scope="session")
+def once() -> Once:
+    """`once(make, …)`: what `make(…)` gives, made once. For what float32 on the CPU finds, for all precisions."""
+    return functools.cache(lambda make, *given: make(*given))
 
 
 @pytest.fixture
@@ -32,11 +42,14 @@ def ballast(card: torch.device) -> Ballast:
     def fill(leave_mib: int) -> Iterator[None]:
         free_memory(card)
         held = []
-        left = torch.cuda.mem_get_info(card)[0] - leave_mib * MIB
-        while left > 0:  # in pieces: one of all that is free may not be had
-            size = min(left, 2**30)
-            held.append(torch.empty(size, dtype=torch.uint8, device=card))
-            left -= size
+        left, most = torch.cuda.mem_get_info(card)[0] - leave_mib * MIB, 2**30
+        while left > 0 and most >= MIB:  # in pieces: one of all that is free may not be had
+            size = min(left, most)
+            try:
+                held.append(torch.empty(size, dtype=torch.uint8, device=card))
+                left -= size
+            except torch.OutOfMemoryError:
+                most //= 2
         try:
             yield
         finally:
@@ -59,6 +72,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    return list(write_pictures(tmp_path / "pictures", 6, 256, "png"))
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """To be read, and left as they are."""
+    return tuple(write_pictures(tmp_path_factory.mktemp("pictures"), 6, 256, "png"))

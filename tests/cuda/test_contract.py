@@ -19,6 +19,7 @@ from hotfolder.executors.local import LocalExecutor
 from hotfolder.types import Kind, RunnerSettings
 from tests.executors.test_contract import (  # the same tests, with the executors of this file
     batch,
+    cold,  # noqa: F401
     drain,
     in_work,
     pictures,  # noqa: F401
