@@ -113,12 +113,10 @@ class Denoiser:
             text = (
                 self.config["projection_class_embeddings_input_dim"] - 6 * self.config["addition_time_embed_dim"]
             )
-            times = torch.tensor(
-                [[side, side, 0, 0, side, side]] * pictures, device=self._device, dtype=self._dtype
-            )
+            times = torch.tensor([[side, side, 0, 0, side, side]] * pictures).to(self._device, self._dtype)
             return {
                 "sample": noise(pictures, 4, edge, edge),
-                "timestep": torch.tensor(500, device=self._device),
+                "timestep": torch.tensor(500).to(self._device),
                 "encoder_hidden_states": noise(pictures, _CLIP_TOKENS, self.config["cross_attention_dim"]),
                 "added_cond_kwargs": {"text_embeds": noise(pictures, text), "time_ids": times},
             }

@@ -99,6 +99,7 @@ class Part(_Table):
         0.0, ge=0, description="of all cores; far less than `seconds` on a CPU: the machine had other work"
     )
     error: Problem | None = None
+    skipped: str | None = Field(None, description="why there was nothing to be measured here")
     measurements: tuple[Measurement, ...] = ()
 
 

@@ -18,10 +18,20 @@ from hotfolder.executors.limits import die_with_parent
 from hotfolder.types import RunnerSettings
 
 Give = Callable[[Measurement], None]
+#: At the end of the names of parts whose networks are compiled.
+COMPILED = "-compiled"
 
 
-def measure(name: str, settings: RunnerSettings, quick: bool, give: Give) -> None:
-    """Runs a part. Raises KeyError for one that does not exist, and whatever goes wrong in it."""
+def measure(name: str, settings: RunnerSettings, quick: bool, give: Give, skip: Callable[[str], None]) -> None:
+    """Runs a part. `skip` is told why there is nothing to be measured here, where that is so.
+
+    Raises KeyError for a part that does not exist, and whatever goes wrong in it.
+    """
+    if name.endswith(COMPILED):
+        from hotfolder.bench.part_compiled import measure_compiled
+
+        measure_compiled(name.removesuffix(COMPILED), settings, quick, give, skip)
+        return
     match name.rpartition("-"):
         case (("rrdb" | "compact") as architecture, _, size):
             from hotfolder.bench.part_upscale import measure_upscale
@@ -69,7 +79,7 @@ def main(name: str) -> None:
             say(machine=describe(settings).model_dump(mode="json"), versions=versions())
             measure_machine(settings, quick, give)
         else:
-            measure(name, settings, quick, give)
+            measure(name, settings, quick, give, lambda why: say(skipped=why))
     except Exception as error:  # whatever it is, the other parts go on
         say(error=_told(error))
         raise SystemExit(1) from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import traceback
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hotfolder.bench.document import Correctness, Limit, Measurement, correct, l
 from hotfolder.bench.measure import bandwidth, begin_memory, peak_flops, peak_memory, psnr, seconds
 from hotfolder.bench.part import Give
 from hotfolder.engines.device import free_memory, is_out_of_memory, pick_device, precision_name
+from hotfolder.engines.generation.channels_last import ChannelsLast
 from hotfolder.engines.generation.loading import pick_generator_dtype
 from hotfolder.types import RunnerSettings
 
@@ -32,66 +36,105 @@ def measure_denoiser(name: str, settings: RunnerSettings, quick: bool, give: Giv
     A network of the real size takes up to 24 GB; where that is too much, it is out of memory, and the part fails.
     """
     device = pick_device(settings.device)
-    dtype = pick_generator_dtype(device, settings.precision)
-    small = quick or device.type == "cpu"
-    side = _SMALL_SIDE if small else _SIDE
-    checked = compared(name, device, dtype)
-    begin_memory(device)
-    denoiser = Denoiser(name, device, dtype, small=small)
-    inputs = denoiser.inputs(1, side)
-    with FlopCounterMode(display=False) as counter:
-        is_finite = bool(torch.isfinite(denoiser.step(inputs)).all())
-    flops = float(counter.get_total_flops())
-    roof, copies = peak_flops(device, dtype), bandwidth(device, small=small)
-    size = denoiser.weights * torch.finfo(dtype).bits / 8
-
-    def told(way: str, rate: float, together: int, plain: float | None) -> Measurement:
-        memory = peak_memory(device)
-        # A step reads every weight once, however many pictures share it.
-        limit = _lower(roof / flops, copies / size * together, rate)
-        return Measurement(
-            name=f"{DESIGNS[name].title}, {way}", unit="steps", value=rounded(rate), precision=precision_name(dtype),
-            plain=None if plain is None else rounded(plain),
-            times_plain=None if plain is None else rounded(rate / plain),
-            limit=limit, goal=_GOAL, device_memory_mb=memory.get("device_mb"),
-            process_memory_mb=memory["process_mb"], correctness=(checked,), scaled_down=small,
-            reasons=reasons(memory.get("device_mb"), **({"plain": "it is the plain way"} if plain is None else {})),
-            details={
-                "weights_millions": round(denoiser.weights / 1e6, 1), "picture": f"{side}²", "together": together,
-                "gflop_per_step": rounded(flops / 1e9), "finite": is_finite, "plain": "one picture at a time",
-            },
-        )  # fmt: skip
-
-    lasting = _QUICK_SECONDS if quick else _SECONDS
-    one = _rate(denoiser, inputs, device, 1, lasting)
-    give(told("one at a time", one, 1, None))
-    together, rate = _together(denoiser, side, device, settings.draw_together, lasting)
+    bench = DenoiserBench(name, settings, quick)
+    checked = compared(name, device, bench.dtype)
+    channels_last = bench.find_order()
+    bench.details["channels_last"] = channels_last
+    one = bench.rate(1)
+    give(bench.told("one at a time", one, 1, None, checked))
+    together, rate = bench.together()
     if together > 1:
-        give(told(f"{together} together", rate, together, one))
-    if device.type == "cuda" and not quick:
-        denoiser.network.compile_repeated_blocks()
-        batch = denoiser.inputs(together, side)
-        give(
-            told(
-                f"{together} together, compiled", _rate(denoiser, batch, device, together, lasting), together, one
-            )
-        )
+        give(bench.told(f"{together} together", rate, together, one, checked))
+    if channels_last is False and device.type == "cuda":
+        # What generate.channels_last = "on" would do: it shows in more than a grey level.
+        bench.denoiser.network.to(memory_format=torch.channels_last)
+        bench.details["channels_last"] = True
+        give(bench.told(f"{together} together, channels last", bench.rate(together), together, one, checked))
+
+
+class DenoiserBench:
+    """A denoiser on the device, and what bounds it."""
+
+    def __init__(self, name: str, settings: RunnerSettings, quick: bool) -> None:
+        """Raises what runs out of memory."""
+        self.device = device = pick_device(settings.device)
+        self.dtype = pick_generator_dtype(device, settings.precision)
+        self._most, self._lasting = settings.draw_together, _QUICK_SECONDS if quick else _SECONDS
+        self._small = quick or device.type == "cpu"
+        self._side = _SMALL_SIDE if self._small else _SIDE
+        # Before the network is there: they take memory that is not its.
+        self._roof, self._copies = peak_flops(device, self.dtype), bandwidth(device, small=self._small)
+        begin_memory(device)
+        self.denoiser = Denoiser(name, device, self.dtype, small=self._small)
+        with FlopCounterMode(display=False) as counter:
+            is_finite = bool(torch.isfinite(self.denoiser.step(self.inputs(1))).all())
+        self._flops = float(counter.get_total_flops())
+        self.details: dict[str, str | float | int | bool | None] = {
+            "weights_millions": round(self.denoiser.weights / 1e6, 1), "picture": f"{self._side}²",
+            "gflop_per_step": rounded(self._flops / 1e9), "finite": is_finite, "plain": "one picture at a time",
+        }  # fmt: skip
+
+    def inputs(self, together: int) -> Any:
+        return self.denoiser.inputs(together, self._side)
+
+    def find_order(self) -> bool | None:
+        """Puts its convolutions into the order that generate.channels_last = "auto" takes: whether that is channels
+        last; None where there are none."""
+        shape = (self._side, self._side)
+        with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
+            network = SimpleNamespace(unet=self.denoiser.network)
+            order = ChannelsLast(network, self.device, "auto", str, Path(folder) / "order.json")
+            with order.drawing(shape):
+                self.denoiser.step(self.inputs(1))
+            found = order.found(shape).get("denoiser")
+        return None if found is None else bool(found)
+
+    def rate(self, together: int) -> float:
+        """Steps a second, one for each picture."""
+        return _rate(self.denoiser, self.inputs(together), self.device, together, self._lasting)
+
+    def together(self) -> tuple[int, float]:
+        """How many pictures fit, and their rate."""
+        return _together(self.denoiser, self._side, self.device, self._most, self._lasting)
+
+    def told(
+        self, way: str, rate: float, together: int, plain: float | None, checked: Correctness | None, **more: Any
+    ) -> Measurement:
+        """Of what was measured last: the memory is its."""
+        memory = peak_memory(self.device)
+        size = self.denoiser.weights * torch.finfo(self.dtype).bits / 8
+        why = {} if plain is not None else {"plain": "it is the plain way"}
+        if checked is None:
+            why["correctness"] = f"the part '{self.denoiser.name}' compares with float32; see psnr_to_eager_db"
+        return Measurement(
+            name=f"{DESIGNS[self.denoiser.name].title}, {way}", unit="steps", value=rounded(rate),
+            precision=precision_name(self.dtype), plain=None if plain is None else rounded(plain),
+            times_plain=None if plain is None else rounded(rate / plain),
+            # A step reads every weight once, however many pictures share it.
+            limit=_lower(self._roof / self._flops, self._copies / size * together, rate), goal=_GOAL,
+            device_memory_mb=memory.get("device_mb"), process_memory_mb=memory["process_mb"],
+            correctness=() if checked is None else (checked,), scaled_down=self._small,
+            reasons=reasons(memory.get("device_mb"), **why), details={**self.details, "together": together, **more},
+        )  # fmt: skip
 
 
 def compared(name: str, device: torch.device, dtype: torch.dtype) -> Correctness:
-    """A scaled-down network's output, against float32 on the CPU with the same weights.
-
-    PSNR takes the span of the exact output for the white of a picture.
-    """
+    """A scaled-down network's output, against float32 on the CPU with the same weights."""
     cpu = torch.device("cpu")
     # Both have the same weights and see the same numbers, rounded to `dtype`: only the work differs.
     denoiser = Denoiser(name, cpu, torch.float32, small=True).to(cpu, dtype)
     rounded_inputs = denoiser.inputs(1, _SMALL_SIDE)
-    exact = _levels(denoiser.to(cpu, torch.float32).step(_in_float32(rounded_inputs)))
-    ours = _levels(denoiser.to(device, dtype).step(denoiser.inputs(1, _SMALL_SIDE)))
-    white = 255 / max(float(np.ptp(exact)), 1e-9)
-    value = min(99.0, psnr(ours * white, exact * white))
-    return correct("psnr_db", value, f"a scaled-down network in {precision_name(dtype)}, {_SMALL_SIDE}²")
+    exact = denoiser.to(cpu, torch.float32).step(_in_float32(rounded_inputs))
+    ours = denoiser.to(device, dtype).step(denoiser.inputs(1, _SMALL_SIDE))
+    of = f"a scaled-down network in {precision_name(dtype)}, {_SMALL_SIDE}²"
+    return correct("psnr_db", off(ours, exact), of)
+
+
+def off(ours: torch.Tensor, exact: torch.Tensor) -> float:
+    """PSNR in dB, at most 99, which takes the span of the exact output for the white of a picture."""
+    found, wanted = (each.double().cpu().numpy() for each in (ours, exact))
+    white = 255 / max(float(np.ptp(wanted)), 1e-9)
+    return min(99.0, psnr(found * white, wanted * white))
 
 
 def _in_float32(inputs: Any) -> Any:
@@ -102,10 +145,6 @@ def _in_float32(inputs: Any) -> Any:
     return inputs.float() if torch.is_floating_point(inputs) else inputs
 
 
-def _levels(found: torch.Tensor) -> Any:
-    return found.double().cpu().numpy()
-
-
 def _lower(products: float, memory: float, rate: float) -> Limit:
     """The lower of both limits, in steps a second."""
     by, limit = min(("matrix products", products), ("device memory", memory), key=lambda each: each[1])
@@ -113,7 +152,8 @@ def _lower(products: float, memory: float, rate: float) -> Limit:
 
 
 def _rate(denoiser: Denoiser, inputs: Any, device: torch.device, together: int, lasting: float) -> float:
-    """Steps a second, one for each picture."""
+    """Steps a second, one for each picture. The most memory is counted from here on."""
+    begin_memory(device)
     step = partial(denoiser.step, inputs)
     step()  # kernels are chosen, and compiled
     # Some at a time, so that a card has its queue full; until it is enough: one step may be no measure of the others.

@@ -6,8 +6,9 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ from hotfolder.types import Batch, Item, Kind, RunnerSettings
 _FILES, _FILES_QUICK, _LONE = 2000, 60, 3
 #: Of the whole line: prompts, photos and files to enlarge, and the sides of the latter two.
 _CARD, _CPU, _QUICK = (200, 200, 8, 1024, 256), (24, 48, 2, 512, 96), (4, 4, 1, 128, 48)
+#: On a card the plain way does one in so many of each kind: all of it would take minutes.
+_PLAIN_PART = 10
 #: What reading, writing and publishing may leave the worker without work.
 _WHOLE_GOAL = 0.95
 
@@ -152,7 +155,8 @@ def measure_whole_line(settings: RunnerSettings, quick: bool, give: Give) -> Non
         ended = sum(executor.ended.values())
         plain = _Plain(own, runner, device, below / "plain")
         begin_memory(device)
-        plainly = ended / seconds(lambda: plain(executor.ended, prompts, photos, enlargements), device)
+        part = _PLAIN_PART if device.type == "cuda" else 1
+        plainly = ended / plain.seconds(executor.ended, part, prompts, photos, enlargements)
         plain_memory = peak_memory(device)
     rate = ended / took
     give(
@@ -167,6 +171,7 @@ def measure_whole_line(settings: RunnerSettings, quick: bool, give: Give) -> Non
                 **{f"{kind.value}_done": executor.ended[kind] for kind in Kind}, "seconds": round(took, 2),
                 "worker_busy_seconds": round(executor.busy, 2), "memory": "of the card: everybody's",
                 "plain": "one after the other in one process, PNG as Pillow writes it",
+                "plain_part": round(1 / part, 2),
                 "plain_device_memory_mb": plain_memory.get("device_mb"),
             },
         )
@@ -212,11 +217,16 @@ def _warm(
                 raise HotfolderError(outcome.error.message, outcome.error.fix)
 
 
+def _each(act: Callable[[int], None], numbers: Iterable[int]) -> None:
+    for number in numbers:
+        act(number)
+
+
 class _Plain:
     """The same models in this process, one picture at a time: drawn, saved, read again, judged, moved."""
 
     def __init__(self, own: Settings, runner: RunnerSettings, device: torch.device, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._device = folder, device
         (folder / "done").mkdir(parents=True)
         runner = replace(runner, database=None)
 
@@ -227,20 +237,35 @@ class _Plain:
         self._ensemble = ScorerEnsemble.load(own.default_model(Kind.SCORE), runner, device)
         self._upscaler = Upscaler(spec(Kind.UPSCALE), device, runner)
 
-    def __call__(
-        self, counts: Counter[Kind], prompts: Sequence[str], photos: Sequence[Path], enlargements: Sequence[Path]
-    ) -> None:
-        """As many of each kind as the line did."""
-        for number in range(counts[Kind.GENERATE]):
+    def seconds(
+        self,
+        counts: Counter[Kind],
+        part: int,
+        prompts: Sequence[str],
+        photos: Sequence[Path],
+        enlargements: Sequence[Path],
+    ) -> float:
+        """That it takes for as many of each kind as the line did, from one in `part` of them."""
+
+        def draw(number: int) -> None:
             image, _ = self._generator.draw_one({"prompt": prompts[number % len(prompts)], "seed": number})
             self._place(image, f"drawn-{number}.png")
-        for number in range(counts[Kind.UPSCALE]):
+
+        def enlarge(number: int) -> None:
             with Image.open(enlargements[number % len(enlargements)]) as file:
                 enlarged = self._upscaler.enlarge_one(np.asarray(file.convert("RGB")))
             self._place(Image.fromarray(enlarged), f"enlarged-{number}.png")
-        for number in range(counts[Kind.SCORE]):
+
+        def judge(number: int) -> None:
             with Image.open(photos[number % len(photos)]) as file:
                 self._ensemble.judge([file.convert("RGB")])
+
+        took = 0.0
+        for kind, act in ((Kind.GENERATE, draw), (Kind.UPSCALE, enlarge), (Kind.SCORE, judge)):
+            some = range(-(-counts[kind] // part))
+            if some:
+                took += counts[kind] / len(some) * seconds(partial(_each, act, some), self._device)
+        return took
 
     def _place(self, image: Image.Image, name: str) -> None:
         image.save(self._folder / name)

@@ -20,7 +20,7 @@ def measure_score(settings: RunnerSettings, quick: bool, give: Give) -> None:
     images, size, naive = _QUICK if quick else _CARD if is_card else _CPU
     found = bench_score(
         "", settings, images=images, size=size, format_="jpg", naive=naive, random_weights=True,
-        tell=lambda *_: None,
+        each_precision=False, tell=lambda *_: None,
     )  # fmt: skip
     for measurement in told(found):
         give(measurement)

@@ -26,7 +26,7 @@ def measure_upscale(architecture: str, size: int, settings: RunnerSettings, quic
     small = quick and not is_card
     found = bench_upscale(
         "", settings, images=images, size=size // _QUICK[architecture] if quick else size, naive=naive,
-        random=architecture, small=small, tell=lambda *_: None,
+        random=architecture, small=small, each_precision=False, tell=lambda *_: None,
     )  # fmt: skip
     goal = _GOAL if (architecture, size) == ("rrdb", 1024) else None
     for measurement in told(found, goal, small=small):

@@ -34,6 +34,10 @@ _ROUNDS = 3
 _COMPARED_FAST, _COMPARED_SLOW = 16, 2
 #: Of a card's scores, so many are compared with the CPU's.
 _COMPARED_CPU = 8
+#: Pictures that one thread decodes.
+_ONE_THREAD = 64
+#: Runs of a whole batch after which the size of micro-batches is settled on a card, if not before.
+_SEARCHES = 8
 #: For scorers that judge by one.
 _PROMPT = "a photograph of a landscape"
 
@@ -62,9 +66,11 @@ def bench_score(
     format_: str,
     naive: int,
     random_weights: bool,
+    each_precision: bool = True,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Images a second of each part; `naive` images go through the naive loop, in turns with ours."""
+    """Images a second of each part; `naive` images go through the naive loop, in turns with ours. `each_precision`:
+    float32 and half precision side by side, too."""
     with tempfile.TemporaryDirectory(prefix="hotfolder-bench-") as folder:
         if random_weights:
             tell("making random weights", 0, images)
@@ -73,12 +79,12 @@ def bench_score(
             settings = replace(settings, model_folders=(folder,))
         settings = replace(settings, scorers=(), database=None)
         paths = write_pictures(Path(folder) / "pictures", images, size, format_)
-        found = _measure(scorer, settings, paths, naive, tell)
+        found = _measure(scorer, settings, paths, naive, each_precision, tell)
         return {"scorer": "random weights" if random_weights else scorer, "picture": f"{size}² {format_}", **found}
 
 
 def _measure(
-    scorer: str, settings: RunnerSettings, paths: Sequence[Path], naive: int, tell: Tell
+    scorer: str, settings: RunnerSettings, paths: Sequence[Path], naive: int, each_precision: bool, tell: Tell
 ) -> dict[str, Any]:
     device = pick_device(settings.device)
     dtype = pick_dtype(device, settings.precision)
@@ -87,20 +93,14 @@ def _measure(
     items = [Item(index, 1, str(path), "", {"prompt": _PROMPT}) for index, path in enumerate(paths)]
     look = Looker(ensemble, settings, None)
     tell("decoding", 0, len(paths))
-    one_thread = len(items) / seconds(lambda: [look(item) for item in items], device)
+    some = items[:_ONE_THREAD]
+    one_thread = len(some) / seconds(lambda: [look(item) for item in some], device)
     with ThreadPoolExecutor(decode_threads(settings)) as pool:
         blind = _Blind(ensemble)
         decode_pool = len(items) / seconds(partial(_judge, blind, items, look, pool), device)
         tell("tower", 0, len(paths))
         largest = max(encoder.largest_batch for encoder in ensemble.encoders.values())
-        views = [look(item)[1] for item in items[:largest]]
-        ensemble.finish(ensemble.start(views))  # finds the size of the micro-batches
-        runs = 2 if device.type == "cpu" else 20
-        tower = (
-            runs
-            * len(views)
-            / seconds(lambda: [ensemble.finish(ensemble.start(views)) for _ in range(runs)], device)
-        )
+        tower = tower_rate(ensemble, [seen[1] for seen in pool.map(look, items[:largest])], device)
         same = dtype is torch.float32 and not settings.compile
         bare = (
             ensemble
@@ -121,8 +121,8 @@ def _measure(
             done_plainly += len(turn)
     peak = peak_memory(device)
     exact = _off_from_cpu(scorer, settings, ensemble, paths, device)
-    side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell)
-    flops = sum(_flops(encoder) for encoder in ensemble.encoders.values())
+    side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell) if each_precision else {}
+    flops = sum(flops_per_image(encoder) for encoder in ensemble.encoders.values())
     roof = peak_flops(device, dtype)
     whole, naive_rate = len(items) / ours, done_plainly / theirs
     return {
@@ -150,6 +150,16 @@ def _measure(
         "against_float32_on_cpu": exact,
         "peak_memory": peak,
     }
+
+
+def tower_rate(ensemble: ScorerEnsemble, looks: Sequence[Look], device: torch.device) -> float:
+    """Images a second, from prepared pictures to embeddings, which stay on the device."""
+    for _ in range(_SEARCHES if device.type == "cuda" else 1):
+        ensemble.finish(ensemble.start(looks))  # finds the size of the micro-batches
+        if all(runner.sizing.settled for runner in ensemble.runners.values()):
+            break
+    runs = 2 if device.type == "cpu" else 20
+    return runs * len(looks) / seconds(lambda: [ensemble.start(looks) for _ in range(runs)], device)
 
 
 def _off_from_cpu(
@@ -228,7 +238,8 @@ def _judge(
     judge_all(ensemble, items, look, pool, lambda _: None, fail)
 
 
-def _flops(encoder: Encoder) -> int:
+def flops_per_image(encoder: Encoder) -> int:
+    """Floating-point operations of its network, for one picture."""
     view = encoder.prepare(Image.new("RGB", (1024, 1024)))
     # The fused attention of inference is one operation whose inside the counter does not see.
     fused = torch.backends.mha.get_fastpath_enabled()

@@ -19,9 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from hotfolder.bench.document import rounded
 from hotfolder.bench.measure import begin_memory, peak_flops, peak_memory, precisions, psnr, seconds
 from hotfolder.bench.pictures import write_pictures
+from hotfolder.bench.plain import PlainNetwork
 from hotfolder.bench.weights import save_random_upscaler
 from hotfolder.engines.device import is_out_of_memory, pick_device, precision_name
-from hotfolder.engines.upscaling.network import Network, read_descriptor
+from hotfolder.engines.upscaling.network import Network
 from hotfolder.engines.upscaling.upscaler import Upscaler
 from hotfolder.executors.base import Executor
 from hotfolder.executors.local import LocalExecutor
@@ -46,9 +47,11 @@ def bench_upscale(
     naive: int,
     random: str | None = None,
     small: bool = False,
+    each_precision: bool = True,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Megapixels a second that go in; `naive` images go through the plain loop, in turns with ours.
+    """Megapixels a second that go in; `naive` images go through the plain loop, in turns with ours. `each_precision`:
+    float32 and half precision side by side, too.
 
     `random`: a network with random weights, `rrdb` (of RealESRGAN_x4plus' size) or `compact` (of
     realesr-general-x4v3's), in the place of `model`; `small`: scaled down.
@@ -60,7 +63,7 @@ def bench_upscale(
         paths = write_pictures(Path(folder) / "pictures", images, size, "png")
         executor = LocalExecutor(settings, 3600)
         try:
-            found = _measure(model, settings, executor, paths, Path(folder), naive, tell)
+            found = _measure(model, settings, executor, paths, Path(folder), naive, each_precision, tell)
         finally:
             executor.close()
         # Of the worker, now that it has ended.
@@ -79,13 +82,16 @@ def _measure(
     paths: Sequence[Path],
     folder: Path,
     naive: int,
+    each_precision: bool,
     tell: Tell,
 ) -> dict[str, Any]:
     items = [Item(i, 1, str(path), str(folder / "ours" / str(i))) for i, path in enumerate(paths)]
     tell("loading", 0, len(paths))
     small = write_pictures(folder / "first", 1, 64, "png")[0]
-    _ours(executor, model, [Item(0, 1, str(small), str(folder / "first"))])
     device = pick_device(settings.device)
+    # A card makes its kernels and its memory ready for a size when it first meets it.
+    first = paths[0] if device.type == "cuda" else small
+    _ours(executor, model, [Item(0, 1, str(first), str(folder / "first"))])
     plain = _PlainLoop(model, settings, device, folder / "plain")
     ours = theirs = 0.0
     done_plainly = 0
@@ -99,7 +105,7 @@ def _measure(
             tell("the plain loop", turn[0].job_id, len(paths))
             try:
                 if not done_plainly:
-                    plain.warm(small)
+                    plain([first])
                 theirs += seconds(partial(plain, [Path(item.source or "") for item in part]), device)
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -114,17 +120,15 @@ def _measure(
     with Image.open(paths[0]) as file:
         pixels = np.asarray(file.convert("RGB"))[: _SIDE[device.type], : _SIDE[device.type]]
     begin_memory(device)
-    upscaler.enlarge_one(pixels)
-    alone = seconds(partial(upscaler.enlarge_one, pixels), device)
+    network_rate = network_alone(upscaler.network, min(len(pixels), upscaler.tiling.tile))
     alone_memory = peak_memory(device)
-    side_by_side = _by_precision(model, settings, device, upscaler.network.dtype, pixels)
+    side_by_side = _by_precision(model, settings, device, upscaler.network.dtype, pixels) if each_precision else {}
     compared = pixels[: _COMPARED[device.type], : _COMPARED[device.type]]
-    exact = _against_cpu(model, settings, upscaler, compared)
-    flops = _flops_per_pixel(upscaler.network)
+    exact = _off_from_cpu(model, settings, upscaler, compared)
+    flops = flops_per_pixel(upscaler.network)
     roof = peak_flops(device, upscaler.network.dtype)
     megapixels = sum(_pixels(path) for path in paths) / 1e6
     rate = megapixels / ours
-    network_rate = pixels.shape[0] * pixels.shape[1] / 1e6 / alone
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores",
         "precision": upscaler.precision,
@@ -175,11 +179,27 @@ def _by_precision(
     return found
 
 
-def _against_cpu(model: str, settings: RunnerSettings, upscaler: Upscaler, pixels: Any) -> dict[str, Any]:
-    """How far a small picture, (h, w, 3) uint8, is from what float32 makes of it on the CPU."""
-    spec = Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE)
-    on_cpu = Upscaler(spec, torch.device("cpu"), replace(settings, precision="float32", compile=False))
-    ours, exact = (np.asarray(each.enlarge_one(pixels), np.float64) for each in (upscaler, on_cpu))
+def network_alone(network: Network, side: int) -> float:
+    """Megapixels a second that go in, of a square that lies on the device already; what comes out stays there."""
+    side = max(network.minimum, side // network.multiple * network.multiple)
+    pixels = torch.rand(1, 3, side, side, device=network.device)
+    warm, runs = (3, 5) if network.device.type == "cuda" else (1, 1)
+    for _ in range(warm):
+        network.run(pixels)
+
+    def work() -> None:
+        for _ in range(runs):
+            network.run(pixels)
+
+    return runs * side**2 / 1e6 / seconds(work, network.device)
+
+
+def _off_from_cpu(model: str, settings: RunnerSettings, upscaler: Upscaler, pixels: Any) -> dict[str, Any]:
+    """How far a small picture, (h, w, 3) uint8, is from what the bare network makes of it in float32 on the CPU."""
+    on_cpu = PlainNetwork(model, settings, torch.device("cpu"))
+    ours, exact = (
+        np.asarray(found, np.float64) for found in (upscaler.enlarge_one(pixels), on_cpu.enlarge(pixels))
+    )
     return {
         "side": pixels.shape[0],
         "psnr_db": round(psnr(ours, exact), 1),
@@ -194,26 +214,18 @@ def _ours(executor: Executor, model: str, items: Sequence[Item]) -> None:
 
 
 class _PlainLoop:
-    """The whole picture at once, float32, the usual memory layout, PNG at Pillow's own level, one at a time."""
+    """The plain network, PNG at Pillow's own level, one picture at a time."""
 
     def __init__(self, model: str, settings: RunnerSettings, device: torch.device, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        self._device = device
-        spec = Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE)
-        self._net = read_descriptor(spec.files[0].path).model.eval().float().to(device)
+        self._network = PlainNetwork(model, settings, device)
 
-    def warm(self, path: Path) -> None:
-        self([path])
-
-    @torch.inference_mode()
     def __call__(self, paths: Sequence[Path]) -> None:
         for path in paths:
             with Image.open(path) as file:
-                pixels = torch.from_numpy(np.array(file.convert("RGB"))).to(self._device)
-            enlarged = self._net(pixels.permute(2, 0, 1)[None].float() / 255)
-            levels = (enlarged[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            Image.fromarray(levels).save(self._folder / path.name)
+                pixels = np.asarray(file.convert("RGB"))
+            Image.fromarray(self._network.enlarge(pixels)).save(self._folder / path.name)
 
 
 def _worst_psnr(folder: Path, items: Sequence[Item], count: int) -> float:
@@ -233,7 +245,8 @@ def _pixels(path: Path) -> int:
         return image.width * image.height
 
 
-def _flops_per_pixel(network: Network) -> float:
+def flops_per_pixel(network: Network) -> float:
+    """Floating-point operations for each pixel that goes in."""
     side = 64 // network.multiple * network.multiple or network.multiple
     pixels = torch.rand(1, 3, side, side, device=network.device)
     with FlopCounterMode(display=False) as counter:

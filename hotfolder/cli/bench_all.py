@@ -92,6 +92,8 @@ def _rows(document: BenchAll) -> Iterator[Sequence[str | None]]:
                 None if each.device_memory_mb is None else f"{each.device_memory_mb:,.0f}",
                 _told(each) or None,
             )
+        if part.skipped is not None:
+            yield part.name, f"nothing: {part.skipped}", *[None] * (len(_COLUMNS) - 2)
         if part.status != "done":
             yield part.name, str(part.status), *[None] * (len(_COLUMNS) - 2)
 

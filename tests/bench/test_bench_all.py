@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from hotfolder.types import RunnerSettings
 
 SETTINGS = RunnerSettings(device="cpu")
 NAMES = [part.name for part in PARTS]
+QUICK = [part.name for part in PARTS if part.is_quick]
 TOWER = Measurement(
     name="tower", unit="images", value=70.0, plain=35.0, times_plain=2.0, limit=limited("matrix products", 100, 70),
     goal=0.6, correctness=(correct("score", 0.004, "8 pictures"),), process_memory_mb=900,
@@ -58,13 +60,13 @@ def test_a_part_that_fails_says_so_and_the_others_go_on(tmp_path: Path) -> None:
         return ran(TOWER)
 
     document = bench_all(SETTINGS, out, quick=True, tell=quiet, run=run)
-    assert asked == NAMES
+    assert asked == QUICK  # nothing is compiled for a look
     assert read(out) == document
     assert document.finished and document.missing == ("flux",)
     flux = next(part for part in document.parts if part.name == "flux")
     assert flux.error is not None and flux.error.message == "the device ran out of memory"
     assert flux.measurements == (TOWER,)  # what was found before it failed
-    assert len(list(_rows(document))) == len(NAMES) + 1
+    assert len(list(_rows(document))) == len(QUICK) + 1
 
 
 def test_the_document_is_whole_after_each_part_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -92,11 +94,14 @@ def test_what_there_is_no_time_for_stays_missing(tmp_path: Path) -> None:
         given.append(seconds)
         return ran()
 
-    document = bench_all(SETTINGS, tmp_path / "a.json", quick=True, tell=quiet, run=run, longest=20.0)
+    document = bench_all(SETTINGS, tmp_path / "a.json", quick=False, tell=quiet, run=run, longest=20.0)
     assert max(given) <= 20.0  # of all parts, whose own limits are longer
-    bench_all(SETTINGS, tmp_path / "a.json", quick=True, tell=quiet, run=run, longest=5400.0)
+    assert document.missing == tuple(
+        name for name in NAMES if name not in QUICK
+    )  # they would only begin to compile
+    bench_all(SETTINGS, tmp_path / "a.json", quick=False, tell=quiet, run=run, longest=5400.0)
     assert given[-1] == 10 * PARTS[-1].seconds
-    document = bench_all(SETTINGS, tmp_path / "a.json", quick=True, tell=quiet, run=run, longest=1.0)
+    document = bench_all(SETTINGS, tmp_path / "a.json", quick=False, tell=quiet, run=run, longest=1.0)
     assert document.missing == tuple(NAMES)
     assert {part.status for part in document.parts} == {Status.MISSING}
 
@@ -122,6 +127,19 @@ def test_what_a_process_said_before_it_ended_is_kept(tmp_path: Path, monkeypatch
     assert late.error is not None and PARTS[0].name in late.error.fix
 
 
+def test_a_part_that_has_nothing_to_measure_says_why(tmp_path: Path) -> None:
+    said: list[str] = []
+    measure("sdxl-compiled", SETTINGS, True, quiet, said.append)
+    assert said == ["nothing is compiled on a CPU"]
+    found = ran()
+    found.read(json.dumps({"skipped": said[0]}))
+    document = bench_all(
+        SETTINGS, tmp_path / "a.json", quick=True, only=["sdxl-compiled"], tell=quiet, run=lambda *_: found
+    )
+    assert not document.missing and document.parts[0].skipped == said[0]  # all was done that can be
+    assert [list(row[:2]) for row in _rows(document)] == [["sdxl-compiled", f"nothing: {said[0]}"]]
+
+
 def test_what_is_not_understood_is_an_error_of_its_part() -> None:
     found = _Ran()
     found.read(json.dumps({"measurement": {"name": "x"}}))
@@ -136,6 +154,16 @@ def test_bounds() -> None:
     assert correct("score", 0.02, "").ok and not correct("score", 0.021, "").ok
     assert correct("psnr_db", 50.0, "").ok and not correct("psnr_db", 49.9, "").ok
     assert correct("levels", 1, "").ok and not correct("levels", 2, "").ok
+
+
+def test_what_is_no_number_is_as_far_off_as_can_be() -> None:
+    exact = torch.arange(4.0)
+    for wrong in (math.nan, math.inf):
+        broken = torch.tensor([0.0, 1.0, wrong, 3.0])
+        assert part_denoise.off(broken, exact) == 0.0
+        assert not correct("psnr_db", part_denoise.off(broken, exact), "").ok
+    assert part_denoise.off(exact, torch.tensor([math.nan] * 4)) == 0.0
+    assert part_denoise.off(exact, exact) == 99.0
 
 
 def test_what_bench_score_finds_stands_beside_its_limits() -> None:
@@ -285,5 +313,7 @@ def test_a_run_that_is_killed_leaves_a_valid_document_and_no_process(tmp_path: P
 
 def test_the_parts_fill_the_time_and_no_more() -> None:
     with pytest.raises(KeyError):
-        measure("sd3", SETTINGS, True, quiet)
+        measure("sd3", SETTINGS, True, quiet, quiet)
+    with pytest.raises(KeyError):
+        measure("whole-line-compiled", SETTINGS, True, quiet, quiet)
     assert max(part.seconds for part in PARTS) < everything.LONGEST <= 540
