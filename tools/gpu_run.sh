@@ -92,7 +92,7 @@ for wheel in found:
     zipfile.ZipFile(wheel).extractall(site)
 END
     # Once, on all cores: else the first process of each library does it, on one. Some files of them are no Python.
-    "$python" -m compileall -qq -j 0 "$site" || true
+    "$python" -W ignore -m compileall -qq -j 0 "$site" || true
     export PYTHONPATH="$site:$PWD" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 PYTHONUNBUFFERED=1
     unset HOTFOLDER_ROOT
     export XDG_CACHE_HOME="$site/cache"

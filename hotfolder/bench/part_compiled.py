@@ -6,7 +6,7 @@ Compiling takes up to a minute each: these parts come last, so that they cost no
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from hotfolder.bench.weights import save_random_clip, save_random_head, save_ran
 from hotfolder.core import formula
 from hotfolder.engines.device import pick_device, pick_dtype, precision_name
 from hotfolder.engines.scoring.ensemble import ScorerEnsemble
+from hotfolder.engines.scoring.looks import Look
 from hotfolder.engines.upscaling.network import Network
 from hotfolder.models.registry import Catalogue
 from hotfolder.types import Kind, RunnerSettings
@@ -94,27 +95,34 @@ def tower(scorer: str, settings: RunnerSettings, views: int, give: Give) -> None
     device = pick_device(settings.device)
     picture = Image.effect_noise((256, 256), 60).convert("RGB")
 
-    def loaded(*, compiled: bool) -> tuple[ScorerEnsemble, list[Any]]:
+    def loaded(*, compiled: bool) -> tuple[ScorerEnsemble, list[Look]]:
         ensemble = ScorerEnsemble.load(scorer, replace(settings, compile=compiled), device)
         return ensemble, [ensemble.look(picture)] * views
 
     plain, looks = loaded(compiled=False)
     eager = tower_rate(plain, looks, device)
     flops = sum(map(flops_per_image, plain.encoders.values()))
-    (exact,) = plain.judge([picture])
+    exact = _score_of(plain, looks)
     del plain
     begin_memory(device)
     ensemble, looks = loaded(compiled=True)
     with _compiling():
-        (found,) = ensemble.judge([picture])
+        found = _score_of(ensemble, looks)  # of several: a single picture would be compiled for by itself
     rate = tower_rate(ensemble, looks, device)
     give(
         _told(
             "ViT-L/14, the tower alone, compiled", "images", rate, eager, flops, device,
             pick_dtype(device, settings.precision), goal=_TOWER_GOAL, scaled_down=False,
-            micro_batch=ensemble.batch_size, score_off_eager=round(abs(found.score.value - exact.score.value), 5),
+            micro_batch=ensemble.batch_size, score_off_eager=round(abs(found - exact), 5),
         )
     )  # fmt: skip
+
+
+def _score_of(ensemble: ScorerEnsemble, looks: Sequence[Look]) -> float:
+    first = ensemble.finish(ensemble.start(looks))[0]
+    if isinstance(first, Exception):
+        raise first
+    return first.score.value
 
 
 def _rrdb(_: str, settings: RunnerSettings, quick: bool, give: Give) -> None:

@@ -105,7 +105,7 @@ def _measure(
             tell("the plain loop", turn[0].job_id, len(paths))
             try:
                 if not done_plainly:
-                    plain([first])
+                    plain.warm(first)
                 theirs += seconds(partial(plain, [Path(item.source or "") for item in part]), device)
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -117,8 +117,7 @@ def _measure(
     upscaler = Upscaler(
         Catalogue(settings.model_folders, settings.model_entries).resolve(model, Kind.UPSCALE), device, settings
     )
-    with Image.open(paths[0]) as file:
-        pixels = np.asarray(file.convert("RGB"))[: _SIDE[device.type], : _SIDE[device.type]]
+    pixels = _opened(paths[0])[: _SIDE[device.type], : _SIDE[device.type]]
     begin_memory(device)
     network_rate = network_alone(upscaler.network, min(len(pixels), upscaler.tiling.tile))
     alone_memory = peak_memory(device)
@@ -221,11 +220,18 @@ class _PlainLoop:
         self._folder = folder
         self._network = PlainNetwork(model, settings, device)
 
+    def warm(self, path: Path) -> None:
+        """The network alone: to write a large PNG takes seconds."""
+        self._network.enlarge(_opened(path))
+
     def __call__(self, paths: Sequence[Path]) -> None:
         for path in paths:
-            with Image.open(path) as file:
-                pixels = np.asarray(file.convert("RGB"))
-            Image.fromarray(self._network.enlarge(pixels)).save(self._folder / path.name)
+            Image.fromarray(self._network.enlarge(_opened(path))).save(self._folder / path.name)
+
+
+def _opened(path: Path) -> Any:
+    with Image.open(path) as file:
+        return np.asarray(file.convert("RGB"))
 
 
 def _worst_psnr(folder: Path, items: Sequence[Item], count: int) -> float:
