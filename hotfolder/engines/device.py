@@ -33,14 +33,20 @@ torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 def pick_device(wanted: str) -> torch.device:
-    """'auto' takes CUDA where there is one. Raises DeviceTrouble for a device that is not there."""
+    """'auto' takes CUDA where there is one. A card has its number, as its tensors have it: 'cuda' is the first.
+
+    Raises DeviceTrouble for a device that is not there.
+    """
     own = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(own if wanted == "auto" else wanted)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cuda":
+        return device
+    number = device.index or 0
+    if number >= torch.cuda.device_count():
         raise DeviceTrouble(
             f"there is no device '{wanted}' on this machine", "set executor.device to 'auto' or 'cpu'"
         )
-    return device
+    return torch.device("cuda", number)
 
 
 def device_name(device: torch.device) -> str:

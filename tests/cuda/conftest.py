@@ -25,7 +25,7 @@ MIB = 2**20
 @pytest.fixture(scope="session")
 def card() -> torch.device:
     """As production takes it: float32 is float32 on it."""
-    return torch.device("cuda", pick_device("cuda").index or 0)
+    return pick_device("cuda")
 
 
 @pytest.fixture(scope="session")
