@@ -130,7 +130,8 @@ tests() {
     export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 TESTS_FAILED="$out/cuda-failed.txt"
     # shellcheck disable=SC2086 # files, several
     limit "$seconds" "$python" -m pytest -o addopts="-ra --strict-markers" -o faulthandler_timeout=90 \
-        -p no:cacheprovider -p tests.support.failures -v --tb=short -m cuda --durations=10 --junitxml="$out/cuda-tests.xml" $modules \
+        -p no:cacheprovider -p tests.support.failures -v --tb=short -m cuda --durations=10 \
+        --junitxml="$out/cuda-tests.xml" $modules \
         >"$out/cuda-tests.txt" 2>&1 || code=$?
     tail -n 60 "$out/cuda-tests.txt"
     echo "the tests marked cuda ended with $code after at most $seconds s"

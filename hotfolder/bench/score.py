@@ -120,7 +120,7 @@ def _measure(
             theirs += seconds(partial(_naive_loop, bare, turn), device)
             done_plainly += len(turn)
     peak = peak_memory(device)
-    exact = _off_from_cpu(scorer, settings, ensemble, paths, device)
+    exact = _off_from_cpu(scorer, settings, ensemble, bare, paths, device)
     side_by_side = _by_precision(scorer, settings, device, dtype, paths, tell) if each_precision else {}
     flops = sum(flops_per_image(encoder) for encoder in ensemble.encoders.values())
     roof = peak_flops(device, dtype)
@@ -166,17 +166,18 @@ def _off_from_cpu(
     scorer: str,
     settings: RunnerSettings,
     ensemble: ScorerEnsemble,
+    bare: ScorerEnsemble,
     paths: Sequence[Path],
     device: torch.device,
 ) -> dict[str, float]:
-    """How far scores are from those of float32 on the CPU, for a few pictures."""
+    """How far scores are from those of float32 on the CPU, for a few pictures. `bare` is in float32 on the device."""
     pictures = _opened(paths[: _COMPARED_SLOW if device.type == "cpu" else _COMPARED_CPU])
     if device.type == "cpu" and all(
         e.precision == precision_name(torch.float32) for e in ensemble.encoders.values()
     ):
         return {"images": len(pictures), "largest_difference": 0.0}  # it is the same
-    cpu = torch.device("cpu")
-    on_cpu = ScorerEnsemble.load(scorer, replace(settings, precision="float32", compile=False), cpu)
+    exactly = replace(settings, precision="float32", compile=False)
+    on_cpu = bare if device.type == "cpu" else ScorerEnsemble.load(scorer, exactly, torch.device("cpu"))
     off = [
         abs(ours.score.value - exact.score.value)
         for ours, exact in zip(*(each.judge(pictures, _PROMPT) for each in (ensemble, on_cpu)), strict=True)
