@@ -66,7 +66,7 @@ def _problems(root: Path) -> Iterator[HotfolderError]:
     try:
         check_models(found.settings)
     except HotfolderError as error:
-        yield from error.each
+        yield from (each for each in error.each if loading.is_certain(each, found.doubtful))
     folders = FolderSettings(root, found.settings, found.doubtful)
     told: set[str] = set()  # what holds in a folder holds in those below it
     for folder in _with_settings(root):

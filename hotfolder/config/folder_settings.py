@@ -146,7 +146,7 @@ class FolderSettings:
                 settings = self._with(settings, read.document, f"{folder}/{FILE_NAME}", doubtful)
             except ConfigError as error:
                 wrong.append(error)
-                doubtful = tuple(OVERRIDES)  # of what lies deeper, nobody knows what it goes with
+                doubtful = {*doubtful, *OVERRIDES}  # of what lies deeper, nobody knows what it goes with
         if wrong and not lenient:
             failure = gathered(wrong)
             self._failed[key] = (time.monotonic(), failure)
@@ -164,9 +164,14 @@ class FolderSettings:
         for kind, name in sorted(set(changed.models_needed()) - set(settings.models_needed())):
             try:
                 self.catalogue.check_confined(name)
-                self.catalogue.resolve(name, kind)
             except HotfolderError as error:
                 wrong.append(ConfigError(f"{where}: {error.message}", error.fix, where=where))
+                continue
+            try:
+                self.catalogue.resolve(name, kind)
+            except HotfolderError as error:
+                if loading.is_certain(error, doubtful):
+                    wrong.append(ConfigError(f"{where}: {error.message}", error.fix, where=where))
         raise_all(wrong)
         return changed
 

@@ -18,7 +18,7 @@ from hotfolder.config.root import FILE_NAME
 from hotfolder.config.sections.inboxes import OVERRIDES
 from hotfolder.config.settings import ARRAYS, Settings, as_json
 from hotfolder.core import toml
-from hotfolder.errors import MOST_MISTAKES, ConfigError, UsageError, raise_all
+from hotfolder.errors import MOST_MISTAKES, ConfigError, HotfolderError, ModelMissing, UsageError, raise_all
 from hotfolder.files.regular import Opens, open_regular, read_at_most
 from hotfolder.masking import learn_addresses, learn_credentials
 
@@ -39,6 +39,11 @@ class Examined:
     settings: Settings
     mistakes: tuple[ConfigError, ...] = ()
     doubtful: frozenset[str] = frozenset()
+
+
+def is_certain(error: HotfolderError, doubtful: Collection[str]) -> bool:
+    """Whether a model that was not found is not there: it may be the one whose entry, or folder, is wrong."""
+    return "models" not in doubtful and ("model" not in doubtful or isinstance(error, ModelMissing))
 
 
 def load(root: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -75,7 +80,7 @@ def examine(root: Path | None, environ: Mapping[str, str] = os.environ) -> Exami
         settings = settings or mistakes.as_far_as_right(document, problems)
     except ValueError as error:  # a number with thousands of digits
         told = ConfigError(f"{path}: not valid: {_short(error)}", "write a smaller number", where=str(path))
-        return Examined(Settings(), (*wrong, told), frozenset(OVERRIDES))
+        return Examined(Settings(), (*wrong, told), frozenset(Settings.model_fields))
     learn_addresses(settings.notify.urls)
     learn_credentials([settings.models.mirror, *(f.url for entry in settings.model for f in entry.files if f.url)])
     lines = Lines(str(path), path if root is not None else None)
@@ -85,7 +90,7 @@ def examine(root: Path | None, environ: Mapping[str, str] = os.environ) -> Exami
     doubtful = frozenset(str(mistakes.place(each)[0]) for each in problems)
     settings, of_arrays = _with_sound_inboxes(settings, document, lines, doubtful)
     found = mistakes.shortened([*wrong, *of_arrays])
-    return Examined(settings, tuple(found), doubtful if is_read else frozenset(OVERRIDES))
+    return Examined(settings, tuple(found), doubtful if is_read else frozenset(Settings.model_fields))
 
 
 def sources(root: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -214,11 +219,23 @@ def _with_sound_inboxes(
                 changes = {key: entry[key] for key in OVERRIDES if isinstance(entry.get(key), Mapping)}
                 try:
                     overridden(settings, changes, lines, (array, number), doubtful)
+                    is_sound = not doubtful or _go_together(settings, changes)
                 except ConfigError as error:
                     wrong += [each for each in error.each if isinstance(each, ConfigError)]
+                    is_sound = False
+                if not is_sound:
                     others = tuple(each for each in settings.inbox if each.name != name)
                     settings = settings.model_copy(update={"inbox": others})
     return settings, wrong
+
+
+def _go_together(settings: Settings, changes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """What is not said of doubtful sections."""
+    try:
+        settings.overridden(changes)
+    except ValueError:
+        return False
+    return True
 
 
 def _short(error: Exception) -> str:

@@ -179,7 +179,7 @@ def test_a_check_names_all_mistakes_in_one_go_each_with_its_place(
         ("HOTFOLDER_RETRY__MAX_ATTEMPTS", None, "retry.max_attempts"),
         (None, None, None),  # sdxl-turbo is not on this machine
         (f"{below}/hotfolder.toml", 2, "gate.keep"), (f"{below}/hotfolder.toml", 3, "hooks"),
-        (f"{below}/hotfolder.toml", 4, "output"), (f"{below}/b/hotfolder.toml", None, None),
+        (f"{below}/hotfolder.toml", 4, "output"),  # what is called 'none' below it may be the model that is wrong
         (f"{below}/b/c/hotfolder.toml", 2, None),
     ], key=str)  # fmt: skip
     with pytest.raises(ConfigError) as caught:  # as it always was: the first is the error
@@ -199,6 +199,33 @@ def test_a_check_names_all_mistakes_in_one_go_each_with_its_place(
         key: problems[0][key] for key in ("where", "line", "key")
     }
     assert told.err.count("error: ") == told.err.count("fix: ") == len(checks)
+
+
+def test_an_inbox_that_does_not_go_with_a_wrong_section_is_left_out_of_a_check(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(layout, "[gate]\nkep = 5\n[[inbox]]\nname = 'good'\nkind = 'score'\ngate = { keep = 9.0 }\n")
+    assert run_check(layout.root, as_json=True) is ExitCode.USAGE
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [(each["line"], each["key"]) for each in problems] == [(2, "gate.kep")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ("[[model]]\nname = 'mine'\nkind = 'generate'\nloader = 5\n", "model[0].loader"),
+        ("[models]\nfolder = ['/x']\n", "models.folder"),
+        ("[models\n", None),
+    ],
+)
+def test_no_model_is_missed_whose_entry_or_folder_is_wrong(
+    layout: Layout, capsys: pytest.CaptureFixture[str], wrong: str, key: str | None
+) -> None:
+    configure(layout, f"[generate]\nmodel = 'mine'\n{wrong}")
+    configure(layout, "[generate]\nmodel = 'mine'\n", "inbox/generate/a/hotfolder.toml")
+    run_check(layout.root, as_json=True)
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [each["key"] for each in problems] == [key]
 
 
 def test_of_a_file_that_is_no_toml_the_environment_is_still_looked_at(
