@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -164,6 +165,46 @@ def test_the_next_tiles_are_begun_before_the_card_is_waited_for(
     # Between two that are begun, the one before them is fetched, and nothing else is waited for.
     assert "waits" not in order[firsts[0] : firsts[1]]
     assert all("waits" in order[one:other] for one, other in itertools.pairwise(firsts[1:]))
+
+
+def test_where_two_batches_do_not_fit_they_are_worked_one_after_the_other(
+    tmp_path: Path, simulated: SimulatedCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is found out once: what runs out of memory each time takes twice as long."""
+    spec = Catalogue().resolve(str(save_compact(tmp_path / "it.safetensors")), Kind.UPSCALE)
+    landscapes = _landscapes(5, 64)
+    exact = _enlarged(Upscaler(spec, CPU, ON_CPU), landscapes)
+    upscaler = Upscaler(spec, CARD, replace(ON_CARD, tile=64))
+    upscaler._enlarger.batch = 1
+    run, made, refused = upscaler.network.run, list[weakref.ref[Any]](), []
+
+    def narrow(given: Any) -> Any:
+        if any(each() is not None for each in made):
+            refused.append(len(made))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made.append(weakref.ref(found := run(given)))
+        return found
+
+    monkeypatch.setattr(upscaler.network, "run", narrow)
+    ours = _enlarged(upscaler, landscapes)
+    assert refused == [1]
+    assert len(made) == 5
+    assert upscaler.tiling.tile == 64
+    assert max(np.abs(one.astype(int) - other).max() for one, other in zip(ours, exact, strict=True)) <= 1
+
+
+def test_what_the_card_was_given_is_ended_where_a_report_fails(tmp_path: Path, simulated: SimulatedCard) -> None:
+    """Else it would still read from memory, and write into it, that is given to the next picture."""
+    spec = Catalogue().resolve(str(save_compact(tmp_path / "it.safetensors")), Kind.UPSCALE)
+    upscaler = Upscaler(spec, CARD, replace(ON_CARD, tile=64))
+
+    def report(*_: object) -> None:
+        raise KeyError("told by nobody")
+
+    simulated.waits.clear()
+    with pytest.raises(KeyError):
+        list(upscaler.enlarge([Request(0, _landscapes(1, 64)[0], Target())], report))
+    assert simulated.waits[-1] == "enlarge.py:_fetching"
 
 
 def test_what_no_memory_is_left_for_is_enlarged_in_smaller_parts(

@@ -42,7 +42,9 @@ class _Begun(Generic[Owner]):
 
 
 class Enlarger:
-    """Works planes off. `tiling` and `batch` shrink for good when memory runs out."""
+    """Works planes off. `tiling` and `batch` shrink for good when memory runs out; before that, batches are no longer
+    begun one beside the other.
+    """
 
     def __init__(self, network: Network, tiling: Tiling, batch: int, precise_tile: int | None = None) -> None:
         """`precise_tile`: the largest tile of planes that are worked in float32, where it is another."""
@@ -54,6 +56,7 @@ class Enlarger:
         self._canvas = Canvas(network.scale, network.device)
         # A card goes on with the next batch while this stream fetches what it has done.
         self._beside: Any = torch.cuda.Stream(network.device) if network.device.type == "cuda" else None
+        self._fits_two = True  # whether the memory is enough for a batch while the one before it is there
 
     def run(
         self, planes: Iterable[Plane[Owner]], report: Report[Owner] = lambda *_: None
@@ -76,12 +79,15 @@ class Enlarger:
             if not waiting and begun is None:
                 return
             tasks = self._take(waiting)
-            after = self._begin(tasks) if tasks else None
-            was_alone = begun is None
+            was_alone, is_tried = begun is None, begun is None or self._fits_two
+            after = self._begin(tasks) if tasks and is_tried else None
             if begun is not None:
                 yield from self._end(begun, report)
                 begun = None
+            if tasks and not is_tried:
+                after, was_alone = self._begin(tasks), True
             if tasks and after is None:
+                self._fits_two = self._fits_two and was_alone
                 after = self._begin_with_less(tasks, is_new=was_alone)
             if after is not None and self._beside is None:
                 yield from self._end(after, report)
@@ -153,9 +159,11 @@ class Enlarger:
             return
         if ready is not None:
             self._beside.wait_event(ready)
-        with torch.cuda.stream(self._beside):
-            yield
-        self._beside.synchronize()  # what it has read is given to others from here on
+        try:
+            with torch.cuda.stream(self._beside):
+                yield
+        finally:
+            self._beside.synchronize()  # what it has read is given to others from here on
 
     def _now(self) -> Any:
         if self._beside is None:
@@ -207,7 +215,7 @@ class Enlarger:
         """What is too much at once: fewer tiles at a time, then smaller tiles."""
         if not self._is_too_much(*inputs.shape[2:]):
             if len(inputs) > 1:
-                self.batch = max(1, len(inputs) // 2)
+                self.batch, self._fits_two = max(1, len(inputs) // 2), True  # of smaller ones, two may fit
                 log.warning("out of memory: %d tiles at a time from now on", self.batch)
                 return torch.cat([self._enlarge(part, precise=precise) for part in inputs.split(self.batch)])
             self._shrink(inputs[0, 0].numel())
@@ -236,6 +244,7 @@ class Enlarger:
         multiple = self._network.multiple
         tile = max(_SMALLEST, self.tiling.tile // 2 // multiple * multiple)
         self.tiling = replace(self.tiling, tile=tile, blend=min(self.tiling.blend, tile // 4))
+        self._fits_two = True
         log.warning("out of memory: tiles of %d pixels from now on", tile)
 
     def _in_parts(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
