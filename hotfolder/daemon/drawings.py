@@ -77,7 +77,7 @@ class Drawings:
         if model not in self._known:
             try:
                 spec = self._catalogue.resolve(model, Kind.GENERATE)
-            except (HotfolderError, OSError, ValueError) as error:
+            except (HotfolderError, OSError, ValueError, RecursionError) as error:
                 log.debug("nothing is known of the model %s: %s", model, error)
                 return _Known()
             self._known[model] = _Known(spec.defaults, spec.family)

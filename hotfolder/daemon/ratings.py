@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hotfolder.core.pictures import PLAIN
-from hotfolder.core.stars import Rated, stars_for
+from hotfolder.core.stars import MOST_STARS, REJECTED, Rated, stars_for
 from hotfolder.errors import EnvironmentTrouble, LedgerError
 from hotfolder.files.beneath import Beneath
 from hotfolder.files.identity import identity_from
@@ -217,7 +217,9 @@ def _standing(found: Mapping[str, bytes], stars: Rated, known: Rated | None) -> 
             given = sidecars.given_in(found, stars.stars)
         except ValueError:
             return None
-        return None if given is None else Rated(given, stars.path, is_mine=True)
+        if given is None or not REJECTED <= given <= MOST_STARS:  # a number that is none of stars
+            return None
+        return Rated(given, stars.path, is_mine=True)
     there = sidecars.rating_of_any(found)
     if there is None or (not known.is_mine and there in (known.stars, stars.stars)):
         return None

@@ -53,6 +53,15 @@ def test_a_model_that_is_not_here_or_no_model_at_all_stops_nothing(layout: Layou
     assert drawings.known(waiting("flux-dev", steps=4)).steps == 4
 
 
+def test_a_model_whose_files_are_nonsense_stops_nothing(layout: Layout) -> None:
+    drawings = Drawings(FolderSettings(layout.root, settings(layout)))
+    folder = layout.root / "model"
+    folder.mkdir()
+    for text in ("", "[]", '{"_class_name": 5}', "[" * 5000, '{"a":' * 5000):
+        (folder / "model_index.json").write_text(text)
+        assert drawings.megapixels([job(model=str(folder))]) is None
+
+
 def test_what_is_drawn_together_and_nothing_else(layout: Layout) -> None:
     drawings = Drawings(FolderSettings(layout.root, settings(layout)))
     asked = job(width=1000, height=500, steps=20)

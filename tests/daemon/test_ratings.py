@@ -280,6 +280,16 @@ def test_a_persons_stars_that_come_with_a_picture_stand_and_are_no_verdict(
     assert rows(layout, "SELECT verdict, how FROM verdicts WHERE by = 'person'") == [("keep", "stars")]
 
 
+@pytest.mark.parametrize("number", ["9", "-2", "1e300"])
+def test_a_number_that_is_none_of_stars_does_not_stand(layout: Layout, number: str) -> None:
+    picture(layout.inbox(Kind.SCORE) / "a.png", 1)
+    theirs = FOREIGN.replace("xmp:Rating='1'", f"xmp:Rating='{number}'")
+    (layout.inbox(Kind.SCORE) / "a.png.xmp").write_text(theirs)
+    work(layout, "sidecar", 7.0)
+    assert sidecars(layout) == {"keep/a.png.xmp": 4}
+    assert rows(layout, "SELECT rated FROM images") == [("4:keep/a.png",)]
+
+
 def test_stars_of_a_person_are_those_of_the_picture_that_the_sidecar_is_of(layout: Layout) -> None:
     """`a.xmp` is of a.jpg, where that lies beside a.png: by the first name, as for all that goes along."""
     for number, ending in enumerate(("jpg", "png")):
