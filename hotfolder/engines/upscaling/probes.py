@@ -170,7 +170,7 @@ def _is_near_float32(network: Network) -> bool:
     soft = F.interpolate(torch.rand(1, 3, 8, 8, generator=generator), (side, side), mode="bicubic")
     pixels = (soft + torch.randn(1, 1, side, side, generator=generator) * 4 / 255).clamp(0, 1).to(network.device)
     half, full = (run(pixels).float().clamp(0, 1) for run in (network.run, network.run_in_float32))
-    off = (half - full).abs().flatten() * 255
+    off = ((half - full).abs().flatten() * 255).cpu()
     return bool(off.mean() <= HALF_MEAN) and bool(off.quantile(0.999) <= HALF_MOST)  # False where it is no number
 
 
