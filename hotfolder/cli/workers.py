@@ -22,8 +22,6 @@ from hotfolder.folders.lock import holder
 from hotfolder.printable import printable
 from hotfolder.status.live import read
 
-#: What a device is that is set aside: `loading` and `working` are a trial, while nothing was done since.
-_OUT = ("set aside", "unfit", "loading", "working", "leaving")
 #: Seconds between two looks.
 _WATCH_EVERY = 1.0
 _WAIT = 0.2
@@ -148,7 +146,7 @@ def _so_far(each: Mapping[str, Any]) -> str:
 def is_long_out(each: Mapping[str, Any]) -> bool:
     """Whether a device gets no work for longer than any wait between two trials, but for a trial now and then."""
     out = each.get("out_seconds")  # a daemon of an older version does not tell it
-    return out is not None and out > LONGEST and each["state"] in _OUT
+    return out is not None and out > LONGEST
 
 
 def long_out(devices: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -22,6 +22,8 @@ from hotfolder.files.durable import write_durably
 from hotfolder.types import Group, Kind, Progress
 
 log = logging.getLogger(__name__)
+#: What a device is that nothing is asked of: there is nothing to do, or a person wants it so.
+_UNASKED = ("idle", "unloaded", "draining", "drained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +250,17 @@ class Devices:
             if work is None:
                 continue
             progress, back_in = work.progress if work.jobs else None, work.health.back_in(now)
+            state = _state(work, back_in, has_worker=device.pid is not None)
             out = work.health.out_for(now) if work.unfit_since is None else now - work.unfit_since
+            if state in _UNASKED:  # whether it would work now, nobody knows
+                out = None
             paces = {kind: work.rates.measured(kind) for kind in work.holds}
             found.append(
                 {
                     "device": device.id,
                     "machine": device.machine,
                     "pid": device.pid,
-                    "state": _state(work, back_in, has_worker=device.pid is not None),
+                    "state": state,
                     "holds": sorted(set(work.holds.values())),
                     "kind": work.group[0].value if work.jobs and work.group else None,
                     "jobs": len(work.jobs),

@@ -109,8 +109,7 @@ def test_each_state_of_a_line_has_its_code(running: Layout, monkeypatch: pytest.
     ("state", "out", "is_told"),
     [
         ("set aside", LONGEST + 1, True), ("loading", LONGEST + 1, True), ("unfit", LONGEST + 1, True),
-        ("set aside", LONGEST - 1, False), ("idle", LONGEST + 1, False), ("drained", LONGEST + 1, False),
-        ("working", None, False),
+        ("set aside", LONGEST - 1, False), ("idle", None, False), ("working", None, False),
     ],
 )  # fmt: skip
 def test_a_device_that_is_set_aside_for_long_is_a_warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hotfolder.bench.asleep import Asleep
@@ -48,3 +50,25 @@ def test_how_long_a_device_is_set_aside_is_read_anew(
     devices.settings_changed()
     devices.set_aside(devices["a"], "it failed")
     assert 600 < (devices.back_in() or 0) <= 700
+
+
+def test_of_a_device_that_is_asked_nothing_nobody_says_how_long_it_does_not_work(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a night without work, after one failure, would be an alarm in the morning."""
+
+    def told() -> tuple[str, float | None]:
+        (found,) = [each for each in devices.told() if each["device"] == "a"]
+        return found["state"], found["out_seconds"]
+
+    devices.set_aside(devices["a"], "it failed")
+    state, out = told()
+    assert state == "set aside"
+    assert out is not None
+    after = time.monotonic() + 7200
+    monkeypatch.setattr(time, "monotonic", lambda: after)
+    assert told() in [("idle", None), ("unloaded", None)]
+    devices["a"].unfit, devices["a"].unfit_since = "it is gone", after - 3600
+    assert told() == ("unfit", 3600)
+    devices["a"].is_drained = True
+    assert told() == ("drained", None)
