@@ -269,9 +269,17 @@ def forget_kept(pipeline: Any) -> None:
     parts = (part for part in pipeline.components.values() if isinstance(part, torch.nn.Module))
     classes = {each for part in parts for module in part.modules() for each in type(module).__mro__}
     for method in (method for each in classes for method in vars(each).values()):
-        for each in (method, *(cell.cell_contents for cell in getattr(method, "__closure__", None) or ())):
+        for each in (method, *map(_held, getattr(method, "__closure__", None) or ())):
             if callable(clear := getattr(each, "cache_clear", None)):
                 clear()
+
+
+def _held(cell: Any) -> Any:
+    """What a function has of those around it; None where that is not there yet, or not any more."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def denoiser_of(pipeline: Any) -> Any:
