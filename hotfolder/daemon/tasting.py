@@ -131,7 +131,8 @@ class Tasting:
         other = training.write(self._layout, trained.fallback) if trained.fallback is not None else None
         self._set(inbox, name, other)
         log.warning(
-            "taste of inbox/%s predicts your last %d verdicts worse than your threshold alone: the gate looks at %s",
+            "taste of inbox/%s predicts your last %d verdicts worse than a threshold of the score alone: the gate "
+            "looks at %s",
             inbox, trained.watch.labels, "that now" if other else "the score alone now",
         )  # fmt: skip
 

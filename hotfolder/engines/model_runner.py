@@ -37,10 +37,9 @@ from hotfolder.types import Batch, Item, Kind, Outcome, Progress, RunnerSettings
 
 #: Pictures that are decoded ahead of the upscaler: whole ones, so few.
 _AHEAD = 2
-#: Threads that encode, at most, and bytes of pixels of which so many pictures may wait for them at one time; of larger
-#: ones a single one may.
+#: Threads that encode, at most, and bytes of pixels that may wait for them; of a larger picture one may.
 _MOST_ENCODERS = 4
-_LARGE = 256 * 2**20
+_HELD_BYTES = 256 * 2**20
 #: What is said of a batch in work.
 _DOING = {Kind.GENERATE: "generating", Kind.SCORE: "scoring", Kind.UPSCALE: "upscaling"}
 if TYPE_CHECKING:
@@ -302,7 +301,8 @@ class ModelRunner:
                     continue
                 staged = self._encoder.submit(self._stage_enlarged, model, item, picture, answer)
                 pending.append((item, staged, picture.facts))
-                _emit_staged(pending, emit, keep=self._encoders if answer.pixels.nbytes <= _LARGE else 1)
+                held = max(1, _HELD_BYTES // max(1, answer.pixels.nbytes))  # by pictures like this one
+                _emit_staged(pending, emit, keep=min(self._encoders, held))
         except Exception as error:  # noqa: BLE001 - the device failed: every picture that it had fails
             for job_id in decoded:
                 emit(_failed(items[job_id], error))

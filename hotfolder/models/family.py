@@ -65,7 +65,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """A JSON file of a pipeline folder. Raises ModelDamaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelDamaged(f"{path} cannot be read: {error}", "fetch it again") from None
     if not isinstance(document, dict):
         raise ModelDamaged(f"{path} is not what it should be", "fetch it again")

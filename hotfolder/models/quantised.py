@@ -100,5 +100,5 @@ def _told(path: Path, header: Header) -> Iterator[tuple[str, Mapping[str, Any]]]
                 for name in found:
                     text = bytes(file.get_tensor(name).tobytes()).rstrip(b"\0")
                     yield name.removesuffix(".comfy_quant"), dict(json.loads(text))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise unreadable(path, error) from None

@@ -143,7 +143,7 @@ def _read(path: Path) -> Head:
             said = json.loads((file.metadata() or {})[_KEY])
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
         return Head(_facts(said), weight.astype(np.float32), float(bias[0]))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ModelDamaged(
             f"the taste '{path.stem}' cannot be read ({type(error).__name__})",
             "learn it anew: hotfolder taste train",

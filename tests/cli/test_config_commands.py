@@ -246,9 +246,9 @@ def test_any_number_of_mistakes_is_told_in_short(layout: Layout, capsys: pytest.
     """Whoever may drop files may write them."""
     configure(layout, "".join(f"key{number} = 1\n" for number in range(5_000)), "inbox/score/hotfolder.toml")
     configure(layout, "[gate]\n" + "".join(f"k{n} = 1\n" for n in range(5_000)), "inbox/upscale/hotfolder.toml")
-    began = time.monotonic()
+    began = time.process_time()
     run_check(layout.root, as_json=True)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10  # where each mistake looked through the whole file it took 16
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert len(problems) == 202
     assert [each["message"] for each in problems if "and more mistakes" in each["message"]] == [

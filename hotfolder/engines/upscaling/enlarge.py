@@ -231,6 +231,7 @@ class Enlarger:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+            log.info("%s ran out of memory: %s", self._network.name, str(error).partition("\n")[0])
         return None
 
     def _is_too_much(self, height: int, width: int) -> bool:
