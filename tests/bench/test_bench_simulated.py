@@ -39,10 +39,8 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedCard]:
 def test_denoisers_are_measured_and_their_memory_is_their_own(card: SimulatedCard, name: str, ways: int) -> None:
     found: list[Measurement] = []
     part_denoise.measure_denoiser(name, SETTINGS, True, found.append)
-    assert len(found) in (
-        2,
-        ways,
-    )  # where it has convolutions, with channels last once more, unless that was taken
+    # Where it has convolutions, with channels last once more, unless that was taken.
+    assert 2 <= len(found) <= ways
     weights = float(found[0].details["weights_millions"] or 0) * 2e6 / 2**20
     for each in found:
         assert each.device_memory_mb is not None and weights <= each.device_memory_mb < 4 * weights + 50
@@ -56,7 +54,8 @@ def test_the_network_for_enlarging_is_measured_without_the_way_to_it(card: Simul
     network = Network(spec, CARD, SETTINGS)
     before = len(card.waits)
     assert network_alone(network, 16) > 0 and flops_per_pixel(network) > 0
-    assert card.waits[before:] == []  # nothing is fetched while it is timed
+    # Before and after what is timed, and for nothing that would be fetched meanwhile.
+    assert set(card.waits[before:]) == {"device.py:synchronise"}
 
 
 def test_the_tower_is_measured_when_its_batches_have_found_their_size(card: SimulatedCard) -> None:
