@@ -98,7 +98,13 @@ def free_of(device: torch.device) -> int:
 def free_memory(device: torch.device | None) -> None:
     """Gives back what nobody holds any more. Pipelines are full of circles: those are looked for, too."""
     gc.collect()
-    if device is not None and device.type == "cuda":
+    if device is not None:
+        empty_cache(device)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Gives back to others what torch keeps of a card's memory for itself."""
+    if device.type == "cuda":
         torch.cuda.empty_cache()
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from accelerate.utils import send_to_device
 
+from hotfolder.engines.device import empty_cache
+
 _REST = torch.device("cpu")
 #: Language models of pipelines that would write prompts anew; they are never asked.
 _NEVER = ("pe",)
@@ -43,7 +45,7 @@ class Turns:
             self._is_drawing = False
             for part in self._others:
                 part.to(_REST)
-            self._give_back()
+            empty_cache(self._device)
             self._is_reading = True
         self._depth += 1
         try:
@@ -69,14 +71,10 @@ class Turns:
         self._is_reading = False
         for part in (*self._encoders, *self._waiting):
             part.to(_REST)
-        self._give_back()
+        empty_cache(self._device)
         for part in (*self._stay, *self._others):
             part.to(self._device)
         self._is_drawing = True
-
-    def _give_back(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _bring(self, encoder: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         """The encoder that is asked comes, the others go. What it is asked with comes along: pipelines put that where

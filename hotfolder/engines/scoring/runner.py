@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from hotfolder.core.microbatch import Sizing, halved, timed
-from hotfolder.engines.device import is_out_of_memory, synchronise
+from hotfolder.engines.device import empty_cache, is_out_of_memory, synchronise
 from hotfolder.engines.scoring.base import Encoder, View
 
 #: Sizes tried first: on a CPU one image keeps all cores busy.
@@ -47,8 +47,7 @@ class Runner:
                 self.sizing = smaller
             if embedded is None:
                 # Out here, where the error and the activations in its frames are gone.
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
+                empty_cache(self._device)
                 continue
             if not precisely:  # it takes longer: that says nothing about the best size
                 self.sizing = timed(self.sizing, len(part), time.perf_counter() - started)

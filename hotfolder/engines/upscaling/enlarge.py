@@ -12,7 +12,7 @@ from typing import Any, Generic
 import numpy as np
 import torch
 
-from hotfolder.engines.device import is_out_of_memory
+from hotfolder.engines.device import empty_cache, is_out_of_memory
 from hotfolder.engines.upscaling.network import Network
 from hotfolder.engines.upscaling.planes import Canvas, Owner, Plane, Task, cut
 from hotfolder.engines.upscaling.tiles import Tiling
@@ -79,20 +79,21 @@ class Enlarger:
             if not waiting and begun is None:
                 return
             tasks = self._take(waiting)
-            was_alone, is_tried = begun is None, begun is None or self._fits_two
-            after = self._begin(tasks) if tasks and is_tried else None
+            if begun is not None and not self._fits_two:
+                yield from self._end(begun, report)
+                begun = None
+            was_alone = begun is None
+            after = self._begin(tasks) if tasks else None
             if begun is not None:
                 yield from self._end(begun, report)
                 begun = None
-            if tasks and not is_tried:
-                after, was_alone = self._begin(tasks), True
             if tasks and after is None:
                 self._fits_two = self._fits_two and was_alone
                 after = self._begin_with_less(tasks, is_new=was_alone)
-            if after is not None and self._beside is None:
-                yield from self._end(after, report)
-            else:
-                begun = after
+            begun, after = after, None  # under one name: it takes memory as long as it has any
+            if begun is not None and self._beside is None:
+                yield from self._end(begun, report)
+                begun = None
 
     def _take(self, waiting: deque[Task[Owner]]) -> list[Task[Owner]]:
         """The next tasks, as long as their windows have one shape and one precision."""
@@ -125,7 +126,7 @@ class Enlarger:
 
     def _begin_with_less(self, tasks: list[Task[Owner]], *, is_new: bool) -> _Begun[Owner]:
         """The same after that. `is_new`: nothing was in work beside, without which the memory may be enough."""
-        self._free()
+        empty_cache(self._network.device)
         through = self._in_smaller if is_new else self._enlarge
         try:
             inputs = self._inputs(tasks)
@@ -208,7 +209,7 @@ class Enlarger:
             enlarged = self._try(inputs, precise=precise)
             if enlarged is not None:
                 return enlarged
-            self._free()
+            empty_cache(self._network.device)
         return self._in_smaller(inputs, precise=precise)
 
     def _in_smaller(self, inputs: torch.Tensor, *, precise: bool) -> torch.Tensor:
@@ -270,10 +271,6 @@ class Enlarger:
         """Pixels of the largest window that a picture of this size is cut into."""
         rows, columns = (max(span.seen for span in self.tiling.spans(side)) for side in (height, width))
         return rows * columns
-
-    def _free(self) -> None:
-        if self._network.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _placed(self, task: Task[Owner], window: torch.Tensor) -> Exception | None:
         try:
